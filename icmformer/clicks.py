@@ -1,0 +1,95 @@
+"""Clicks, and the disk maps the network sees of them.
+
+The only file that swaps (x, y) and (row, column). A click lives in the continuous plane of the
+image, where the top-left pixel covers [0, 1) × [0, 1); the network lives on pixel indices, where
+the centre of that pixel is (row 0, column 0). The two differ by half a pixel.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from icmformer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Click:
+    """One positive or negative point.
+
+    Attributes:
+        x: pixels of the upright original image, to the right, from the left edge of the image.
+        y: pixels of the upright original image, downwards, from the top edge of the image.
+        positive: True on the object, False on what is not the object.
+    """
+
+    x: float
+    y: float
+    positive: bool
+
+
+def rows_columns(clicks: Iterable[Click]) -> np.ndarray:
+    """Return the clicks as pixel indices, (N, 2) float64 in the order row, column."""
+    positions = [(click.y - 0.5, click.x - 0.5) for click in clicks]
+    return np.array(positions, dtype=np.float64).reshape(-1, 2)
+
+
+def from_row_column(row: float, column: float, positive: bool) -> Click:
+    """Return the click at a pixel index: (row 0, column 0) is the centre of the top-left pixel."""
+    return Click(x=column + 0.5, y=row + 0.5, positive=positive)
+
+
+def disk_maps(clicks: Sequence[Click], size_hw: tuple[int, int], radius: int = 5) -> torch.Tensor:
+    """Draw every click as a filled disk (paper section 3; disks as in RITM, radius 5).
+
+    Args:
+        clicks: in pixels of the grid that is drawn.
+        size_hw: height and width of the maps.
+        radius: of the disks, in pixels; the rim is included.
+
+    Returns:
+        (2, H, W) float32 in {0, 1}: the positive clicks, then the negative ones.
+    """
+    positive = np.array([click.positive for click in clicks], dtype=bool)
+    return disk_maps_at(rows_columns(clicks), positive, size_hw, radius)
+
+
+def disk_maps_at(
+    positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int], radius: int = 5
+) -> torch.Tensor:
+    """Draw disks at pixel indices; see `disk_maps`.
+
+    Args:
+        positions: (N, 2) row, column; fractions and positions outside the grid are allowed.
+        positive: (N,) bool.
+        size_hw: height and width of the maps.
+        radius: of the disks, in pixels; the rim is included.
+
+    Raises:
+        InputError: if a position is not a finite number.
+    """
+    if not np.isfinite(positions).all():
+        raise InputError("a click has a coordinate that is not a finite number")
+    height, width = size_hw
+    maps = torch.zeros(2, height, width)
+    for (row, column), is_positive in zip(positions.astype(np.float32), positive, strict=True):
+        _draw_disk(maps[0 if is_positive else 1], float(row), float(column), radius)
+    return maps
+
+
+def _draw_disk(plane: torch.Tensor, row: float, column: float, radius: int) -> None:
+    """Set the pixels within `radius` of (row, column) to 1, touching only the disk's own box."""
+    height, width = plane.shape
+    top, bottom = _span(row, radius, height)
+    left, right = _span(column, radius, width)
+    rows = torch.arange(top, bottom, dtype=torch.float32)[:, None] - row
+    columns = torch.arange(left, right, dtype=torch.float32)[None, :] - column
+    plane[top:bottom, left:right][rows * rows + columns * columns <= radius * radius] = 1.0
+
+
+def _span(centre: float, radius: int, length: int) -> tuple[int, int]:
+    """Return the half-open range of indices within `radius` of `centre`, clipped to the grid."""
+    first = min(max(int(np.floor(centre)) - radius, 0), length)
+    last = min(max(int(np.ceil(centre)) + radius + 1, first), length)
+    return first, last

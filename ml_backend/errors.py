@@ -1,0 +1,45 @@
+"""What can go wrong in this package, each with the HTTP status it is answered with.
+
+BackendError                 500
+├── RequestError             400  a request body that does not follow the protocol
+├── LabelingConfigError      422  a labelling configuration this backend cannot serve
+├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
+├── TaskImageError           422  a task whose image cannot be used
+└── BrushRLEError            422  a brush mask that does not decode
+"""
+
+
+class BackendError(Exception):
+    """Base of every error this package raises on purpose; its text is one sentence for people."""
+
+    status = 500
+
+
+class RequestError(BackendError):
+    """The request body does not follow Label Studio's protocol."""
+
+    status = 400
+
+
+class LabelingConfigError(BackendError):
+    """The labelling configuration lacks something; the text says what to add."""
+
+    status = 422
+
+
+class LabelStudioError(BackendError):
+    """Label Studio cannot be reached, or refuses the credentials."""
+
+    status = 502
+
+
+class TaskImageError(BackendError):
+    """The image of a task is missing, too large or unreadable."""
+
+    status = 422
+
+
+class BrushRLEError(BackendError):
+    """Bytes that are not a brush mask of the expected size."""
+
+    status = 422
