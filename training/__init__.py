@@ -1,0 +1,1 @@
+"""Turns masks into a better model: data sets, simulated clicks, recipes, benchmarks."""

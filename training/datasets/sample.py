@@ -1,0 +1,53 @@
+"""What a data set yields: annotated images to train on, single objects to evaluate on."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+IGNORE = -1
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image and everything that is outlined in it.
+
+    Attributes:
+        name: unique within its data set.
+        image: (H, W, 3) uint8, RGB.
+        layers: (H, W, L) int16 or int32 instance ids; 0 is background, -1 is ignored.
+            Objects that overlap lie in different layers.
+        objects: pairs (layer, id) that may be asked for; other ids are context.
+    """
+
+    name: str
+    image: np.ndarray
+    layers: np.ndarray
+    objects: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class EvaluationSample:
+    """One object to be clicked.
+
+    Attributes:
+        name: unique within its data set.
+        image: (H, W, 3) uint8, RGB.
+        target: (H, W) int8; 1 is the object, 0 is not, -1 counts for neither.
+    """
+
+    name: str
+    image: np.ndarray
+    target: np.ndarray
+
+
+class TrainingDataset(Protocol):
+    """A sequence of annotated images."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        """Return one image, 0 ≤ index < len."""
+        ...
