@@ -1,0 +1,53 @@
+"""Benchmarks are opened by name, wherever below the data folder they lie."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from training.datasets.benchmarks import open_benchmark
+from training.errors import DatasetError
+
+
+def write_berkeley(root):
+    for folder, suffix in [("images", "jpg"), ("masks", "png")]:
+        (root / folder).mkdir(parents=True)
+        cv2.imwrite(str(root / f"{folder}/a.{suffix}"), np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("place", ["Berkeley", "benchmarks/Berkeley"])
+def test_a_benchmark_lies_in_the_data_folder_or_in_its_benchmarks(tmp_path, place):
+    write_berkeley(tmp_path / place)
+
+    dataset = open_benchmark("Berkeley", tmp_path)
+
+    assert (len(dataset), dataset.published_size) == (1, 100)
+
+
+def test_an_opened_benchmark_travels_to_other_processes(tmp_path):
+    write_berkeley(tmp_path / "Berkeley")
+
+    copy = pickle.loads(pickle.dumps(open_benchmark("Berkeley", tmp_path)))
+
+    assert copy[0].name == "a"
+
+
+def test_a_folder_of_instance_ids_gives_one_sample_an_object(tmp_path):
+    (tmp_path / "cells/images").mkdir(parents=True)
+    (tmp_path / "cells/masks").mkdir()
+    cv2.imwrite(str(tmp_path / "cells/images/a.png"), np.zeros((2, 3, 3), np.uint8))
+    ids = np.array([[1, 0, 2], [255, 0, 2]], dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "cells/masks/a.png"), ids)
+
+    dataset = open_benchmark("folder:cells", tmp_path)
+
+    assert [sample.target.tolist() for sample in dataset] == [
+        [[1, 0, 0], [-1, 0, 0]],
+        [[0, 0, 1], [-1, 0, 1]],
+    ]
+
+
+def test_a_misspelt_name_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(DatasetError, match="no benchmark 'Grabcut'; known: GrabCut, Berkeley"):
+        open_benchmark("Grabcut", tmp_path)

@@ -1,0 +1,53 @@
+"""SBD's validation objects, from .mat files as SBD packs them."""
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+
+from training.datasets.sbd import SBDObjects
+from training.errors import DatasetError
+
+
+def write_sbd(root, instance_maps, names=None):
+    (root / "img").mkdir(parents=True)
+    (root / "inst").mkdir()
+    for name, instances in instance_maps.items():
+        instances = np.array(instances, dtype=np.uint8)
+        cv2.imwrite(str(root / f"img/{name}.jpg"), np.zeros((*instances.shape, 3), np.uint8))
+        content = {"Segmentation": instances, "Boundaries": [0], "Categories": [0]}
+        scipy.io.savemat(root / f"inst/{name}.mat", {"GTinst": content})
+    (root / "val.txt").write_text("\n".join(names or instance_maps), encoding="utf-8")
+
+
+def test_every_object_is_a_sample_and_the_others_are_background(tmp_path):
+    write_sbd(tmp_path / "dataset", {"2008_1": [[0, 1], [3, 1]], "2008_2": [[2, 2], [2, 0]]})
+
+    samples = list(SBDObjects(tmp_path))
+
+    assert [sample.name for sample in samples] == ["2008_1#1", "2008_1#3", "2008_2#2"]
+    assert samples[0].target.tolist() == [[0, 1], [0, 1]]
+    assert samples[1].target.tolist() == [[0, 0], [1, 0]]
+
+
+def test_listed_images_without_files_look_half_unpacked(tmp_path):
+    write_sbd(tmp_path, {"2008_1": [[0, 1]]}, names=["2008_1", "2008_2"])
+
+    with pytest.raises(DatasetError, match=r"1 of the 2 images .*'2008_2'.*Berkeley"):
+        SBDObjects(tmp_path)
+
+
+def test_a_missing_list_is_named(tmp_path):
+    write_sbd(tmp_path, {"2008_1": [[0, 1]]})
+    (tmp_path / "val.txt").unlink()
+
+    with pytest.raises(DatasetError, match=r"no list .*val\.txt; expected img"):
+        SBDObjects(tmp_path)
+
+
+def test_a_damaged_instance_map_is_named(tmp_path):
+    write_sbd(tmp_path, {"2008_1": [[0, 1]]})
+    (tmp_path / "inst/2008_1.mat").write_bytes(b"half a file")
+
+    with pytest.raises(DatasetError, match=r"2008_1\.mat is not an instance map"):
+        SBDObjects(tmp_path)

@@ -1,0 +1,111 @@
+"""GrabCut, Berkeley, DAVIS and COCO_MVal in the layout of RITM's releases."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.datasets.berkeley import berkeley
+from training.datasets.coco_mval import coco_mval
+from training.datasets.davis import davis
+from training.datasets.grabcut import grabcut
+from training.errors import DatasetError
+
+
+def write(path: Path, pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.asarray(pixels, dtype=np.uint8))
+
+
+def test_grabcut_reads_128_as_ignored_and_brighter_as_object(tmp_path):
+    write(tmp_path / "data_GT/cow.bmp", np.zeros((2, 3, 3)))
+    write(tmp_path / "boundary_GT/cow.bmp", [[0, 64, 127], [128, 129, 255]])
+
+    (sample,) = list(grabcut(tmp_path))
+
+    assert sample.name == "cow"
+    assert sample.target.tolist() == [[0, 0, 0], [-1, 1, 1]]
+    assert sample.target.dtype == np.int8
+
+
+def test_images_come_as_rgb(tmp_path):
+    blue_green_red = np.full((4, 5, 3), (10, 20, 30))
+    write(tmp_path / "images/a.png", blue_green_red)
+    write(tmp_path / "masks/a.png", np.zeros((4, 5)))
+
+    assert berkeley(tmp_path)[0].image[0, 0].tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize("open_dataset", [davis, coco_mval])
+def test_anything_bright_in_any_channel_is_the_object(tmp_path, open_dataset):
+    mask = np.zeros((2, 2, 3))
+    mask[0, 0, 2] = 1
+    mask[1, 1, 0] = 224
+    write(tmp_path / "img/000.jpg", np.zeros((2, 2, 3)))
+    write(tmp_path / "gt/000.png", mask)
+
+    assert open_dataset(tmp_path)[0].target.tolist() == [[1, 0], [0, 1]]
+
+
+def test_samples_are_sorted_and_hidden_files_skipped(tmp_path):
+    for name in ["b", "a"]:
+        write(tmp_path / f"images/{name}.jpg", np.zeros((2, 2, 3)))
+        write(tmp_path / f"masks/{name}.png", np.zeros((2, 2)))
+    (tmp_path / "images/._a.jpg").write_bytes(b"left by an archiver")
+
+    assert [sample.name for sample in berkeley(tmp_path)] == ["a", "b"]
+
+
+def test_a_missing_folder_names_what_was_expected_and_the_source(tmp_path):
+    with pytest.raises(DatasetError, match=r"no folder .*data_GT; expected 50 images .*RITM"):
+        grabcut(tmp_path)
+
+
+def test_an_image_without_mask_looks_half_unpacked(tmp_path):
+    for name in ["a", "b"]:
+        write(tmp_path / f"images/{name}.jpg", np.zeros((2, 2, 3)))
+    write(tmp_path / "masks/a.png", np.zeros((2, 2)))
+
+    with pytest.raises(DatasetError, match=r"1 files have no partner .*'b'.*half-unpacked"):
+        berkeley(tmp_path)
+
+
+def test_empty_folders_are_refused(tmp_path):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "gt").mkdir()
+
+    with pytest.raises(DatasetError, match="holds no images"):
+        davis(tmp_path)
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    write(tmp_path / "images/a.jpg", np.zeros((2, 2, 3)))
+    write(tmp_path / "masks/a.png", np.zeros((3, 2)))
+
+    with pytest.raises(DatasetError, match=r"is \(3, 2\) .* its image \(2, 2\)"):
+        berkeley(tmp_path)[0]
+
+
+def test_a_damaged_image_is_named(tmp_path):
+    write(tmp_path / "masks/a.png", np.zeros((2, 2)))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(b"half a file")
+
+    with pytest.raises(DatasetError, match=r"a\.jpg is not a readable image"):
+        berkeley(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("open_dataset", "folder"), [(grabcut, "GrabCut"), (berkeley, "Berkeley"), (davis, "DAVIS")]
+)
+def test_the_releases_have_their_published_sizes(open_dataset, folder):
+    data = os.environ.get("ICMFORMER_DATA")
+    if not data:
+        pytest.skip("needs ICMFORMER_DATA")
+
+    dataset = open_dataset(Path(data) / "benchmarks" / folder)
+
+    assert len(dataset) == dataset.published_size
+    assert set(np.unique(dataset[0].target)) <= {-1, 0, 1}

@@ -1,0 +1,66 @@
+"""The benchmarks by name, below one data folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from training.datasets.berkeley import berkeley
+from training.datasets.coco_mval import coco_mval
+from training.datasets.davis import davis
+from training.datasets.each_object import EachObject
+from training.datasets.grabcut import grabcut
+from training.datasets.image_folder import ImageFolder
+from training.datasets.sample import EvaluationSample
+from training.datasets.sbd import SBDObjects
+from training.errors import DatasetError
+
+FOLDER_PREFIX = "folder:"
+
+
+class BenchmarkDataset(Protocol):
+    """Objects to be clicked, of a known number in the release that numbers are published on."""
+
+    published_size: int | None
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        ...
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Return one object, 0 ≤ index < len."""
+        ...
+
+
+_OPENERS: dict[str, Callable[[Path], BenchmarkDataset]] = {
+    "GrabCut": grabcut,
+    "Berkeley": berkeley,
+    "SBD": SBDObjects,
+    "DAVIS": davis,
+    "COCO_MVal": coco_mval,
+}
+BENCHMARKS = tuple(_OPENERS)
+
+
+def open_benchmark(name: str, data: Path) -> BenchmarkDataset:
+    """Open a benchmark.
+
+    Args:
+        name: one of `BENCHMARKS`, or `folder:PATH` for images/ and masks/ of one's own (instance
+            ids), the path being absolute or below `data`.
+        data: the folder that holds the benchmarks' folders, or one around its `benchmarks/`.
+
+    Raises:
+        DatasetError: if the name is unknown, or the data set missing or half-unpacked.
+    """
+    if name.startswith(FOLDER_PREFIX):
+        return EachObject(ImageFolder(data / name.removeprefix(FOLDER_PREFIX)))
+    if name not in _OPENERS:
+        known = ", ".join(BENCHMARKS)
+        raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
+    return _OPENERS[name](benchmark_folder(name, data))
+
+
+def benchmark_folder(name: str, data: Path) -> Path:
+    """Return where the benchmark lies below `data`, or where it is expected to lie."""
+    nested = data / "benchmarks" / name
+    return nested if nested.is_dir() else data / name

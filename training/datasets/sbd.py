@@ -1,0 +1,104 @@
+"""SBD (Hariharan et al. 2011): PASCAL photos whose every object is outlined."""
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from scipy.io.matlab import MatReadError
+
+from training.datasets.image_files import read_rgb, require_folder
+from training.datasets.sample import EvaluationSample
+from training.errors import DatasetError
+
+VALIDATION_OBJECTS = 6671
+_SOURCE = (
+    "benchmark.tgz is offered on the SBD page of Berkeley's computer vision group"
+    " (Semantic Contours from Inverse Detectors); unpack it, and keep its `dataset` folder"
+)
+
+
+class SBDFiles:
+    """The files of one list (`train` or `val`) of SBD: names, images and instance maps."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        """Read the list.
+
+        Args:
+            root: the folder with img/, inst/ and the lists, or the one around its `dataset`.
+            split: name of the list file without `.txt`.
+
+        Raises:
+            DatasetError: if SBD is missing or half-unpacked.
+        """
+        self._folder = root / "dataset" if (root / "dataset").is_dir() else root
+        advice = f"expected img/*.jpg, inst/*.mat and {split}.txt in {self._folder}; {_SOURCE}"
+        require_folder(self._folder / "img", advice)
+        require_folder(self._folder / "inst", advice)
+        names_file = self._folder / f"{split}.txt"
+        if not names_file.is_file():
+            raise DatasetError(f"there is no list {names_file}; {advice}")
+        self.names = names_file.read_text(encoding="utf-8").split()
+        missing = [name for name in self.names if not self._is_complete(name)]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} of the {len(self.names)} images in {names_file} lack their"
+                f" .jpg or .mat file (the first is {missing[0]!r}); {advice}"
+            )
+
+    def image(self, name: str) -> np.ndarray:
+        """Return (H, W, 3) uint8 RGB.
+
+        Raises:
+            DatasetError: if the file is damaged.
+        """
+        return read_rgb(self._folder / "img" / f"{name}.jpg")
+
+    def instances(self, name: str) -> np.ndarray:
+        """Return the instance map, (H, W) int32: 0 is background, objects count from 1.
+
+        Raises:
+            DatasetError: if the file is damaged.
+        """
+        path = self._folder / "inst" / f"{name}.mat"
+        try:
+            return scipy.io.loadmat(path)["GTinst"]["Segmentation"][0, 0].astype(np.int32)
+        except (OSError, LookupError, ValueError, MatReadError) as error:
+            raise DatasetError(f"{path} is not an instance map of SBD: {error}") from error
+
+    def _is_complete(self, name: str) -> bool:
+        image = self._folder / "img" / f"{name}.jpg"
+        return image.is_file() and (self._folder / "inst" / f"{name}.mat").is_file()
+
+
+class SBDObjects:
+    """Every object of SBD's validation images as a sample of its own (6,671 of them)."""
+
+    published_size: int | None = VALIDATION_OBJECTS
+
+    def __init__(self, root: Path) -> None:
+        """Read the list and count the objects, which takes some seconds for all of SBD.
+
+        Raises:
+            DatasetError: if SBD is missing or half-unpacked.
+        """
+        self._files = SBDFiles(root, "val")
+        self._objects = [
+            (name, int(instance))
+            for name in self._files.names
+            for instance in np.unique(self._files.instances(name))
+            if instance != 0
+        ]
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self._objects)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Return one object with its image; the other objects are background.
+
+        Raises:
+            DatasetError: if a file is damaged.
+        """
+        name, instance = self._objects[index]
+        target = (self._files.instances(name) == instance).astype(np.int8)
+        return EvaluationSample(f"{name}#{instance}", self._files.image(name), target)

@@ -1,0 +1,70 @@
+"""Benchmarks of one object an image: a folder of images beside a folder of masks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets.image_files import paired_files, read_brightest_channel, read_rgb
+from training.datasets.sample import EvaluationSample
+from training.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where such a benchmark keeps its files and what its masks mean.
+
+    Attributes:
+        images: name of the folder of images.
+        masks: name of the folder of masks; a mask has the name of its image.
+        to_target: from a mask's brightest channel, (H, W) uint8, to 1, 0 and -1 (H, W).
+        published_size: number of objects of the release that published numbers are measured on.
+        source: how to obtain it.
+    """
+
+    images: str
+    masks: str
+    to_target: Callable[[np.ndarray], np.ndarray]
+    published_size: int
+    source: str
+
+    def advice(self, root: Path) -> str:
+        """Return the half-sentence of errors: what was expected, and how to obtain it."""
+        return (
+            f"expected {self.published_size} images in {root / self.images} and as many masks"
+            f" of the same names in {root / self.masks}; {self.source}"
+        )
+
+
+class SingleObjectImages:
+    """An evaluation data set in such a layout; holds file names only."""
+
+    def __init__(self, root: Path, layout: Layout) -> None:
+        """List the files below `root`.
+
+        Raises:
+            DatasetError: if the data set is missing or half-unpacked.
+        """
+        self._layout = layout
+        self._files = paired_files(root / layout.images, root / layout.masks, layout.advice(root))
+        self.published_size: int | None = layout.published_size
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Return one image with its object.
+
+        Raises:
+            DatasetError: if a file is damaged or the mask has another size than the image.
+        """
+        image_path, mask_path = self._files[index]
+        image = read_rgb(image_path)
+        target = self._layout.to_target(read_brightest_channel(mask_path)).astype(np.int8)
+        if target.shape != image.shape[:2]:
+            raise DatasetError(
+                f"{mask_path} is {target.shape} (height, width), but its image {image.shape[:2]}"
+            )
+        return EvaluationSample(name=image_path.stem, image=image, target=target)
