@@ -1,0 +1,8 @@
+"""Turns an image, clicks and a previous mask into a mask; knows nothing of servers or training."""
+
+from icmformer.clicks import Click
+from icmformer.config import ModelConfig
+from icmformer.model import ICMFormer
+from icmformer.variants import MODEL_NAMES, build_model
+
+__all__ = ["MODEL_NAMES", "Click", "ICMFormer", "ModelConfig", "build_model"]

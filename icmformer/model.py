@@ -1,0 +1,111 @@
+"""iCMFormer: an image, clicks and the previous mask in, logits out (paper figure 2)."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from icmformer.clicks import disk_maps_at
+from icmformer.config import ModelConfig
+from icmformer.errors import InputError
+from icmformer.image_features import ImageFeatures
+from icmformer.plain_vit import PlainViT
+from icmformer.segmentation_head import SegmentationHead
+from icmformer.swin import Swin
+
+# ImageNet's, red, green, blue, of values in [0, 1]
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+_BACKBONES = {"vit": PlainViT, "swin": Swin}
+
+
+class ICMFormer(nn.Module):
+    """Interactive segmentation network in two halves.
+
+    `encode_image` depends on the image only and can be kept while a person clicks; `fuse` brings
+    in the clicks and the previous mask. `forward` is one after the other, bit for bit.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _BACKBONES[config.backbone](config)
+        self.head = SegmentationHead(
+            self.backbone.out_channels, config.head_width, config.head_init
+        )
+        self.register_buffer("mean", torch.empty(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.empty(1, 3, 1, 1), persistent=False)
+        self.init_non_persistent_buffers()
+
+    def init_non_persistent_buffers(self) -> None:
+        """Fill the constants; named after timm's hook for models built on the meta device."""
+        self.mean.copy_(torch.tensor(IMAGE_MEAN).view_as(self.mean))
+        self.std.copy_(torch.tensor(IMAGE_STD).view_as(self.std))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the crop the model was made for, in pixels."""
+        return self.config.input_size
+
+    def click_maps(
+        self, rows_columns: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        """Draw clicks as this model was trained to see them; see `icmformer.clicks.disk_maps_at`.
+
+        Args:
+            rows_columns: (N, 2) pixel indices of the crop: row, column.
+            positive: (N,) bool.
+            size_hw: height and width of the crop.
+
+        Returns:
+            (2, H, W) float32 in {0, 1}: positive, then negative.
+        """
+        return disk_maps_at(rows_columns, positive, size_hw, self.config.click_radius)
+
+    def encode_image(self, image: torch.Tensor) -> ImageFeatures:
+        """Compute all that depends on the image alone.
+
+        Args:
+            image: (B, 3, H, W) red, green, blue in [0, 1].
+
+        Raises:
+            InputError: if the backbone cannot work with this height or width.
+        """
+        return self.backbone.encode_image((image - self.mean) / self.std)
+
+    def fuse(
+        self, features: ImageFeatures, click_maps: torch.Tensor, previous_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Segment the object that is clicked.
+
+        Args:
+            features: what `encode_image` returned for the image.
+            click_maps: (B, 2, H, W) in {0, 1}: positive, then negative.
+            previous_mask: (B, 1, H, W) probability in [0, 1] of the round before; zeros at first.
+
+        Returns:
+            (B, 1, H, W) logits, never in half precision.
+
+        Raises:
+            InputError: if the maps do not have the size of the image.
+        """
+        guidance = torch.cat([previous_mask, click_maps], dim=1)
+        if guidance.shape[-2:] != features.size_hw:
+            raise InputError(
+                f"click maps and previous mask are {tuple(guidance.shape[-2:])} pixels high and "
+                f"wide, the image {features.size_hw}"
+            )
+        logits = self.head(self.backbone.fuse(features, guidance))
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
+        return F.interpolate(logits, size=features.size_hw, mode="bilinear", align_corners=True)
+
+    def forward(
+        self, image: torch.Tensor, previous_mask: torch.Tensor, click_maps: torch.Tensor
+    ) -> torch.Tensor:
+        """Return logits (B, 1, H, W); see `encode_image` and `fuse`."""
+        return self.fuse(self.encode_image(image), click_maps, previous_mask)

@@ -1,0 +1,188 @@
+"""Plain ViT with two streams (paper section 3.1, figure 2a).
+
+Image and clicks are embedded apart, pass the same first group of blocks, meet in the
+cross-modality blocks, and their sum passes the second group.
+
+Most blocks attend inside windows. The tokens are laid out window by window once, at the entrance:
+a windowed block and a global block then differ by a view, and nothing is copied in between.
+"""
+
+from functools import partial
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block
+from torch import nn
+from torch.nn import functional as F
+
+from icmformer.config import ModelConfig
+from icmformer.cross_modality import CrossModalityBlock
+from icmformer.errors import InputError
+from icmformer.image_features import ImageFeatures
+from icmformer.segmentation_head import FeaturePyramid
+
+NORM_EPS = 1e-6
+
+Pair = tuple[int, int]
+
+
+class PlainViT(nn.Module):
+    """A ViT whose blocks are shared by the image and the click stream, with a feature pyramid."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.config = config
+        self.native_grid = _grid(config.input_size, config.patch_size)
+        embed = partial(PatchEmbed, None, config.patch_size, 3, dim)
+        self.image_embed = embed()
+        self.click_embed = embed()
+        self.position_embedding = nn.Parameter(
+            torch.empty(1, self.native_grid[0] * self.native_grid[1], dim)
+        )
+        norm = partial(nn.LayerNorm, eps=NORM_EPS)
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, qkv_bias=True, norm_layer=norm)
+            for depth, heads in zip(config.depths, config.num_heads, strict=True)
+            for _ in range(depth)
+        )
+        self.cross_blocks = nn.ModuleList(
+            CrossModalityBlock(dim, config.cross_heads, NORM_EPS)
+            for _ in range(config.num_cross_blocks)
+        )
+        self.pyramid = FeaturePyramid(dim, config.pyramid_widths)
+        self._initialise()
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the four maps that `fuse` returns, the finest first."""
+        return self.config.pyramid_widths
+
+    def encode_image(self, image: torch.Tensor) -> ImageFeatures:
+        """Pass the normalised image (B, 3, H, W) through the first group.
+
+        Raises:
+            InputError: if height or width cannot be cut into patches and windows.
+        """
+        size_hw = (image.shape[-2], image.shape[-1])
+        windows = self._windows(size_hw)
+        tokens = self._first_group(self._embed(self.image_embed, image, windows), windows)
+        keys_values = ()
+        if self.config.cross_direction == "image_to_clicks":
+            keys_values = tuple(
+                block.keys_values(self._view(tokens, windows, index))
+                for index, block in enumerate(self.cross_blocks)
+            )
+        return ImageFeatures(size_hw, tokens, None, keys_values)
+
+    def fuse(self, features: ImageFeatures, guidance: torch.Tensor) -> list[torch.Tensor]:
+        """Bring in the clicks.
+
+        Args:
+            features: what `encode_image` returned.
+            guidance: (B, 3, H, W): previous mask, positive and negative click maps.
+
+        Returns:
+            Four maps (B, C_i, H_i, W_i) at 1/4, 1/8, 1/16 and 1/32 of a patch-16 image.
+        """
+        windows = self._windows(features.size_hw)
+        clicks = self._embed(self.click_embed, guidance, windows)
+        if self.config.share_first_group_with_clicks:
+            clicks = self._first_group(clicks, windows)
+        tokens = self._cross(features, clicks, windows)
+        for index in range(self.config.depths[0], len(self.blocks)):
+            tokens = self._block(index, tokens, windows)
+        grid = _grid(features.size_hw, self.config.patch_size)
+        return self.pyramid(_from_windows(tokens, grid, windows))
+
+    def _first_group(self, tokens: torch.Tensor, windows: Pair) -> torch.Tensor:
+        for index in range(self.config.depths[0]):
+            tokens = self._block(index, tokens, windows)
+        return tokens
+
+    def _block(self, index: int, tokens: torch.Tensor, windows: Pair) -> torch.Tensor:
+        return self.blocks[index](self._view(tokens, windows, index)).view_as(tokens)
+
+    def _cross(self, features: ImageFeatures, clicks: torch.Tensor, windows: Pair) -> torch.Tensor:
+        """Guide one stream by the other and return their sum (B, N, C)."""
+        image = features.tokens
+        to_clicks = self.config.cross_direction == "image_to_clicks"
+        guided, source = (clicks, image) if to_clicks else (image, clicks)
+        for index, block in enumerate(self.cross_blocks):
+            if to_clicks:
+                keys_values = features.keys_values[index]
+            else:
+                keys_values = block.keys_values(self._view(source, windows, index))
+            guided = block(self._view(guided, windows, index), keys_values).view_as(guided)
+        return source + guided
+
+    def _view(self, tokens: torch.Tensor, windows: Pair, index: int) -> torch.Tensor:
+        """View (B, N, C) as one sequence per window, unless the block attends globally.
+
+        Blocks count from zero, the cross-modality blocks anew: with six or more of them, the
+        sixth of a ViT-B is global, as the reference's counter has it.
+        """
+        if (index + 1) % self.config.global_every == 0:
+            return tokens
+        batch, length, dim = tokens.shape
+        count = windows[0] * windows[1]
+        return tokens.reshape(batch * count, length // count, dim)
+
+    def _embed(self, embed: nn.Module, image: torch.Tensor, windows: Pair) -> torch.Tensor:
+        """Embed patches, add positions, lay out by windows: (B, 3, H, W) to (B, N, C)."""
+        grid = _grid((image.shape[-2], image.shape[-1]), self.config.patch_size)
+        position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
+        return _to_windows(embed(image) + position, grid, windows)
+
+    def _windows(self, size_hw: Pair) -> Pair:
+        """Return the number of windows down and across an image, or refuse its size."""
+        patch, window = self.config.patch_size, self.config.window_size
+        counts = []
+        for length in size_hw:
+            count = length // patch // window
+            if length % patch or count == 0 or length // patch % count:
+                raise InputError(
+                    f"a {size_hw[0]} x {size_hw[1]} image cannot be cut into windows: this model "
+                    f"takes heights and widths that are multiples of {patch * window} pixels, "
+                    f"such as {self.config.input_size[0]}"
+                )
+            counts.append(count)
+        return counts[0], counts[1]
+
+    def _initialise(self) -> None:
+        """Initialise as MAE does; the click embedding and the pyramid keep PyTorch's default."""
+        nn.init.normal_(self.position_embedding, std=0.02)
+        nn.init.xavier_uniform_(self.image_embed.proj.weight.flatten(1))
+        for module in (*self.blocks.modules(), *self.cross_blocks.modules()):
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+def resize_position_embedding(embedding: torch.Tensor, source: Pair, target: Pair) -> torch.Tensor:
+    """Resize (1, h·w, C), laid out row by row on `source` (h, w), to the grid `target`.
+
+    Bicubic, `align_corners=False`, no antialiasing, as the published models were trained with.
+    """
+    if source == target:
+        return embedding
+    grid = embedding.transpose(1, 2).unflatten(2, source)
+    resized = F.interpolate(grid, size=target, mode="bicubic", align_corners=False)
+    return resized.flatten(2).transpose(1, 2)
+
+
+def _grid(size_hw: Pair, patch_size: int) -> Pair:
+    return size_hw[0] // patch_size, size_hw[1] // patch_size
+
+
+def _to_windows(tokens: torch.Tensor, grid: Pair, windows: Pair) -> torch.Tensor:
+    """Reorder (B, N, C) from row by row to window by window."""
+    split = (windows[0], grid[0] // windows[0], windows[1], grid[1] // windows[1])
+    return tokens.unflatten(1, split).transpose(2, 3).flatten(1, 4)
+
+
+def _from_windows(tokens: torch.Tensor, grid: Pair, windows: Pair) -> torch.Tensor:
+    """Reorder (B, N, C) from window by window to a map (B, C, h, w)."""
+    split = (windows[0], windows[1], grid[0] // windows[0], grid[1] // windows[1])
+    by_rows = tokens.unflatten(1, split).transpose(2, 3)
+    return by_rows.flatten(1, 4).transpose(1, 2).unflatten(2, grid)

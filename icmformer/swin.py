@@ -1,0 +1,175 @@
+"""Swin transformer with two streams and a skip stream (paper section 3.1, figure 2b).
+
+Image X and clicks Y share the patch embedding and the first two stages, meet in the
+cross-modality blocks at 1/16 resolution, and their sum passes the last two stages. A third stream,
+the sum of both patch embeddings, passes the first two stages only to make the fine maps for the
+head; the paper does not mention it, the published numbers were obtained with it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.swin_transformer import (
+    PatchMerging,
+    SwinTransformerBlock,
+    window_partition,
+    window_reverse,
+)
+from torch import nn
+from torch.nn import functional as F
+
+from icmformer.config import ModelConfig
+from icmformer.cross_modality import CrossModalityBlock
+from icmformer.image_features import ImageFeatures
+
+NORM_EPS = 1e-5
+SHARED_STAGES = 2
+
+
+class Swin(nn.Module):
+    """A hierarchical transformer of four stages; its maps are (B, H, W, C) inside."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.out_channels = tuple(config.embed_dim << stage for stage in range(len(config.depths)))
+        self.patch_embed = PatchEmbed(
+            None,
+            config.patch_size,
+            3,
+            config.embed_dim,
+            norm_layer=nn.LayerNorm,
+            output_fmt="NHWC",
+            dynamic_img_pad=True,
+        )
+        drop_paths = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
+        self.stages = nn.ModuleList(
+            _Stage(config, stage, drop_paths) for stage in range(len(config.depths))
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in self.out_channels)
+        self.cross_blocks = nn.ModuleList(
+            CrossModalityBlock(self.out_channels[SHARED_STAGES], config.cross_heads, NORM_EPS)
+            for _ in range(config.num_cross_blocks)
+        )
+        self._initialise()
+
+    def encode_image(self, image: torch.Tensor) -> ImageFeatures:
+        """Pass the normalised image (B, 3, H, W), of any size, through the shared stages."""
+        embedding = self.patch_embed(image)
+        tokens = embedding
+        for stage in self.stages[:SHARED_STAGES]:
+            tokens = stage.downsample(stage(tokens))
+        keys_values = ()
+        if self.config.cross_direction == "image_to_clicks":
+            source = tokens.flatten(1, 2)
+            keys_values = tuple(block.keys_values(source) for block in self.cross_blocks)
+        return ImageFeatures((image.shape[-2], image.shape[-1]), tokens, embedding, keys_values)
+
+    def fuse(self, features: ImageFeatures, guidance: torch.Tensor) -> list[torch.Tensor]:
+        """Bring in the clicks.
+
+        Args:
+            features: what `encode_image` returned.
+            guidance: (B, 3, H, W): previous mask, positive and negative click maps.
+
+        Returns:
+            Four maps (B, C_i, H_i, W_i) at 1/4, 1/8, 1/16 and 1/32 of the image, rounded up.
+        """
+        clicks, maps = self._shared_stages(features, guidance)
+        tokens = self._cross(features, clicks.flatten(1, 2)).view_as(clicks)
+        for index in range(SHARED_STAGES, len(self.stages)):
+            if index > SHARED_STAGES:
+                tokens = self.stages[index - 1].downsample(tokens)
+            tokens = self.stages[index](tokens)
+            maps.append(self._map(index, tokens))
+        return maps
+
+    def _shared_stages(
+        self, features: ImageFeatures, guidance: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the click stream at 1/16, and the skip stream's maps at 1/4 and 1/8.
+
+        Both streams depend on the clicks and share every weight: they travel as one batch.
+        """
+        clicks = self.patch_embed(guidance)
+        batch = len(clicks)
+        both = torch.cat([clicks, features.embedding + clicks])
+        maps = []
+        for index, stage in enumerate(self.stages[:SHARED_STAGES]):
+            both = stage(both)
+            maps.append(self._map(index, both[batch:]))
+            last = index == SHARED_STAGES - 1
+            both = stage.downsample(both[:batch] if last else both)
+        return both, maps
+
+    def _cross(self, features: ImageFeatures, clicks: torch.Tensor) -> torch.Tensor:
+        """Guide one stream by the other, without windows, and return their sum (B, N, C)."""
+        image = features.tokens.flatten(1, 2)
+        to_clicks = self.config.cross_direction == "image_to_clicks"
+        guided, source = (clicks, image) if to_clicks else (image, clicks)
+        for index, block in enumerate(self.cross_blocks):
+            kept = to_clicks
+            keys_values = features.keys_values[index] if kept else block.keys_values(source)
+            guided = block(guided, keys_values)
+        return source + guided
+
+    def _map(self, index: int, tokens: torch.Tensor) -> torch.Tensor:
+        return self.norms[index](tokens).permute(0, 3, 1, 2)
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+class _Stage(nn.Module):
+    """The blocks of one resolution, and the merging that leads to the next."""
+
+    def __init__(self, config: ModelConfig, index: int, drop_paths: Iterator[float]) -> None:
+        super().__init__()
+        dim = config.embed_dim << index
+        self.blocks = nn.Sequential(
+            *(
+                _Block(
+                    dim,
+                    input_resolution=config.window_size,
+                    num_heads=config.num_heads[index],
+                    window_size=config.window_size,
+                    shift_size=block % 2 * (config.window_size // 2),
+                    always_partition=True,
+                    dynamic_mask=True,
+                    drop_path=next(drop_paths),
+                )
+                for block in range(config.depths[index])
+            )
+        )
+        if index < len(config.depths) - 1:
+            self.downsample = PatchMerging(dim)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.blocks(tokens)
+
+
+class _Block(SwinTransformerBlock):
+    """timm's block, with the map padded before it is shifted, as in the original Swin.
+
+    timm shifts first. The two differ wherever a map does not divide into windows.
+    """
+
+    def _attn(self, tokens: torch.Tensor) -> torch.Tensor:
+        _, height, width, channels = tokens.shape
+        window, shift = self.window_size, self.shift_size
+        padding = (0, 0, 0, -width % window[1], 0, -height % window[0])
+        tokens = F.pad(tokens, padding)
+        if any(shift):
+            tokens = tokens.roll((-shift[0], -shift[1]), dims=(1, 2))
+        windows = window_partition(tokens, window).flatten(1, 2)
+        windows = self.attn(windows, mask=self.get_attn_mask(tokens))
+        windows = windows.view(-1, *window, channels)
+        tokens = window_reverse(windows, window, tokens.shape[1], tokens.shape[2])
+        if any(shift):
+            tokens = tokens.roll(shift, dims=(1, 2))
+        return tokens[:, :height, :width]
