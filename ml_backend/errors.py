@@ -1,6 +1,7 @@
 """What can go wrong in this package, each with the HTTP status it is answered with.
 
 BackendError                 500
+├── SettingsError            500  an environment variable that is unknown or unusable
 ├── RequestError             400  a request body that does not follow the protocol
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
@@ -13,6 +14,10 @@ class BackendError(Exception):
     """Base of every error this package raises on purpose; its text is one sentence for people."""
 
     status = 500
+
+
+class SettingsError(BackendError):
+    """The environment holds a setting that is unknown or unusable; the text names it."""
 
 
 class RequestError(BackendError):

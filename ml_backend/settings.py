@@ -1,0 +1,162 @@
+"""Every setting of the backend, and the only place that reads the environment.
+
+Ours start with ICMFORMER_; the names that Label Studio's own backends use (LABEL_STUDIO_URL,
+LABEL_STUDIO_API_KEY, BASIC_AUTH_USER, BASIC_AUTH_PASS, MODEL_DIR, LOG_LEVEL, PORT, WORKERS,
+THREADS) are honoured as well. A misspelt ICMFORMER_ key stops the start: silence would be worse.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_backend.errors import SettingsError
+
+PREFIX = "ICMFORMER_"
+# Read by the tests and the benchmark to find data sets; nothing of the server.
+NOT_OURS = frozenset({"ICMFORMER_DATA"})
+MEGABYTE = 1 << 20
+
+
+def _also(name: str) -> AliasChoices:
+    """Accept ICMFORMER_<NAME> first, then the bare <NAME> that other backends use."""
+    return AliasChoices(f"{PREFIX}{name}", name)
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Values given to the constructor win over the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+        protected_namespaces=(),
+    )
+
+    # No bare HOST: shells set it to the name of the machine.
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface (set BASIC_AUTH_* then)."""
+    port: int = Field(default=9090, ge=1, le=65535, validation_alias=_also("PORT"))
+    workers: int = Field(default=1, ge=1, le=64, validation_alias=_also("WORKERS"))
+    """Processes. Each loads its own copy of the network; one a GPU is right."""
+    threads: int = Field(default=8, ge=1, le=256, validation_alias=_also("THREADS"))
+    """Requests a process works on at once; the network itself runs one after the other."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias=_also("LOG_LEVEL")
+    )
+
+    model_dir: Path = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
+    """Everything that outlives the process: database, samples, model versions."""
+    checkpoint: Path | None = None
+    """A .safetensors file to serve instead of the network that ships with the project."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """auto (CUDA if there is one), cpu, cuda, cuda:1 …"""
+    torch_threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads of one forward pass; 0 leaves the choice to torch."""
+
+    label_studio_url: str | None = Field(default=None, validation_alias=_also("LABEL_STUDIO_URL"))
+    """Label Studio as seen from here; without it, the address that /setup brings is used."""
+    label_studio_api_key: SecretStr | None = Field(
+        default=None, validation_alias=_also("LABEL_STUDIO_API_KEY")
+    )
+    """Legacy or personal access token; without it, the token that /setup brings is used."""
+    basic_auth_user: str | None = Field(default=None, validation_alias=_also("BASIC_AUTH_USER"))
+    basic_auth_pass: SecretStr | None = Field(
+        default=None, validation_alias=_also("BASIC_AUTH_PASS")
+    )
+
+    max_body_mb: int = Field(default=64, ge=1)
+    """Largest request body; Label Studio sends every saved mask of the task with each click."""
+    max_image_mb: int = Field(default=200, ge=1)
+    """Largest image file that is downloaded."""
+    max_image_megapixels: int = Field(default=100, ge=1)
+    """Largest image that is decoded."""
+    max_clicks: int = Field(default=100, ge=1)
+    """Most clicks on one object; each costs a pass of the network when it must be replayed."""
+    image_cache_mb: int = Field(default=512, ge=0)
+    """Decoded images kept in memory, so that the second click downloads nothing."""
+    click_memory_mb: int = Field(default=512, ge=0)
+    """Masks of objects being clicked, kept so that the next click costs one pass."""
+    model_memory_mb: int = Field(default=4096, ge=1)
+    """Weights kept in memory when projects are served by different versions."""
+    predict_seconds: float = Field(default=80.0, gt=0, lt=100)
+    """When to give up on a request; Label Studio waits 100 s."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _http_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> "Settings":
+        # Half a login would leave the backend open to everyone.
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
+            raise ValueError("set both BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither")
+        return self
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password of basic authentication, or None when it is off."""
+        if not self.basic_auth_user or not self.basic_auth_pass:
+            return None
+        return self.basic_auth_user, self.basic_auth_pass.get_secret_value()
+
+    @property
+    def api_key(self) -> str | None:
+        """Label Studio's token from the environment, in the clear."""
+        return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def load_settings() -> Settings:
+    """Read and check the environment.
+
+    Raises:
+        SettingsError: one sentence a setting, naming the variable and what is wrong with it.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentences(error, os.environ))) from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_OURS
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting of this backend{hint}")
+
+
+def _sentences(error: ValidationError, environment: Mapping[str, str]) -> list[str]:
+    """Say which variable is wrong, and why, without repeating its value: it may be a secret."""
+    sentences = []
+    for problem in error.errors(include_input=False, include_url=False):
+        text = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            name = str(problem["loc"][0]).upper().removeprefix(PREFIX)
+            variable = f"{PREFIX}{name}" if f"{PREFIX}{name}" in environment else name
+            text = f"{variable}: {text[0].lower()}{text[1:]}"
+        sentences.append(text)
+    return sentences

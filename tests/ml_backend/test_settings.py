@@ -1,0 +1,108 @@
+"""The environment is read once, checked, and answered in sentences."""
+
+import os
+
+import pytest
+from pydantic import ValidationError
+
+from ml_backend.errors import SettingsError
+from ml_backend.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    """Hide the settings of whoever runs the tests."""
+    for name in list(os.environ):
+        bare = name.removeprefix("ICMFORMER_").lower()
+        if name.startswith("ICMFORMER_") or bare in Settings.model_fields:
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("ICMFORMER_PORT", "9191", "port", 9191),
+        ("PORT", "9191", "port", 9191),
+        ("WORKERS", "2", "workers", 2),
+        ("THREADS", "3", "threads", 3),
+        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("LABEL_STUDIO_URL", "http://ls:8080/", "label_studio_url", "http://ls:8080"),
+        ("LABEL_STUDIO_API_KEY", "abc", "api_key", "abc"),
+        ("ICMFORMER_TORCH_THREADS", "4", "torch_threads", 4),
+    ],
+)
+def test_variable_is_honoured(monkeypatch, variable, value, field, expected):
+    monkeypatch.setenv(variable, value)
+    assert getattr(load_settings(), field) == expected
+
+
+def test_own_name_wins_over_the_bare_one(monkeypatch):
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("ICMFORMER_PORT", "2")
+    assert load_settings().port == 2
+
+
+def test_bare_names_without_a_tradition_are_not_read(monkeypatch):
+    monkeypatch.setenv("HOST", "my-laptop")
+    monkeypatch.setenv("DEVICE", "toaster")
+    assert load_settings() == Settings()
+
+
+def test_model_dir_is_honoured(monkeypatch, tmp_path):
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    assert load_settings().model_dir == tmp_path
+
+
+def test_empty_variables_count_as_unset(monkeypatch):
+    monkeypatch.setenv("BASIC_AUTH_USER", "")
+    monkeypatch.setenv("BASIC_AUTH_PASS", "")
+    monkeypatch.setenv("ICMFORMER_CHECKPOINT", "")
+    assert load_settings().credentials is None
+    assert load_settings().checkpoint is None
+
+
+def test_login_is_complete_or_absent(monkeypatch):
+    monkeypatch.setenv("BASIC_AUTH_USER", "ann")
+    with pytest.raises(SettingsError, match="set both BASIC_AUTH_USER and BASIC_AUTH_PASS"):
+        load_settings()
+    monkeypatch.setenv("BASIC_AUTH_PASS", "secret")
+    assert load_settings().credentials == ("ann", "secret")
+
+
+def test_misspelt_key_is_refused_with_a_suggestion(monkeypatch):
+    monkeypatch.setenv("ICMFORMER_CHEKPOINT", "x.safetensors")
+    with pytest.raises(SettingsError, match=r"CHEKPOINT is not a setting.*ICMFORMER_CHECKPOINT"):
+        load_settings()
+
+
+def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
+    monkeypatch.setenv("ICMFORMER_DATA", "/data")
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "70000"),
+        ("ICMFORMER_DEVICE", "gpu"),
+        ("LABEL_STUDIO_URL", "labelstudio:8080"),
+        ("ICMFORMER_PREDICT_SECONDS", "200"),
+        ("LOG_LEVEL", "chatty"),
+    ],
+)
+def test_unusable_value_is_named_and_not_repeated(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"^{variable}: ") as caught:
+        load_settings()
+    assert value not in str(caught.value)
+
+
+def test_secrets_do_not_show():
+    settings = Settings(label_studio_api_key="tok-123", basic_auth_user="u", basic_auth_pass="pw-9")
+    assert "tok-123" not in repr(settings)
+    assert "pw-9" not in repr(settings)
+
+
+def test_unknown_argument_is_refused():
+    with pytest.raises(ValidationError):
+        Settings(prot=9090)
