@@ -5,17 +5,22 @@ itself, then to the source stream, and passes a feed-forward network. The source
 the keys and values a block takes from it can be computed once and kept.
 
 The default direction is the one the reported numbers were trained with: the clicks are guided by
-the image. Equation 2 of the paper is the other one (`cross_direction="clicks_to_image"`).
+the image. Equation 2 of the paper is the other one.
 """
 
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Literal, cast
 
 import torch
 from timm.layers import Attention, Mlp
 from torch import nn
 from torch.nn import functional as F
 
+Direction = Literal["image_to_clicks", "clicks_to_image"]
 KeysValues = tuple[torch.Tensor, torch.Tensor]
+# How the block of that index sees the tokens: a view, one sequence for each of its windows.
+View = Callable[[torch.Tensor, int], torch.Tensor]
 
 
 class CrossAttention(nn.Module):
@@ -75,3 +80,48 @@ class CrossModalityBlock(nn.Module):
         tokens = tokens + self.self_attention(self.norm1(tokens))
         tokens = tokens + self.cross_attention(self.norm2(tokens), keys_values)
         return tokens + self.mlp(self.norm3(tokens))
+
+
+class CrossModality(nn.Module):
+    """Any number of cross-modality blocks, and the sum of the streams after them.
+
+    Without blocks the streams are added as they are (the rows "w/o" of table 4).
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, num_blocks: int, direction: Direction, norm_eps: float
+    ) -> None:
+        super().__init__()
+        self.direction = direction
+        self.blocks = nn.ModuleList(
+            CrossModalityBlock(dim, num_heads, norm_eps) for _ in range(num_blocks)
+        )
+
+    def image_keys_values(self, image: torch.Tensor, view: View) -> tuple[KeysValues, ...]:
+        """Return what each block reads of the image (B, N, C); nothing where it is the guided one.
+
+        The blocks never change the source, so this depends on the image alone.
+        """
+        if self.direction == "clicks_to_image":
+            return ()
+        return tuple(block.keys_values(view(image, i)) for i, block in self._enumerate())
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        clicks: torch.Tensor,
+        image_keys_values: tuple[KeysValues, ...],
+        view: View,
+    ) -> torch.Tensor:
+        """Guide one stream (B, N, C) by the other and return their sum (B, N, C)."""
+        if self.direction == "image_to_clicks":
+            for i, block in self._enumerate():
+                clicks = block(view(clicks, i), image_keys_values[i]).view_as(clicks)
+        else:
+            for i, block in self._enumerate():
+                keys_values = block.keys_values(view(clicks, i))
+                image = block(view(image, i), keys_values).view_as(image)
+        return image + clicks
+
+    def _enumerate(self) -> Iterator[tuple[int, CrossModalityBlock]]:
+        return enumerate(cast("Iterator[CrossModalityBlock]", iter(self.blocks)))

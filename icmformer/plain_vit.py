@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from icmformer.config import ModelConfig
-from icmformer.cross_modality import CrossModalityBlock
+from icmformer.cross_modality import CrossModality, View
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.segmentation_head import FeaturePyramid
@@ -46,9 +46,8 @@ class PlainViT(nn.Module):
             for depth, heads in zip(config.depths, config.num_heads, strict=True)
             for _ in range(depth)
         )
-        self.cross_blocks = nn.ModuleList(
-            CrossModalityBlock(dim, config.cross_heads, NORM_EPS)
-            for _ in range(config.num_cross_blocks)
+        self.cross_modality = CrossModality(
+            dim, config.cross_heads, config.num_cross_blocks, config.cross_direction, NORM_EPS
         )
         self.pyramid = FeaturePyramid(dim, config.pyramid_widths)
         self._initialise()
@@ -65,14 +64,9 @@ class PlainViT(nn.Module):
             InputError: if height or width cannot be cut into patches and windows.
         """
         size_hw = (image.shape[-2], image.shape[-1])
-        windows = self._windows(size_hw)
-        tokens = self._first_group(self._embed(self.image_embed, image, windows), windows)
-        keys_values = ()
-        if self.config.cross_direction == "image_to_clicks":
-            keys_values = tuple(
-                block.keys_values(self._view(tokens, windows, index))
-                for index, block in enumerate(self.cross_blocks)
-            )
+        view = self._view(size_hw)
+        tokens = self._first_group(self._embed(self.image_embed, image), view)
+        keys_values = self.cross_modality.image_keys_values(tokens, view)
         return ImageFeatures(size_hw, tokens, None, keys_values)
 
     def fuse(self, features: ImageFeatures, guidance: torch.Tensor) -> list[torch.Tensor]:
@@ -85,54 +79,42 @@ class PlainViT(nn.Module):
         Returns:
             Four maps (B, C_i, H_i, W_i) at 1/4, 1/8, 1/16 and 1/32 of a patch-16 image.
         """
-        windows = self._windows(features.size_hw)
-        clicks = self._embed(self.click_embed, guidance, windows)
+        view = self._view(features.size_hw)
+        clicks = self._embed(self.click_embed, guidance)
         if self.config.share_first_group_with_clicks:
-            clicks = self._first_group(clicks, windows)
-        tokens = self._cross(features, clicks, windows)
+            clicks = self._first_group(clicks, view)
+        tokens = self.cross_modality(features.tokens, clicks, features.keys_values, view)
         for index in range(self.config.depths[0], len(self.blocks)):
-            tokens = self._block(index, tokens, windows)
+            tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
         grid = _grid(features.size_hw, self.config.patch_size)
-        return self.pyramid(_from_windows(tokens, grid, windows))
+        return self.pyramid(_from_windows(tokens, grid, self._windows(features.size_hw)))
 
-    def _first_group(self, tokens: torch.Tensor, windows: Pair) -> torch.Tensor:
+    def _first_group(self, tokens: torch.Tensor, view: View) -> torch.Tensor:
         for index in range(self.config.depths[0]):
-            tokens = self._block(index, tokens, windows)
+            tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
         return tokens
 
-    def _block(self, index: int, tokens: torch.Tensor, windows: Pair) -> torch.Tensor:
-        return self.blocks[index](self._view(tokens, windows, index)).view_as(tokens)
+    def _embed(self, embed: nn.Module, image: torch.Tensor) -> torch.Tensor:
+        """Embed patches, add positions, lay out by windows: (B, 3, H, W) to (B, N, C)."""
+        size_hw = (image.shape[-2], image.shape[-1])
+        grid = _grid(size_hw, self.config.patch_size)
+        position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
+        return _to_windows(embed(image) + position, grid, self._windows(size_hw))
 
-    def _cross(self, features: ImageFeatures, clicks: torch.Tensor, windows: Pair) -> torch.Tensor:
-        """Guide one stream by the other and return their sum (B, N, C)."""
-        image = features.tokens
-        to_clicks = self.config.cross_direction == "image_to_clicks"
-        guided, source = (clicks, image) if to_clicks else (image, clicks)
-        for index, block in enumerate(self.cross_blocks):
-            if to_clicks:
-                keys_values = features.keys_values[index]
-            else:
-                keys_values = block.keys_values(self._view(source, windows, index))
-            guided = block(self._view(guided, windows, index), keys_values).view_as(guided)
-        return source + guided
-
-    def _view(self, tokens: torch.Tensor, windows: Pair, index: int) -> torch.Tensor:
-        """View (B, N, C) as one sequence per window, unless the block attends globally.
+    def _view(self, size_hw: Pair) -> View:
+        """Return how blocks see tokens (B, N, C) of an image: by window, or all at once.
 
         Blocks count from zero, the cross-modality blocks anew: with six or more of them, the
-        sixth of a ViT-B is global, as the reference's counter has it.
+        sixth of a ViT-B is global, as in the reference.
         """
-        if (index + 1) % self.config.global_every == 0:
-            return tokens
-        batch, length, dim = tokens.shape
-        count = windows[0] * windows[1]
-        return tokens.reshape(batch * count, length // count, dim)
+        down, across = self._windows(size_hw)
 
-    def _embed(self, embed: nn.Module, image: torch.Tensor, windows: Pair) -> torch.Tensor:
-        """Embed patches, add positions, lay out by windows: (B, 3, H, W) to (B, N, C)."""
-        grid = _grid((image.shape[-2], image.shape[-1]), self.config.patch_size)
-        position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
-        return _to_windows(embed(image) + position, grid, windows)
+        def view(tokens: torch.Tensor, index: int) -> torch.Tensor:
+            if (index + 1) % self.config.global_every == 0:
+                return tokens
+            return tokens.reshape(len(tokens) * down * across, -1, tokens.shape[-1])
+
+        return view
 
     def _windows(self, size_hw: Pair) -> Pair:
         """Return the number of windows down and across an image, or refuse its size."""
@@ -153,7 +135,7 @@ class PlainViT(nn.Module):
         """Initialise as MAE does; the click embedding and the pyramid keep PyTorch's default."""
         nn.init.normal_(self.position_embedding, std=0.02)
         nn.init.xavier_uniform_(self.image_embed.proj.weight.flatten(1))
-        for module in (*self.blocks.modules(), *self.cross_blocks.modules()):
+        for module in (*self.blocks.modules(), *self.cross_modality.modules()):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from icmformer.config import ModelConfig
-from icmformer.cross_modality import CrossModalityBlock
+from icmformer.cross_modality import CrossModality
 from icmformer.image_features import ImageFeatures
 
 NORM_EPS = 1e-5
@@ -48,9 +48,12 @@ class Swin(nn.Module):
             _Stage(config, stage, drop_paths) for stage in range(len(config.depths))
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in self.out_channels)
-        self.cross_blocks = nn.ModuleList(
-            CrossModalityBlock(self.out_channels[SHARED_STAGES], config.cross_heads, NORM_EPS)
-            for _ in range(config.num_cross_blocks)
+        self.cross_modality = CrossModality(
+            self.out_channels[SHARED_STAGES],
+            config.cross_heads,
+            config.num_cross_blocks,
+            config.cross_direction,
+            NORM_EPS,
         )
         self._initialise()
 
@@ -60,10 +63,8 @@ class Swin(nn.Module):
         tokens = embedding
         for stage in self.stages[:SHARED_STAGES]:
             tokens = stage.downsample(stage(tokens))
-        keys_values = ()
-        if self.config.cross_direction == "image_to_clicks":
-            source = tokens.flatten(1, 2)
-            keys_values = tuple(block.keys_values(source) for block in self.cross_blocks)
+        tokens = tokens.flatten(1, 2)
+        keys_values = self.cross_modality.image_keys_values(tokens, _everything)
         return ImageFeatures((image.shape[-2], image.shape[-1]), tokens, embedding, keys_values)
 
     def fuse(self, features: ImageFeatures, guidance: torch.Tensor) -> list[torch.Tensor]:
@@ -77,7 +78,9 @@ class Swin(nn.Module):
             Four maps (B, C_i, H_i, W_i) at 1/4, 1/8, 1/16 and 1/32 of the image, rounded up.
         """
         clicks, maps = self._shared_stages(features, guidance)
-        tokens = self._cross(features, clicks.flatten(1, 2)).view_as(clicks)
+        tokens = self.cross_modality(
+            features.tokens, clicks.flatten(1, 2), features.keys_values, _everything
+        ).view_as(clicks)
         for index in range(SHARED_STAGES, len(self.stages)):
             if index > SHARED_STAGES:
                 tokens = self.stages[index - 1].downsample(tokens)
@@ -103,17 +106,6 @@ class Swin(nn.Module):
             both = stage.downsample(both[:batch] if last else both)
         return both, maps
 
-    def _cross(self, features: ImageFeatures, clicks: torch.Tensor) -> torch.Tensor:
-        """Guide one stream by the other, without windows, and return their sum (B, N, C)."""
-        image = features.tokens.flatten(1, 2)
-        to_clicks = self.config.cross_direction == "image_to_clicks"
-        guided, source = (clicks, image) if to_clicks else (image, clicks)
-        for index, block in enumerate(self.cross_blocks):
-            kept = to_clicks
-            keys_values = features.keys_values[index] if kept else block.keys_values(source)
-            guided = block(guided, keys_values)
-        return source + guided
-
     def _map(self, index: int, tokens: torch.Tensor) -> torch.Tensor:
         return self.norms[index](tokens).permute(0, 3, 1, 2)
 
@@ -123,6 +115,11 @@ class Swin(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+def _everything(tokens: torch.Tensor, index: int) -> torch.Tensor:
+    """Let every cross-modality block see the whole map."""
+    return tokens
 
 
 class _Stage(nn.Module):
