@@ -1,8 +1,11 @@
 """What can go wrong in this package.
 
 TrainingError
-├── DatasetError   a data set that is missing, half-unpacked or malformed
-└── RecipeError    a recipe with unknown keys or impossible values
+├── DatasetError     a data set that is missing, half-unpacked or malformed
+├── RecipeError      a recipe with unknown keys or impossible values
+├── DatabaseError    a database that cannot be opened
+├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
+└── VersionError     a model version that does not exist or may not be served
 """
 
 
@@ -16,3 +19,15 @@ class DatasetError(TrainingError):
 
 class RecipeError(TrainingError):
     """A recipe names an unknown key or a value that cannot work."""
+
+
+class DatabaseError(TrainingError):
+    """The database cannot be opened, or a newer version of this program wrote it."""
+
+
+class StoredFileError(TrainingError):
+    """A stored file is missing, or is not what was stored."""
+
+
+class VersionError(TrainingError):
+    """A model version does not exist, or may not be served."""

@@ -1,0 +1,101 @@
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from training.database import Base, Database, UtcDateTime, now
+from training.errors import DatabaseError
+
+
+class Note(Base):
+    __tablename__ = "notes_of_a_test"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    words: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    database.create(Note)
+    yield database
+    database.close()
+
+
+def words(database):
+    with database.read() as session:
+        return [note.words for note in session.query(Note).order_by(Note.id)]
+
+
+def test_a_block_that_fails_writes_nothing(database):
+    def fail_half_way():
+        with database.write() as session:
+            session.add(Note(words="lost", at=now()))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    assert words(database) == []
+
+
+def test_times_come_back_aware_and_in_utc(database):
+    east = timezone(timedelta(hours=9))
+    with database.write() as session:
+        session.add(Note(words="noon", at=datetime(2026, 1, 1, 12, tzinfo=east)))
+    with database.read() as session:
+        assert session.query(Note).one().at == datetime(2026, 1, 1, 3, tzinfo=timezone.utc)
+
+
+def test_threads_write_without_losing_a_row(database):
+    def write(name):
+        for number in range(20):
+            with database.write() as session:
+                session.query(Note).count()  # a read before the write is what upgrades a lock
+                session.add(Note(words=f"{name}-{number}", at=now()))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(words(database))) == 80
+
+
+def test_processes_create_and_write_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/state.db"
+    program = (
+        "import sys\n"
+        "from training.sample_rows import DeletedTaskRow\n"
+        "from training.database import Database, now\n"
+        "database = Database(sys.argv[1])\n"
+        "database.create(DeletedTaskRow)\n"
+        "for task in range(10):\n"
+        "    with database.write() as session:\n"
+        "        session.add(DeletedTaskRow(project=sys.argv[2], task=task, stored_at=now()))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, url, str(number)]) for number in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    database = Database(url)
+    with database.read() as session:
+        assert session.execute(text("SELECT count(*) FROM deleted_tasks")).scalar() == 30
+    database.close()
+
+
+def test_a_newer_schema_is_refused_with_a_sentence(database, tmp_path):
+    with database.write() as session:
+        session.execute(text("UPDATE schema_version SET number = 99"))
+    with pytest.raises(DatabaseError, match="schema 99"):
+        Database(f"sqlite:///{tmp_path}/state.db")
+
+
+def test_a_place_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(DatabaseError, match=r"absent/state\.db"):
+        Database(f"sqlite:///{tmp_path}/absent/state.db")

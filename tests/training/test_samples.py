@@ -1,0 +1,208 @@
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from training.database import Database, now
+from training.sample_rows import AnnotationRow, SampleRow
+from training.samples import AcceptedObject, Annotation, SampleStore
+from training.snapshot import Snapshot, take_snapshot
+from training.split import HELD_OUT, image_hash, split_of
+from training.stored_files import StoredFiles
+
+START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
+PROJECT = "2.1795327560"
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database, tmp_path):
+    return SampleStore(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
+
+
+def photo(number):
+    return np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+
+
+def square(left):
+    mask = np.zeros((12, 16), dtype=bool)
+    mask[3:8, left : left + 4] = True
+    return mask
+
+
+def accepted(annotation=4, minute=0, lefts=(2,), image=1, label="Object"):
+    return Annotation(
+        project=PROJECT,
+        annotation=annotation,
+        task=annotation + 100,
+        updated_at=START + timedelta(minutes=minute),
+        status="accepted" if lefts else "empty",
+        image=photo(image) if lefts else None,
+        objects=tuple(AcceptedObject(f"r{left}", label, square(left)) for left in lefts),
+    )
+
+
+def contents(database, project=PROJECT):
+    """What the store holds, without row numbers and the times at which rows were written."""
+    with database.read() as session:
+        samples = [
+            (row.annotation, row.region, row.label, row.image, row.mask, row.area, row.split)
+            for row in session.scalars(select(SampleRow).where(SampleRow.project == project))
+        ]
+        annotations = [
+            (row.annotation, row.status, row.updated_at)
+            for row in session.scalars(
+                select(AnnotationRow).where(AnnotationRow.project == project)
+            )
+            if row.status != "deleted"
+        ]
+    return sorted(samples), sorted(annotations)
+
+
+def row_ids(database):
+    with database.read() as session:
+        return {row.region: row.id for row in session.scalars(select(SampleRow))}
+
+
+def test_an_update_replaces_and_unchanged_samples_keep_their_row(store, database):
+    store.replace(accepted(lefts=(2, 8)))
+    before = row_ids(database)
+    assert store.replace(accepted(minute=1, lefts=(8, 11)))
+    after = row_ids(database)
+    assert set(after) == {"r8", "r11"}
+    assert after["r8"] == before["r8"]
+
+
+def test_a_message_delivered_twice_changes_nothing(store):
+    assert store.replace(accepted())
+    assert not store.wants(PROJECT, 4, 104, START)
+    assert not store.replace(accepted())
+
+
+def test_an_older_message_is_ignored(store, database):
+    store.replace(accepted(minute=5, lefts=(2, 8)))
+    assert not store.replace(accepted(minute=1, lefts=(2,)))
+    assert set(row_ids(database)) == {"r2", "r8"}
+
+
+def test_a_deletion_that_overtakes_its_annotation_wins(store, database):
+    store.withdraw(PROJECT, [4])
+    assert not store.replace(accepted())
+    assert contents(database) == ([], [])
+
+
+def test_deleting_a_task_withdraws_its_annotations_and_those_that_come_late(store, database):
+    store.replace(accepted(annotation=4))
+    store.withdraw_tasks(PROJECT, [104, 105])
+    assert not store.replace(accepted(annotation=5))
+    assert contents(database) == ([], [])
+
+
+def test_an_unreadable_annotation_is_tried_again_with_the_same_message(store):
+    unreadable = accepted(lefts=())
+    store.replace(replace(unreadable, status="unreadable"))
+    assert store.replace(accepted())
+
+
+def test_projects_do_not_share_annotation_ids(store, database):
+    store.replace(accepted())
+    store.withdraw("2.1800000000", [4])
+    assert len(row_ids(database)) == 1
+
+
+def test_the_listing_withdraws_what_is_gone_and_takes_back_what_is_there(store, database):
+    store.replace(accepted(annotation=4))
+    store.replace(accepted(annotation=5, lefts=(8,)))
+    store.withdraw_tasks(PROJECT, [105])
+    assert store.reconcile(PROJECT, {5: 105}, now()) == 1
+    assert store.replace(accepted(annotation=5, lefts=(8,)))
+    assert set(row_ids(database)) == {"r8"}
+
+
+def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, database):
+    listed_at = now()
+    store.replace(accepted(annotation=4))
+    store.withdraw(PROJECT, [5])
+    assert store.reconcile(PROJECT, {5: 105}, listed_at) == 0
+    assert not store.replace(accepted(annotation=5))
+    assert set(row_ids(database)) == {"r2"}
+
+
+def messages(project):
+    of_project = [
+        accepted(annotation=4, minute=0, lefts=(2,)),
+        accepted(annotation=4, minute=1, lefts=(2, 8)),
+        accepted(annotation=4, minute=2, lefts=(8,), label="Other"),
+        accepted(annotation=5, minute=0, lefts=(1, 9), image=2),
+        accepted(annotation=5, minute=3, lefts=()),
+        accepted(annotation=6, minute=0, lefts=(3,), image=3),
+        accepted(annotation=7, minute=0, lefts=(3,), image=3),
+        accepted(annotation=8, minute=0, lefts=(5,), image=3),
+    ]
+    return [
+        *(("replace", replace(message, project=project)) for message in of_project),
+        ("withdraw", project, [6]),
+        ("withdraw_tasks", project, [108]),
+    ]
+
+
+NUMBER_OF_MESSAGES = len(messages(PROJECT))
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    order=st.permutations(range(NUMBER_OF_MESSAGES)),
+    again=st.lists(st.integers(0, NUMBER_OF_MESSAGES - 1), max_size=4),
+    number=st.uuids(),
+)
+def test_any_order_with_any_repetition_leaves_the_same_store(store, database, order, again, number):
+    for project, delivered in (
+        ("in order", range(NUMBER_OF_MESSAGES)),
+        (str(number), [*again, *order, *again]),
+    ):
+        sent = messages(project)
+        for position in delivered:
+            method, *arguments = sent[position]
+            getattr(store, method)(*arguments)
+    expected = contents(database, "in order")
+    assert contents(database, str(number)) == expected
+    assert [annotation for annotation, *_ in expected[1]] == [4, 5, 7]
+
+
+def test_a_snapshot_counts_an_object_once_and_survives_a_file(store, database):
+    store.replace(accepted(annotation=4, lefts=(2, 8)))
+    store.replace(accepted(annotation=5, lefts=(2,)))
+    snapshot = take_snapshot(database, PROJECT)
+    assert len(snapshot.samples) == 2
+    again = Snapshot.from_json(snapshot.to_json())
+    assert again == snapshot
+    assert again.fingerprint == snapshot.fingerprint
+    store.withdraw(PROJECT, [5])
+    assert take_snapshot(database, PROJECT).fingerprint == snapshot.fingerprint
+    store.replace(accepted(annotation=4, minute=1, lefts=(2,)))
+    assert take_snapshot(database, PROJECT).fingerprint != snapshot.fingerprint
+
+
+def test_the_split_follows_the_pixels_and_holds_out_a_fifth():
+    sides = [split_of(image_hash(photo(number))) for number in range(1000)]
+    assert 0.16 < sides.count(HELD_OUT) / 1000 < 0.24
+    assert split_of(image_hash(photo(7))) == split_of(image_hash(photo(7).copy()))
+
+
+def test_images_of_one_byte_string_but_different_shape_differ():
+    flat = np.zeros((2, 6, 3), dtype=np.uint8)
+    assert image_hash(flat) != image_hash(flat.reshape(3, 4, 3))

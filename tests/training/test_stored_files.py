@@ -1,0 +1,45 @@
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from training.errors import StoredFileError
+from training.stored_files import StoredFiles, hash_of
+
+
+@pytest.fixture(params=["local", "memory"])
+def files(request, tmp_path):
+    address = str(tmp_path / "files") if request.param == "local" else f"memory://{tmp_path.name}"
+    yield StoredFiles(address, tmp_path / "downloads")
+    MemoryFileSystem.store.clear()
+
+
+def test_what_is_put_is_read_from_a_key_that_names_its_content(files):
+    key = files.put("weights", ".bin", b"seven")
+    assert files.read(key) == files.read_verified(key) == b"seven"
+    assert files.put("weights", ".bin", b"seven") == key
+    assert len(hash_of(key)) == 64
+
+
+def test_a_local_path_holds_the_content(files):
+    key = files.put("weights", ".bin", b"seven")
+    assert files.local_path(key).read_bytes() == b"seven"
+
+
+def test_a_missing_file_is_named(files):
+    with pytest.raises(StoredFileError, match=r"weights/ab/abc\.bin is missing"):
+        files.read("weights/ab/abc.bin")
+
+
+def test_damage_is_noticed_and_mended_by_storing_again(tmp_path):
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    key = files.put("weights", ".bin", b"seven")
+    files.local_path(key).write_bytes(b"sev")
+    with pytest.raises(StoredFileError, match="damaged"):
+        files.read_verified(key)
+    files.put("weights", ".bin", b"seven")
+    assert files.read_verified(key) == b"seven"
+
+
+def test_nothing_half_written_stays_behind(tmp_path):
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    files.put("images", ".png", b"one")
+    assert [path.suffix for path in (tmp_path / "files").rglob("*") if path.is_file()] == [".png"]

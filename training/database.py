@@ -1,0 +1,143 @@
+"""The database that outlives the processes: SQLite by default, any SQLAlchemy URL otherwise.
+
+Each module that keeps something declares its tables on `Base` and creates them when it is
+constructed. Writers take SQLite's one write lock at the start of their transaction: a transaction
+that begins by reading and upgrades later can fail with "database is locked" however long it waits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+
+from training.errors import DatabaseError
+
+SCHEMA_VERSION = 1
+_WRITES = "takes_write_lock"
+
+
+class Base(DeclarativeBase):
+    """Every table of this project."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC; SQLite would drop the zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what is stored: UTC without a zone."""
+        return None if value is None else value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Return what was stored, with its zone."""
+        return None if value is None else value.replace(tzinfo=timezone.utc)
+
+
+def now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class Database:
+    """A pool of connections; safe to share between threads, not across a fork."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database, creating it where it does not exist.
+
+        Args:
+            url: as SQLAlchemy writes it, such as ``sqlite:////data/state.db``.
+
+        Raises:
+            DatabaseError: if it cannot be opened, or a newer version of this program wrote it.
+        """
+        self._engine = create_engine(url)
+        if make_url(url).get_backend_name() == "sqlite":
+            event.listen(self._engine, "connect", _configure_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        try:
+            self._check_schema()
+        except (OperationalError, ProgrammingError) as error:
+            shown = self._engine.url.render_as_string(hide_password=True)
+            raise DatabaseError(f"cannot open the database {shown}: {error.orig}") from error
+
+    def create(self, *tables: type[Base]) -> None:
+        """Create the tables that do not exist yet."""
+        wanted = [table.__table__ for table in tables if isinstance(table.__table__, Table)]
+        with self._begin_write() as connection:
+            Base.metadata.create_all(connection, tables=wanted)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Yield a session whose changes are on disk when the block ends, or not at all."""
+        with self._begin_write() as connection, Session(connection) as session:
+            session.expire_on_commit = False
+            yield session
+            session.flush()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Yield a session that sees one state of the database and never waits for a writer."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin_write(self) -> Iterator[Connection]:
+        with _write_engine(self._engine).begin() as connection:
+            yield connection
+
+    def _check_schema(self) -> None:
+        with self._begin_write() as connection:
+            connection.execute(
+                text("CREATE TABLE IF NOT EXISTS schema_version (number INTEGER NOT NULL)")
+            )
+            found = connection.execute(text("SELECT number FROM schema_version")).scalar()
+            if found is None:
+                connection.execute(
+                    text("INSERT INTO schema_version VALUES (:number)"), {"number": SCHEMA_VERSION}
+                )
+            elif found != SCHEMA_VERSION:
+                raise DatabaseError(
+                    f"the database has schema {found}, this program writes {SCHEMA_VERSION}: "
+                    "run the version that made it"
+                )
+
+
+def _write_engine(engine: Engine) -> Engine:
+    return engine.execution_options(**{_WRITES: True})
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    """Let readers pass writers, wait for other processes, and survive a power cut."""
+    connection.isolation_level = None  # SQLAlchemy's "begin" below decides when to lock
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,286 @@
+"""The store of accepted samples: content-addressed files and rows that point at them.
+
+Messages about an annotation may come twice, late, out of order, or not at all. Each carries
+Label Studio's own time of the change, the newest wins, a deletion beats every change, and an
+unchanged sample keeps its row; so any order of the same messages leaves the same store.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from training.database import Database, now
+from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
+from training.split import image_hash, split_of
+from training.stored_files import StoredFiles, key_of
+
+
+@dataclass(frozen=True)
+class AcceptedObject:
+    """One object of an annotation; `mask` is (H, W) bool at the size of the upright image."""
+
+    region: str
+    label: str
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one message says about one annotation.
+
+    Attributes:
+        project: Label Studio's ``<id>.<created_at>``, unique also over re-installed servers.
+        annotation: Label Studio's annotation id.
+        task: Label Studio's task id.
+        updated_at: when Label Studio last changed the annotation.
+        status: what became of it.
+        image: (H, W, 3) uint8 RGB, upright; None where there is no object.
+        objects: what was accepted.
+        labels_without_mask: labels that were clicked but whose mask was not saved.
+        notes: sentences for people about what was left out.
+    """
+
+    project: str
+    annotation: int
+    task: int
+    updated_at: datetime
+    status: AnnotationStatus
+    image: NDArray[np.uint8] | None = None
+    objects: tuple[AcceptedObject, ...] = ()
+    labels_without_mask: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StoredObject:
+    """An accepted object whose files are on disk."""
+
+    region: str
+    label: str
+    image: str
+    mask: str
+    height: int
+    width: int
+    area: int
+
+
+class SampleStore:
+    """Writes what annotators accept; safe to share between threads and processes."""
+
+    def __init__(self, database: Database, files: StoredFiles) -> None:
+        """Open the store, creating its tables where they do not exist."""
+        self._database = database
+        self._files = files
+        database.create(AnnotationRow, SampleRow, DeletedTaskRow)
+
+    def wants(self, project: str, annotation: int, task: int, updated_at: datetime) -> bool:
+        """Return whether a message with this time would change the store."""
+        with self._database.read() as session:
+            return _wants(session, project, annotation, task, updated_at)
+
+    def replace(self, annotation: Annotation) -> bool:
+        """Make the store hold exactly this state of the annotation, unless it knows a newer one.
+
+        Returns:
+            Whether the message changed the store.
+        """
+        stored = self._store_files(annotation)
+        with self._database.write() as session:
+            if not _wants(
+                session,
+                annotation.project,
+                annotation.annotation,
+                annotation.task,
+                annotation.updated_at,
+            ):
+                return False
+            session.merge(_row_of(annotation))
+            session.flush()
+            _replace_samples(session, annotation, stored)
+            return True
+
+    def withdraw(self, project: str, annotations: Collection[int]) -> None:
+        """Forget annotations that Label Studio deleted, and remember that they are gone."""
+        with self._database.write() as session:
+            for annotation in annotations:
+                _withdraw(session, project, annotation)
+
+    def withdraw_tasks(self, project: str, tasks: Collection[int]) -> None:
+        """Forget every annotation of tasks that Label Studio deleted."""
+        with self._database.write() as session:
+            for task in tasks:
+                session.merge(DeletedTaskRow(project=project, task=task, stored_at=now()))
+            rows = select(AnnotationRow.annotation).where(
+                AnnotationRow.project == project, AnnotationRow.task.in_(tasks)
+            )
+            for annotation in session.scalars(rows).all():
+                _withdraw(session, project, annotation)
+
+    def reconcile(self, project: str, listed: dict[int, int], listed_at: datetime) -> int:
+        """Bring the store in line with a listing of Label Studio, which is the truth.
+
+        Annotations that are not listed are withdrawn; deletions that the listing contradicts are
+        forgotten, so that `replace` takes the annotation back. What happened after the listing
+        began is left alone: the listing cannot know it.
+
+        Args:
+            project: the listed project.
+            listed: every annotation id of the project, with its task.
+            listed_at: when the listing began.
+
+        Returns:
+            How many annotations were withdrawn.
+        """
+        with self._database.write() as session:
+            _forget_deletions(session, project, listed, listed_at)
+            rows = select(AnnotationRow.annotation).where(
+                AnnotationRow.project == project,
+                AnnotationRow.status != "deleted",
+                AnnotationRow.stored_at < listed_at,
+            )
+            gone = [row for row in session.scalars(rows).all() if row not in listed]
+            for annotation in gone:
+                _withdraw(session, project, annotation)
+            return len(gone)
+
+    def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
+        if annotation.image is None or not annotation.objects:
+            return []
+        content_hash = image_hash(annotation.image)
+        image_bgr = cv2.cvtColor(annotation.image, cv2.COLOR_RGB2BGR)
+        self._files.write(image_key(content_hash), _png(image_bgr))
+        return [self._store_mask(accepted, content_hash) for accepted in annotation.objects]
+
+    def _store_mask(self, accepted: AcceptedObject, image: str) -> _StoredObject:
+        height, width = accepted.mask.shape
+        content_hash = mask_hash(accepted.mask)
+        self._files.write(mask_key(content_hash), _png(accepted.mask.astype(np.uint8) * 255))
+        area = int(accepted.mask.sum())
+        return _StoredObject(
+            accepted.region, accepted.label, image, content_hash, height, width, area
+        )
+
+
+def image_key(content_hash: str) -> str:
+    """Return the stored file of the image with this hash."""
+    return key_of("images", ".png", content_hash)
+
+
+def mask_key(content_hash: str) -> str:
+    """Return the stored file of the mask with this hash."""
+    return key_of("masks", ".png", content_hash)
+
+
+def mask_hash(mask: NDArray[np.bool_]) -> str:
+    """Return the SHA-256 of the size and the pixels of a mask, (H, W) bool."""
+    digest = hashlib.sha256(f"{mask.shape[0]}x{mask.shape[1]} ".encode())
+    digest.update(np.packbits(mask).tobytes())
+    return digest.hexdigest()
+
+
+def _png(pixels: cv2.typing.MatLike) -> bytes:
+    # Level 1: accepted photos are written once and read often; the smallest file costs seconds.
+    encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+    return encoded.tobytes()
+
+
+def _wants(
+    session: Session, project: str, annotation: int, task: int, updated_at: datetime
+) -> bool:
+    if session.get(DeletedTaskRow, (project, task)) is not None:
+        return False
+    known = session.get(AnnotationRow, (project, annotation))
+    if known is None:
+        return True
+    if known.status == "deleted" or known.updated_at is None:
+        return False
+    if known.status == "unreadable":
+        return updated_at >= known.updated_at
+    return updated_at > known.updated_at
+
+
+def _row_of(annotation: Annotation) -> AnnotationRow:
+    return AnnotationRow(
+        project=annotation.project,
+        annotation=annotation.annotation,
+        task=annotation.task,
+        updated_at=annotation.updated_at,
+        stored_at=now(),
+        status=annotation.status,
+        labels_without_mask=list(annotation.labels_without_mask),
+        notes=list(annotation.notes),
+    )
+
+
+def _replace_samples(
+    session: Session, annotation: Annotation, stored: Sequence[_StoredObject]
+) -> None:
+    """Delete the samples that are gone and add the new ones; the others keep row and time."""
+    rows = session.scalars(
+        select(SampleRow).where(
+            SampleRow.project == annotation.project,
+            SampleRow.annotation == annotation.annotation,
+        )
+    ).all()
+    wanted = {(item.region, item.label, item.image, item.mask): item for item in stored}
+    for row in rows:
+        if wanted.pop((row.region, row.label, row.image, row.mask), None) is None:
+            session.delete(row)
+    session.add_all(_sample_row(annotation, item) for item in wanted.values())
+
+
+def _sample_row(annotation: Annotation, stored: _StoredObject) -> SampleRow:
+    return SampleRow(
+        project=annotation.project,
+        annotation=annotation.annotation,
+        task=annotation.task,
+        region=stored.region,
+        label=stored.label,
+        image=stored.image,
+        mask=stored.mask,
+        height=stored.height,
+        width=stored.width,
+        area=stored.area,
+        split=split_of(stored.image),
+        accepted_at=annotation.updated_at,
+        stored_at=now(),
+    )
+
+
+def _withdraw(session: Session, project: str, annotation: int) -> None:
+    session.execute(
+        delete(SampleRow).where(SampleRow.project == project, SampleRow.annotation == annotation)
+    )
+    row = session.get(AnnotationRow, (project, annotation))
+    if row is None:
+        row = AnnotationRow(project=project, annotation=annotation)
+        session.add(row)
+    row.status, row.stored_at = "deleted", now()
+    row.labels_without_mask, row.notes = [], []
+
+
+def _forget_deletions(
+    session: Session, project: str, listed: dict[int, int], listed_at: datetime
+) -> None:
+    deleted_tasks = select(DeletedTaskRow).where(
+        DeletedTaskRow.project == project, DeletedTaskRow.stored_at < listed_at
+    )
+    listed_tasks = set(listed.values())
+    for task in session.scalars(deleted_tasks).all():
+        if task.task in listed_tasks:
+            session.delete(task)
+    deleted = select(AnnotationRow).where(
+        AnnotationRow.project == project,
+        AnnotationRow.status == "deleted",
+        AnnotationRow.stored_at < listed_at,
+    )
+    for row in session.scalars(deleted).all():
+        if row.annotation in listed:
+            session.delete(row)

@@ -1,0 +1,117 @@
+"""Files that are named by what is in them: accepted images, masks, weights.
+
+A name is the hash of the content, so writing twice is writing once, a reader can tell damage, and
+nothing that was stored ever changes. The files live in a local folder or at any address that
+fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
+"""
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from training.errors import StoredFileError
+
+
+class StoredFiles:
+    """A folder of immutable files; safe to share between threads and processes."""
+
+    def __init__(self, address: str, download_folder: Path) -> None:
+        """Open the folder.
+
+        Args:
+            address: a local path or an fsspec URL.
+            download_folder: where `local_path` puts copies of files that are not local.
+        """
+        filesystem, self._root = fsspec.core.url_to_fs(address)
+        self._filesystem: Any = filesystem
+        self._is_local = isinstance(filesystem, LocalFileSystem)
+        self._downloads = download_folder
+
+    def put(self, folder: str, suffix: str, content: bytes) -> str:
+        """Store the content under its SHA-256; return the key it is read with."""
+        key = key_of(folder, suffix, hashlib.sha256(content).hexdigest())
+        self.write(key, content)
+        return key
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store the content under a key that only this content can have; all of it or nothing."""
+        target = self._path(key)
+        if self.exists(key) and self._filesystem.size(target) == len(content):
+            return
+        if not self._is_local:
+            self._filesystem.pipe_file(target, content)  # object stores write all or nothing
+            return
+        write_atomically(Path(target), content)
+
+    def read(self, key: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            StoredFileError: if there is no such file.
+        """
+        try:
+            return bytes(self._filesystem.cat_file(self._path(key)))
+        except FileNotFoundError as error:
+            raise StoredFileError(f"{self._path(key)} is missing from the stored files") from error
+
+    def read_verified(self, key: str) -> bytes:
+        """Return the content of a file that `put` stored, after comparing it with its name.
+
+        Raises:
+            StoredFileError: if the file is missing or is not what was stored.
+        """
+        content = self.read(key)
+        if hashlib.sha256(content).hexdigest() != hash_of(key):
+            raise StoredFileError(
+                f"{self._path(key)} is damaged: its content is not what was stored"
+            )
+        return content
+
+    def exists(self, key: str) -> bool:
+        """Return whether a file was stored under this key."""
+        return bool(self._filesystem.exists(self._path(key)))
+
+    def local_path(self, key: str) -> Path:
+        """Return a local path with the file's content, downloading it where it is not local.
+
+        Raises:
+            StoredFileError: if there is no such file.
+        """
+        if self._is_local:
+            return Path(self._path(key))
+        target = self._downloads / key
+        if not target.exists():
+            write_atomically(target, self.read(key))
+        return target
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+
+def key_of(folder: str, suffix: str, content_hash: str) -> str:
+    """Return where content with this hash is kept, spread over 256 folders."""
+    return f"{folder}/{content_hash[:2]}/{content_hash}{suffix}"
+
+
+def hash_of(key: str) -> str:
+    """Return the content hash that is part of a key."""
+    return key.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a local file so that a reader, or a power cut, finds all of it or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
