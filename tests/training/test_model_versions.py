@@ -1,0 +1,175 @@
+from functools import partial
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from training.database import Database, now
+from training.errors import VersionError
+from training.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
+from training.model_versions import Candidate, ModelVersions, version_name
+from training.stored_files import StoredFiles
+from training.version_rows import LiveMoveRow
+
+PERSON = Mover("ann", "looks better")
+GATE = Mover("gate", "12 % fewer clicks")
+PROJECT, OTHER = "2.1795327560", "3.1795327999"
+
+
+@pytest.fixture
+def versions(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    yield ModelVersions(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
+    database.close()
+
+
+def checkpoint(tmp_path, name):
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(f"weights of {name}".encode())
+    path.with_suffix(".json").write_text(f'{{"name": "{name}"}}')
+    return path
+
+
+@pytest.fixture
+def base(versions, tmp_path):
+    return versions.register_base(checkpoint(tmp_path, "starter"))
+
+
+def publish(versions, tmp_path, name, **values):
+    candidate = Candidate(f"job {name}", checkpoint(tmp_path, name), **{"parent": 1, **values})
+    return versions.publish(candidate)
+
+
+def numbers(versions, *projects):
+    return tuple(versions.live(project).version for project in projects)
+
+
+def test_what_ships_is_version_1_and_live_everywhere(versions, base, tmp_path):
+    assert numbers(versions, PROJECT, SITE) == (1, 1)
+    assert versions.register_base(checkpoint(tmp_path, "starter")) == base == 1
+    assert versions.checkpoint(1).read_bytes() == b"weights of starter"
+    assert versions.checkpoint(1).with_suffix(".json").exists()
+
+
+def test_a_newer_installation_replaces_the_default_unless_people_chose_one(
+    versions, base, tmp_path
+):
+    assert versions.register_base(checkpoint(tmp_path, "starter-2")) == 2
+    assert numbers(versions, SITE) == (2,)
+    versions.move(partial(promote, project=SITE, version=1, mover=PERSON))
+    versions.register_base(checkpoint(tmp_path, "starter-3"))
+    assert numbers(versions, SITE) == (1,)
+    versions.register_base(checkpoint(tmp_path, "starter-2"))
+    assert numbers(versions, SITE) == (1,)
+
+
+def test_publishing_moves_nothing_and_happens_once(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    assert publish(versions, tmp_path, "12", project=PROJECT) == number == 2
+    assert numbers(versions, PROJECT) == (1,)
+    assert versions.get(2).parent == 1
+    assert versions.made_by("job 12").number == 2
+    assert version_name(versions.get(2)).startswith("v2-")
+
+
+def test_projects_are_served_by_their_own_version(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert numbers(versions, PROJECT, OTHER, SITE) == (2, 1, 1)
+    with pytest.raises(VersionError, match="made for project"):
+        versions.move(partial(promote, project=OTHER, version=2, mover=PERSON))
+    assert [row.number for row in versions.usable_by(PROJECT)] == [2, 1]
+    assert [row.number for row in versions.usable_by(OTHER)] == [1]
+
+
+def test_promoting_twice_is_promoting_once(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert len(versions.history(PROJECT)) == 1
+
+
+def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versions, base, tmp_path):
+    first, second = (publish(versions, tmp_path, name, project=PROJECT) for name in ("12", "13"))
+    versions.move(partial(promote, project=PROJECT, version=first, mover=PERSON))
+    assert not versions.promote_if_live(PROJECT, second, 1, GATE)
+    assert numbers(versions, PROJECT) == (first,)
+
+
+def test_a_pin_holds_against_candidates_until_a_person_acts(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    versions.move(partial(pin, project=PROJECT, mover=PERSON))
+    assert not versions.promote_if_live(PROJECT, number, 1, GATE)
+    versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    with pytest.raises(VersionError, match="nothing is pinned"):
+        versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+
+
+def test_rollbacks_walk_back_one_promotion_at_a_time(versions, base, tmp_path):
+    first, second = (publish(versions, tmp_path, name, project=PROJECT) for name in ("12", "13"))
+    for number in (first, second):
+        versions.move(partial(promote, project=PROJECT, version=number, mover=GATE))
+    back = partial(roll_back, project=PROJECT, mover=PERSON)
+    versions.move(back)
+    assert numbers(versions, PROJECT) == (first,)
+    versions.move(back)
+    assert numbers(versions, PROJECT) == (1,)
+    assert not versions.live(PROJECT).own
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(back)
+    versions.move(partial(promote, project=PROJECT, version=second, mover=PERSON))
+    versions.move(partial(pin, project=PROJECT, mover=PERSON))
+    versions.move(back)
+    assert numbers(versions, PROJECT) == (1,)
+    assert not versions.live(PROJECT).pinned
+
+
+def test_the_site_never_rolls_back_to_nothing(versions, base):
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(partial(roll_back, project=SITE, mover=PERSON))
+
+
+def test_two_movers_at_once_collide(versions, base, tmp_path):
+    publish(versions, tmp_path, "12", project=PROJECT)
+
+    def promote_with_a_number_that_is_taken(session):
+        for _ in range(2):
+            session.add(
+                LiveMoveRow(
+                    project=PROJECT, sequence=1, move="promote", version=2, pinned=False,
+                    by="a", reason="b", at=now(),
+                )
+            )  # fmt: skip
+            session.flush()
+            session.expunge_all()
+
+    with pytest.raises(IntegrityError):
+        versions.move(promote_with_a_number_that_is_taken)
+    assert numbers(versions, PROJECT) == (1,)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
+def test_damaged_files_are_never_handed_out(versions, base, suffix, damage):
+    path = versions.checkpoint(base).with_suffix(suffix)
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-1] + (b"" if damage == "truncated" else b"?"))
+    with pytest.raises(VersionError, match="version 1 cannot be served"):
+        versions.checkpoint(base)
+
+
+def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
+    path = checkpoint(tmp_path, "half")
+    path.with_suffix(".json").unlink()
+    with pytest.raises(VersionError, match=r"half\.safetensors is not a complete checkpoint"):
+        versions.publish(Candidate("job 14", path))
+
+
+def test_what_people_answered_is_known(versions, base):
+    versions.answer(base, "kept", "ann")
+    assert versions.answers()[base].answer == "kept"
+    with pytest.raises(VersionError, match="no version 9"):
+        versions.answer(9, "kept", "ann")

@@ -1,0 +1,135 @@
+"""Which version is live: a pointer per project over a site-wide default, moved and never lost.
+
+Every move is a row, so what was live when is known, and a rollback walks the promotions back one
+by one, down to following the site again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from training.database import now
+from training.errors import VersionError
+from training.version_rows import LiveMoveRow, Move, VersionRow
+
+SITE = ""  # the project name of the site-wide default
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a project is served with: `own` says whether by its own pointer or the site's."""
+
+    version: int
+    pinned: bool
+    own: bool
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Who moves a pointer and why, for the history."""
+
+    by: str
+    reason: str
+
+
+def find_live(session: Session, project: str) -> Live | None:
+    """Return what is live for a project, or None where nothing was ever made live."""
+    for owner in dict.fromkeys((project, SITE)):
+        last = _last_move(session, owner)
+        if last is not None and last.version is not None:
+            return Live(last.version, last.pinned, owner == project)
+    return None
+
+
+def moves_of(session: Session, project: str) -> list[LiveMoveRow]:
+    """Return every move of a project's own pointer, oldest first."""
+    rows = select(LiveMoveRow).where(LiveMoveRow.project == project)
+    return list(session.scalars(rows.order_by(LiveMoveRow.sequence)))
+
+
+def promote(session: Session, project: str, version: int, mover: Mover) -> None:
+    """Point at this version, freely: a pin is taken off by whoever promotes.
+
+    Raises:
+        VersionError: if the version does not exist, or belongs to another project.
+    """
+    row = session.get(VersionRow, version)
+    if row is None:
+        raise VersionError(f"there is no version {version}")
+    if row.project not in (None, project) and project != SITE:
+        raise VersionError(f"version {version} was made for project {row.project}, not {project}")
+    _add_move(session, project, "promote", version, False, mover)
+
+
+def roll_back(session: Session, project: str, mover: Mover) -> None:
+    """Undo the last promotion that is still in force.
+
+    Raises:
+        VersionError: if there is nothing to go back to.
+    """
+    promoted = _promotions(moves_of(session, project))
+    if not promoted or (project == SITE and len(promoted) == 1):
+        raise VersionError("there is no earlier version to go back to")
+    earlier = promoted[-2] if len(promoted) > 1 else None
+    _add_move(session, project, "rollback", earlier, False, mover)
+
+
+def pin(session: Session, project: str, mover: Mover) -> None:
+    """Keep what is live now until a person moves it: candidates are judged, not promoted.
+
+    Raises:
+        VersionError: if nothing is live.
+    """
+    live = find_live(session, project)
+    if live is None:
+        raise VersionError("there is no live version to pin")
+    _add_move(session, project, "pin", live.version, True, mover)
+
+
+def unpin(session: Session, project: str, mover: Mover) -> None:
+    """Let better candidates be promoted again.
+
+    Raises:
+        VersionError: if nothing is pinned.
+    """
+    live = find_live(session, project)
+    if live is None or not (live.pinned and live.own):
+        raise VersionError("nothing is pinned here")
+    _add_move(session, project, "unpin", live.version, False, mover)
+
+
+def _promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
+    """Return the versions that rollbacks walk through, the current one last."""
+    stack: list[int | None] = []
+    for move in moves:
+        if move.move == "rollback":
+            stack.pop()
+        elif move.move == "promote" or not stack:
+            stack.append(move.version)
+    return stack
+
+
+def _last_move(session: Session, project: str) -> LiveMoveRow | None:
+    rows = select(LiveMoveRow).where(LiveMoveRow.project == project)
+    return session.scalars(rows.order_by(LiveMoveRow.sequence.desc()).limit(1)).first()
+
+
+def _add_move(
+    session: Session, project: str, move: Move, version: int | None, pinned: bool, mover: Mover
+) -> None:
+    last = _last_move(session, project)
+    session.add(
+        LiveMoveRow(
+            project=project,
+            sequence=1 if last is None else last.sequence + 1,
+            move=move,
+            version=version,
+            pinned=pinned,
+            by=mover.by,
+            reason=mover.reason,
+            at=now(),
+        )
+    )
+    session.flush()

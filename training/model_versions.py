@@ -1,0 +1,226 @@
+"""Model versions: immutable, numbered, with the story of how each was made.
+
+A version is a row and two stored files, the weights and their description. Nobody changes either;
+both are compared with their recorded hashes every time a version is about to be served.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from training.database import Database, now
+from training.errors import StoredFileError, VersionError
+from training.live_pointer import SITE, Live, Mover, find_live, moves_of, promote
+from training.stored_files import StoredFiles
+from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
+
+INSTALLATION = "installation"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that becomes a version.
+
+    Attributes:
+        origin: what made it, such as ``job 12``; publishing the same origin twice is once.
+        checkpoint: the ``.safetensors`` file; its description lies beside it as ``.json``.
+        project: the project it was made for; None for one that any project may use.
+        parent: the version it started from.
+        data_fingerprint: of the snapshot it was trained on.
+        recipe: how it was trained.
+        scores: what the gate compared, as numbers.
+        verdict: what the gate said: ``promote``, ``keep`` or ``ask``; ``base`` without a gate.
+        reasons: the gate's sentences.
+        report: key of the stored report.
+    """
+
+    origin: str
+    checkpoint: Path
+    project: str | None = None
+    parent: int | None = None
+    data_fingerprint: str | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    verdict: str = "base"
+    reasons: tuple[str, ...] = ()
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class VersionRef:
+    """A version that is live: its number, and the name that predictions carry."""
+
+    number: int
+    name: str
+
+
+class ModelVersions:
+    """The versions and what is live; safe to share between threads and processes."""
+
+    def __init__(self, database: Database, files: StoredFiles) -> None:
+        """Open the versions, creating their tables where they do not exist."""
+        self._database = database
+        self._files = files
+        database.create(VersionRow, VersionAnswerRow, LiveMoveRow)
+
+    def register_base(self, checkpoint: Path) -> int:
+        """Make the checkpoint that ships with the program a version, and the site's default.
+
+        A default that people chose stays; one that an earlier installation set is replaced.
+
+        Returns:
+            The number of the version, the same for the same files.
+        """
+        weights, description = _read_pair(checkpoint)
+        origin = f"base {_sha256(weights)[:16]} {_sha256(description)[:16]}"
+        number = self.publish(Candidate(origin, checkpoint))
+        with self._database.write() as session:
+            moves = moves_of(session, SITE)
+            known = any(move.version == number for move in moves)
+            if not known and all(move.by == INSTALLATION for move in moves):
+                promote(session, SITE, number, Mover(INSTALLATION, f"shipped as {checkpoint.name}"))
+        return number
+
+    def publish(self, candidate: Candidate) -> int:
+        """Store a candidate's files and give it a number; the live pointer does not move.
+
+        Raises:
+            VersionError: if the checkpoint cannot be read.
+        """
+        weights, description = _read_pair(candidate.checkpoint)
+        folder = f"versions/{_sha256(weights + description)[:32]}"
+        row = _row_of(candidate)
+        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
+        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
+        self._files.write(row.weights, weights)
+        self._files.write(row.description, description)
+        with self._database.write() as session:
+            known = select(VersionRow.number).where(VersionRow.origin == candidate.origin)
+            number = session.scalar(known)
+            if number is not None:
+                return number
+            session.add(row)
+            session.flush()
+            return row.number
+
+    def get(self, number: int) -> VersionRow:
+        """Return everything known about a version.
+
+        Raises:
+            VersionError: if there is no such version.
+        """
+        with self._database.read() as session:
+            row = session.get(VersionRow, number)
+        if row is None:
+            raise VersionError(f"there is no version {number}")
+        return row
+
+    def made_by(self, origin: str) -> VersionRow | None:
+        """Return the version that this origin published, if it did."""
+        with self._database.read() as session:
+            return session.scalar(select(VersionRow).where(VersionRow.origin == origin))
+
+    def usable_by(self, project: str) -> list[VersionRow]:
+        """Return the versions a project may be served with, newest first."""
+        with self._database.read() as session:
+            rows = select(VersionRow).order_by(VersionRow.number.desc())
+            if project != SITE:
+                rows = rows.where((VersionRow.project == project) | (VersionRow.project.is_(None)))
+            return list(session.scalars(rows))
+
+    def live(self, project: str) -> Live | None:
+        """Return what is live for a project; one short query."""
+        with self._database.read() as session:
+            return find_live(session, project)
+
+    def history(self, project: str) -> list[LiveMoveRow]:
+        """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""
+        with self._database.read() as session:
+            return moves_of(session, project)
+
+    def move(self, action: Callable[[Session], None]) -> None:
+        """Move a live pointer with a function of `live_pointer`, all of it or nothing."""
+        with self._database.write() as session:
+            action(session)
+
+    def promote_if_live(self, project: str, number: int, compared_with: int, mover: Mover) -> bool:
+        """Promote, unless the pointer was pinned or moved since the comparison.
+
+        Returns:
+            Whether `number` is live for the project now.
+        """
+        with self._database.write() as session:
+            live = find_live(session, project)
+            if live is not None and live.version == number and live.own:
+                return True
+            if live is None or live.pinned or live.version != compared_with:
+                return False
+            promote(session, project, number, mover)
+            return True
+
+    def answer(self, number: int, answer: str, by: str) -> None:
+        """Record what a person decided about a version that the gate left to people."""
+        self.get(number)
+        with self._database.write() as session:
+            session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
+
+    def answers(self) -> dict[int, VersionAnswerRow]:
+        """Return the latest answer about each version that has one."""
+        with self._database.read() as session:
+            rows = session.scalars(select(VersionAnswerRow).order_by(VersionAnswerRow.id))
+            return {row.version: row for row in rows}
+
+    def checkpoint(self, number: int) -> Path:
+        """Return a local path of a version's weights after comparing both files with their hashes.
+
+        Raises:
+            VersionError: if the version does not exist or one of its files is missing or damaged.
+        """
+        row = self.get(number)
+        try:
+            for key, expected in (
+                (row.description, row.description_sha256),
+                (row.weights, row.weights_sha256),
+            ):
+                path = self._files.local_path(key)
+                if not path.is_file() or _sha256(path.read_bytes()) != expected:
+                    raise VersionError(f"version {number} cannot be served: {path} is damaged")
+        except StoredFileError as error:
+            raise VersionError(f"version {number} cannot be served: {error}") from error
+        return path
+
+
+def version_name(row: VersionRow) -> str:
+    """Return the name of a version that predictions carry, such as ``v7-3fa9c1``."""
+    return f"v{row.number}-{row.weights_sha256[:6]}"
+
+
+def _row_of(candidate: Candidate) -> VersionRow:
+    return VersionRow(
+        origin=candidate.origin,
+        project=candidate.project,
+        parent=candidate.parent,
+        created_at=now(),
+        data_fingerprint=candidate.data_fingerprint,
+        recipe=candidate.recipe,
+        scores=candidate.scores,
+        verdict=candidate.verdict,
+        reasons=list(candidate.reasons),
+        report=candidate.report,
+    )
+
+
+def _read_pair(checkpoint: Path) -> tuple[bytes, bytes]:
+    try:
+        return checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes()
+    except OSError as error:
+        raise VersionError(f"{checkpoint} is not a complete checkpoint: {error}") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,64 @@
+"""The tables of model versions and of what was live when."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import JSON, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from training.database import Base, UtcDateTime
+
+Move = Literal["promote", "rollback", "pin", "unpin"]
+
+
+class VersionRow(Base):
+    """One immutable model version. `origin` says what made it, once: publishing twice is once."""
+
+    __tablename__ = "versions"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    origin: Mapped[str] = mapped_column(unique=True)
+    project: Mapped[str | None] = mapped_column(index=True)
+    parent: Mapped[int | None] = mapped_column(ForeignKey("versions.number"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    weights: Mapped[str]
+    description: Mapped[str]
+    weights_sha256: Mapped[str]
+    description_sha256: Mapped[str]
+    data_fingerprint: Mapped[str | None]
+    recipe: Mapped[dict[str, Any]] = mapped_column(JSON)
+    scores: Mapped[dict[str, Any]] = mapped_column(JSON)
+    verdict: Mapped[str]
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    report: Mapped[str | None]
+
+
+class VersionAnswerRow(Base):
+    """What a person answered where the gate left the decision to people."""
+
+    __tablename__ = "version_answers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(ForeignKey("versions.number"), index=True)
+    answer: Mapped[str]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LiveMoveRow(Base):
+    """One move of a live pointer; the newest row of a project is where it points.
+
+    Rows are only added. The key makes two movers at once collide instead of overwriting each
+    other. `version` is None where the project follows the site.
+    """
+
+    __tablename__ = "live_moves"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    move: Mapped[str]
+    version: Mapped[int | None] = mapped_column(ForeignKey("versions.number"))
+    pinned: Mapped[bool]
+    by: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
