@@ -6,7 +6,9 @@ BackendError                 500
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
 ├── TaskImageError           422  a task whose image cannot be used
-└── BrushRLEError            422  a brush mask that does not decode
+├── BrushRLEError            422  a brush mask that does not decode
+├── ModelError               503  no network can be loaded for this project
+└── DeadlineError            503  an answer that would come too late
 """
 
 
@@ -48,3 +50,15 @@ class BrushRLEError(BackendError):
     """Bytes that are not a brush mask of the expected size."""
 
     status = 422
+
+
+class ModelError(BackendError):
+    """No network can be loaded for this project; the text says which and why."""
+
+    status = 503
+
+
+class DeadlineError(BackendError):
+    """The answer would come after Label Studio has stopped waiting for it."""
+
+    status = 503

@@ -140,6 +140,11 @@ def load_settings() -> Settings:
         raise SettingsError("; ".join(_sentences(error, os.environ))) from None
 
 
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with `extra` on top, for a program it starts."""
+    return {**os.environ, **extra}
+
+
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_OURS
     for name in sorted(environment):

@@ -1,0 +1,1 @@
+"""Label Studio's side: HTTP, regions, tokens, images, jobs."""

@@ -1,0 +1,64 @@
+"""Who may talk to this backend: everyone, or whoever knows the login (RFC 7617).
+
+Label Studio sends the login with /health, /setup, /predict, /versions and "start training", but
+not with the webhooks of annotations; those carry it only once the connection step has put the
+header into the webhook (`authorization_header`).
+"""
+
+import base64
+import binascii
+import hmac
+
+from flask import Flask, Response, jsonify, request
+
+REALM = 'Basic realm="iCMFormer backend", charset="UTF-8"'
+
+
+def authorization_header(user: str, password: str) -> str:
+    """Return the value of the Authorization header that `require_login` accepts."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def require_login(app: Flask, credentials: tuple[str, str] | None, public: frozenset[str]) -> None:
+    """Answer 401 to every request without the login.
+
+    Args:
+        app: the application to protect.
+        credentials: user and password; None leaves the application open.
+        public: endpoints that anyone may ask, such as liveness.
+    """
+    if credentials is None:
+        return
+    expected = _encodings(":".join(credentials))
+
+    @app.before_request
+    def check() -> tuple[Response, int, dict[str, str]] | None:
+        given = _login_of(request.headers.get("Authorization", ""))
+        # Compared with all of them every time, so that the time taken tells nothing.
+        known = [hmac.compare_digest(given, login) for login in expected]
+        if request.endpoint in public or any(known):
+            return None
+        sentence = (
+            "this backend asks for a login: give BASIC_AUTH_USER and BASIC_AUTH_PASS of the "
+            "backend under Basic Authentication of the model in Label Studio"
+        )
+        return jsonify(error=sentence), 401, {"WWW-Authenticate": REALM}
+
+
+def _encodings(login: str) -> list[bytes]:
+    """Return the bytes a client may send: browsers use UTF-8; requests (Label Studio) Latin-1."""
+    try:
+        return [login.encode(), login.encode("latin-1")]
+    except UnicodeEncodeError:
+        return [login.encode()]
+
+
+def _login_of(header: str) -> bytes:
+    """Return "user:password" of a Basic header, nothing of any other."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(token.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return b""

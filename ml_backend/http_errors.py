@@ -1,0 +1,61 @@
+"""Every failure becomes one JSON sentence; stack traces go to the log and nowhere else.
+
+Label Studio shows an administrator nothing of a failed answer but the reason phrase of its status
+line ("Reason: 422 Client Error: <phrase> for url …"), so the sentence is sent there as well.
+"""
+
+import logging
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from icmformer.errors import ICMFormerError
+from ml_backend.errors import BackendError
+from ml_backend.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+LONGEST_REASON = 500
+
+
+def answer_errors(app: Flask, metrics: Metrics) -> None:
+    """Install the handlers that turn exceptions into answers."""
+
+    @app.errorhandler(BackendError)
+    def ours(error: BackendError) -> Response:
+        metrics.errors.labels(type(error).__name__).inc()
+        logger.warning("refused: %s", error)
+        return _answer(error.status, str(error))
+
+    @app.errorhandler(ICMFormerError)
+    def of_the_network(error: ICMFormerError) -> Response:
+        metrics.errors.labels(type(error).__name__).inc()
+        logger.warning("refused: %s", error)
+        return _answer(422, str(error))
+
+    @app.errorhandler(HTTPException)
+    def of_http(error: HTTPException) -> Response:
+        sentence = error.description or error.name
+        if isinstance(error, RequestEntityTooLarge):
+            megabytes = app.config["MAX_CONTENT_LENGTH"] >> 20
+            sentence = f"the request body is larger than {megabytes} MB (ICMFORMER_MAX_BODY_MB)"
+        answer = _answer(error.code or 500, sentence)
+        # Werkzeug knows which methods are allowed, which realm asks for a login, and so on.
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                answer.headers[name] = value
+        return answer
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        metrics.errors.labels("unforeseen").inc()
+        logger.exception("unforeseen %s", type(error).__name__)
+        return _answer(500, "something unforeseen went wrong; the backend's log says what")
+
+
+def _answer(status: int, sentence: str) -> Response:
+    response = jsonify(error=sentence)
+    # The protocol allows no line breaks and only Latin-1 there.
+    words = " ".join(sentence.split())[:LONGEST_REASON]
+    response.status = f"{status} {words.encode('latin-1', 'replace').decode('latin-1')}"
+    return response

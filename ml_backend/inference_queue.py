@@ -1,0 +1,77 @@
+"""One place where networks run, one after the other, in the order in which requests came.
+
+Two forward passes at once would share the same cores or the same GPU and both be slower; and torch
+keeps a pool of worker threads for every thread that calls it. So all requests hand their work to
+one thread, and wait for it no longer than their deadline.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from ml_backend.errors import DeadlineError
+
+Result = TypeVar("Result")
+
+
+class Deadline:
+    """A moment after which nobody waits for the answer any more."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+        self._seconds = seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, 0 when it has passed."""
+        return max(0.0, self._at - time.monotonic())
+
+    def check(self) -> None:
+        """Raise DeadlineError if the moment has passed."""
+        if self.remaining() == 0.0:
+            raise DeadlineError(f"no answer within {self._seconds:g} s: the machine is overloaded")
+
+
+class InferenceQueue:
+    """Runs work in one thread, first come, first served."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._lock = threading.Lock()
+        self._depth = 0
+
+    @property
+    def depth(self) -> int:
+        """Pieces of work that wait or run."""
+        return self._depth
+
+    def run(self, work: Callable[[], Result], deadline: Deadline) -> Result:
+        """Run `work` when its turn comes, and return what it returns or raise what it raises.
+
+        Raises:
+            DeadlineError: if it is not done in time; what has not begun never will.
+        """
+        deadline.check()
+        self._count(1)
+        future = self._executor.submit(self._unless_late, work, deadline)
+        future.add_done_callback(self._done)
+        try:
+            return future.result(timeout=deadline.remaining())
+        except FutureTimeoutError:
+            future.cancel()
+            deadline.check()
+            raise
+
+    @staticmethod
+    def _unless_late(work: Callable[[], Result], deadline: Deadline) -> Result:
+        deadline.check()
+        return work()
+
+    def _done(self, _: Future[Any]) -> None:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._depth += change

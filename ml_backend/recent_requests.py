@@ -1,0 +1,60 @@
+"""The last requests and what became of them, for the page and for nothing else."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+KEPT = 50
+
+
+@dataclass(frozen=True)
+class RecentRequest:
+    """One line of the page.
+
+    Attributes:
+        at: when it was answered, UTC.
+        kind: setup, clicks, rectangle, batch, webhook …
+        project: number of the project, as text.
+        task: number of the task, as text; empty where there is none.
+        outcome: what was answered, or the sentence that says why nothing was.
+        failed: whether a person should look at it.
+        milliseconds: from arrival to answer.
+    """
+
+    at: datetime
+    kind: str
+    project: str
+    task: str
+    outcome: str
+    failed: bool
+    milliseconds: float
+
+
+class RecentRequests:
+    """A short memory of requests; thread-safe."""
+
+    def __init__(self) -> None:
+        self._requests: deque[RecentRequest] = deque(maxlen=KEPT)
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        kind: str,
+        outcome: str,
+        *,
+        project: str = "",
+        task: str = "",
+        failed: bool = False,
+        milliseconds: float = 0.0,
+    ) -> None:
+        """Note a request."""
+        now = datetime.now(timezone.utc)
+        request = RecentRequest(now, kind, project, task, outcome, failed, milliseconds)
+        with self._lock:
+            self._requests.append(request)
+
+    def newest_first(self) -> list[RecentRequest]:
+        """Return the remembered requests, the newest first."""
+        with self._lock:
+            return list(reversed(self._requests))
