@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
+from training.object_mask import ObjectMask
 from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
 from training.split import image_hash, split_of
 from training.stored_files import StoredFiles, key_of
@@ -24,11 +25,11 @@ from training.stored_files import StoredFiles, key_of
 
 @dataclass(frozen=True)
 class AcceptedObject:
-    """One object of an annotation; `mask` is (H, W) bool at the size of the upright image."""
+    """One object of an annotation, on the upright image."""
 
     region: str
     label: str
-    mask: NDArray[np.bool_]
+    mask: ObjectMask
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,17 @@ class SampleStore:
         return [self._store_mask(accepted, content_hash) for accepted in annotation.objects]
 
     def _store_mask(self, accepted: AcceptedObject, image: str) -> _StoredObject:
-        height, width = accepted.mask.shape
-        content_hash = mask_hash(accepted.mask)
-        self._files.write(mask_key(content_hash), _png(accepted.mask.astype(np.uint8) * 255))
-        area = int(accepted.mask.sum())
+        mask = accepted.mask.full()
+        content_hash = mask_hash(mask)
+        self._files.write(mask_key(content_hash), _png(mask.astype(np.uint8) * 255))
         return _StoredObject(
-            accepted.region, accepted.label, image, content_hash, height, width, area
+            region=accepted.region,
+            label=accepted.label,
+            image=image,
+            mask=content_hash,
+            height=mask.shape[0],
+            width=mask.shape[1],
+            area=accepted.mask.area,
         )
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from training.database import Database, now
+from training.object_mask import ObjectMask
 from training.sample_rows import AnnotationRow, SampleRow
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.snapshot import Snapshot, take_snapshot
@@ -37,7 +38,7 @@ def photo(number):
 def square(left):
     mask = np.zeros((12, 16), dtype=bool)
     mask[3:8, left : left + 4] = True
-    return mask
+    return ObjectMask.of(mask)
 
 
 def accepted(annotation=4, minute=0, lefts=(2,), image=1, label="Object"):
