@@ -8,7 +8,8 @@ BackendError                 500
 ├── TaskImageError           422  a task whose image cannot be used
 ├── BrushRLEError            422  a brush mask that does not decode
 ├── ModelError               503  no network can be loaded for this project
-└── DeadlineError            503  an answer that would come too late
+├── DeadlineError            503  an answer that would come too late
+└── DemoError                500  the demo cannot start or one of its programs ended
 """
 
 
@@ -62,3 +63,7 @@ class DeadlineError(BackendError):
     """The answer would come after Label Studio has stopped waiting for it."""
 
     status = 503
+
+
+class DemoError(BackendError):
+    """The demo cannot start, or one of its programs ended; the text says what to do."""
