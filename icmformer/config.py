@@ -1,6 +1,6 @@
 """The numbers that make a network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ _CHOICES = {
     "cross_direction": ("image_to_clicks", "clicks_to_image"),
     "head_init": ("fan_out", "fan_in"),
 }
+_NUMBERS = ("patch_size", "embed_dim", "window_size", "cross_heads", "head_width", "click_radius")
+_COUNTS = ("global_every", "num_cross_blocks")
+_TUPLES = ("input_size", "depths", "num_heads", "pyramid_widths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,26 @@ class ModelConfig:
     head_init: Literal["fan_out", "fan_in"] = "fan_out"
     click_radius: int = 5
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ConfigError: naming the first setting that does not fit.
+        """
+        for problem in (*_wrong_types(self), *_wrong_values(self), *_wrong_for_backbone(self)):
+            raise ConfigError(f"model configuration: {problem}")
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels in each entry of `depths`; Swin doubles them from stage to stage."""
+        growing = self.backbone == "swin"
+        return tuple(self.embed_dim << (i if growing else 0) for i in range(len(self.depths)))
+
+    @property
+    def cross_dim(self) -> int:
+        """Channels where the two streams meet: in Swin, of the third stage."""
+        return self.embed_dim << (2 if self.backbone == "swin" else 0)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `from_dict` takes back."""
         return asdict(self)
@@ -79,3 +102,61 @@ class ModelConfig:
             return cls(**values)
         except TypeError as error:
             raise ConfigError(f"the model configuration is incomplete: {error}") from error
+
+
+def _wrong_types(config: ModelConfig) -> Iterator[str]:
+    for name, allowed in _CHOICES.items():
+        if getattr(config, name) not in allowed:
+            yield f"{name} is {getattr(config, name)!r}, not one of {allowed}"
+    for name in (*_NUMBERS, *_COUNTS):
+        if not _is_whole(getattr(config, name), least=0 if name in _COUNTS else 1):
+            yield f"{name} is {getattr(config, name)!r}, not a whole number that makes sense"
+    for name in _TUPLES:
+        if not _is_tuple(getattr(config, name)):
+            yield f"{name} is {getattr(config, name)!r}, not a list of positive whole numbers"
+    if not isinstance(config.share_first_group_with_clicks, bool):
+        yield "share_first_group_with_clicks is neither true nor false"
+
+
+def _wrong_values(config: ModelConfig) -> Iterator[str]:
+    if not isinstance(config.drop_path, float | int) or not 0 <= config.drop_path < 1:
+        yield f"drop_path is {config.drop_path!r}, not in [0, 1)"
+    stages = 2 if config.backbone == "vit" else 4
+    if len(config.input_size) != 2:
+        yield "input_size is not height and width"
+    if len(config.depths) != stages:
+        yield f"depths has {len(config.depths)} entries; a {config.backbone} has {stages}"
+    if len(config.num_heads) != len(config.depths):
+        yield "num_heads does not have one entry for each of depths"
+    for dim, heads in zip(config.stage_dims, config.num_heads, strict=False):
+        if dim % heads:
+            yield f"{dim} channels do not divide into {heads} heads"
+    if config.cross_dim % config.cross_heads:
+        yield f"{config.cross_dim} channels do not divide into {config.cross_heads} cross_heads"
+
+
+def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:
+    """Name settings of the other backbone, which would be ignored without a word."""
+    if config.backbone == "vit":
+        if config.global_every == 0:
+            yield "global_every is 0; a vit needs blocks that see the whole image"
+        if len(config.pyramid_widths) != 4:
+            yield "pyramid_widths does not have four entries"
+        if config.drop_path:
+            yield "drop_path is for swin only"
+        return
+    if config.global_every or config.pyramid_widths:
+        yield "global_every and pyramid_widths are for vit only"
+    if not config.share_first_group_with_clicks:
+        yield (
+            "share_first_group_with_clicks=false is for vit only: in a swin the first two stages "
+            "bring the clicks to the resolution where they meet the image"
+        )
+
+
+def _is_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_is_whole(number, least=1) for number in value)
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

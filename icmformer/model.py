@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ from icmformer.swin import Swin
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
-_BACKBONES = {"vit": PlainViT, "swin": Swin}
+_BACKBONES: dict[str, type[PlainViT | Swin]] = {"vit": PlainViT, "swin": Swin}
 
 
 class ICMFormer(nn.Module):
@@ -33,7 +34,7 @@ class ICMFormer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = _BACKBONES[config.backbone](config)
+        self.backbone: PlainViT | Swin = _BACKBONES[config.backbone](config)
         self.head = SegmentationHead(
             self.backbone.out_channels, config.head_width, config.head_init
         )
@@ -52,7 +53,10 @@ class ICMFormer(nn.Module):
         return self.config.input_size
 
     def click_maps(
-        self, rows_columns: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
+        self,
+        rows_columns: NDArray[np.float64],
+        positive: NDArray[np.bool_],
+        size_hw: tuple[int, int],
     ) -> torch.Tensor:
         """Draw clicks as this model was trained to see them; see `icmformer.clicks.disk_maps_at`.
 

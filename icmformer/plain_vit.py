@@ -40,9 +40,8 @@ class PlainViT(nn.Module):
         self.position_embedding = nn.Parameter(
             torch.empty(1, self.native_grid[0] * self.native_grid[1], dim)
         )
-        norm = partial(nn.LayerNorm, eps=NORM_EPS)
         self.blocks = nn.ModuleList(
-            Block(dim, heads, qkv_bias=True, norm_layer=norm)
+            Block(dim, heads, qkv_bias=True)  # its norms have NORM_EPS by default
             for depth, heads in zip(config.depths, config.num_heads, strict=True)
             for _ in range(depth)
         )

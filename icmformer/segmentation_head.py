@@ -76,15 +76,23 @@ class SegmentationHead(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Map four maps (B, C_i, H_i, W_i), the finest first, to logits (B, 1, H_0, W_0)."""
-        size = features[0].shape[-2:]
-        fused = self.fusion.bias.view(1, -1, 1, 1)
-        weights = self.fusion.weight.split(self.width, dim=1)
-        for feature, branch, weight in zip(features, self.branches, weights, strict=True):
-            # The fusion is linear, so each branch's share of it is computed before upsampling:
-            # equal to fusing the concatenated maps, at a third of the cost.
-            share = F.conv2d(F.relu(branch(feature)), weight)
-            fused = fused + _resize(share, size)
+        finest, *others = features
+        fused = self._share(0, finest, self.fusion.bias)
+        for index, feature in enumerate(others, start=1):
+            fused = fused + _resize(self._share(index, feature), finest.shape[-2:])
         return self.classifier(self.dropout(F.relu(fused)))
+
+    def _share(
+        self, index: int, feature: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return what one map contributes to the fusion, at its own resolution.
+
+        The fusion is linear, so it may come before the upsampling: equal to fusing the
+        concatenated maps, as in the reference, at a third of the cost.
+        """
+        start = index * self.width
+        weight = self.fusion.weight[:, start : start + self.width]
+        return F.conv2d(F.relu(self.branches[index](feature)), weight, bias)
 
 
 def _resize(features: torch.Tensor, size: torch.Size) -> torch.Tensor:

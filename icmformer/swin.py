@@ -7,6 +7,8 @@ head; the paper does not mention it, the published numbers were obtained with it
 """
 
 from collections.abc import Iterator
+from itertools import count
+from typing import cast
 
 import torch
 from timm.layers import PatchEmbed
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 
 from icmformer.config import ModelConfig
 from icmformer.cross_modality import CrossModality
+from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
 
 NORM_EPS = 1e-5
@@ -33,7 +36,7 @@ class Swin(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.out_channels = tuple(config.embed_dim << stage for stage in range(len(config.depths)))
+        self.out_channels = config.stage_dims
         self.patch_embed = PatchEmbed(
             None,
             config.patch_size,
@@ -43,13 +46,14 @@ class Swin(nn.Module):
             output_fmt="NHWC",
             dynamic_img_pad=True,
         )
-        drop_paths = iter(torch.linspace(0, config.drop_path, sum(config.depths)).tolist())
+        last_block = max(sum(config.depths) - 1, 1)
+        drop_paths = (config.drop_path * block / last_block for block in count())
         self.stages = nn.ModuleList(
             _Stage(config, stage, drop_paths) for stage in range(len(config.depths))
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in self.out_channels)
         self.cross_modality = CrossModality(
-            self.out_channels[SHARED_STAGES],
+            config.cross_dim,
             config.cross_heads,
             config.num_cross_blocks,
             config.cross_direction,
@@ -61,7 +65,8 @@ class Swin(nn.Module):
         """Pass the normalised image (B, 3, H, W), of any size, through the shared stages."""
         embedding = self.patch_embed(image)
         tokens = embedding
-        for stage in self.stages[:SHARED_STAGES]:
+        for index in range(SHARED_STAGES):
+            stage = self._stage(index)
             tokens = stage.downsample(stage(tokens))
         tokens = tokens.flatten(1, 2)
         keys_values = self.cross_modality.image_keys_values(tokens, _everything)
@@ -76,20 +81,25 @@ class Swin(nn.Module):
 
         Returns:
             Four maps (B, C_i, H_i, W_i) at 1/4, 1/8, 1/16 and 1/32 of the image, rounded up.
+
+        Raises:
+            InputError: if the features are those of another kind of backbone.
         """
-        clicks, maps = self._shared_stages(features, guidance)
+        if features.embedding is None:
+            raise InputError("these image features were computed by a model without stages")
+        clicks, maps = self._shared_stages(features.embedding, guidance)
         tokens = self.cross_modality(
             features.tokens, clicks.flatten(1, 2), features.keys_values, _everything
         ).view_as(clicks)
         for index in range(SHARED_STAGES, len(self.stages)):
             if index > SHARED_STAGES:
-                tokens = self.stages[index - 1].downsample(tokens)
-            tokens = self.stages[index](tokens)
+                tokens = self._stage(index - 1).downsample(tokens)
+            tokens = self._stage(index)(tokens)
             maps.append(self._map(index, tokens))
         return maps
 
     def _shared_stages(
-        self, features: ImageFeatures, guidance: torch.Tensor
+        self, embedding: torch.Tensor, guidance: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the click stream at 1/16, and the skip stream's maps at 1/4 and 1/8.
 
@@ -97,14 +107,18 @@ class Swin(nn.Module):
         """
         clicks = self.patch_embed(guidance)
         batch = len(clicks)
-        both = torch.cat([clicks, features.embedding + clicks])
+        both = torch.cat([clicks, embedding + clicks])
         maps = []
-        for index, stage in enumerate(self.stages[:SHARED_STAGES]):
+        for index in range(SHARED_STAGES):
+            stage = self._stage(index)
             both = stage(both)
             maps.append(self._map(index, both[batch:]))
             last = index == SHARED_STAGES - 1
             both = stage.downsample(both[:batch] if last else both)
         return both, maps
+
+    def _stage(self, index: int) -> "_Stage":
+        return cast("_Stage", self.stages[index])
 
     def _map(self, index: int, tokens: torch.Tensor) -> torch.Tensor:
         return self.norms[index](tokens).permute(0, 3, 1, 2)
@@ -125,21 +139,16 @@ def _everything(tokens: torch.Tensor, index: int) -> torch.Tensor:
 class _Stage(nn.Module):
     """The blocks of one resolution, and the merging that leads to the next."""
 
+    downsample: PatchMerging  # the last stage has none
+
     def __init__(self, config: ModelConfig, index: int, drop_paths: Iterator[float]) -> None:
         super().__init__()
-        dim = config.embed_dim << index
+        dim = config.stage_dims[index]
+        heads = config.num_heads[index]
+        shifts = (0, config.window_size // 2)
         self.blocks = nn.Sequential(
             *(
-                _Block(
-                    dim,
-                    input_resolution=config.window_size,
-                    num_heads=config.num_heads[index],
-                    window_size=config.window_size,
-                    shift_size=block % 2 * (config.window_size // 2),
-                    always_partition=True,
-                    dynamic_mask=True,
-                    drop_path=next(drop_paths),
-                )
+                _Block(config, dim, heads, shifts[block % 2], next(drop_paths))
                 for block in range(config.depths[index])
             )
         )
@@ -156,11 +165,27 @@ class _Block(SwinTransformerBlock):
     timm shifts first. The two differ wherever a map does not divide into windows.
     """
 
+    def __init__(
+        self, config: ModelConfig, dim: int, num_heads: int, shift: int, drop: float
+    ) -> None:
+        super().__init__(
+            dim,
+            input_resolution=config.window_size,
+            num_heads=num_heads,
+            window_size=config.window_size,
+            shift_size=shift,
+            always_partition=True,
+            dynamic_mask=True,
+            drop_path=drop,
+        )
+        self.attn.fused_attn = True  # timm still calls it experimental here; the results agree
+
     def _attn(self, tokens: torch.Tensor) -> torch.Tensor:
         _, height, width, channels = tokens.shape
         window, shift = self.window_size, self.shift_size
         padding = (0, 0, 0, -width % window[1], 0, -height % window[0])
-        tokens = F.pad(tokens, padding)
+        if any(padding):
+            tokens = F.pad(tokens, padding)
         if any(shift):
             tokens = tokens.roll((-shift[0], -shift[1]), dims=(1, 2))
         windows = window_partition(tokens, window).flatten(1, 2)
