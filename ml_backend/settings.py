@@ -165,8 +165,3 @@ def _sentences(error: ValidationError, environment: Mapping[str, str]) -> list[s
             text = f"{variable}: {text[0].lower()}{text[1:]}"
         sentences.append(text)
     return sentences
-
-
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with `extra` on top, for a program started from here."""
-    return {**os.environ, **extra}
