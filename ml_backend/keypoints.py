@@ -1,0 +1,224 @@
+"""Label Studio's keypoints and rectangles → clicks and boxes. The only file that sees a percentage.
+
+What counts as a click: while an annotator clicks, Label Studio sends all keypoints of one label, in
+the order they were made, including ones that were saved earlier or drawn by hand. Only those of the
+present object carry `is_positive`, at the top level of the item, as true or false. Every other item
+is left out; reading a missing `is_positive` as "negative" would carve holes into the mask.
+
+In a batch there is no present object. There, keypoints saved in an annotation or prediction without
+`is_positive` are what somebody drew on the object, and count as positive.
+
+x and y are percentages of the upright image, in its unrotated frame even while the annotator views
+it rotated; so `image_rotation` needs no attention.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icmformer.clicks import Click
+from ml_backend.errors import RequestError
+from ml_backend.labeling_config import LabelingConfig
+
+MAX_REGIONS = 1000
+# The editor keeps regions within the image up to rounding.
+_TOLERANCE_PERCENT = 1e-3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle drawn around an object.
+
+    Attributes:
+        left: pixels of the upright image from its left edge; with `right`, `top` and `bottom`
+            continuous as in `Click`, within the image.
+        top: pixels from the top edge.
+        right: greater than `left`.
+        bottom: greater than `top`.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def click(self) -> Click:
+        """Return a positive click in the middle."""
+        return Click((self.left + self.right) / 2, (self.top + self.bottom) / 2, positive=True)
+
+    def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return (H, W) bool: the pixels the box touches.
+
+        A network that reads a previous mask understands a box as one: start from this mask and
+        add `click()`.
+        """
+        mask = np.zeros(size_hw, dtype=bool)
+        rows = slice(math.floor(self.top), math.ceil(self.bottom))
+        mask[rows, math.floor(self.left) : math.ceil(self.right)] = True
+        return mask
+
+
+def clicks_by_label(
+    result: Any, config: LabelingConfig, size_hw: tuple[int, int]
+) -> dict[str, list[Click]]:
+    """Return the clicks an annotator made, label by label in order.
+
+    Args:
+        result: `params.context.result` of /predict.
+        config: labels it does not know are left out, with a line in the log.
+        size_hw: height and width of the upright image.
+
+    Raises:
+        RequestError: if an item that counts is malformed; the text names it.
+    """
+    return _clicks(_items(result, "keypointlabels"), config, size_hw, is_positive=None)
+
+
+def boxes_by_label(
+    result: Any, config: LabelingConfig, size_hw: tuple[int, int]
+) -> dict[str, list[Box]]:
+    """Return the smart rectangles of /predict's context, label by label in order.
+
+    Raises:
+        RequestError: if one is malformed; the text names it.
+    """
+    boxes: dict[str, list[Box]] = {}
+    for item in _items(result, "rectanglelabels"):
+        box = _box(item, size_hw)
+        for label in _known_labels(item, config):
+            boxes.setdefault(label, []).append(box)
+    return boxes
+
+
+def saved_clicks_by_label(
+    task: Mapping[str, Any], config: LabelingConfig, size_hw: tuple[int, int]
+) -> dict[str, list[Click]]:
+    """Return the clicks a task already carries, label by label in order; {} if it has none.
+
+    The newest annotation with keypoints is taken, whether they are smart or were drawn by hand;
+    only where no annotation has any, the newest prediction.
+
+    Raises:
+        RequestError: if a keypoint is malformed; the text names it.
+    """
+    for kind in ("annotations", "predictions"):
+        for entry in _newest_first(task.get(kind)):
+            items = _items(entry.get("result"), "keypointlabels")
+            clicks = _clicks(items, config, size_hw, is_positive=True)
+            if clicks:
+                return clicks
+    return {}
+
+
+def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
+    """Return annotations or predictions, without those the annotator skipped."""
+    if not isinstance(saved, list):
+        return []
+    entries = [e for e in saved if isinstance(e, Mapping) and not e.get("was_cancelled")]
+    return sorted(entries, key=lambda entry: str(entry.get("updated_at") or ""), reverse=True)
+
+
+def _items(result: Any, kind: str) -> list[Mapping[str, Any]]:
+    if result is None:
+        return []
+    if not isinstance(result, list):
+        raise RequestError('"result" must be a list of regions')
+    items = [item for item in result if isinstance(item, Mapping) and item.get("type") == kind]
+    if len(items) > MAX_REGIONS:
+        raise RequestError(
+            f"{len(items)} regions of the type {kind} are more than the {MAX_REGIONS} served here"
+        )
+    return items
+
+
+def _clicks(
+    items: Sequence[Mapping[str, Any]],
+    config: LabelingConfig,
+    size_hw: tuple[int, int],
+    *,
+    is_positive: bool | None,
+) -> dict[str, list[Click]]:
+    """Turn keypoints into clicks; one that does not say `is_positive` is this, or left out."""
+    clicks: dict[str, list[Click]] = {}
+    for item in items:
+        said = item.get("is_positive")
+        positive = is_positive if said is None else said
+        if isinstance(positive, bool):
+            click = _click(item, size_hw, positive)
+            for label in _known_labels(item, config):
+                clicks.setdefault(label, []).append(click)
+    return clicks
+
+
+def _known_labels(item: Mapping[str, Any], config: LabelingConfig) -> list[str]:
+    value = _value(item)
+    names = value.get(str(item["type"])) or value.get("labels")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RequestError(f"{_name(item)} has no list of labels")
+    known = [name for name in names if config.brush_for(name) is not None]
+    if len(known) < len(names):
+        _log.warning("%s has a label that no brush has: %s", _name(item), names)
+    return known
+
+
+def _click(item: Mapping[str, Any], size_hw: tuple[int, int], positive: bool) -> Click:
+    height, width = size_hw
+    return Click(_pixels(item, "x", width), _pixels(item, "y", height), positive)
+
+
+def _box(item: Mapping[str, Any], size_hw: tuple[int, int]) -> Box:
+    """Return the upright box around a rectangle, which may be rotated about its first corner."""
+    height, width = size_hw
+    x, y = _percent(item, "x") / 100 * width, _percent(item, "y") / 100 * height
+    across = _percent(item, "width") / 100 * width
+    down = _percent(item, "height") / 100 * height
+    angle = math.radians(_number(item, "rotation") if "rotation" in _value(item) else 0.0)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    corners = np.array([[0, 0], [across, 0], [0, down], [across, down]]) @ turn + [x, y]
+    left, top = np.clip(corners.min(axis=0), 0, [width, height])
+    right, bottom = np.clip(corners.max(axis=0), 0, [width, height])
+    if not (right > left and bottom > top):
+        raise RequestError(f"{_name(item)} has no area inside the image")
+    return Box(float(left), float(top), float(right), float(bottom))
+
+
+def _pixels(item: Mapping[str, Any], key: str, length: int) -> float:
+    """Return a coordinate in pixels, on the last pixel rather than on the far edge of the image."""
+    pixels = _percent(item, key) / 100 * length
+    return min(max(pixels, 0.0), math.nextafter(length, 0))
+
+
+def _percent(item: Mapping[str, Any], key: str) -> float:
+    percent = _number(item, key)
+    if not -_TOLERANCE_PERCENT <= percent <= 100 + _TOLERANCE_PERCENT:
+        raise RequestError(f'{_name(item)}: "{key}" is {percent:g}, outside 0 to 100 percent')
+    return percent
+
+
+def _number(item: Mapping[str, Any], key: str) -> float:
+    number = _value(item).get(key)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise RequestError(f'{_name(item)}: "{key}" is not a number')
+    # Also true of NaN, of infinity, and of whole numbers too long for a float.
+    if not abs(number) <= 1e9:
+        raise RequestError(f'{_name(item)}: "{key}" is not a usable number')
+    return float(number)
+
+
+def _value(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = item.get("value")
+    if not isinstance(value, Mapping):
+        raise RequestError(f'{_name(item)} has no "value"')
+    return value
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    kind = "keypoint" if item.get("type") == "keypointlabels" else "rectangle"
+    return f"{kind} {str(item.get('id', '?'))[:40]!r}"

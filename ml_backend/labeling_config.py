@@ -1,0 +1,262 @@
+"""Which tags of a labelling configuration a click comes from, and which one its mask goes to.
+
+A project works with this backend when one `<Image>` carries both a smart `<KeyPointLabels>` and a
+`<BrushLabels>` with the same label names: the click names a label, and the mask is returned under
+the brush label of that name. Everything that would leave an annotator clicking in vain is said here
+in a sentence, because /setup is the only place where Label Studio shows one to a person.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+
+from ml_backend.errors import LabelingConfigError
+
+MAX_CHARACTERS = 1_000_000
+_VARIABLE = re.compile(r"\$([\w\[\].]+)")
+_STEP = re.compile(r"\w+")
+_CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
+
+
+@dataclass(frozen=True)
+class Control:
+    """A tag that regions are drawn with: its name, and the names of its labels in order."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelingConfig:
+    """What this backend needs to know of a project's labelling configuration.
+
+    Attributes:
+        image_name: name of the `<Image>` tag; regions refer to it as `to_name`.
+        image_value: its `value`, such as `$image`.
+        brushes: the `<BrushLabels>` of that image.
+        keypoints: its smart `<KeyPointLabels>`.
+        rectangles: its smart `<RectangleLabels>`; may be empty.
+    """
+
+    image_name: str
+    image_value: str
+    brushes: tuple[Control, ...]
+    keypoints: tuple[Control, ...]
+    rectangles: tuple[Control, ...]
+
+    @property
+    def image_key(self) -> str:
+        """Return where in a task's data the image's address is: `image`, `photo.url`."""
+        variable = _VARIABLE.search(self.image_value)
+        return variable[1] if variable else self.image_value
+
+    @property
+    def brush_name(self) -> str:
+        """Return the name of the first brush, for what is not about one label."""
+        return self.brushes[0].name
+
+    @property
+    def brush_labels(self) -> tuple[str, ...]:
+        """Return all labels a mask can carry, each once, in order."""
+        return tuple(dict.fromkeys(label for brush in self.brushes for label in brush.labels))
+
+    def brush_for(self, label: str) -> str | None:
+        """Return the name of the brush that has this label, None if none has."""
+        return next((brush.name for brush in self.brushes if label in brush.labels), None)
+
+    def image_address(self, data: Mapping[str, Any]) -> Any:
+        """Return what a task's data hold as the image, "" if they hold nothing.
+
+        As in the editor, the variables of `value` are replaced: `$image`, `$photo.url`,
+        `$photos[0]`, or a text around them such as `https://example.com/?photo=$number`.
+        """
+        variables = _VARIABLE.findall(self.image_value)
+        if self.image_value == f"${variables[0]}":
+            return _look_up(data, variables[0])
+        return _VARIABLE.sub(lambda match: str(_look_up(data, match[1])), self.image_value)
+
+
+def parse(xml: str) -> LabelingConfig:
+    """Read a labelling configuration.
+
+    Raises:
+        LabelingConfigError: if it cannot work with this backend; the text says what to change.
+    """
+    tags = _tags(xml)
+    image = _the_image(tags)
+    name = image["name"]
+    brushes = _controls(tags, "brushlabels", name, lambda tag: True)
+    if not brushes:
+        raise LabelingConfigError(
+            _no_control("BrushLabels", tags, name, 'name="brush" smart="false"')
+        )
+    keypoints = _controls(tags, "keypointlabels", name, _is_smart)
+    if not keypoints:
+        raise LabelingConfigError(_no_keypoints(tags, name))
+    rectangles = _controls(tags, "rectanglelabels", name, _is_smart)
+    config = LabelingConfig(name, image["value"], brushes, keypoints, rectangles)
+    _check_labels(config)
+    return config
+
+
+_Tag = dict[str, Any]
+
+
+def _tags(xml: str) -> list[_Tag]:
+    """Return the attributes of every tag in document order, names in lower case as the editor does.
+
+    Two keys are added: `tag`, and for controls `labels`, the `<Label>` tags within.
+    """
+    if not isinstance(xml, str) or not xml.strip():
+        raise LabelingConfigError("the project has no labelling configuration")
+    if len(xml) > MAX_CHARACTERS:
+        raise LabelingConfigError(f"the labelling configuration exceeds {MAX_CHARACTERS} letters")
+    # The text comes from whoever can reach this server: no entities, no files, no network.
+    if "<!DOCTYPE" in xml:
+        raise LabelingConfigError("the labelling configuration must not contain a DOCTYPE")
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, encoding="utf-8"
+    )
+    try:
+        root = etree.fromstring(xml.strip().encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError as error:
+        raise LabelingConfigError(f"the labelling configuration is not XML: {error}") from error
+    return [_attributes(tag) for tag in root.iter(etree.Element)]
+
+
+def _attributes(tag: Any) -> _Tag:
+    attributes: _Tag = {name.lower(): value for name, value in tag.attrib.items()}
+    attributes["tag"] = tag.tag.lower()
+    if attributes["tag"] in _CONTROLS:
+        attributes["labels"] = [
+            {name.lower(): value for name, value in inner.attrib.items()}
+            for inner in tag.iter(etree.Element)
+            if inner.tag.lower() == "label"
+        ]
+    return attributes
+
+
+def _the_image(tags: Sequence[_Tag]) -> _Tag:
+    images = [tag for tag in tags if tag["tag"] == "image"]
+    if not images:
+        raise LabelingConfigError(
+            'the labelling configuration has no image: add <Image name="image" value="$image"/>'
+        )
+    if len(images) > 1:
+        names = _quoted(tag.get("name", "?") for tag in images)
+        raise LabelingConfigError(
+            f"the labelling configuration has several images ({names}): this backend serves tasks "
+            "with one <Image>, so split them into tasks of their own"
+        )
+    image = images[0]
+    if "valuelist" in image:
+        raise LabelingConfigError(
+            "the <Image> tag shows a list of images (valueList): this backend serves tasks with "
+            'one image, so import each as a task and use value="$image"'
+        )
+    if not image.get("name") or not _VARIABLE.search(image.get("value", "")):
+        raise LabelingConfigError(
+            'the <Image> tag needs a name and a value such as "$image", the key of the task data '
+            "that holds the image's address"
+        )
+    return image
+
+
+def _controls(
+    tags: Sequence[_Tag], kind: str, image_name: str, wanted: Callable[[_Tag], bool]
+) -> tuple[Control, ...]:
+    return tuple(
+        Control(tag["name"], _label_names(tag))
+        for tag in tags
+        if tag["tag"] == kind and tag.get("name") and _is_on(tag, image_name) and wanted(tag)
+    )
+
+
+def _is_on(tag: _Tag, image_name: str) -> bool:
+    return image_name in [name.strip() for name in tag.get("toname", "").split(",")]
+
+
+def _is_smart(tag: _Tag) -> bool:
+    """Follow the editor: a control is smart unless it says otherwise; smartOnly overrules."""
+    smart: str = tag.get("smart", "true")
+    only: str = tag.get("smartonly", "false")
+    return smart.lower() != "false" or only.lower() == "true"
+
+
+def _label_names(tag: _Tag) -> tuple[str, ...]:
+    """Return what a region's labels are called: a label's alias if it has one, else its value."""
+    names = [label.get("alias") or label.get("value", "") for label in tag["labels"]]
+    if tag.get("value", "").startswith("$") or "apiurl" in tag or any(n[:1] == "$" for n in names):
+        raise LabelingConfigError(
+            f'the labels of "{tag["name"]}" come from the task data, so they are not known while '
+            'connecting: list them as <Label value="..."/> tags'
+        )
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _no_control(kind: str, tags: Sequence[_Tag], image_name: str, attributes: str) -> str:
+    elsewhere = [t.get("name", "?") for t in tags if t["tag"] == kind.lower()]
+    if elsewhere:
+        return (
+            f'no <{kind}> belongs to the image: set toName="{image_name}" on {_quoted(elsewhere)}'
+        )
+    return (
+        f"the labelling configuration has no <{kind}>: add <{kind} {attributes} "
+        f'toName="{image_name}"> with the same <Label> tags as the other controls'
+    )
+
+
+def _no_keypoints(tags: Sequence[_Tag], image_name: str) -> str:
+    plain = [
+        tag.get("name", "?")
+        for tag in tags
+        if tag["tag"] == "keypointlabels" and _is_on(tag, image_name)
+    ]
+    if plain:
+        return (
+            f"the keypoints {_quoted(plain)} are not smart, so clicks never reach this backend: "
+            'set smart="true" smartOnly="true" on them'
+        )
+    attributes = 'name="keypoint" smart="true" smartOnly="true"'
+    return _no_control("KeyPointLabels", tags, image_name, attributes)
+
+
+def _check_labels(config: LabelingConfig) -> None:
+    brushes = _quoted(brush.name for brush in config.brushes)
+    if not config.brush_labels:
+        raise LabelingConfigError(
+            f"the brush {brushes} has no labels: give it the <Label> tags of the keypoints"
+        )
+    for control in config.keypoints:
+        missing = [label for label in control.labels if config.brush_for(label) is None]
+        if missing:
+            raise LabelingConfigError(
+                f"{_quoted(missing)} of the keypoints {_quoted([control.name])} is no label of the "
+                f"brush {brushes}, which has {_quoted(config.brush_labels)}: give both the same "
+                "labels, spelled alike"
+            )
+        if not control.labels:
+            raise LabelingConfigError(
+                f"the keypoints {_quoted([control.name])} have no labels: give them the <Label> "
+                f"tags of the brush {brushes}"
+            )
+
+
+def _quoted(names: Any) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _look_up(data: Any, path: str) -> Any:
+    if path in data:
+        return data[path]
+    for step in _STEP.findall(path):
+        if isinstance(data, Mapping):
+            data = data.get(step, "")
+        elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
+            data = data[int(step)]
+        else:
+            return ""
+    return data
