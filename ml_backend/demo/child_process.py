@@ -1,0 +1,96 @@
+"""A program that the demo starts, watches and stops, together with everything it started."""
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ml_backend.errors import DemoError
+from ml_backend.settings import child_environment
+
+_POLL_SECONDS = 0.2
+
+
+class ChildProcess:
+    """One running program in a process group of its own, writing into its own log file."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        """Start `command`.
+
+        Args:
+            name: what messages call the program.
+            command: program and arguments.
+            environment: variables on top of those of this process.
+            log: file that receives the output; a former one is replaced.
+
+        Raises:
+            DemoError: the program does not exist or may not be run.
+        """
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    list(command),
+                    env=child_environment(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    # its own group: Ctrl-C reaches only the demo, which then stops everything in
+                    # order, and stopping the group also reaches the workers of the program
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise DemoError(f"{name} cannot be started: {error}") from error
+
+    @property
+    def running(self) -> bool:
+        """Whether the program is still there."""
+        return self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Return once `ready()` is true.
+
+        Raises:
+            DemoError: the program ended first, or `seconds` passed.
+        """
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.running:
+                raise DemoError(f"{self.name} ended while starting. {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"{self.name} did not answer within {seconds:.0f} s. {self._last_words()}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def check(self) -> None:
+        """Raise DemoError if the program has ended by itself."""
+        if not self.running:
+            code = self._process.returncode
+            raise DemoError(f"{self.name} ended with status {code}. {self._last_words()}")
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """End the program and all it started: politely first, by force after the grace."""
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_seconds)
+        # what is still in the group outlived its leader
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _last_words(self, lines: int = 15) -> str:
+        with self.log.open(errors="replace") as text:
+            tail = "".join(deque(text, maxlen=lines)).rstrip()
+        return f"The end of {self.log}:\n{tail}"

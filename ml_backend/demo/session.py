@@ -1,0 +1,144 @@
+"""`python -m ml_backend demo`: start both servers, connect them, say what to click, wait."""
+
+import argparse
+import fcntl
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ml_backend.demo import backend_server, label_studio_server, ports, project
+from ml_backend.demo.child_process import ChildProcess
+from ml_backend.demo.credentials import load_or_create
+from ml_backend.demo.rest_api import RestApi
+from ml_backend.errors import DemoError
+
+logger = logging.getLogger(__name__)
+
+IMAGES = Path(__file__).with_name("images")
+# the clearest object first: this is the task that opens
+IMAGE_NAMES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
+LABEL_STUDIO_PORT = 8080
+BACKEND_PORT = 9090
+UNTRAINED = "untrained"
+
+_INSTRUCTIONS = """
+  Label Studio   {address}
+  login          {login.email}
+  password       {login.password}
+  backend        {backend}
+
+  1. Log in, and turn on Auto-Annotation below the image.
+  2. Press M, or click the pink magic tool at the end of the toolbar: once, then it stays.
+  3. Choose a label (1 or 2) and click the object. A click adds, Alt+click takes away.
+     Choose the label again before each click, or turn on Settings > Keep label selected
+     after creating a region.
+  4. Accept the mask with the tick in the bar below the image, then submit.
+
+  Ctrl-C stops everything and keeps the data.
+"""
+_UNTRAINED = """\
+  NOTE: no trained weights are here, so masks come from an UNTRAINED network: they show that
+  everything is connected and know nothing about objects. With weights of your own:
+      make demo CHECKPOINT=path/to/weights.safetensors
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a person may choose."""
+    parser.add_argument("--data-dir", type=Path, default=Path(".demo"), help="where all data live")
+    parser.add_argument("--label-studio-port", type=int, help="default: from 8080, the first free")
+    parser.add_argument("--backend-port", type=int, help="default: from 9090, the first free")
+    parser.add_argument("--checkpoint", type=Path, help="serve this .safetensors file")
+    parser.add_argument(
+        "--label-studio",
+        type=Path,
+        default=Path(".venv-label-studio/bin/label-studio"),
+        help="the label-studio program",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo until Ctrl-C; return the exit status.
+
+    Raises:
+        DemoError: something cannot start, or ended by itself.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # a closed terminal and a polite kill end the demo as Ctrl-C does
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if arguments.checkpoint is not None and not arguments.checkpoint.is_file():
+        raise DemoError(f"There is no checkpoint {arguments.checkpoint}.")
+    with ExitStack() as running:
+        try:
+            running.enter_context(_only_one(arguments.data_dir))
+            servers = _start(arguments, running)
+            while True:
+                for server in servers:
+                    server.check()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            # the servers stop while this block is left; a second Ctrl-C must not leave one behind
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            logger.info("\nStopping. Everything is kept in %s.", arguments.data_dir)
+    return 0
+
+
+def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProcess]:
+    """Start what the demo consists of; leaving `running` stops it again."""
+    data_dir: Path = arguments.data_dir
+    login = load_or_create(data_dir / "credentials.json")
+    port = ports.choose(arguments.label_studio_port, LABEL_STUDIO_PORT, "LABEL_STUDIO_PORT")
+    backend_port = ports.choose(arguments.backend_port, BACKEND_PORT, "BACKEND_PORT", taken=port)
+
+    settings = {
+        "LABEL_STUDIO_URL": label_studio_server.url(port),
+        "LABEL_STUDIO_API_KEY": login.token,
+    }
+    if arguments.checkpoint is not None:
+        settings["ICMFORMER_CHECKPOINT"] = str(arguments.checkpoint.resolve())
+    backend = backend_server.start(
+        data_dir / "backend", backend_port, data_dir / "backend.log", settings
+    )
+    running.callback(backend.stop)
+    logger.info("Starting Label Studio and the backend; the first time takes a minute …")
+    label_studio = label_studio_server.start(
+        arguments.label_studio,
+        data_dir / "label-studio",
+        port,
+        login,
+        data_dir / "label-studio.log",
+    )
+    running.callback(label_studio.stop)
+    backend_server.wait_until_ready(backend, backend_port)
+
+    api = RestApi(label_studio_server.url(port), login.token)
+    images = [IMAGES / name for name in IMAGE_NAMES]
+    identifier = project.ensure(api, project.TITLE, project.LABELING_CONFIG, images)
+    connection = project.connect(api, identifier, backend_server.url(backend_port))
+    address = f"{api.url}/projects/{identifier}/data?task={project.task_ids(api, identifier)[0]}"
+    logger.info(_INSTRUCTIONS.format(address=address, login=login, backend=connection["url"]))
+    if connection["model_version"] == UNTRAINED:
+        logger.warning(_UNTRAINED)
+    return [backend, label_studio]
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: two Label Studios on one SQLite file would spoil each other."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(
+                f"A demo already runs with the data in {data_dir}: stop it, or choose another "
+                "place with --data-dir."
+            ) from None
+        yield
