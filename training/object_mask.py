@@ -5,6 +5,7 @@ An image with hundreds of nuclei has hundreds of masks; at full size they would 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class ObjectMask:
         crop = mask[top : rows[-1] + 1, left : columns[-1] + 1].copy()
         return cls(top, left, crop, _size(mask))
 
-    @property
+    @cached_property
     def area(self) -> int:
         """Number of pixels of the object."""
         return int(self.crop.sum())

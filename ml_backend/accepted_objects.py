@@ -1,0 +1,192 @@
+"""From the regions of a saved annotation to the objects that the annotator accepted.
+
+Each brush region is one object, except where several regions are one: regions that people joined
+in Label Studio (a parent, or a relation), and regions of one label of which one largely covers the
+other, as when a stroke was added to a mask or a suggestion was accepted twice. Regions of different
+objects may overlap; each keeps its own pixels.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.brush_rle import decode
+from ml_backend.errors import BrushRLEError
+from training.object_mask import ObjectMask, union
+from training.samples import AcceptedObject
+
+SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
+Result = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class AcceptedRegions:
+    """What an annotation holds for training.
+
+    Attributes:
+        objects: the accepted objects, all on an image of `size_hw`.
+        size_hw: height and width the masks were drawn on; None where there is no mask.
+        labels_without_mask: labels that were clicked but whose mask was not saved.
+        notes: sentences about what was left out.
+    """
+
+    objects: tuple[AcceptedObject, ...]
+    size_hw: tuple[int, int] | None
+    labels_without_mask: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Region:
+    id: str
+    label: str
+    mask: ObjectMask
+    parent: str | None
+
+
+def accepted_regions(result: Result, image_name: str, max_pixels: int) -> AcceptedRegions:
+    """Read the `result` of a saved annotation.
+
+    Args:
+        result: its items, as Label Studio serialises them.
+        image_name: name of the <Image> tag; regions on other tags are left alone.
+        max_pixels: masks of more pixels are not decoded.
+    """
+    items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
+    notes: list[str] = []
+    regions = _brush_regions(items, max_pixels, notes)
+    objects = tuple(_joined(group) for group in _groups(regions, _relations(result)))
+    notes += _left_out(items)
+    return AcceptedRegions(
+        objects=objects,
+        size_hw=objects[0].mask.size_hw if objects else None,
+        labels_without_mask=_labels_without_mask(items, objects),
+        notes=tuple(notes),
+    )
+
+
+def _is_on(item: Mapping[str, Any], image_name: str) -> bool:
+    return item.get("to_name") == image_name
+
+
+def _brush_regions(
+    items: Iterable[Mapping[str, Any]], max_pixels: int, notes: list[str]
+) -> list[_Region]:
+    """Decode the brush regions; what cannot be used is said in `notes`."""
+    regions: dict[str, _Region] = {}
+    size: tuple[int, int] | None = None
+    for number, item in enumerate(items):
+        if item.get("type") != "brushlabels":
+            continue
+        name = str(item.get("id") or f"region {number}")
+        try:
+            region = _brush_region(item, name, max_pixels)
+        except (BrushRLEError, TypeError, ValueError) as error:
+            notes.append(f"brush region {name} cannot be read: {error}")
+            continue
+        size = size or region.mask.size_hw
+        if region.mask.size_hw != size:
+            notes.append(f"brush region {name} was drawn on an image of another size")
+        elif region.mask.area == 0:
+            notes.append(f"brush region {name} is empty")
+        else:
+            regions[name] = region
+    return list(regions.values())
+
+
+def _brush_region(item: Mapping[str, Any], name: str, max_pixels: int) -> _Region:
+    value = item.get("value")
+    if not isinstance(value, Mapping) or value.get("format") != "rle":
+        raise ValueError("it has no RLE mask")
+    size = (int(item.get("original_height", 0)), int(item.get("original_width", 0)))
+    if size[0] * size[1] > max_pixels:
+        raise ValueError(f"it has {size[0] * size[1]} pixels, more than {max_pixels}")
+    mask = ObjectMask.of(decode(value.get("rle", ()), size))
+    parent = item.get("parentID")
+    return _Region(name, _label(value, "brushlabels"), mask, str(parent) if parent else None)
+
+
+def _label(value: Any, kind: str) -> str:
+    labels = value.get(kind) if isinstance(value, Mapping) else None
+    return str(labels[0]) if isinstance(labels, list) and labels else ""
+
+
+def _relations(result: Result) -> list[tuple[str, str]]:
+    return [
+        (str(item.get("from_id")), str(item.get("to_id")))
+        for item in result
+        if isinstance(item, Mapping) and item.get("type") == "relation"
+    ]
+
+
+def _groups(regions: list[_Region], relations: list[tuple[str, str]]) -> list[list[_Region]]:
+    """Return the regions of each object, in the order in which they were drawn."""
+    related = {frozenset(pair) for pair in relations}
+    groups: list[list[_Region]] = []
+    for region in regions:
+        joined = [g for g in groups if any(_same_object(region, other, related) for other in g)]
+        groups = [group for group in groups if group not in joined]
+        groups.append([member for group in joined for member in group] + [region])
+    return groups
+
+
+def _same_object(first: _Region, second: _Region, related: set[frozenset[str]]) -> bool:
+    if first.label != second.label:
+        return False
+    if frozenset((first.id, second.id)) in related:
+        return True
+    if first.parent is not None and first.parent in (second.parent, second.id):
+        return True
+    if second.parent == first.id:
+        return True
+    smaller = min(first.mask.area, second.mask.area)
+    return first.mask.overlap(second.mask) > SAME_OBJECT_OVERLAP * smaller
+
+
+def _joined(group: list[_Region]) -> AcceptedObject:
+    mask = union([region.mask for region in group])
+    return AcceptedObject("+".join(region.id for region in group), group[0].label, mask)
+
+
+def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say which regions are no masks; clicks are looked at elsewhere."""
+    kinds = Counter(str(item.get("type")) for item in items)
+    ignored = [kind for kind in kinds if kind not in ("brushlabels", "keypointlabels")]
+    return [f"{kinds[kind]} {kind} ignored: only brush masks are learnt from" for kind in ignored]
+
+
+def _labels_without_mask(
+    items: Iterable[Mapping[str, Any]], objects: Sequence[AcceptedObject]
+) -> tuple[str, ...]:
+    """Return labels that were clicked on, where no mask of the label holds any of the clicks.
+
+    Submitting while a suggestion is pending saves its clicks and loses its mask. Clicks whose
+    mask was accepted may stay as well, so clicks alone mean nothing.
+    """
+    clicks: dict[str, list[Mapping[str, Any]]] = {}
+    for item in items:
+        # Clicks of earlier edits have lost their sign; a negative one asks for nothing.
+        is_click = item.get("type") == "keypointlabels" and isinstance(item.get("value"), Mapping)
+        if is_click and item.get("is_positive") is not False:
+            label = _label(item.get("value"), "keypointlabels")
+            clicks.setdefault(label, []).append(item)
+    return tuple(
+        label
+        for label, of_label in clicks.items()
+        if not any(_holds(accepted, of_label) for accepted in objects if accepted.label == label)
+    )
+
+
+def _holds(accepted: AcceptedObject, clicks: Iterable[Mapping[str, Any]]) -> bool:
+    height, width = accepted.mask.size_hw
+    positions = [(click["value"].get("x"), click["value"].get("y")) for click in clicks]
+    return any(
+        accepted.mask.contains(int(y / 100 * height), int(x / 100 * width))
+        for x, y in positions
+        if _is_percentage(x) and _is_percentage(y)
+    )
+
+
+def _is_percentage(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 100

@@ -1,0 +1,140 @@
+"""Webhooks, kept until they have been dealt with.
+
+Label Studio waits one second for an answer and never repeats a message. So a request does no more
+than write one row, and the worker takes the rows from here; a row that cannot be dealt with now,
+because Label Studio or an image is away, waits and is tried again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Index, LargeBinary, delete, select
+from sqlalchemy.orm import Mapped, defer, mapped_column
+
+from training.database import Base, Database, UtcDateTime, now
+
+MessageState = Literal[
+    "waiting",
+    "done",
+    "failed",  # given up; the body stays, and a reconcile finds what it was about
+]
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=10)
+KEPT = timedelta(days=30)
+
+
+class MessageRow(Base):
+    """One webhook. `state` is a `MessageState`; a message that is done has no body any more."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (Index("inbox_due", "state", "due_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    action: Mapped[str]
+    project: Mapped[str] = mapped_column(index=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str]
+    attempts: Mapped[int]
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    note: Mapped[str]
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many messages wait, since when, how many were given up, and what went wrong last."""
+
+    waiting: int
+    oldest: datetime | None
+    failed: int
+    problem: str
+
+
+class Inbox:
+    """The messages; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open the inbox, creating its table where it does not exist."""
+        self._database = database
+        database.create(MessageRow)
+
+    def put(self, action: str, project: str, body: bytes) -> int:
+        """Keep a message; it is on disk when this returns.
+
+        Args:
+            action: such as ANNOTATION_CREATED.
+            project: key of the project, "" if the message names none.
+            body: the JSON as it came.
+        """
+        row = MessageRow(
+            received_at=now(),
+            action=action,
+            project=project,
+            body=body,
+            state="waiting",
+            attempts=0,
+            due_at=now(),
+            note="",
+        )
+        with self._database.write() as session:
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def due(self, limit: int = 100) -> Sequence[MessageRow]:
+        """Return messages to deal with now, in the order in which they came."""
+        rows = select(MessageRow).where(MessageRow.state == "waiting", MessageRow.due_at <= now())
+        with self._database.read() as session:
+            return session.scalars(rows.order_by(MessageRow.id).limit(limit)).all()
+
+    def done(self, message: int, note: str = "") -> None:
+        """Note that a message has been dealt with, and forget its body: it holds a token."""
+        with self._database.write() as session:
+            row = session.get(MessageRow, message)
+            if row is not None:
+                row.state, row.note, row.body = "done", note, b""
+
+    def fail(self, message: int, problem: str) -> None:
+        """Note that a message cannot be dealt with."""
+        with self._database.write() as session:
+            row = session.get(MessageRow, message)
+            if row is not None:
+                row.state, row.note = "failed", problem
+
+    def retry(self, message: int, problem: str) -> None:
+        """Let a message wait, twice as long as the time before."""
+        with self._database.write() as session:
+            row = session.get(MessageRow, message)
+            if row is not None:
+                wait = min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
+                row.attempts += 1
+                row.due_at, row.note = now() + wait, problem
+
+    def backlog(self, project: str | None = None) -> Backlog:
+        """Return what has not been dealt with, of one project or of all."""
+        rows = select(MessageRow).where(MessageRow.state != "done")
+        if project is not None:
+            rows = rows.where(MessageRow.project == project)
+        with self._database.read() as session:
+            left = session.scalars(
+                rows.options(defer(MessageRow.body)).order_by(MessageRow.id)
+            ).all()
+        waiting = [row.received_at for row in left if row.state == "waiting"]
+        problems = [row.note for row in left if row.note]
+        return Backlog(
+            waiting=len(waiting),
+            oldest=min(waiting, default=None),
+            failed=len(left) - len(waiting),
+            problem=problems[-1] if problems else "",
+        )
+
+    def forget_old(self) -> None:
+        """Delete rows of messages that were dealt with long ago."""
+        with self._database.write() as session:
+            session.execute(
+                delete(MessageRow).where(
+                    MessageRow.state == "done", MessageRow.received_at < now() - KEPT
+                )
+            )

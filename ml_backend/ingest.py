@@ -1,0 +1,175 @@
+"""The worker's first duty: take messages from the inbox and bring the sample store up to date.
+
+Every step may be repeated: a worker killed between two of them leaves the message in the inbox and
+the next one starts over, with the same result. Nothing is fetched for a message that is no news.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_backend.accepted_objects import accepted_regions
+from ml_backend.errors import BackendError, LabelingConfigError, LabelStudioError, TaskImageError
+from ml_backend.inbox import Inbox, MessageRow
+from ml_backend.labeling_config import LabelingConfig, parse
+from ml_backend.projects import ProjectNews, ProjectRow, Projects
+from training.samples import Annotation, SampleStore
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # about five minutes; after that a reconcile tries again
+Image = NDArray[np.uint8]
+Json = Mapping[str, Any]
+# (project, task as Label Studio serialises it, labelling configuration) -> (H, W, 3) upright RGB.
+FetchImage = Callable[[ProjectRow, Json, LabelingConfig], Image]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Turns messages into samples.
+
+    Attributes:
+        inbox: where messages wait.
+        projects: what is known of their projects.
+        samples: the store that is brought up to date.
+        fetch_image: raises TaskImageError for an image that cannot be used, LabelStudioError
+            where Label Studio cannot be reached.
+        request_training: asks for a fine-tuning job, with a reason.
+        max_pixels: of an image.
+    """
+
+    inbox: Inbox
+    projects: Projects
+    samples: SampleStore
+    fetch_image: FetchImage
+    request_training: Callable[[str, str], object]
+    max_pixels: int
+
+    def drain(self) -> int:
+        """Deal with every message that is due; return how many there were."""
+        dealt_with = 0
+        while messages := self.inbox.due():
+            for message in messages:
+                self._deal_with(message)
+            dealt_with += len(messages)
+        return dealt_with
+
+    def take(self, project: ProjectRow, annotation: Json, task: Json) -> None:
+        """Bring the store up to date with one annotation, as it is now in Label Studio.
+
+        Raises:
+            TaskImageError: if its image cannot be used; the store says so as well.
+            LabelingConfigError: if the project's cannot be used; the store says so as well.
+            LabelStudioError: if Label Studio cannot be reached; the store does not change.
+        """
+        state = Annotation(
+            project=project.key,
+            annotation=int(annotation["id"]),
+            task=int(task["id"]),
+            updated_at=_time(annotation["updated_at"]),
+            status="skipped",
+        )
+        if not self.samples.wants(state.project, state.annotation, state.task, state.updated_at):
+            return
+        try:
+            if not annotation.get("was_cancelled"):
+                state = self._with_objects(state, project, annotation, task)
+        except (LabelingConfigError, TaskImageError) as error:
+            self.samples.replace(replace(state, status="unreadable", notes=(str(error),)))
+            raise
+        self.samples.replace(state)
+
+    def _with_objects(
+        self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
+    ) -> Annotation:
+        config = parse(project.label_config)
+        regions = accepted_regions(annotation["result"], config.image_name, self.max_pixels)
+        state = replace(
+            state,
+            status="empty",
+            labels_without_mask=regions.labels_without_mask,
+            notes=regions.notes,
+        )
+        if not regions.objects:
+            return state
+        image = self.fetch_image(project, task, config)
+        if image.shape[:2] != regions.size_hw:
+            height, width = regions.objects[0].mask.size_hw
+            raise TaskImageError(
+                f"task {state.task}: the masks were drawn on {width}x{height} pixels, but the "
+                f"image has {image.shape[1]}x{image.shape[0]}"
+            )
+        return replace(state, status="accepted", image=image, objects=regions.objects)
+
+    def _deal_with(self, message: MessageRow) -> None:
+        try:
+            note = self._apply(message)
+        except LabelStudioError as error:
+            # Label Studio comes back sooner or later, and the message waits for it.
+            self.inbox.retry(message.id, str(error))
+        except Exception as error:
+            # One message that nobody foresaw must not hold up those behind it.
+            self._give_up_or_retry(message, error)
+        else:
+            self.inbox.done(message.id, note)
+
+    def _give_up_or_retry(self, message: MessageRow, error: Exception) -> None:
+        if not isinstance(error, BackendError):
+            logger.exception("message %d (%s) failed", message.id, message.action)
+        problem = str(error) if isinstance(error, BackendError) else repr(error)
+        if message.attempts + 1 < ATTEMPTS:
+            self.inbox.retry(message.id, problem)
+        else:
+            self.inbox.fail(message.id, problem)
+
+    def _apply(self, message: MessageRow) -> str:
+        """Deal with one message; return a note about it."""
+        body = json.loads(message.body)
+        if not message.project:
+            return "ignored: it names no project"
+        project = self._remember(message.project, body.get("project"))
+        if message.action == "START_TRAINING":
+            self.request_training(message.project, "Start training in Label Studio")
+        elif message.action == "TASKS_DELETED":
+            self.samples.withdraw_tasks(message.project, _ids(body.get("tasks")))
+        elif message.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
+            deleted = body.get("annotations", body.get("annotation"))
+            self.samples.withdraw(message.project, _ids(deleted))
+        elif message.action.startswith("ANNOTATION"):
+            self._take_all(project, body)
+        return ""
+
+    def _take_all(self, project: ProjectRow, body: Json) -> None:
+        tasks = {int(task["id"]): task for task in _objects(body.get("task"))}
+        for annotation in _objects(body.get("annotation")):
+            self.take(project, annotation, tasks[int(annotation["task"])])
+
+    def _remember(self, key: str, described: Any) -> ProjectRow:
+        known = described if isinstance(described, dict) else {}
+        news = ProjectNews(
+            title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
+        )
+        self.projects.remember(key, news)
+        project = self.projects.find(key)
+        if project is None:
+            raise AssertionError(f"project {key} was not remembered")
+        return project
+
+
+def _objects(value: Any) -> list[Json]:
+    """Return what may come alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def _ids(value: Any) -> list[int]:
+    return [int(item["id"]) for item in _objects(value)]
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,125 @@
+"""The Label Studio projects this backend has met: their names, labels, and how to reach them.
+
+Label Studio numbers projects from 1 in every installation, so the number alone would take a new
+server's project 2 for the old one's, with its model. Number and time of creation together are the
+key, which is also what Label Studio sends to /predict and /setup.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ml_backend.errors import RequestError
+from training.database import Base, Database, UtcDateTime, now
+
+
+class ProjectRow(Base):
+    """What is known of a project; empty text where nothing is."""
+
+    __tablename__ = "projects"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(index=True)
+    title: Mapped[str] = mapped_column(default="")
+    label_config: Mapped[str] = mapped_column(default="")
+    hostname: Mapped[str] = mapped_column(default="")
+    access_token: Mapped[str] = mapped_column(default="")
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reconcile_note: Mapped[str] = mapped_column(default="")
+
+
+@dataclass(frozen=True)
+class ProjectNews:
+    """What a message says about a project; empty text says nothing."""
+
+    title: str = ""
+    label_config: str = ""
+    hostname: str = ""
+    access_token: str = ""
+
+
+class Projects:
+    """The known projects; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open them, creating the table where it does not exist."""
+        self._database = database
+        database.create(ProjectRow)
+
+    def remember(self, key: str, news: ProjectNews) -> None:
+        """Note what a message says; writes only where it says something new."""
+        told = {name: value for name, value in vars(news).items() if value}
+        row = self.find(key)
+        if row is not None and all(getattr(row, name) == value for name, value in told.items()):
+            return
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is None:
+                row = ProjectRow(key=key, number=project_number(key))
+                session.add(row)
+            for name, value in told.items():
+                setattr(row, name, value)
+            row.seen_at = now()
+
+    def reconciled(self, key: str, note: str) -> None:
+        """Note when the project was last compared with Label Studio, and what came of it."""
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is not None:
+                row.reconciled_at, row.reconcile_note = now(), note
+
+    def find(self, key: str) -> ProjectRow | None:
+        """Return what is known of the project with this key."""
+        with self._database.read() as session:
+            return session.get(ProjectRow, key)
+
+    def key_of(self, name: str) -> str:
+        """Return the key that a person or a URL means: a key, or a number's newest project.
+
+        Raises:
+            RequestError: if no such project was ever seen.
+        """
+        with self._database.read() as session:
+            if session.get(ProjectRow, name) is not None:
+                return name
+            keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
+        if not keys:
+            raise RequestError(f"project {name} has never been seen here")
+        return max(keys, key=_created_at)
+
+    def all(self) -> list[ProjectRow]:
+        """Return every known project, the one heard of last first."""
+        with self._database.read() as session:
+            return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
+
+
+def project_key(project: Any) -> str:
+    """Return the key of a project as Label Studio describes it, "" where it does not.
+
+    Args:
+        project: the object of a webhook, with `id` and `created_at`; or ``<id>.<created at>``.
+    """
+    if isinstance(project, str):
+        return project if project_number(project) else ""
+    if not isinstance(project, dict) or not isinstance(project.get("id"), int):
+        return ""
+    try:
+        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
+    except (KeyError, ValueError):
+        return str(project["id"])
+    return f"{project['id']}.{int(created.timestamp())}"
+
+
+def project_number(key: str) -> str:
+    """Return Label Studio's number of a project, "" if the text is no key."""
+    number = key.partition(".")[0]
+    return number if number.isascii() and number.isdigit() else ""
+
+
+def _created_at(key: str) -> int:
+    created = key.partition(".")[2]
+    return int(created) if created.isdigit() else 0

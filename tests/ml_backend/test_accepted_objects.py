@@ -1,0 +1,190 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_backend.accepted_objects import accepted_regions
+from ml_backend.brush_rle import encode
+
+FIXTURES = Path(__file__).parent / "fixtures"
+MAX_PIXELS = 1_000_000
+
+
+def mask(*boxes, size=(20, 30)):
+    drawn = np.zeros(size, dtype=bool)
+    for top, left, bottom, right in boxes:
+        drawn[top:bottom, left:right] = True
+    return drawn
+
+
+def brush(drawn, name="a", label="Object", **extra):
+    height, width = drawn.shape
+    return {
+        "id": name, "type": "brushlabels", "from_name": "brush", "to_name": "image",
+        "original_width": width, "original_height": height,
+        "value": {"format": "rle", "rle": encode(drawn), "brushlabels": [label]}, **extra,
+    }  # fmt: skip
+
+
+def click(x, y, label="Object", **extra):
+    return {
+        "id": "k", "type": "keypointlabels", "from_name": "kp", "to_name": "image",
+        "original_width": 30, "original_height": 20,
+        "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [label]}, **extra,
+    }  # fmt: skip
+
+
+def read(*items):
+    return accepted_regions(items, "image", MAX_PIXELS)
+
+
+def summary(regions):
+    return [(found.region, found.label, found.mask.area) for found in regions.objects]
+
+
+LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        pytest.param([brush(mask(LEFT))], [("a", "Object", 36)], id="one region"),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask(RIGHT), "b")],
+            [("a", "Object", 36), ("b", "Object", 36)],
+            id="two objects of one label",
+        ),
+        pytest.param(
+            [brush(mask((2, 2, 8, 8)), "a"), brush(mask((2, 6, 8, 12)), "b")],
+            [("a", "Object", 36), ("b", "Object", 36)],
+            id="neighbours that overlap a little keep their pixels",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask((6, 4, 10, 7)), "b")],
+            [("a", "Object", 36), ("b", "Object", 12)],
+            id="half of the smaller is not more than half",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask((5, 4, 9, 7)), "b")],
+            [("a+b", "Object", 39)],
+            id="a stroke that completes a mask",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask(LEFT), "b")],
+            [("a+b", "Object", 36)],
+            id="accepted twice",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask(LEFT), "b", "Other")],
+            [("a", "Object", 36), ("b", "Other", 36)],
+            id="two labels never become one",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask(RIGHT), "b", parentID="a")],
+            [("a+b", "Object", 72)],
+            id="joined by a parent",
+        ),
+        pytest.param(
+            [
+                brush(mask(LEFT), "a", parentID="group"),
+                brush(mask(RIGHT), "b", parentID="group"),
+            ],
+            [("a+b", "Object", 72)],
+            id="joined by a group",
+        ),
+        pytest.param(
+            [
+                brush(mask(LEFT), "a"),
+                brush(mask(RIGHT), "b"),
+                {"type": "relation", "from_id": "b", "to_id": "a", "direction": "right"},
+            ],
+            [("a+b", "Object", 72)],
+            id="joined by a relation",
+        ),
+        pytest.param(
+            [brush(mask((0, 0, 4, 9)), "a"), brush(mask((9, 0, 13, 9)), "b"),
+             brush(mask((1, 0, 12, 9)), "c")],
+            [("a+b+c", "Object", 117)],
+            id="a region that covers two others joins all three",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), "a"), brush(mask(RIGHT), "b", to_name="second")],
+            [("a", "Object", 36)],
+            id="another image is another matter",
+        ),
+    ],
+)  # fmt: skip
+def test_which_regions_are_one_object(items, expected):
+    assert summary(read(*items)) == expected
+
+
+def test_anti_aliased_rims_are_cut_at_half():
+    fixture = json.loads((FIXTURES / "result_manual_brush_stroke.json").read_text())
+    found = accepted_regions([fixture], fixture["to_name"], MAX_PIXELS)
+    assert found.size_hw == (fixture["original_height"], fixture["original_width"])
+    assert 0 < found.objects[0].mask.area < 321 * 481 / 4
+
+
+def test_what_is_no_mask_is_left_out_with_a_note():
+    polygon = {"type": "polygonlabels", "to_name": "image", "value": {"points": []}}
+    rectangle = {"type": "rectanglelabels", "to_name": "image", "value": {}}
+    found = read(brush(mask(LEFT)), polygon, rectangle, polygon, "nonsense")
+    assert len(found.objects) == 1
+    assert found.notes == (
+        "2 polygonlabels ignored: only brush masks are learnt from",
+        "1 rectanglelabels ignored: only brush masks are learnt from",
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "note"),
+    [
+        (brush(mask()), "brush region a is empty"),
+        (brush(mask(LEFT), original_width=31), "cannot be read: the brush mask holds 2400 values"),
+        (brush(mask(LEFT), original_width=10**6), "more than 1000000"),
+        (brush(mask(LEFT), original_width="wide"), "cannot be read"),
+        (brush(mask(LEFT), value={"points": []}), "it has no RLE mask"),
+        (brush(mask(LEFT), value=None), "it has no RLE mask"),
+    ],
+)
+def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):
+    found = read(item, brush(mask(RIGHT), "b"))
+    assert [accepted.region for accepted in found.objects] == ["b"]
+    assert note in found.notes[0]
+
+
+def test_a_region_of_another_image_size_is_left_out():
+    found = read(brush(mask(LEFT)), brush(mask(LEFT, size=(40, 30)), "b"))
+    assert summary(found) == [("a", "Object", 36)]
+    assert found.notes == ("brush region b was drawn on an image of another size",)
+
+
+# Label Studio 2.2: submitting while a suggestion is pending keeps the clicks and loses the mask.
+def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
+    message = json.loads(
+        (FIXTURES / "webhook_ANNOTATION_CREATED_pending_suggestion.json").read_text()
+    )
+    found = accepted_regions(message["body"]["annotation"]["result"], "image", MAX_PIXELS)
+    assert found.objects == ()
+    assert found.labels_without_mask == ("Object",)
+
+
+@pytest.mark.parametrize(
+    ("items", "labels"),
+    [
+        pytest.param([click(15, 25, is_positive=True)], (), id="click in its accepted mask"),
+        pytest.param([click(80, 25, is_positive=True)], ("Object",), id="second object lost"),
+        pytest.param([click(80, 25)], ("Object",), id="sign lost by an earlier edit"),
+        pytest.param([click(80, 25, is_positive=False)], (), id="negative clicks ask for nothing"),
+        pytest.param([click(15, 25, "Other", is_positive=True)], ("Other",), id="other label"),
+        pytest.param(
+            [click(15, 25, is_positive=True), click(80, 25, is_positive=True)], (),
+            id="several clicks on one object",
+        ),
+        pytest.param([click(float("nan"), 25, is_positive=True)], ("Object",), id="not a number"),
+        pytest.param([{"type": "keypointlabels", "to_name": "image"}], (), id="no value"),
+    ],
+)  # fmt: skip
+def test_which_labels_lack_their_mask(items, labels):
+    assert read(brush(mask(LEFT)), *items).labels_without_mask == labels

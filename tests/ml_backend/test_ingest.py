@@ -1,0 +1,271 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from ml_backend.brush_rle import encode
+from ml_backend.errors import LabelStudioError, TaskImageError
+from ml_backend.inbox import Inbox, MessageRow
+from ml_backend.ingest import ATTEMPTS, Ingest
+from ml_backend.projects import ProjectNews, Projects, project_key
+from training.database import Database, now
+from training.sample_rows import AnnotationRow, SampleRow
+from training.samples import SampleStore
+from training.stored_files import StoredFiles
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PROJECT = "2.1795327560"
+CONFIG = """<View><Image name="image" value="$image"/>
+  <KeyPointLabels name="kp" toName="image"><Label value="Object"/></KeyPointLabels>
+  <BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels></View>"""
+SIZE = (321, 481)
+
+
+class Loop:
+    """The parts of the learning loop that deal with messages, on a fresh folder."""
+
+    def __init__(self, folder):
+        self.database = Database(f"sqlite:///{folder}/state.db")
+        self.inbox = Inbox(self.database)
+        self.requests = []
+        self.fetched = []
+        self.trouble = None
+        self.ingest = Ingest(
+            inbox=self.inbox,
+            projects=Projects(self.database),
+            samples=SampleStore(self.database, StoredFiles(f"{folder}/files", folder / "down")),
+            fetch_image=self.fetch,
+            request_training=lambda project, reason: self.requests.append((project, reason)),
+            max_pixels=10**6,
+        )
+
+    def fetch(self, project, task, config):
+        self.fetched.append(task["id"])
+        if self.trouble is not None:
+            raise self.trouble
+        seed = int(task["id"])
+        return np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+
+    def deliver(self, body):
+        key = project_key(body.get("project"))
+        self.inbox.put(body["action"], key, json.dumps(body).encode())
+        self.ingest.drain()
+
+    def rows(self, table):
+        with self.database.read() as session:
+            return session.scalars(select(table)).all()
+
+    def annotations(self):
+        return {row.annotation: row for row in self.rows(AnnotationRow)}
+
+    def areas(self):
+        return sorted(row.area for row in self.rows(SampleRow))
+
+    def hurry(self):
+        """Make every waiting message due."""
+        with self.database.write() as session:
+            for row in session.scalars(select(MessageRow)):
+                row.due_at = now()
+
+
+@pytest.fixture
+def loop(tmp_path):
+    loop = Loop(tmp_path)
+    yield loop
+    loop.database.close()
+
+
+def fixture(action):
+    return json.loads((FIXTURES / f"webhook_{action}.json").read_text())["body"]
+
+
+def brush(left, width=10):
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[20:30, left : left + width] = True
+    return {
+        "id": f"r{left}", "type": "brushlabels", "from_name": "brush", "to_name": "image",
+        "original_width": SIZE[1], "original_height": SIZE[0],
+        "value": {"format": "rle", "rle": encode(mask), "brushlabels": ["Object"]},
+    }  # fmt: skip
+
+
+def saved(*regions, action="ANNOTATION_CREATED", annotation=4, second=0, **fields):
+    """A message as Label Studio sends it, with these regions."""
+    body = fixture("ANNOTATION_CREATED")
+    body["action"] = action
+    body["annotation"] |= {
+        "id": annotation,
+        "result": list(regions),
+        "updated_at": f"2026-11-22T06:15:{second:02}.256890Z",
+        **fields,
+    }
+    return body
+
+
+def test_a_whole_recorded_message_becomes_a_sample(loop):
+    loop.deliver(fixture("ANNOTATION_CREATED_full"))
+    (sample,) = loop.rows(SampleRow)
+    assert (sample.project, sample.annotation, sample.label) == (PROJECT, 4, "Object")
+    assert sample.area > 0
+    assert loop.annotations()[4].status == "accepted"
+    assert loop.ingest.projects.find(PROJECT).title == "Probe2"
+
+
+def test_an_update_replaces(loop):
+    loop.deliver(saved(brush(10), brush(50)))
+    loop.deliver(saved(brush(50, 20), action="ANNOTATION_UPDATED", second=5))
+    assert loop.areas() == [200]
+
+
+@pytest.mark.parametrize("key", ["annotations", "annotation"])
+def test_deleted_in_the_plural_and_in_the_singular(loop, key):
+    loop.deliver(saved(brush(10)))
+    body = fixture("ANNOTATIONS_DELETED")
+    deleted = [{"id": 4}] if key == "annotations" else {"id": 4}
+    action = "ANNOTATIONS_DELETED" if key == "annotations" else "ANNOTATION_DELETED"
+    loop.deliver({"action": action, key: deleted, "project": saved()["project"]})
+    assert body["annotations"] == [{"id": 5}]  # as recorded: ids and nothing else
+    assert loop.areas() == []
+    assert loop.annotations()[4].status == "deleted"
+
+
+def test_a_deleted_task_takes_its_annotations_along(loop):
+    loop.deliver(saved(brush(10)))
+    loop.deliver({"action": "TASKS_DELETED", "tasks": [{"id": 8}], "project": saved()["project"]})
+    assert loop.areas() == []
+
+
+def test_several_annotations_in_one_message(loop):
+    first, second = saved(brush(10)), saved(brush(50), annotation=5)
+    loop.deliver(
+        {
+            "action": "ANNOTATIONS_CREATED",
+            "annotation": [first["annotation"], second["annotation"]],
+            "task": [first["task"]],
+            "project": first["project"],
+        }
+    )
+    assert sorted(loop.annotations()) == [4, 5]
+
+
+def test_a_skipped_task_has_no_samples_and_fetches_nothing(loop):
+    loop.deliver(fixture("ANNOTATION_CREATED_skip"))
+    assert loop.annotations()[9].status == "skipped"
+    assert loop.fetched == []
+
+
+def test_an_annotation_without_its_mask_is_reported(loop):
+    loop.deliver(fixture("ANNOTATION_CREATED_pending_suggestion"))
+    row = loop.annotations()[11]
+    assert (row.status, row.labels_without_mask, row.task) == ("empty", ["Object"], 9)
+
+
+def test_the_start_button_asks_for_training(loop):
+    loop.deliver(fixture("START_TRAINING"))
+    assert loop.requests == [(PROJECT, "Start training in Label Studio")]
+
+
+def test_a_project_that_changes_its_configuration_is_read_with_the_new_one(loop):
+    project = saved()["project"]
+    renamed = project | {"label_config": project["label_config"].replace('"image"', '"photo"')}
+    loop.deliver({"action": "PROJECT_UPDATED", "project": renamed})
+    assert 'name="photo"' in loop.ingest.projects.find(PROJECT).label_config
+
+
+def test_a_message_that_is_no_news_fetches_nothing(loop):
+    for second in (5, 5, 3):
+        loop.deliver(saved(brush(10), second=second))
+    assert loop.fetched == [8]
+
+
+def test_while_label_studio_is_away_messages_wait_and_then_arrive(loop):
+    loop.trouble = LabelStudioError("Label Studio cannot be reached at http://localhost:8080")
+    loop.deliver(saved(brush(10)))
+    for _ in range(2 * ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    backlog = loop.inbox.backlog(PROJECT)
+    assert (backlog.waiting, backlog.failed) == (1, 0)
+    assert "cannot be reached" in backlog.problem
+    assert loop.annotations() == {}
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+    assert loop.inbox.backlog().waiting == 0
+
+
+def test_an_image_that_cannot_be_used_is_tried_for_a_while_and_reported(loop):
+    loop.trouble = TaskImageError("task 8: image is 404")
+    loop.deliver(saved(brush(10)))
+    assert loop.annotations()[4].status == "unreadable"
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert loop.inbox.backlog().failed == 1
+    assert loop.annotations()[4].notes == ["task 8: image is 404"]
+
+
+def test_an_image_of_another_size_than_its_masks_is_reported(loop):
+    region = brush(10)
+    other = np.zeros((10, 10), dtype=bool)
+    other[2:5, 2:5] = True
+    region |= {"original_width": 10, "original_height": 10}
+    region["value"] = region["value"] | {"rle": encode(other)}
+    loop.deliver(saved(region))
+    assert "drawn on 10x10 pixels" in loop.annotations()[4].notes[0]
+    assert loop.areas() == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"action": "ANNOTATION_CREATED", "project": {"id": 2}},
+        {"action": "ANNOTATION_CREATED", "annotation": {"id": 4}, "project": {"id": 2}},
+        {"action": "TASKS_DELETED", "tasks": "all", "project": {"id": 2}},
+    ],
+)
+def test_a_message_nobody_foresaw_holds_up_nothing_and_is_not_lost(loop, broken):
+    loop.deliver(broken)
+    loop.deliver(saved(brush(10)))
+    assert loop.areas() == [100]
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    (failed,) = [row for row in loop.rows(MessageRow) if row.state == "failed"]
+    assert json.loads(failed.body) == broken
+
+
+def test_a_message_without_a_project_is_ignored(loop):
+    loop.deliver({"action": "PROJECT_CREATED"})
+    (row,) = loop.rows(MessageRow)
+    assert (row.state, row.note) == ("done", "ignored: it names no project")
+
+
+def test_a_message_that_is_done_keeps_no_token(loop):
+    loop.deliver(saved(brush(10)))
+    (row,) = loop.rows(MessageRow)
+    assert (row.state, row.body) == ("done", b"")
+
+
+def test_a_key_tells_projects_of_two_installations_apart(loop):
+    old, new = "2.1700000000", "2.1795327560"
+    for key in (old, new):
+        loop.ingest.projects.remember(key, ProjectNews(title=key))
+    assert loop.ingest.projects.key_of("2") == new
+    assert loop.ingest.projects.key_of(old) == old
+    assert project_key(saved()["project"]) == PROJECT
+    assert project_key(PROJECT) == PROJECT
+    assert project_key({"id": 3}) == "3"
+    assert project_key(None) == project_key("nonsense") == ""
+
+
+def test_a_project_forgets_nothing_it_is_not_told(loop):
+    projects = loop.ingest.projects
+    projects.remember(PROJECT, ProjectNews(title="Nuclei", access_token="abc"))
+    projects.remember(PROJECT, replace(ProjectNews(), label_config=CONFIG))
+    row = projects.find(PROJECT)
+    assert (row.title, row.access_token, row.label_config) == ("Nuclei", "abc", CONFIG)
