@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.brush_rle import decode
 from ml_backend.errors import BrushRLEError
+from ml_backend.regions import decode_regions
 from training.object_mask import ObjectMask, union
 from training.samples import AcceptedObject
 
 SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
+_UNDERSTOOD = ("brush", "brushlabels", "keypointlabels", "labels")
 Result = Sequence[Mapping[str, Any]]
 
 
@@ -42,20 +43,19 @@ class _Region:
     id: str
     label: str
     mask: ObjectMask
-    parent: str | None
+    parent: str
 
 
-def accepted_regions(result: Result, image_name: str, max_pixels: int) -> AcceptedRegions:
+def accepted_regions(result: Result, image_name: str) -> AcceptedRegions:
     """Read the `result` of a saved annotation.
 
     Args:
         result: its items, as Label Studio serialises them.
         image_name: name of the <Image> tag; regions on other tags are left alone.
-        max_pixels: masks of more pixels are not decoded.
     """
     items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
     notes: list[str] = []
-    regions = _brush_regions(items, max_pixels, notes)
+    regions = _brush_regions(items, notes)
     objects = tuple(_joined(group) for group in _groups(regions, _relations(result)))
     notes += _left_out(items)
     return AcceptedRegions(
@@ -70,41 +70,34 @@ def _is_on(item: Mapping[str, Any], image_name: str) -> bool:
     return item.get("to_name") == image_name
 
 
-def _brush_regions(
-    items: Iterable[Mapping[str, Any]], max_pixels: int, notes: list[str]
-) -> list[_Region]:
-    """Decode the brush regions; what cannot be used is said in `notes`."""
+def _brush_regions(items: Iterable[Mapping[str, Any]], notes: list[str]) -> list[_Region]:
+    """Decode the brush regions one by one; what cannot be used is said in `notes`."""
     regions: dict[str, _Region] = {}
-    size: tuple[int, int] | None = None
     for number, item in enumerate(items):
-        if item.get("type") != "brushlabels":
-            continue
-        name = str(item.get("id") or f"region {number}")
         try:
-            region = _brush_region(item, name, max_pixels)
-        except (BrushRLEError, TypeError, ValueError) as error:
-            notes.append(f"brush region {name} cannot be read: {error}")
+            decoded = decode_regions([item])
+        except BrushRLEError as error:
+            notes.append(str(error))
             continue
-        size = size or region.mask.size_hw
-        if region.mask.size_hw != size:
-            notes.append(f"brush region {name} was drawn on an image of another size")
-        elif region.mask.area == 0:
-            notes.append(f"brush region {name} is empty")
-        else:
-            regions[name] = region
+        for brush in decoded:
+            name = str(item.get("id") or f"#{number}")
+            label = brush.labels[0] if brush.labels else ""
+            parent = str(item.get("parentID") or "")
+            region = _Region(name, label, ObjectMask.of(brush.mask), parent)
+            if _is_usable(region, regions, notes):
+                regions[name] = region
     return list(regions.values())
 
 
-def _brush_region(item: Mapping[str, Any], name: str, max_pixels: int) -> _Region:
-    value = item.get("value")
-    if not isinstance(value, Mapping) or value.get("format") != "rle":
-        raise ValueError("it has no RLE mask")
-    size = (int(item.get("original_height", 0)), int(item.get("original_width", 0)))
-    if size[0] * size[1] > max_pixels:
-        raise ValueError(f"it has {size[0] * size[1]} pixels, more than {max_pixels}")
-    mask = ObjectMask.of(decode(value.get("rle", ()), size))
-    parent = item.get("parentID")
-    return _Region(name, _label(value, "brushlabels"), mask, str(parent) if parent else None)
+def _is_usable(region: _Region, known: Mapping[str, _Region], notes: list[str]) -> bool:
+    if region.mask.area == 0:
+        notes.append(f"region '{region.id}' is empty")
+        return False
+    if any(other.mask.size_hw != region.mask.size_hw for other in known.values()):
+        notes.append(f"region '{region.id}' was painted on an image of another size")
+        return False
+    # Brush and labels as separate controls save an object as two items of one id.
+    return bool(region.label) or region.id not in known
 
 
 def _label(value: Any, kind: str) -> str:
@@ -136,7 +129,7 @@ def _same_object(first: _Region, second: _Region, related: set[frozenset[str]]) 
         return False
     if frozenset((first.id, second.id)) in related:
         return True
-    if first.parent is not None and first.parent in (second.parent, second.id):
+    if first.parent and first.parent in (second.parent, second.id):
         return True
     if second.parent == first.id:
         return True
@@ -152,7 +145,7 @@ def _joined(group: list[_Region]) -> AcceptedObject:
 def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """Say which regions are no masks; clicks are looked at elsewhere."""
     kinds = Counter(str(item.get("type")) for item in items)
-    ignored = [kind for kind in kinds if kind not in ("brushlabels", "keypointlabels")]
+    ignored = [kind for kind in kinds if kind not in _UNDERSTOOD]
     return [f"{kinds[kind]} {kind} ignored: only brush masks are learnt from" for kind in ignored]
 
 

@@ -41,7 +41,6 @@ class Ingest:
         fetch_image: raises TaskImageError for an image that cannot be used, LabelStudioError
             where Label Studio cannot be reached.
         request_training: asks for a fine-tuning job, with a reason.
-        max_pixels: of an image.
     """
 
     inbox: Inbox
@@ -49,7 +48,6 @@ class Ingest:
     samples: SampleStore
     fetch_image: FetchImage
     request_training: Callable[[str, str], object]
-    max_pixels: int
 
     def drain(self) -> int:
         """Deal with every message that is due; return how many there were."""
@@ -89,7 +87,7 @@ class Ingest:
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
     ) -> Annotation:
         config = parse(project.label_config)
-        regions = accepted_regions(annotation["result"], config.image_name, self.max_pixels)
+        regions = accepted_regions(annotation["result"], config.image_name)
         state = replace(
             state,
             status="empty",

@@ -8,7 +8,6 @@ from ml_backend.accepted_objects import accepted_regions
 from ml_backend.brush_rle import encode
 
 FIXTURES = Path(__file__).parent / "fixtures"
-MAX_PIXELS = 1_000_000
 
 
 def mask(*boxes, size=(20, 30)):
@@ -36,7 +35,7 @@ def click(x, y, label="Object", **extra):
 
 
 def read(*items):
-    return accepted_regions(items, "image", MAX_PIXELS)
+    return accepted_regions(items, "image")
 
 
 def summary(regions):
@@ -109,6 +108,14 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
             id="a region that covers two others joins all three",
         ),
         pytest.param(
+            [
+                {**brush(mask(LEFT), "a"), "type": "brush", "value": brush(mask(LEFT))["value"]},
+                brush(mask(LEFT), "a"),
+            ],
+            [("a", "Object", 36)],
+            id="brush and label saved as two items",
+        ),
+        pytest.param(
             [brush(mask(LEFT), "a"), brush(mask(RIGHT), "b", to_name="second")],
             [("a", "Object", 36)],
             id="another image is another matter",
@@ -121,7 +128,7 @@ def test_which_regions_are_one_object(items, expected):
 
 def test_anti_aliased_rims_are_cut_at_half():
     fixture = json.loads((FIXTURES / "result_manual_brush_stroke.json").read_text())
-    found = accepted_regions([fixture], fixture["to_name"], MAX_PIXELS)
+    found = accepted_regions([fixture], fixture["to_name"])
     assert found.size_hw == (fixture["original_height"], fixture["original_width"])
     assert 0 < found.objects[0].mask.area < 321 * 481 / 4
 
@@ -140,12 +147,11 @@ def test_what_is_no_mask_is_left_out_with_a_note():
 @pytest.mark.parametrize(
     ("item", "note"),
     [
-        (brush(mask()), "brush region a is empty"),
-        (brush(mask(LEFT), original_width=31), "cannot be read: the brush mask holds 2400 values"),
-        (brush(mask(LEFT), original_width=10**6), "more than 1000000"),
-        (brush(mask(LEFT), original_width="wide"), "cannot be read"),
-        (brush(mask(LEFT), value={"points": []}), "it has no RLE mask"),
-        (brush(mask(LEFT), value=None), "it has no RLE mask"),
+        (brush(mask()), "region 'a' is empty"),
+        (brush(mask(LEFT), original_width=31), "region 'a': the brush mask holds 2400 values"),
+        (brush(mask(LEFT), original_width=10**8), "too many"),
+        (brush(mask(LEFT), original_width="wide"), "does not say how large its image is"),
+        (brush(mask(LEFT), value={"rle": [1, 2]}), "region 'a'"),
     ],
 )
 def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):
@@ -157,7 +163,7 @@ def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):
 def test_a_region_of_another_image_size_is_left_out():
     found = read(brush(mask(LEFT)), brush(mask(LEFT, size=(40, 30)), "b"))
     assert summary(found) == [("a", "Object", 36)]
-    assert found.notes == ("brush region b was drawn on an image of another size",)
+    assert found.notes == ("region 'b' was painted on an image of another size",)
 
 
 # Label Studio 2.2: submitting while a suggestion is pending keeps the clicks and loses the mask.
@@ -165,7 +171,7 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
     message = json.loads(
         (FIXTURES / "webhook_ANNOTATION_CREATED_pending_suggestion.json").read_text()
     )
-    found = accepted_regions(message["body"]["annotation"]["result"], "image", MAX_PIXELS)
+    found = accepted_regions(message["body"]["annotation"]["result"], "image")
     assert found.objects == ()
     assert found.labels_without_mask == ("Object",)
 

@@ -39,7 +39,6 @@ class Loop:
             samples=SampleStore(self.database, StoredFiles(f"{folder}/files", folder / "down")),
             fetch_image=self.fetch,
             request_training=lambda project, reason: self.requests.append((project, reason)),
-            max_pixels=10**6,
         )
 
     def fetch(self, project, task, config):
