@@ -6,7 +6,7 @@ present object carry `is_positive`, at the top level of the item, as true or fal
 is left out; reading a missing `is_positive` as "negative" would carve holes into the mask.
 
 In a batch there is no present object. There, keypoints saved in an annotation or prediction without
-`is_positive` are what somebody drew on the object, and count as positive.
+`is_positive` are what somebody drew by hand to mark an object each, and count as positive.
 
 x and y are percentages of the upright image, in its unrotated frame even while the annotator views
 it rotated; so `image_rotation` needs no attention.
@@ -30,6 +30,23 @@ MAX_REGIONS = 1000
 _TOLERANCE_PERCENT = 1e-3
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Keypoint:
+    """A keypoint that counts.
+
+    Attributes:
+        id: Label Studio's, the same for as long as the keypoint exists.
+        label: one of its labels that a brush has as well.
+        click: where and of which sign.
+        smart: whether it was clicked for this backend, not drawn by hand.
+    """
+
+    id: str
+    label: str
+    click: Click
+    smart: bool
 
 
 @dataclass(frozen=True)
@@ -65,10 +82,19 @@ class Box:
         return mask
 
 
-def clicks_by_label(
+@dataclass(frozen=True)
+class Rectangle:
+    """A smart rectangle: Label Studio's id, a label that a brush has as well, and the box."""
+
+    id: str
+    label: str
+    box: Box
+
+
+def clicked_keypoints(
     result: Any, config: LabelingConfig, size_hw: tuple[int, int]
-) -> dict[str, list[Click]]:
-    """Return the clicks an annotator made, label by label in order.
+) -> list[Keypoint]:
+    """Return what an annotator is clicking, in order; a keypoint of two labels comes twice.
 
     Args:
         result: `params.context.result` of /predict.
@@ -78,29 +104,29 @@ def clicks_by_label(
     Raises:
         RequestError: if an item that counts is malformed; the text names it.
     """
-    return _clicks(_items(result, "keypointlabels"), config, size_hw, is_positive=None)
+    return _keypoints(_items(result, "keypointlabels"), config, size_hw, is_positive=None)
 
 
-def boxes_by_label(
+def drawn_rectangles(
     result: Any, config: LabelingConfig, size_hw: tuple[int, int]
-) -> dict[str, list[Box]]:
-    """Return the smart rectangles of /predict's context, label by label in order.
+) -> list[Rectangle]:
+    """Return the smart rectangles of /predict's context, in order.
 
     Raises:
         RequestError: if one is malformed; the text names it.
     """
-    boxes: dict[str, list[Box]] = {}
-    for item in _items(result, "rectanglelabels"):
-        box = _box(item, size_hw)
-        for label in _known_labels(item, config):
-            boxes.setdefault(label, []).append(box)
-    return boxes
+    return [
+        Rectangle(_id(item), label, box)
+        for item in _items(result, "rectanglelabels")
+        for box in [_box(item, size_hw)]
+        for label in _known_labels(item, config)
+    ]
 
 
-def saved_clicks_by_label(
+def saved_keypoints(
     task: Mapping[str, Any], config: LabelingConfig, size_hw: tuple[int, int]
-) -> dict[str, list[Click]]:
-    """Return the clicks a task already carries, label by label in order; {} if it has none.
+) -> list[Keypoint]:
+    """Return the keypoints a task already carries, in order.
 
     The newest annotation with keypoints is taken, whether they are smart or were drawn by hand;
     only where no annotation has any, the newest prediction.
@@ -111,10 +137,10 @@ def saved_clicks_by_label(
     for kind in ("annotations", "predictions"):
         for entry in _newest_first(task.get(kind)):
             items = _items(entry.get("result"), "keypointlabels")
-            clicks = _clicks(items, config, size_hw, is_positive=True)
-            if clicks:
-                return clicks
-    return {}
+            keypoints = _keypoints(items, config, size_hw, is_positive=True)
+            if keypoints:
+                return keypoints
+    return []
 
 
 def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
@@ -138,23 +164,23 @@ def _items(result: Any, kind: str) -> list[Mapping[str, Any]]:
     return items
 
 
-def _clicks(
+def _keypoints(
     items: Sequence[Mapping[str, Any]],
     config: LabelingConfig,
     size_hw: tuple[int, int],
     *,
     is_positive: bool | None,
-) -> dict[str, list[Click]]:
-    """Turn keypoints into clicks; one that does not say `is_positive` is this, or left out."""
-    clicks: dict[str, list[Click]] = {}
+) -> list[Keypoint]:
+    """Read keypoints; one that does not say `is_positive` is this, or left out."""
+    keypoints: list[Keypoint] = []
     for item in items:
         said = item.get("is_positive")
         positive = is_positive if said is None else said
         if isinstance(positive, bool):
-            click = _click(item, size_hw, positive)
-            for label in _known_labels(item, config):
-                clicks.setdefault(label, []).append(click)
-    return clicks
+            click, labels = _click(item, size_hw, positive), _known_labels(item, config)
+            smart = said is not None
+            keypoints += [Keypoint(_id(item), label, click, smart) for label in labels]
+    return keypoints
 
 
 def _known_labels(item: Mapping[str, Any], config: LabelingConfig) -> list[str]:
@@ -217,6 +243,12 @@ def _value(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise RequestError(f'{_name(item)} has no "value"')
     return value
+
+
+def _id(item: Mapping[str, Any]) -> str:
+    """Return Label Studio's id; of an item without one, its place."""
+    value = _value(item)
+    return str(item.get("id") or (value.get("x"), value.get("y")))
 
 
 def _name(item: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ from ml_backend.errors import RequestError
 from ml_backend.keypoints import (
     MAX_REGIONS,
     Box,
-    boxes_by_label,
-    clicks_by_label,
-    saved_clicks_by_label,
+    Keypoint,
+    clicked_keypoints,
+    drawn_rectangles,
+    saved_keypoints,
 )
 from ml_backend.labeling_config import parse
 
@@ -44,6 +45,19 @@ def rectangle(**changes):
         "value": {**value, "rectanglelabels": ["Object"], **changes},
         "id": "r1",
     }
+
+
+def by_label(keypoints):
+    labels = dict.fromkeys(keypoint.label for keypoint in keypoints)
+    return {label: [k.click for k in keypoints if k.label == label] for label in labels}
+
+
+def clicks_by_label(result, config, size_hw):
+    return by_label(clicked_keypoints(result, config, size_hw))
+
+
+def saved_clicks_by_label(task, config, size_hw):
+    return by_label(saved_keypoints(task, config, size_hw))
 
 
 def clicks_of(name, size_hw):
@@ -188,14 +202,16 @@ def test_thousands_of_keypoints_are_refused():
 def test_the_recorded_smart_rectangle():
     context = recorded("smart_rectangle")["params"]["context"]["result"]
     assert clicks_by_label(context, CONFIG, (481, 321)) == {}
-    ((box,),) = boxes_by_label(context, CONFIG, (481, 321)).values()
+    (box,) = [r.box for r in drawn_rectangles(context, CONFIG, (481, 321))]
     assert box.left == pytest.approx(157.38, abs=0.01)
     assert box.right == pytest.approx(314.08, abs=0.01)
     assert box.bottom - box.top == pytest.approx(144.44, abs=0.01)
 
 
 def test_a_box_becomes_a_mask_to_start_from_and_a_click():
-    ((box,),) = boxes_by_label([rectangle()], CONFIG, (10, 20)).values()
+    (found,) = drawn_rectangles([rectangle()], CONFIG, (10, 20))
+    assert (found.id, found.label) == ("r1", "Object")
+    box = found.box
     assert box == Box(2, 2, 8, 6)
     assert box.click() == Click(5, 4, True)
     expected = np.zeros((10, 20), bool)
@@ -212,7 +228,7 @@ def test_the_smallest_box_has_a_pixel():
 def test_a_rotated_rectangle_gives_the_box_around_it():
     # Turned a quarter clockwise about its top-left corner it lies to the left of it.
     item = rectangle(x=50, y=20, width=30, height=40, rotation=90)
-    ((box,),) = boxes_by_label([item], CONFIG, (100, 100)).values()
+    (box,) = [r.box for r in drawn_rectangles([item], CONFIG, (100, 100))]
     assert (box.left, box.top, box.right, box.bottom) == pytest.approx((10, 20, 50, 50))
 
 
@@ -228,7 +244,7 @@ def test_a_rotated_rectangle_gives_the_box_around_it():
 )
 def test_a_malformed_rectangle_is_named(changes, sentence):
     with pytest.raises(RequestError, match=sentence) as error:
-        boxes_by_label([rectangle(**changes)], CONFIG, (10, 10))
+        drawn_rectangles([rectangle(**changes)], CONFIG, (10, 10))
     assert "rectangle 'r1'" in str(error.value)
 
 
@@ -270,3 +286,19 @@ def test_the_recorded_batch_has_no_keypoints_and_the_saved_one_has():
         assert saved_clicks_by_label(task, CONFIG, (321, 481)) == {}
     (task,) = recorded("with_saved_keypoint")["tasks"]
     assert len(saved_clicks_by_label(task, CONFIG, (321, 481))["Object"]) == 1
+
+
+def test_keypoints_keep_their_id_and_say_whether_they_were_clicked():
+    items = [keypoint(10, 10), unsigned(30)]
+    assert clicked_keypoints(items, CONFIG, (100, 100)) == [
+        Keypoint("kp1", "Object", Click(10, 10, True), smart=True)
+    ]
+    assert [k.smart for k in saved_keypoints({"annotations": [saved(*items)]}, CONFIG, (9, 9))] == [
+        True,
+        False,
+    ]
+
+
+def test_a_keypoint_without_an_id_is_known_by_its_place():
+    ids = [k.id for k in clicked_keypoints([keypoint(5, 6, id=None)], CONFIG, (10, 10))]
+    assert ids == ["(5, 6)"]

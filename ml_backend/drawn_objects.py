@@ -1,0 +1,105 @@
+"""What an annotator drew, object by object: the clicks or the box, and the id its region gets.
+
+Region ids. Accepting a suggestion replaces the region that has its id, so an id must stay the same
+while an object is refined and must never be given to another one. It is derived from the id that
+Label Studio gave the object's first keypoint: the same in every process and after a restart, and
+gone with the keypoint when the mask is accepted. When the first click is undone the region gets a
+new id, which is harmless: nothing has been accepted under the old one.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from icmformer import Click
+from ml_backend.keypoints import (
+    Box,
+    Keypoint,
+    Rectangle,
+    clicked_keypoints,
+    drawn_rectangles,
+    saved_keypoints,
+)
+from ml_backend.labeling_config import LabelingConfig
+
+
+@dataclass(frozen=True)
+class DrawnObject:
+    """One object to segment.
+
+    Attributes:
+        label: its brush label.
+        clicks: in order, in pixels of the upright image.
+        box: a rectangle drawn around it; its mask stays within.
+        region_id: of the region that is answered.
+    """
+
+    label: str
+    clicks: tuple[Click, ...]
+    box: Box | None
+    region_id: str
+
+
+def drawn_objects(
+    task: Mapping[str, Any],
+    context: Mapping[str, Any] | None,
+    config: LabelingConfig,
+    size_hw: tuple[int, int],
+) -> list[DrawnObject]:
+    """Return the objects that were drawn just now, or, in a batch, that the task has saved.
+
+    Smart keypoints of one label are clicks on one object; each drawn by hand marks its own.
+
+    Args:
+        task: as Label Studio serialises it.
+        context: of /predict; None in a batch.
+        config: of the project.
+        size_hw: height and width of the upright image.
+
+    Raises:
+        RequestError: if a region that counts is malformed.
+    """
+    if context is None:
+        keypoints = saved_keypoints(task, config, size_hw)
+        by_hand = [[keypoint] for keypoint in keypoints if not keypoint.smart]
+        groups = _by_label([keypoint for keypoint in keypoints if keypoint.smart]) + by_hand
+        return [_clicked(task, group) for group in groups]
+    result = context.get("result")
+    clicked = _by_label(clicked_keypoints(result, config, size_hw))
+    boxed = drawn_rectangles(result, config, size_hw)
+    return [_clicked(task, group) for group in clicked] + [_boxed(task, one) for one in boxed]
+
+
+def carries_objects(task: Mapping[str, Any], config: LabelingConfig) -> bool:
+    """Say whether a task of a batch has saved keypoints; its image need not be known for that.
+
+    Raises:
+        RequestError: if a keypoint is malformed.
+    """
+    return bool(saved_keypoints(task, config, (1, 1)))
+
+
+def _by_label(keypoints: Sequence[Keypoint]) -> list[list[Keypoint]]:
+    """Group the clicks of one conversation: those of a label are about one object."""
+    groups: dict[str, list[Keypoint]] = {}
+    for keypoint in keypoints:
+        groups.setdefault(keypoint.label, []).append(keypoint)
+    return list(groups.values())
+
+
+def _clicked(task: Mapping[str, Any], keypoints: Sequence[Keypoint]) -> DrawnObject:
+    first = keypoints[0]
+    clicks = tuple(keypoint.click for keypoint in keypoints)
+    return DrawnObject(first.label, clicks, None, _region_id(task, first.label, first.id))
+
+
+def _boxed(task: Mapping[str, Any], drawn: Rectangle) -> DrawnObject:
+    region_id = _region_id(task, drawn.label, drawn.id)
+    return DrawnObject(drawn.label, (drawn.box.click(),), drawn.box, region_id)
+
+
+def _region_id(task: Mapping[str, Any], label: str, first_id: str) -> str:
+    """Return ten hexadecimal digits; Label Studio's own ids have ten letters."""
+    parts = (task.get("project"), task.get("id"), label, first_id)
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:10]
