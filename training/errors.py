@@ -5,6 +5,7 @@ TrainingError
 ├── RecipeError      a recipe with unknown keys or impossible values
 ├── DatabaseError    a database that cannot be opened
 ├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
+├── ScoreCardError   a score card that is damaged or cannot answer the question
 └── VersionError     a model version that does not exist or may not be served
 """
 
@@ -31,3 +32,7 @@ class StoredFileError(TrainingError):
 
 class VersionError(TrainingError):
     """A model version does not exist, or may not be served."""
+
+
+class ScoreCardError(TrainingError):
+    """A score card is damaged, or does not know what was asked of it."""

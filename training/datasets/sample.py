@@ -34,11 +34,13 @@ class EvaluationSample:
         name: unique within its data set.
         image: (H, W, 3) uint8, RGB.
         target: (H, W) int8; 1 is the object, 0 is not, -1 counts for neither.
+        initial_mask: (H, W) bool to be corrected, as in DAVIS-585, or None to start from nothing.
     """
 
     name: str
     image: np.ndarray
     target: np.ndarray
+    initial_mask: np.ndarray | None = None
 
 
 class TrainingDataset(Protocol):

@@ -1,0 +1,30 @@
+"""In which floating-point format the network computes."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16", "auto"]
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which to run the network.
+
+    Args:
+        precision: "fp32"; "bf16" (weights stay fp32, matrix products are bf16); or "auto", which
+            is bf16 where the device computes it natively and fp32 elsewhere, where emulated bf16
+            would be slower than fp32.
+        device: on which the network lies.
+    """
+    if precision == "bf16" or (precision == "auto" and has_native_bf16(device)):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Say whether the device multiplies bf16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))

@@ -1,0 +1,232 @@
+"""Clicks on an image in, mask out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from icmformer.clicks import Click
+from icmformer.errors import InputError
+from icmformer.placed_clicks import PlacedClicks
+from icmformer.precision import Precision, autocast
+from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
+from icmformer.zoom_in import (
+    RegionOfInterest,
+    View,
+    WholeImage,
+    Zoom,
+    ZoomIn,
+    clicks_in_region,
+    resize,
+)
+
+
+class ClickNetwork(Protocol):
+    """What the predictor asks of a network; `ICMFormer` is one."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the crop it was made for."""
+
+    def eval(self) -> nn.Module:
+        """Switch to inference."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the weights, which say on which device to compute."""
+
+    def click_maps(
+        self, rows_columns: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        """Draw (N, 2) clicks as (2, H, W) maps."""
+
+    def encode_image(self, image: torch.Tensor) -> FeatureTensors:
+        """Encode (B, 3, H, W) RGB in [0, 1]."""
+
+    def fuse(
+        self, features: FeatureTensors, click_maps: torch.Tensor, previous_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return (B, 1, H, W) logits."""
+
+
+class Predictor:
+    """Turns clicks into masks with a network; stateless, so threads may share one.
+
+    A result is a function of image and clicks alone. Pass i of the network reads clicks 1 to i and
+    the probability of pass i - 1, so clicks are replayed in order; a `previous` segmentation only
+    saves the passes that it already holds.
+    """
+
+    def __init__(
+        self,
+        model: ClickNetwork,
+        *,
+        zoom_in: Zoom | None = None,
+        flip: bool = False,
+        precision: Precision = "fp32",
+        max_clicks: int | None = None,
+    ) -> None:
+        """Wrap a network, which is switched to inference and must not be changed afterwards.
+
+        Args:
+            model: the network, on the device on which to compute.
+            zoom_in: what the network looks at; None is the whole image at its own size.
+            flip: average the logits with those of the mirrored image, at twice the cost.
+            precision: see `icmformer.precision.autocast`.
+            max_clicks: the network sees only this many clicks, the first ones.
+        """
+        model.eval()
+        self._model = model
+        self._device = next(iter(model.parameters())).device
+        self._zoom: Zoom = WholeImage() if zoom_in is None else zoom_in
+        self._flip = flip
+        self._precision = precision
+        self._max_clicks = max_clicks
+        self._encoder = object()
+
+    @classmethod
+    def for_benchmark(
+        cls, model: ClickNetwork, target: tuple[int, int] | None = None
+    ) -> "Predictor":
+        """Return a predictor that follows the published protocol: fixed size, flip, fp32.
+
+        Args:
+            model: the network.
+            target: height and width of the network's input; the network's own by default. The
+                paper uses (448, 448), and (672, 672) for DAVIS.
+        """
+        return cls(model, zoom_in=ZoomIn(target or model.input_size), flip=True)
+
+    @classmethod
+    def for_serving(cls, model: ClickNetwork) -> "Predictor":
+        """Return a predictor for people who click: one pass a click, no mirrored image."""
+        return cls(model, zoom_in=ZoomIn(model.input_size), precision="auto")
+
+    def segment(
+        self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
+    ) -> Segmentation:
+        """Segment the object that the clicks describe.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright, of any size.
+            clicks: all clicks in order, in pixels of the image. None at all gives an empty mask,
+                or the one to start from.
+            previous: the result for the first few of these clicks on the same image, or a mask to
+                start from (`Segmentation.from_mask`).
+
+        Raises:
+            InputError: if the image is not as described, a click is not a finite number or lies
+                more than a pixel outside, or `previous` belongs to other clicks or another size.
+        """
+        image_hw = _image_size(image)
+        placed = PlacedClicks.on_image(clicks, image_hw)
+        result = Segmentation.empty(image_hw) if previous is None else previous
+        _check_previous(result, clicks, image_hw)
+        with torch.inference_mode(), autocast(self._precision, self._device):
+            for count in range(len(result.clicks) + 1, len(clicks) + 1):
+                result = self._click(image, placed.first(count), result)
+                result = replace(result, clicks=tuple(clicks[:count]))
+        return result
+
+    def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:
+        """Answer the last click: with one look, and further ones if the zoom asks for them."""
+        region = self._zoom.region(before.probability, clicks, before.region)
+        result = self._look(image, clicks, region, before)
+        for _ in range(self._zoom.looks - 1):
+            region = self._zoom.look_again(result.probability, clicks, result.region)
+            if region is None:
+                break
+            result = self._look(image, clicks, region, result if self._zoom.feeds_back else before)
+        return result
+
+    def _look(
+        self,
+        image: np.ndarray,
+        clicks: PlacedClicks,
+        region: RegionOfInterest | None,
+        before: Segmentation,
+    ) -> Segmentation:
+        """Run the network once."""
+        view = self._view(region, _size_hw(image))
+        features = self._features(image, view, before)
+        logits = self._model.fuse(
+            features.features,
+            self._click_maps(clicks.first(self._max_clicks), view),
+            self._resized(before.probability[..., None], view),
+        ).float()
+        if self._flip:
+            logits = 0.5 * (logits[:1] + logits[1:].flip(3))
+        probability = np.zeros(view.image_hw, dtype=np.float32)
+        answer = resize(torch.sigmoid(logits), view.box.size_hw)
+        probability[view.box.slices] = answer[0, 0].cpu().numpy()
+        return Segmentation(probability, region=region, features=features)
+
+    def _view(self, region: RegionOfInterest | None, image_hw: tuple[int, int]) -> View:
+        size_hw = self._zoom.network_size(region, image_hw)
+        return View(image_hw, region or RegionOfInterest.whole(image_hw), size_hw)
+
+    def _features(self, image: np.ndarray, view: View, before: Segmentation) -> CropFeatures:
+        """Encode the crop, unless the segmentation before brings just these features."""
+        known = before.features
+        if known and known.encoder is self._encoder and known.view == view:
+            return known
+        return CropFeatures(
+            self._encoder, view, self._model.encode_image(self._resized(image, view))
+        )
+
+    def _resized(self, planes: np.ndarray, view: View) -> torch.Tensor:
+        """Return (H, W, C) uint8 or float32 planes as the network sees them: (1 or 2, C, h, w)."""
+        cut = np.array(planes[view.box.slices].transpose(2, 0, 1)[None], order="C")
+        tensor = torch.from_numpy(cut).to(self._device)
+        if tensor.dtype == torch.uint8:
+            tensor = tensor.float().div(255)
+        tensor = resize(tensor, view.size_hw)
+        return torch.cat([tensor, tensor.flip(3)]) if self._flip else tensor
+
+    def _click_maps(self, clicks: PlacedClicks, view: View) -> torch.Tensor:
+        """Draw the clicks as the network sees them: (1 or 2, 2, h, w)."""
+        places = clicks_in_region(clicks.rows_columns, view.box, view.size_hw)
+        maps = [self._draw(places, clicks.positive, view.size_hw)]
+        if self._flip:
+            mirrored = np.stack([places[:, 0], view.size_hw[1] - places[:, 1] - 1], axis=1)
+            maps.append(self._draw(mirrored, clicks.positive, view.size_hw))
+        return torch.stack(maps).to(self._device)
+
+    def _draw(
+        self, places: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        # Above and left of the crop at once means "no click" in the reference's point lists, so
+        # there not even the rim of a disk is drawn.
+        drawn = places.max(axis=1, initial=-np.inf) >= 0
+        return self._model.click_maps(places[drawn], positive[drawn], size_hw)
+
+
+def _size_hw(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _image_size(image: np.ndarray) -> tuple[int, int]:
+    """Return height and width of a usable image, or raise InputError."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise InputError(f"an image needs to be a numpy array of uint8, this one is {kind}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"an image needs the shape (height, width, 3), this one has {image.shape}")
+    return _size_hw(image)
+
+
+def _check_previous(
+    previous: Segmentation, clicks: Sequence[Click], image_hw: tuple[int, int]
+) -> None:
+    if previous.probability.shape != image_hw:
+        raise InputError(
+            f"the previous segmentation is {previous.probability.shape} pixels high and wide, "
+            f"the image {image_hw}"
+        )
+    if not previous.leads_to(clicks):
+        raise InputError(
+            f"the previous segmentation comes from {len(previous.clicks)} clicks that are not the "
+            f"first of these {len(clicks)}; give all clicks, in order"
+        )

@@ -1,0 +1,96 @@
+"""What the predictor answers, and all it needs to go on from there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from icmformer.clicks import Click
+from icmformer.errors import InputError
+from icmformer.zoom_in import RegionOfInterest, View
+
+# Not 0.5: every published number of clicks since RITM was measured with 0.49.
+MASK_THRESHOLD = 0.49
+
+
+class FeatureTensors(Protocol):
+    """What a network's `encode_image` returns; only that network looks inside."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors, on whichever device they lie."""
+
+
+@dataclass(frozen=True, eq=False)
+class CropFeatures:
+    """The encoded image half of one crop, kept so that the next click costs only the fusion.
+
+    Attributes:
+        encoder: stands for the network and the settings that made the features; features of
+            another one are never used.
+        view: the image's size, the crop, and the size the network saw it at.
+        features: what the network's `encode_image` returned.
+    """
+
+    encoder: object
+    view: View
+    features: FeatureTensors
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.features.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """An object's mask after some clicks.
+
+    Attributes:
+        probability: (H, W) float32 in [0, 1], read-only; H and W of the image.
+        clicks: all clicks that led to it, in order.
+        region: what the network saw in the last pass; None is the whole image, or no pass yet.
+        features: of that region. They save time and never change a result, so they may be dropped.
+    """
+
+    probability: np.ndarray
+    clicks: tuple[Click, ...] = ()
+    region: RegionOfInterest | None = None
+    features: CropFeatures | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.probability.flags.writeable = False
+
+    @classmethod
+    def from_mask(cls, mask: np.ndarray) -> "Segmentation":
+        """Start from an existing mask, to be corrected by clicks.
+
+        Args:
+            mask: (H, W), bool or numbers that are not zero on the object.
+
+        Raises:
+            InputError: if the mask does not have two axes.
+        """
+        if mask.ndim != 2 or 0 in mask.shape:
+            raise InputError(f"a mask needs the shape (height, width), this one has {mask.shape}")
+        return cls(probability=(mask != 0).astype(np.float32))
+
+    @classmethod
+    def empty(cls, image_hw: tuple[int, int]) -> "Segmentation":
+        """Start from nothing, on an image of this height and width."""
+        return cls(probability=np.zeros(image_hw, dtype=np.float32))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool, True on the object."""
+        return self.probability > np.float32(MASK_THRESHOLD)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory this object keeps alive, features on a GPU included."""
+        return self.probability.nbytes + (self.features.nbytes if self.features else 0)
+
+    def leads_to(self, clicks: Sequence[Click]) -> bool:
+        """Say whether these clicks begin with the ones of this segmentation."""
+        return self.clicks == tuple(clicks[: len(self.clicks)])

@@ -1,0 +1,62 @@
+"""The golden evaluation loops: image, target and settings; see tests/golden/ORIGIN.md."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icmformer.zoom_in import WholeImage, Zoom, ZoomIn
+
+GOLDEN = Path(__file__).parent / "golden"
+SIZE = (300, 420)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How the predictor was set up for one of the loops."""
+
+    zoom_in: Zoom
+    flip: bool = True
+    max_clicks: int | None = None
+
+
+LOOPS = {
+    "fixed224_flip": Loop(ZoomIn((224, 224))),
+    "fixed224_noflip": Loop(ZoomIn((224, 224)), flip=False),
+    "fixed160x224_flip": Loop(ZoomIn((160, 224))),
+    "ritm_400_skip1_flip": Loop(ZoomIn(400, skip_clicks=1)),
+    "skip0_200_flip": Loop(ZoomIn(200, skip_clicks=0)),
+    "nozoom_limit200_flip": Loop(WholeImage(longest_side=200)),
+    "fixed224_flip_limit3clicks": Loop(ZoomIn((224, 224)), max_clicks=3),
+}
+
+
+def load(name):
+    """Return the arrays recorded for one loop, or everything there is besides loops."""
+    with np.load(GOLDEN / "golden_eval.npz") as arrays:
+        return {key.removeprefix(f"{name}/"): arrays[key] for key in arrays if name in key}
+
+
+def target():
+    """(300, 420) int8: 1 object, 0 background, -1 ignore."""
+    with np.load(GOLDEN / "golden_eval.npz") as arrays:
+        planes = [np.unpackbits(arrays[key]) for key in ("gt_packed", "ignore_packed")]
+    gt, ignore = (plane[: SIZE[0] * SIZE[1]].reshape(SIZE) for plane in planes)
+    return np.where(ignore == 1, -1, gt).astype(np.int8)
+
+
+def image():
+    """(300, 420, 3) uint8: the object a little brighter than its noisy surroundings."""
+    noise = _noise(seed=52, channels=3).transpose(1, 2, 0).astype(np.float64)
+    is_object = (target() == 1)[..., None]
+    values = 0.5 + 0.30 * (is_object - 0.5) + 0.5 * (noise - 0.5)
+    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def _noise(seed, channels):
+    rng = np.random.Generator(np.random.PCG64(seed))
+    height, width = SIZE
+    coarse = rng.random((channels, -(-height // 16), -(-width // 16)))
+    fine = rng.random((channels, height, width))
+    enlarged = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
+    return (0.5 * enlarged + 0.5 * fine).astype(np.float32)

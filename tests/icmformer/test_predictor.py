@@ -1,0 +1,231 @@
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from icmformer.clicks import Click, from_row_column
+from icmformer.errors import InputError
+from icmformer.predictor import Predictor
+from icmformer.segmentation import Segmentation
+from icmformer.zoom_in import ZoomIn
+from tests import golden_loops
+from tests.golden_loops import LOOPS
+from tests.toy_network import ToyNetwork
+
+
+@pytest.fixture
+def two_threads():
+    """Vectorised exp treats the ends of each thread's share differently; golden used two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_golden_image_is_the_recorded_one():
+    assert zlib.crc32(golden_loops.image().tobytes()) == golden_loops.load("img_crc32")["img_crc32"]
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_golden_loop(name, two_threads):
+    golden, loop = golden_loops.load(name), LOOPS[name]
+    clicks = [from_row_column(row, column, bool(p)) for p, row, column, _ in golden["clicks"]]
+    network = ToyNetwork()
+    predictor = Predictor(network, zoom_in=loop.zoom_in, flip=loop.flip, max_clicks=loop.max_clicks)
+    image, result, results = golden_loops.image(), None, []
+    for count in range(1, len(clicks) + 1):
+        result = predictor.segment(image, clicks[:count], result)
+        results.append(result)
+
+    assert [_borders(result.region) for result in results] == golden["rois"].tolist()
+    assert len(network.seen_sizes) == golden["net_calls"]
+    assert network.seen_sizes == [tuple(size) for size in golden["net_shapes"]]
+    for seen, expected in zip(network.seen_points, golden["net_points"], strict=True):
+        assert _point_lists(seen) == _golden_point_lists(expected)
+    probabilities = np.stack([result.probability for result in results])
+    recorded = golden["probs_stride6"]
+    np.testing.assert_allclose(probabilities[:, ::6, ::6], recorded, rtol=0, atol=1e-6)
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        np.testing.assert_array_equal(probabilities[:, ::6, ::6], recorded)
+        sums = probabilities.astype(np.float64).sum(axis=(1, 2))
+        np.testing.assert_allclose(sums, golden["prob_sums"], rtol=1e-12)
+
+
+def _borders(region):
+    if region is None:
+        return [-1] * 4
+    return [region.row_min, region.row_max, region.column_min, region.column_max]
+
+
+def _point_lists(seen):
+    """Per image of the batch and per sign, the points that the toy network was given."""
+    return [[plane[~plane[:, 0].isnan()].tolist() for plane in maps] for maps in seen]
+
+
+def _golden_point_lists(points):
+    points = points[:, ~np.isnan(points[0, :, 0]), :2]
+    signs = np.split(points, 2, axis=1)
+    return [
+        [half[half.max(axis=1) >= 0].tolist() for half in halves]
+        for halves in zip(*signs, strict=True)
+    ]
+
+
+CLICKS = [
+    Click(187.5, 114.5, True),
+    Click(163.25, 185.75, True),
+    Click(140.0, 180.0, False),
+    Click(190.0, 90.0, True),
+]
+
+
+@pytest.mark.parametrize("zoom_in", [ZoomIn((224, 224)), ZoomIn(200, skip_clicks=0), None])
+@pytest.mark.parametrize("flip", [True, False])
+def test_previous_changes_no_bit(zoom_in, flip):
+    predictor, image = Predictor(ToyNetwork(), zoom_in=zoom_in, flip=flip), golden_loops.image()
+    step = None
+    for count in range(1, len(CLICKS) + 1):
+        replayed = predictor.segment(image, CLICKS[:count])
+        step = predictor.segment(image, CLICKS[:count], step)
+        np.testing.assert_array_equal(step.probability, replayed.probability)
+        assert step.region == replayed.region
+        assert step.clicks == replayed.clicks == tuple(CLICKS[:count])
+
+
+def test_features_save_encoding_and_change_no_bit():
+    network, image = ToyNetwork(), golden_loops.image()
+    predictor = Predictor(network, zoom_in=ZoomIn((224, 224)))
+    result = predictor.segment(image, CLICKS)
+    assert network.encoded == 2, "the whole image for the first click, the region for the others"
+    without = Segmentation(result.probability, result.clicks, result.region)
+    more = [*CLICKS, Click(150.0, 100.0, False)]
+    kept = predictor.segment(image, more, result)
+    assert network.encoded == 2
+    dropped = predictor.segment(image, more, without)
+    assert network.encoded == 3
+    np.testing.assert_array_equal(kept.probability, dropped.probability)
+    assert result.nbytes == without.nbytes + 3 * 224 * 224 * 4
+
+
+def test_features_of_another_network_are_not_used():
+    image = golden_loops.image()
+    first, second = (Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224))) for _ in range(2))
+    result = first.segment(image, CLICKS[:2])
+    assert second.segment(image, CLICKS, result).features is not result.features
+
+
+def test_no_clicks_give_an_empty_mask_or_the_one_to_start_from():
+    predictor = Predictor(ToyNetwork())
+    image = np.zeros((5, 7, 3), dtype=np.uint8)
+    assert not predictor.segment(image, []).mask.any()
+    mask = np.eye(5, 7, dtype=bool)
+    np.testing.assert_array_equal(
+        predictor.segment(image, [], Segmentation.from_mask(mask)).mask, mask
+    )
+
+
+def test_existing_mask_is_the_previous_mask_and_sets_the_region():
+    mask = np.zeros((300, 420), dtype=bool)
+    mask[40:140, 60:160] = True
+    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224)))
+    result = predictor.segment(golden_loops.image(), CLICKS[:1], Segmentation.from_mask(mask))
+    assert _borders(result.region) == [0, 190, 24, 224]
+    fresh = predictor.segment(golden_loops.image(), CLICKS[:1])
+    assert not np.array_equal(result.probability, fresh.probability)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (7, 1500), (900, 4), (250, 333)])
+def test_any_image_size(size):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    clicks = [Click(0.0, 0.0, True), Click(size[1], size[0], False), Click(0.5, 0.5, True)]
+    result = Predictor(ToyNetwork(), zoom_in=ZoomIn((64, 48)), flip=True).segment(image, clicks)
+    assert result.probability.shape == result.mask.shape == size
+    assert result.probability.dtype == np.float32
+    assert result.mask.dtype == bool
+    assert np.isfinite(result.probability).all()
+
+
+def test_memory_layout_of_the_image_does_not_matter():
+    image = golden_loops.image()
+    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224)))
+    expected = predictor.segment(image, CLICKS).probability
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    wide = np.zeros((300, 840, 4), dtype=np.uint8)
+    wide[:, ::2, 2::-1] = image
+    for same in (
+        read_only,
+        np.asfortranarray(image),
+        wide[:, ::2, 2::-1],
+        image[::-1].copy()[::-1],
+    ):
+        np.testing.assert_array_equal(predictor.segment(same, CLICKS).probability, expected)
+
+
+def test_result_is_read_only():
+    result = Predictor(ToyNetwork()).segment(golden_loops.image(), CLICKS[:1])
+    with pytest.raises(ValueError, match="read-only"):
+        result.probability[0, 0] = 1
+
+
+IMAGE = np.zeros((20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        IMAGE.astype(np.float32),
+        IMAGE[..., 0],
+        IMAGE[..., :2],
+        np.zeros((20, 30, 4), dtype=np.uint8),
+        np.zeros((0, 30, 3), dtype=np.uint8),
+        IMAGE.tolist(),
+    ],
+)
+def test_refuses_what_is_no_image(image):
+    with pytest.raises(InputError, match="an image needs"):
+        Predictor(ToyNetwork()).segment(image, [Click(1, 1, True)])
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(np.nan, 1), (1, np.inf), (-1.5, 1), (1, 21.5), (32.0, 1), (1, -np.inf)]
+)
+def test_refuses_clicks_that_are_not_on_the_image(x, y):
+    with pytest.raises(InputError, match="not on the image, which is 30 pixels wide and 20 high"):
+        Predictor(ToyNetwork()).segment(IMAGE, [Click(1, 1, True), Click(x, y, True)])
+
+
+@pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
+def test_clicks_just_outside_count_as_on_the_border(x, y):
+    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((32, 32)))
+    result = predictor.segment(IMAGE, [Click(x, y, True)])
+    inside = Click(min(max(x, 0.0), 30.0), min(max(y, 0.0), 20.0), True)
+    np.testing.assert_array_equal(
+        result.probability, predictor.segment(IMAGE, [inside]).probability
+    )
+    assert result.clicks == (Click(x, y, True),), "so that the next request still matches"
+
+
+def test_refuses_a_previous_result_of_other_clicks_or_another_size():
+    predictor = Predictor(ToyNetwork())
+    first, second, third = Click(1, 1, True), Click(2, 2, True), Click(3, 3, False)
+    previous = predictor.segment(IMAGE, [first, second])
+    for clicks in ([first, third], [first], [second, first, third], []):
+        with pytest.raises(InputError, match="give all clicks, in order"):
+            predictor.segment(IMAGE, clicks, previous)
+    with pytest.raises(InputError, match="high and wide"):
+        predictor.segment(IMAGE[:10], [first, second, third], previous)
+
+
+def test_threads_share_a_predictor():
+    predictor = Predictor.for_benchmark(ToyNetwork((64, 64)))
+    image = golden_loops.image()
+    jobs = [CLICKS[: 1 + i % len(CLICKS)] for i in range(24)]
+    alone = [predictor.segment(image, clicks).probability for clicks in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda clicks: predictor.segment(image, clicks), jobs))
+    for expected, result in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(result.probability, expected)
