@@ -5,12 +5,10 @@ Label Studio's own time of the change, the newest wins, a deletion beats every c
 unchanged sample keeps its row; so any order of the same messages leaves the same store.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select
@@ -18,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from training.database import Database, now
 from training.object_mask import ObjectMask
+from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
-from training.split import image_hash, split_of
-from training.stored_files import StoredFiles, key_of
+from training.split import split_of
+from training.stored_files import StoredFiles
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class SampleStore:
     def __init__(self, database: Database, files: StoredFiles) -> None:
         """Open the store, creating its tables where they do not exist."""
         self._database = database
-        self._files = files
+        self._files = SampleFiles(files)
         database.create(AnnotationRow, SampleRow, DeletedTaskRow)
 
     def wants(self, project: str, annotation: int, task: int, updated_at: datetime) -> bool:
@@ -154,47 +153,20 @@ class SampleStore:
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
         if annotation.image is None or not annotation.objects:
             return []
-        content_hash = image_hash(annotation.image)
-        image_bgr = cv2.cvtColor(annotation.image, cv2.COLOR_RGB2BGR)
-        self._files.write(image_key(content_hash), _png(image_bgr))
-        return [self._store_mask(accepted, content_hash) for accepted in annotation.objects]
+        image = self._files.write_image(annotation.image)
+        return [self._store_mask(accepted, image) for accepted in annotation.objects]
 
     def _store_mask(self, accepted: AcceptedObject, image: str) -> _StoredObject:
-        mask = accepted.mask.full()
-        content_hash = mask_hash(mask)
-        self._files.write(mask_key(content_hash), _png(mask.astype(np.uint8) * 255))
+        height, width = accepted.mask.size_hw
         return _StoredObject(
             region=accepted.region,
             label=accepted.label,
             image=image,
-            mask=content_hash,
-            height=mask.shape[0],
-            width=mask.shape[1],
+            mask=self._files.write_mask(accepted.mask.full()),
+            height=height,
+            width=width,
             area=accepted.mask.area,
         )
-
-
-def image_key(content_hash: str) -> str:
-    """Return the stored file of the image with this hash."""
-    return key_of("images", ".png", content_hash)
-
-
-def mask_key(content_hash: str) -> str:
-    """Return the stored file of the mask with this hash."""
-    return key_of("masks", ".png", content_hash)
-
-
-def mask_hash(mask: NDArray[np.bool_]) -> str:
-    """Return the SHA-256 of the size and the pixels of a mask, (H, W) bool."""
-    digest = hashlib.sha256(f"{mask.shape[0]}x{mask.shape[1]} ".encode())
-    digest.update(np.packbits(mask).tobytes())
-    return digest.hexdigest()
-
-
-def _png(pixels: cv2.typing.MatLike) -> bytes:
-    # Level 1: accepted photos are written once and read often; the smallest file costs seconds.
-    encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-    return encoded.tobytes()
 
 
 def _wants(

@@ -1,0 +1,103 @@
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from training.database import Database
+from training.datasets.accepted import AcceptedImages, AcceptedObjects, layered
+from training.errors import StoredFileError
+from training.object_mask import ObjectMask
+from training.sample_files import SampleFiles
+from training.samples import AcceptedObject, Annotation, SampleStore
+from training.snapshot import SampleReference, Snapshot, take_snapshot
+from training.stored_files import StoredFiles
+
+BOXES = [(1, 1, 6, 6), (1, 8, 6, 13), (3, 4, 9, 10)]
+
+
+def box_mask(box, size=(12, 16)):
+    mask = np.zeros(size, dtype=bool)
+    top, left, bottom, right = box
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def photo(number):
+    return np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A store with three overlapping objects on one photo and one on another."""
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    store = SampleStore(database, files)
+    for number, boxes in ((1, BOXES), (2, BOXES[:1])):
+        objects = (AcceptedObject(str(b), "Object", ObjectMask.of(box_mask(b))) for b in boxes)
+        store.replace(
+            Annotation(
+                "2.1", number, number, datetime(2026, 1, 1, tzinfo=timezone.utc), "accepted",
+                photo(number), tuple(objects),
+            )
+        )  # fmt: skip
+    yield take_snapshot(database, "2.1"), SampleFiles(files), tmp_path / "files"
+    database.close()
+
+
+def test_images_come_back_with_every_object_whole(stored):
+    snapshot, files, _ = stored
+    images = AcceptedImages(snapshot, files)
+    assert len(images) == 2
+    crowded = max((images[0], images[1]), key=lambda image: len(image.objects))
+    assert np.array_equal(crowded.image, photo(1))
+    found = {(crowded.layers[:, :, layer] == i).tobytes() for layer, i in crowded.objects}
+    assert found == {box_mask(box).tobytes() for box in BOXES}
+
+
+def test_objects_come_back_one_by_one(stored):
+    snapshot, files, _ = stored
+    objects = AcceptedObjects(snapshot, files, limit=100)
+    assert len(objects) == 4
+    for sample in (objects[n] for n in range(4)):
+        assert sample.target.dtype == np.int8
+        assert sample.target.sum() in (25, 36)
+        assert sample.image.shape == (12, 16, 3)
+    assert len({objects[n].name for n in range(4)}) == 4
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+@pytest.mark.parametrize("damage", [b"", b"not an image", None])
+def test_damaged_files_are_an_error_and_never_data(stored, folder, damage):
+    snapshot, files, path = stored
+    for file in (path / folder).rglob("*.png"):
+        if damage is None:
+            file.unlink()
+        else:
+            file.write_bytes(damage)
+    with pytest.raises(StoredFileError):
+        _ = AcceptedImages(snapshot, files)[0]
+
+
+def test_another_image_under_a_known_name_is_noticed(stored):
+    snapshot, files, path = stored
+    first, second = sorted((path / "images").rglob("*.png"))
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(StoredFileError, match="damaged"):
+        _ = [AcceptedImages(snapshot, files)[n] for n in range(2)]
+
+
+def test_masks_that_do_not_touch_share_a_plane():
+    layers, objects = layered([box_mask(box) for box in BOXES])
+    assert layers.shape == (12, 16, 2)
+    assert objects == ((0, 1), (0, 2), (1, 3))
+
+
+def test_a_crowded_image_does_not_crowd_out_the_others(tmp_path):
+    samples = [SampleReference("crowd", f"{n:02}", "", "held_out", 9) for n in range(50)]
+    samples += [SampleReference(f"image {n}", "00", "", "held_out", 9) for n in range(5)]
+    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
+    chosen = AcceptedObjects(Snapshot(tuple(samples)), files, limit=10)._samples
+    assert [sample.image for sample in chosen].count("crowd") == 5
+    assert len({sample.image for sample in chosen}) == 6
+    shuffled = Snapshot(tuple(reversed(samples)))
+    assert AcceptedObjects(shuffled, files, limit=10)._samples == chosen

@@ -1,0 +1,111 @@
+"""What annotators accepted, as data sets: images to train on, objects to be judged by."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets.sample import AnnotatedImage, EvaluationSample
+from training.promotion import IMAGE_SEPARATOR
+from training.sample_files import SampleFiles
+from training.snapshot import SampleReference, Snapshot
+
+
+class AcceptedImages:
+    """A training data set: each image of a snapshot with all its objects."""
+
+    def __init__(self, snapshot: Snapshot, files: SampleFiles) -> None:
+        """Read nothing yet.
+
+        Args:
+            snapshot: of one side of the split.
+            files: where the pixels are.
+        """
+        self._files = files
+        self._images = snapshot.images()
+        self._masks: dict[str, list[str]] = {image: [] for image in self._images}
+        for sample in snapshot.samples:
+            self._masks[sample.image].append(sample.mask)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        """Return one image.
+
+        Raises:
+            StoredFileError: if one of its files is missing or damaged.
+        """
+        name = self._images[index]
+        image = self._files.read_image(name)
+        masks = [self._files.read_mask(mask) for mask in self._masks[name]]
+        layers, objects = layered(masks)
+        return AnnotatedImage(name, image, layers, objects)
+
+
+class AcceptedObjects:
+    """An evaluation data set: the objects of a snapshot, named ``<image>/<mask>``.
+
+    Beyond `limit` objects, every image gives its share before any gives more, so that one crowded
+    image does not speak for all. The choice depends on the objects alone.
+    """
+
+    def __init__(self, snapshot: Snapshot, files: SampleFiles, limit: int) -> None:
+        """Read nothing yet.
+
+        Args:
+            snapshot: of one side of the split.
+            files: where the pixels are.
+            limit: most objects.
+        """
+        self._files = files
+        self._samples = _spread_over_images(snapshot.samples, limit)
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Return one object.
+
+        Raises:
+            StoredFileError: if one of its files is missing or damaged.
+        """
+        sample = self._samples[index]
+        target = self._files.read_mask(sample.mask).astype(np.int8)
+        name = f"{sample.image}{IMAGE_SEPARATOR}{sample.mask}"
+        return EvaluationSample(name, self._files.read_image(sample.image), target)
+
+
+def layered(
+    masks: Sequence[NDArray[np.bool_]],
+) -> tuple[NDArray[np.int16], tuple[tuple[int, int], ...]]:
+    """Lay masks that may overlap into as few planes of instance ids as come first.
+
+    Args:
+        masks: at least one, (H, W) bool, of the same size.
+
+    Returns:
+        (H, W, L) instance ids from 1, 0 where nothing is; and the (layer, id) of each mask.
+    """
+    planes: list[NDArray[np.int16]] = []
+    objects = []
+    for number, mask in enumerate(masks, start=1):
+        layer = next((i for i, plane in enumerate(planes) if not plane[mask].any()), len(planes))
+        if layer == len(planes):
+            planes.append(np.zeros(mask.shape, dtype=np.int16))
+        planes[layer][mask] = number
+        objects.append((layer, number))
+    return np.stack(planes, axis=2), tuple(objects)
+
+
+def _spread_over_images(
+    samples: Sequence[SampleReference], limit: int
+) -> tuple[SampleReference, ...]:
+    ranks: dict[str, int] = {}
+    ranked = []
+    for sample in sorted(samples):
+        ranks[sample.image] = ranks.get(sample.image, 0) + 1
+        ranked.append((ranks[sample.image], sample))
+    return tuple(sorted(sample for _, sample in sorted(ranked)[:limit]))

@@ -1,0 +1,174 @@
+"""May this candidate go live? A pure function of score cards.
+
+Both models answered the same simulated annotator on the same objects, on images that neither was
+trained on. The candidate goes live only if it is clearly better where it was fine-tuned and not
+noticeably worse elsewhere; with too little to judge by, a person decides.
+
+Objects of one image are alike: a hundred nuclei on one slide are one observation more than a
+hundred. So the bootstrap draws images, with all their objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import ScoreCardError
+from training.noc import Interval, ScoreCard
+
+Verdict = Literal["promote", "keep", "ask"]
+IMAGE_SEPARATOR = "/"  # samples are named "<image>/<object>"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the gate demands.
+
+    Attributes:
+        threshold: the IoU whose number of clicks counts.
+        max_retention_loss: how many more clicks, as a share, the retention set may need.
+        min_objects: fewer held-out objects cannot decide.
+        min_images: nor can objects of fewer images.
+        draws: of the bootstrap.
+    """
+
+    threshold: float = 0.85
+    max_retention_loss: float = 0.02
+    min_objects: int = 20
+    min_images: int = 5
+    draws: int = 5000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same objects, clicked with the live model and with the candidate."""
+
+    live: ScoreCard
+    candidate: ScoreCard
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the mean number of clicks changed.
+
+    Attributes:
+        live: mean clicks of the live model.
+        candidate: mean clicks of the candidate.
+        saved: clicks saved per object, positive if the candidate is better, with its 95 %
+            bootstrap interval over images.
+        objects: how many were compared.
+        images: how many they are on.
+    """
+
+    live: float
+    candidate: float
+    saved: Interval
+    objects: int
+    images: int
+
+    @property
+    def share(self) -> float:
+        """Clicks saved as a share of the live model's; negative where more are needed."""
+        return self.saved.mean / self.live
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict, in sentences for people, and what it rests on; None where nothing was there."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    held_out: Change | None
+    retention: Change | None
+
+
+def decide(
+    held_out: Comparison | None, retention: Comparison | None, policy: Policy | None = None
+) -> Decision:
+    """Decide about a candidate.
+
+    Args:
+        held_out: on the project's held-out objects; None if there is not one.
+        retention: on objects unlike the project's; None if there are none.
+        policy: what is demanded.
+
+    Raises:
+        ScoreCardError: if two cards of a comparison are not about the same objects.
+    """
+    policy = policy or Policy()
+    here = compare(held_out, policy) if held_out else None
+    elsewhere = compare(retention, policy) if retention else None
+    judged = [_judge_held_out(here, policy), _judge_retention(elsewhere, policy)]
+    # One "keep" is enough to keep; a "promote" needs everybody.
+    verdicts = [verdict for verdict, _ in judged]
+    order: tuple[Verdict, ...] = ("keep", "ask", "promote")
+    verdict = next(found for found in order if found in verdicts)
+    return Decision(verdict, tuple(reason for _, reason in judged), here, elsewhere)
+
+
+def compare(comparison: Comparison, policy: Policy) -> Change:
+    """Return how the number of clicks changed, with its uncertainty.
+
+    Raises:
+        ScoreCardError: if the cards are not about the same objects, or not clicked alike.
+    """
+    live, candidate = comparison.live, comparison.candidate
+    names = [sample.name for sample in live.samples]
+    if names != [sample.name for sample in candidate.samples]:
+        raise ScoreCardError("the two score cards are not about the same objects")
+    if live.max_clicks != candidate.max_clicks:
+        raise ScoreCardError("the two score cards gave up after different numbers of clicks")
+    before, after = (card.clicks_to_reach(policy.threshold) for card in (live, candidate))
+    images = [name.split(IMAGE_SEPARATOR)[0] for name in names]
+    return Change(
+        live=float(before.mean()),
+        candidate=float(after.mean()),
+        saved=bootstrap_over_images(before - after, images, policy.draws),
+        objects=len(names),
+        images=len(set(images)),
+    )
+
+
+def bootstrap_over_images(values: NDArray[np.int_], images: Sequence[str], draws: int) -> Interval:
+    """Return the mean of (N,) values and its 95 % percentile interval, resampling whole images."""
+    _, group = np.unique(np.array(images), return_inverse=True)
+    sums, counts = np.bincount(group, weights=values), np.bincount(group)
+    drawn = np.random.default_rng(0).integers(len(counts), size=(draws, len(counts)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str]:
+    if change is None:
+        return "ask", "no accepted object is on a held-out image yet: nothing to compare on"
+    clicks = _in_words(change)
+    if change.saved.high < 0:
+        return "keep", f"the candidate needs more clicks: {clicks}"
+    if change.objects < policy.min_objects or change.images < policy.min_images:
+        return "ask", (
+            f"{clicks}, but on {change.objects} held-out objects of {change.images} images only; "
+            f"{policy.min_objects} of {policy.min_images} are needed to be sure"
+        )
+    if change.saved.low > 0:
+        return "promote", f"the candidate needs fewer clicks: {clicks}"
+    return "keep", f"the candidate is not shown to need fewer clicks: {clicks}"
+
+
+def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, str]:
+    if change is None:
+        return "ask", "there is no retention set: what the candidate forgot is unknown"
+    clicks = _in_words(change)
+    if change.share < -policy.max_retention_loss:
+        return "keep", f"the candidate forgot too much on the retention set: {clicks}"
+    return "promote", f"the retention set is kept: {clicks}"
+
+
+def _in_words(change: Change) -> str:
+    saved = change.saved
+    return (
+        f"{change.live:.2f} → {change.candidate:.2f} clicks ({-change.share:+.1%}; "
+        f"saved {saved.mean:+.2f}, 95 % {saved.low:+.2f} to {saved.high:+.2f})"
+    )
