@@ -3,6 +3,16 @@
 from icmformer.clicks import Click
 from icmformer.config import ModelConfig
 from icmformer.model import ICMFormer
+from icmformer.predictor import Predictor
+from icmformer.segmentation import Segmentation
 from icmformer.variants import MODEL_NAMES, build_model
 
-__all__ = ["MODEL_NAMES", "Click", "ICMFormer", "ModelConfig", "build_model"]
+__all__ = [
+    "MODEL_NAMES",
+    "Click",
+    "ICMFormer",
+    "ModelConfig",
+    "Predictor",
+    "Segmentation",
+    "build_model",
+]
