@@ -1,0 +1,38 @@
+# The backend and its worker, for machines with and without a GPU: torch's wheels bring CUDA along
+# and fall back to the CPU. With a GPU: docker run --gpus all …
+FROM python:3.11.13-slim-bookworm AS build
+WORKDIR /build
+COPY pyproject.toml requirements.txt ./
+# what the programs need, at the versions of the lock, without what only the developers need
+RUN pip install --no-cache-dir "$(grep -o '^uv==[0-9.]*' requirements.txt)" \
+    && uv venv /opt/venv \
+    && uv pip install --no-cache --python /opt/venv/bin/python \
+        --requirement pyproject.toml --constraint requirements.txt
+
+FROM python:3.11.13-slim-bookworm
+LABEL org.opencontainers.image.title="iCMFormer for Label Studio" \
+      org.opencontainers.image.licenses="MIT"
+# a number, so that Kubernetes can see that it is not root
+RUN useradd --uid 10001 --create-home icmformer && install -d -o 10001 -g 10001 /data
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /app
+COPY LICENSE ./
+COPY icmformer icmformer
+COPY training training
+COPY ml_backend ml_backend
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    ICMFORMER_HOST=0.0.0.0 \
+    ICMFORMER_PORT=9090 \
+    ICMFORMER_MODEL_DIR=/data
+USER 10001
+VOLUME /data
+EXPOSE 9090
+# liveness; /ready says when the network is loaded
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['ICMFORMER_PORT'] + '/health', timeout=3)"]
+ENTRYPOINT ["python", "-m", "ml_backend"]
+CMD ["serve"]

@@ -1,0 +1,114 @@
+"""What container files promise, as far as it can be known without an engine that builds them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import AliasChoices
+
+from ml_backend.__main__ import COMMANDS
+from ml_backend.demo import label_studio_server
+from ml_backend.demo.credentials import Credentials
+from ml_backend.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = ("backend", "worker")
+
+
+def settings_names() -> set[str]:
+    names = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    for field in Settings.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            names |= {str(choice) for choice in field.validation_alias.choices}
+    return names
+
+
+def instructions(word: str) -> list[str]:
+    joined = DOCKERFILE.replace("\\\n", " ")
+    return [line[len(word) :].strip() for line in joined.splitlines() if line.startswith(word)]
+
+
+def test_hadolint_finds_nothing():
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("hadolint comes as a wheel for Linux on x86-64 only")
+    found = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_base_images_are_pinned():
+    images = [line.split()[0] for line in instructions("FROM ")]
+    images.append(COMPOSE["services"]["label-studio"]["image"])
+    for image in images:
+        assert re.search(r":\d+\.\d+\.\d+", image), image
+
+
+def test_image_runs_as_somebody_else_than_root():
+    assert instructions("USER ")[-1].isdigit()
+
+
+def test_image_has_a_health_check_of_a_route_that_exists():
+    (check,) = instructions("HEALTHCHECK ")
+    assert "/health'" in check
+
+
+def test_image_starts_what_the_tests_start():
+    assert instructions("ENTRYPOINT ") == ['["python", "-m", "ml_backend"]']
+    assert instructions("CMD ") == ['["serve"]']
+    assert {COMPOSE["services"][name]["command"][0] for name in OURS} <= set(COMMANDS)
+
+
+def test_image_copies_what_exists_and_is_not_ignored():
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    for line in instructions("COPY "):
+        if not line.startswith("--from"):
+            for source in line.split()[:-1]:
+                assert (ROOT / source).exists()
+                assert source in kept
+
+
+def test_every_variable_is_a_setting():
+    mentioned = re.findall(rf"\b({PREFIX}[A-Z_]+)=", DOCKERFILE)
+    for name in OURS:
+        mentioned += COMPOSE["services"][name]["environment"]
+    assert mentioned
+    assert set(mentioned) <= settings_names()
+
+
+def test_label_studio_gets_what_the_demo_gives_it():
+    composed = COMPOSE["services"]["label-studio"]["environment"]
+    demo = label_studio_server.environment(8080, Credentials("e", "p", "t"))
+    switches = {name: value for name, value in demo.items() if value in {"true", "false"}}
+    assert switches.items() <= composed.items()
+    assert demo.keys() - composed.keys() <= {
+        "DJANGO_DB",
+        "SENTRY_DSN",
+        "FRONTEND_SENTRY_DSN",
+        "NO_PROXY",
+        "no_proxy",
+    }
+
+
+def test_label_studio_is_the_version_that_the_tests_run():
+    locked = re.search(
+        r"^label-studio==(\S+)", (ROOT / "requirements-label-studio.txt").read_text(), re.MULTILINE
+    )
+    assert COMPOSE["services"]["label-studio"]["image"].endswith(f":{locked[1]}")
+
+
+def test_nothing_listens_beyond_the_machine():
+    for service in COMPOSE["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_secrets_are_not_written_down():
+    for service in COMPOSE["services"].values():
+        for name, value in service["environment"].items():
+            if "PASSWORD" in name or "TOKEN" in name.replace("LEGACY_API_TOKEN", ""):
+                assert value.startswith("${"), name
