@@ -1,0 +1,34 @@
+"""Command line of the package: `python -m training COMMAND …`."""
+
+import argparse
+import importlib
+import logging
+import sys
+
+from icmformer.errors import ICMFormerError
+from training.errors import TrainingError
+
+COMMANDS = {"train": ("training.train", "train a network from a recipe")}
+
+
+def main() -> int:
+    """Run the command that is asked for; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        # Only the module of the command that runs is imported: some are slow to import.
+        subparser = subparsers.add_parser(name, help=summary)
+        if name in sys.argv[1:2]:
+            importlib.import_module(module).add_arguments(subparser)
+    arguments = parser.parse_args()
+    try:
+        importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+    except (TrainingError, ICMFormerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The forward pass of training: the network answers, is corrected a few times, answers again."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from icmformer import ICMFormer
+from icmformer.image_features import ImageFeatures
+from training.iterative_clicks import Placement, add_click, find_correction, place_click
+from training.training_clicks import batch_disk_maps
+
+
+class ClickTraining(nn.Module):
+    """Wraps a network so that one forward pass is one step of iterative training (section 3.3).
+
+    Being a module, it can be wrapped for several devices as a whole: gradients of the last pass
+    are exchanged, the passes before it need none.
+
+    Args:
+        model: the network.
+        placement: of iterative clicks.
+        seed: of iterative clicks; they depend on it and on the sample's number alone.
+    """
+
+    def __init__(self, model: ICMFormer, placement: Placement, seed: int) -> None:
+        super().__init__()
+        self.model = model
+        self._placement: Placement = placement
+        self._seed = seed
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        slots: torch.Tensor,
+        indices: Sequence[int],
+        rounds: int,
+    ) -> torch.Tensor:
+        """Return the logits (B, 1, H, W) of the last of `rounds` + 1 answers.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB, on the device.
+            labels: (B, 1, H, W) int8, on the CPU, which is where clicks are found.
+            slots: (B, 2, P, 2) int16 first clicks, on the CPU; iterative clicks are written in.
+            indices: of the samples.
+            rounds: iterative clicks of each sample.
+        """
+        image = images.float() / 255
+        features = self.model.encode_image(image)
+        previous = torch.zeros_like(image[:, :1])
+        if rounds:
+            slots = slots.clone()
+            known = self._features_in_eval_mode(image, features)
+            for number in range(1, rounds + 1):
+                previous = self._answer(known, slots, previous)
+                self._click(previous, labels, slots, indices, number)
+        return self.model.fuse(features, self._maps(slots, image), previous)
+
+    @torch.no_grad()
+    def _features_in_eval_mode(self, image: torch.Tensor, features: ImageFeatures) -> ImageFeatures:
+        """Return the image's features as evaluation computes them: the same, unless random."""
+        if not self.model.config.drop_path or not self.model.training:
+            return features
+        self.model.eval()
+        found = self.model.encode_image(image)
+        self.model.train()
+        return found
+
+    @torch.no_grad()
+    def _answer(
+        self, features: ImageFeatures, slots: torch.Tensor, previous: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the probabilities (B, 1, H, W) of the network in evaluation mode."""
+        training = self.model.training
+        self.model.eval()
+        logits = self.model.fuse(features, self._maps(slots, previous), previous)
+        self.model.train(training)
+        if torch.is_autocast_enabled(previous.device.type):
+            # Half-precision copies of the weights made here know of no gradient and would be
+            # used again by the pass that needs one.
+            torch.clear_autocast_cache()
+        return torch.sigmoid(logits.float())
+
+    def _click(
+        self,
+        probability: torch.Tensor,
+        labels: torch.Tensor,
+        slots: torch.Tensor,
+        indices: Sequence[int],
+        number: int,
+    ) -> None:
+        answers = probability[:, 0].cpu().numpy()
+        for answer, truth, clicks, index in zip(
+            answers, labels[:, 0].numpy(), slots.numpy(), indices, strict=True
+        ):
+            correction = find_correction(truth, answer)
+            rng = np.random.default_rng((self._seed, index, number))
+            add_click(clicks, correction, number, place_click(correction, self._placement, rng))
+
+    def _maps(self, slots: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        return batch_disk_maps(
+            slots.to(image.device), (height, width), self.model.config.click_radius
+        )

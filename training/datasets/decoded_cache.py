@@ -1,0 +1,105 @@
+"""Images decoded once into two flat files that every process maps into memory.
+
+Decoding a JPEG costs several times what one training step needs of it; a mapped file costs a page
+fault, is shared between processes, and never fills the heap.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from training.datasets.sample import AnnotatedImage, TrainingDataset
+
+
+class DecodedCache:
+    """A data set read from the files that `decode_into` wrote.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        index = json.loads((folder / "index.json").read_text())
+        self._entries: list[dict[str, Any]] = index["entries"]
+        self._pixels = np.memmap(folder / "pixels.u8", np.uint8, mode="r")
+        self._ids = np.memmap(folder / "ids.i16", np.int16, mode="r")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        entry = self._entries[index]
+        height, width, layers = entry["shape"]
+        pixels, ids = entry["pixels"], entry["ids"]
+        image = self._pixels[pixels : pixels + height * width * 3].reshape(height, width, 3)
+        planes = self._ids[ids : ids + height * width * layers].reshape(height, width, layers)
+        objects = tuple((layer, number) for layer, number in entry["objects"])
+        return AnnotatedImage(entry["name"], image, planes, objects)
+
+
+def decoded(
+    dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None
+) -> DecodedCache:
+    """Return the data set from its cache, filling the cache first if need be.
+
+    Args:
+        dataset: what to decode.
+        folder: of the cache; made if missing.
+        fingerprint: what the content depends on; a cache with another one is written anew.
+        max_side: images with a longer side are shrunk to it, in pixels; None keeps all sizes.
+    """
+    index = folder / "index.json"
+    wanted = f"{fingerprint} max_side={max_side}"
+    if not index.exists() or json.loads(index.read_text())["fingerprint"] != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(dataset, folder, wanted, max_side)
+    return DecodedCache(folder)
+
+
+def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None) -> None:
+    """Decode everything; the index appears last, so a half-written cache is never believed."""
+    (folder / "index.json").unlink(missing_ok=True)
+    entries: list[dict[str, Any]] = []
+    with (
+        (folder / "pixels.u8").open("wb") as pixels,
+        (folder / "ids.i16").open("wb") as ids,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
+        for sample in tqdm(images, "decoding", len(dataset), unit="image", leave=False):
+            entry = {
+                "name": sample.name,
+                "shape": sample.layers.shape,
+                "pixels": pixels.tell(),
+                "ids": ids.tell() // 2,
+                "objects": sample.objects,
+            }
+            entries.append(entry)
+            pixels.write(np.ascontiguousarray(sample.image).tobytes())
+            ids.write(np.ascontiguousarray(sample.layers.astype(np.int16)).tobytes())
+    unfinished = folder / "index.json.unfinished"
+    unfinished.write_text(json.dumps({"fingerprint": fingerprint, "entries": entries}))
+    os.replace(unfinished, folder / "index.json")
+
+
+def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:
+    """Return the sample with its longest side at most `max_side` pixels."""
+    height, width = sample.image.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return sample
+    scale = max_side / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+    planes = [
+        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+        for plane in np.moveaxis(sample.layers.astype(np.int16), 2, 0)
+    ]
+    present = tuple((layer, i) for layer, i in sample.objects if (planes[layer] == i).any())
+    return AnnotatedImage(sample.name, image, np.stack(planes, axis=2), present)

@@ -1,0 +1,101 @@
+"""A folder, or a .zip of one, with `images/` and `masks/` of the same names.
+
+Masks are single-channel PNGs of instance ids 1…N with 0 for background. In 8-bit masks 255 means
+"ignore"; 16-bit masks have no such value.
+"""
+
+import functools
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from training.datasets.sample import IGNORE, AnnotatedImage
+from training.errors import DatasetError
+
+_IGNORE_IN_8_BIT = 255
+_LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+class ImageFolder:
+    """Training data set over images and instance-id masks.
+
+    Args:
+        path: the folder or .zip; its content may sit below one folder of its own.
+
+    Raises:
+        DatasetError: when the folder, its images, or a mask is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        root = _opened(self.path, os.getpid())
+        masks = {Path(m.name).stem: m.name for m in (root / "masks").iterdir()}
+        images = sorted(
+            image.name
+            for image in (root / "images").iterdir()
+            if Path(image.name).suffix.lower() in _IMAGE_SUFFIXES
+        )
+        missing = [name for name in images if Path(name).stem not in masks]
+        if missing or not images:
+            what = (
+                f"no mask for {missing[0]} and {len(missing) - 1} more" if missing else "no image"
+            )
+            raise DatasetError(f"{self.path}: {what}; {_LAYOUT}")
+        self._pairs = [(name, masks[Path(name).stem]) for name in images]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        image_name, mask_name = self._pairs[index]
+        # Forked workers must not share one file position, so every process opens its own.
+        root = _opened(self.path, os.getpid())
+        image = decode_image((root / "images" / image_name).read_bytes())
+        ids = decode_instance_ids((root / "masks" / mask_name).read_bytes(), mask_name)
+        if ids.shape != image.shape[:2]:
+            raise DatasetError(
+                f"{self.path}: the mask of {image_name} is {ids.shape[1]}×{ids.shape[0]}, "
+                f"the image {image.shape[1]}×{image.shape[0]}"
+            )
+        objects = tuple((0, int(i)) for i in np.unique(ids) if i > 0)
+        return AnnotatedImage(Path(image_name).stem, image, ids[:, :, None], objects)
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """Return an encoded image upright as (H, W, 3) uint8 RGB."""
+    with Image.open(io.BytesIO(content)) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
+    """Return an encoded mask as (H, W) int16 or int32 instance ids, ignored pixels -1.
+
+    Raises:
+        DatasetError: if the file is not a single-channel image.
+    """
+    with Image.open(io.BytesIO(content)) as mask:
+        ids = np.array(mask)
+    if ids.ndim != 2:
+        raise DatasetError(f"{name} has {ids.shape[2]} channels; {_LAYOUT}")
+    if ids.dtype not in (np.uint8, np.bool_):
+        return ids.astype(np.int32)
+    narrow = ids.astype(np.int16)
+    narrow[narrow == _IGNORE_IN_8_BIT] = IGNORE
+    return narrow
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(path: Path, process: int) -> "Path | zipfile.Path":
+    """Return the folder that holds `images` and `masks`, in the file system or in the archive."""
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; {_LAYOUT}, in a folder or a .zip")
+    root = zipfile.Path(path) if path.is_file() else path
+    for candidate in [root, *(entry for entry in root.iterdir() if entry.is_dir())]:
+        if (candidate / "images").is_dir() and (candidate / "masks").is_dir():
+            return candidate
+    raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")

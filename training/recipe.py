@@ -1,0 +1,250 @@
+"""A training run as a YAML file: every setting has a name, and a name that is unknown stops it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import RecipeError
+from training.iterative_clicks import Placement
+from training.object_sampling import ObjectSampling
+from training.sample_stream import Sampling
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Strict):
+    """What is trained, and what it starts from.
+
+    Attributes:
+        name: one of `icmformer.MODEL_NAMES`.
+        overrides: settings of `icmformer.ModelConfig` that differ.
+        backbone_weights: ImageNet or MAE weights: a timm model name or a local file.
+        checkpoint: our own weights to continue from, as a .safetensors file.
+    """
+
+    name: str
+    overrides: dict[str, Any] = {}
+    backbone_weights: str | None = None
+    checkpoint: Path | None = None
+
+
+class DataPart(_Strict):
+    """One data set.
+
+    Attributes:
+        kind: how it is read.
+        path: below `Data.root`.
+        weight: its share of the samples, relative to the other parts'.
+        objects: how targets are put together.
+    """
+
+    kind: Literal["image_folder"] = "image_folder"
+    path: Path
+    weight: float = Field(1.0, gt=0)
+    objects: ObjectSampling = ObjectSampling()
+
+
+class Data(_Strict):
+    """Where images come from.
+
+    Attributes:
+        root: folder of the data sets.
+        parts: at least one.
+        cache: folder for decoded images; without it they are decoded whenever they are drawn.
+        max_side: images are shrunk to this longest side in the cache, in pixels.
+        workers: processes that prepare samples; 0 prepares them in the training process.
+    """
+
+    root: Path
+    parts: tuple[DataPart, ...] = Field(min_length=1)
+    cache: Path | None = None
+    max_side: int | None = None
+    workers: int = Field(4, ge=0)
+
+
+class Stage(_Strict):
+    """A stretch of the training at one size.
+
+    Attributes:
+        epochs: its length.
+        size: of the square crop, in pixels.
+        batch_size: over all processes and accumulation steps.
+    """
+
+    epochs: int = Field(ge=1)
+    size: int = Field(ge=32)
+    batch_size: int = Field(ge=1)
+
+
+class IterativeClicks(_Strict):
+    """Clicks that answer the network's mistakes.
+
+    Attributes:
+        probabilities: of 0, 1, 2, … such clicks; drawn once a batch.
+        placement: the authors' code ("inner_half") or the paper's text ("centre_and_border").
+    """
+
+    probabilities: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    placement: Placement = "inner_half"
+
+
+class Loss(_Strict):
+    """Normalized focal loss, and what is added to it.
+
+    Attributes:
+        alpha, gamma: of the focal loss.
+        dice: weight of the Dice loss.
+    """
+
+    alpha: float = 0.5
+    gamma: float = 2.0
+    dice: float = Field(0.0, ge=0)
+
+
+class Optimization(_Strict):
+    """How the weights move.
+
+    Attributes:
+        kind: "adam" with weight decay in the gradient, or "adamw".
+        learning_rate: at the height of the schedule.
+        betas, eps, weight_decay: of the optimiser; biases, norms and tables never decay.
+        layer_decay: factor of the learning rate from each block to the one before; 1 is off.
+        clip: largest norm of the gradient; None is off.
+        accumulate: batches are computed in this many pieces.
+        ema: decay of the moving average of the weights, a step; None is off.
+        warmup: epochs in which the learning rate rises from 0.
+        shape: "steps" multiplies it by `step_factor` at each of `milestones`; "cosine" lets it
+            fall to 0 at the end; "decay_at_end" lets it fall in the last `decay` epochs only, so
+            that a run can be prolonged without regret.
+        milestones, step_factor, decay: see `shape`; in epochs.
+    """
+
+    kind: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(5e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = Field(0.0, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    clip: float | None = None
+    accumulate: int = Field(1, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    warmup: float = Field(0.0, ge=0)
+    shape: Literal["steps", "cosine", "decay_at_end"] = "steps"
+    milestones: tuple[int, ...] = ()
+    step_factor: float = 0.1
+    decay: float = Field(0.0, ge=0)
+
+
+class Recipe(_Strict):
+    """Everything a run depends on.
+
+    Attributes:
+        run: folder for checkpoints, curves and pictures; a run found there is continued.
+        seed: of weights, samples and clicks.
+        epoch: samples in an epoch, the unit of all lengths.
+        replacement: whether images are drawn with replacement.
+        checkpoint_every: epochs.
+        keep: how many checkpoints stay.
+        device: "cpu" keeps off a GPU that is there.
+        precision: see `icmformer.precision.Precision`.
+        channels_last, compile: layout and compilation of the network.
+    """
+
+    run: Path
+    seed: int = 0
+    network: Network
+    data: Data
+    sampling: Sampling
+    iterative_clicks: IterativeClicks = IterativeClicks()
+    loss: Loss = Loss()
+    optimization: Optimization = Optimization()
+    epoch: int = Field(ge=1)
+    replacement: bool = True
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    checkpoint_every: int = Field(1, ge=1)
+    keep: int = Field(3, ge=1)
+    device: Literal["auto", "cpu"] = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _batches_fill_epochs(self) -> "Recipe":
+        for stage in self.stages:
+            if self.epoch % stage.batch_size:
+                raise ValueError(f"epoch {self.epoch} is no multiple of {stage.batch_size}")
+            if stage.batch_size % self.optimization.accumulate:
+                raise ValueError("accumulate must divide every batch_size")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """Length of the whole training, in samples."""
+        return self.epoch * sum(stage.epochs for stage in self.stages)
+
+    def boundaries(self) -> tuple[tuple[int, int, int], ...]:
+        """Return (last sample + 1, size, batch size) of each stage."""
+        end, found = 0, []
+        for stage in self.stages:
+            end += stage.epochs * self.epoch
+            found.append((end, stage.size, stage.batch_size))
+        return tuple(found)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: of the YAML file; its key `extends` names a file beside it that it changes.
+        overrides: `key=value`, keys with dots, values as in YAML.
+
+    Raises:
+        RecipeError: for a file that is missing or no YAML, and for every unknown or impossible
+            setting.
+    """
+    values = _read(path)
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise RecipeError(f"{override!r} is not of the form key=value")
+        _merge(values, _nested(key.split("."), yaml.safe_load(value)))
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise RecipeError(f"{path.name} does not work: {problems}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"the recipe {path} is not a YAML mapping")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    extended = _read(path.parent / base)
+    _merge(extended, values)
+    return extended
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change nested mappings key by key; everything else is replaced whole."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
