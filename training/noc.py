@@ -106,10 +106,19 @@ class ScoreCard:
         self._check_threshold(threshold)
         return sum(max(sample.ious) < threshold for sample in self.samples)
 
+    def curves(self) -> np.ndarray:
+        """Return every sample's IoU after each click, (N, max_clicks) float64."""
+        missing = [self.max_clicks - len(sample.ious) for sample in self.samples]
+        return np.array(
+            [
+                [*sample.ious, *[sample.ious[-1]] * count]
+                for sample, count in zip(self.samples, missing, strict=True)
+            ]
+        )
+
     def mean_ious(self) -> np.ndarray:
         """Return the mean IoU after each click, (max_clicks,) float64."""
-        curves = [self._full_curve(sample) for sample in self.samples]
-        return np.array(curves).mean(axis=0)
+        return self.curves().mean(axis=0)
 
     def seconds_per_click(self) -> float:
         """Return the mean time of a click."""
@@ -163,9 +172,6 @@ class ScoreCard:
                 f"clicks to IoU {threshold:g} are unknown, because the run stopped at "
                 f"{self.target_iou:g}; evaluate with a target IoU of {threshold:g}"
             )
-
-    def _full_curve(self, sample: SampleScore) -> list[float]:
-        return [*sample.ious, *[sample.ious[-1]] * (self.max_clicks - len(sample.ious))]
 
 
 def clicks_saved(before: ScoreCard, after: ScoreCard, threshold: float, seed: int = 0) -> Interval:
