@@ -1,5 +1,6 @@
 """Turns an image, clicks and a previous mask into a mask; knows nothing of servers or training."""
 
+from icmformer.checkpoint import load_checkpoint, save_checkpoint
 from icmformer.clicks import Click
 from icmformer.config import ModelConfig
 from icmformer.model import ICMFormer
@@ -15,4 +16,6 @@ __all__ = [
     "Predictor",
     "Segmentation",
     "build_model",
+    "load_checkpoint",
+    "save_checkpoint",
 ]

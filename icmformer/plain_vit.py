@@ -33,7 +33,7 @@ class PlainViT(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.config = config
-        self.native_grid = _grid(config.input_size, config.patch_size)
+        self.native_grid = grid_size(config.input_size, config.patch_size)
         embed = partial(PatchEmbed, None, config.patch_size, 3, dim)
         self.image_embed = embed()
         self.click_embed = embed()
@@ -85,7 +85,7 @@ class PlainViT(nn.Module):
         tokens = self.cross_modality(features.tokens, clicks, features.keys_values, view)
         for index in range(self.config.depths[0], len(self.blocks)):
             tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
-        grid = _grid(features.size_hw, self.config.patch_size)
+        grid = grid_size(features.size_hw, self.config.patch_size)
         return self.pyramid(_from_windows(tokens, grid, self._windows(features.size_hw)))
 
     def _first_group(self, tokens: torch.Tensor, view: View) -> torch.Tensor:
@@ -96,7 +96,7 @@ class PlainViT(nn.Module):
     def _embed(self, embed: nn.Module, image: torch.Tensor) -> torch.Tensor:
         """Embed patches, add positions, lay out by windows: (B, 3, H, W) to (B, N, C)."""
         size_hw = (image.shape[-2], image.shape[-1])
-        grid = _grid(size_hw, self.config.patch_size)
+        grid = grid_size(size_hw, self.config.patch_size)
         position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
         return _to_windows(embed(image) + position, grid, self._windows(size_hw))
 
@@ -152,7 +152,8 @@ def resize_position_embedding(embedding: torch.Tensor, source: Pair, target: Pai
     return resized.flatten(2).transpose(1, 2)
 
 
-def _grid(size_hw: Pair, patch_size: int) -> Pair:
+def grid_size(size_hw: Pair, patch_size: int) -> Pair:
+    """Return the patches down and across an image of that size in pixels."""
     return size_hw[0] // patch_size, size_hw[1] // patch_size
 
 

@@ -1,0 +1,188 @@
+"""A model on disk: the weights, X.safetensors, and beside them their description, X.json.
+
+The description holds what the weights alone do not say: the configuration, the normalisation, the
+hash of the weights, and where they come from. Loading runs no code from the files and refuses
+whatever it does not understand.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from icmformer.config import ModelConfig
+from icmformer.errors import CheckpointError, ConfigError
+from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer
+
+FORMAT = "icmformer-1"
+_NORMALIZATION = {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)}
+_KEYS = {"format", "config", "normalization", "weights_sha256", "provenance"}
+
+
+def save_checkpoint(
+    model: ICMFormer,
+    path: str | os.PathLike[str],
+    weights_dtype: torch.dtype = torch.float32,
+    **provenance: Any,
+) -> None:
+    """Write weights and description; a reader never sees half a file.
+
+    Args:
+        model: on any device.
+        path: of the weights; ends in .safetensors.
+        weights_dtype: how the weights are stored; half precision halves the file, and what is
+            loaded from it is float32 again.
+        **provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
+
+    Raises:
+        CheckpointError: if the path does not end in .safetensors.
+    """
+    weights_path, description_path = _paths(path)
+    weights = {
+        name: tensor.detach().to("cpu", weights_dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    content = safetensors.torch.save(weights, metadata={"format": "pt"})
+    description = {
+        "format": FORMAT,
+        "config": model.config.to_dict(),
+        "normalization": _NORMALIZATION,
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+        "provenance": provenance,
+    }
+    _write_atomically(weights_path, content)
+    _write_atomically(description_path, json.dumps(description, indent=2).encode())
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ICMFormer:
+    """Return the model a checkpoint describes, with float32 weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
+            newer format, an unknown setting, a tensor too many, too few or of another shape.
+    """
+    description = read_description(path)
+    weights_path, description_path = _paths(path)
+    try:
+        config = ModelConfig.from_dict(description["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{description_path}: {error}") from error
+    content = _read(weights_path)
+    if hashlib.sha256(content).hexdigest() != description["weights_sha256"]:
+        raise CheckpointError(
+            f"{weights_path}: the file is truncated or altered: its SHA-256 is not the one in "
+            f"{description_path.name}"
+        )
+    try:
+        weights = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
+    return assemble(config, weights, weights_path).to(device)
+
+
+def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the description of a checkpoint without reading its weights.
+
+    Args:
+        path: of the weights, as in `save_checkpoint`.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    description_path = _paths(path)[1]
+    try:
+        description = json.loads(_read(description_path))
+    except ValueError as error:
+        raise CheckpointError(f"{description_path}: not valid JSON: {error}") from error
+    problem = _misdescribed(description)
+    if problem:
+        raise CheckpointError(f"{description_path}: {problem}")
+    return description
+
+
+def assemble(
+    config: ModelConfig, weights: Mapping[str, torch.Tensor], source: str | os.PathLike[str]
+) -> ICMFormer:
+    """Return the network with exactly these weights, as float32, in evaluation mode.
+
+    Args:
+        config: of the network.
+        weights: a tensor for every parameter.
+        source: what to call the origin of the weights when they do not fit.
+
+    Raises:
+        CheckpointError: if a tensor is missing, superfluous, or of another shape.
+    """
+    with torch.device("meta"):  # no time is spent on random weights
+        model = ICMFormer(config)
+    problem = _misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
+    if problem:
+        raise CheckpointError(f"{source}: {problem}")
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        fill_constants = getattr(module, "init_non_persistent_buffers", None)
+        if callable(fill_constants):
+            fill_constants()
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(weights.keys() - expected.keys())
+    if missing:
+        return f"{len(missing)} tensors are missing, the first is {missing[0]}"
+    if unknown:
+        return f"{len(unknown)} tensors are unknown, the first is {unknown[0]}"
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            return f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(shape)}"
+    return None
+
+
+def _misdescribed(description: Any) -> str | None:
+    if not isinstance(description, dict):
+        return "not a description of a checkpoint"
+    if description.get("format") != FORMAT:
+        return f"format {description.get('format')!r} is unknown; this version reads {FORMAT!r}"
+    if description.keys() != _KEYS:
+        return f"has the keys {sorted(description)} instead of {sorted(_KEYS)}"
+    if not isinstance(description["config"], dict):
+        return "config is not an object"
+    if description["normalization"] != _NORMALIZATION:
+        return f"normalization {description['normalization']} is not {_NORMALIZATION}"
+    return None
+
+
+def _paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    weights_path = Path(path)
+    if weights_path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: the path of a checkpoint ends in .safetensors")
+    return weights_path, weights_path.with_suffix(".json")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # temporary files are private to their writer
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -1,0 +1,137 @@
+"""Start a backbone from pretrained weights: MAE for a plain ViT, ImageNet-22k for a Swin.
+
+They come from timm's hub by name, or from a local file on machines without internet. What the
+pretraining does not have (cross-modality blocks, click embedding, pyramid, head) keeps its random
+initialisation, what it has and the network lacks (class token, last norm, classifier) is dropped,
+and everything else must fit.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from torch.nn import functional as F
+
+from icmformer.errors import CheckpointError
+from icmformer.model import ICMFormer
+from icmformer.plain_vit import grid_size, resize_position_embedding
+
+# Names on timm's hub that fit the paper's sizes (section 4.1).
+HUB_NAMES = {
+    "vit_base": "vit_base_patch16_224.mae",
+    "vit_large": "vit_large_patch16_224.mae",
+    "vit_huge": "vit_huge_patch14_224.mae",
+    "swin_small": "swin_small_patch4_window7_224.ms_in22k",
+    "swin_base": "swin_base_patch4_window12_384.ms_in22k",
+}
+
+Weights = Mapping[str, torch.Tensor]
+
+_DROPPED = re.compile(
+    r"(cls_token|mask_token|norm|fc_norm|head|head_drop|decoder_\w+)(\.|$)"
+    r"|.*\.(attn_mask|relative_position_index)$"
+)
+
+
+def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -> None:
+    """Copy pretrained weights into the backbone, resizing what depends on the image size.
+
+    Args:
+        model: changed in place; the parts without pretrained weights are left as they are.
+        source: a local file (.safetensors, or a PyTorch file, which is read without running code
+            from it), in timm's or in the original authors' layout; or a name on timm's hub, such
+            as those in `HUB_NAMES`.
+
+    Raises:
+        CheckpointError: if the source cannot be had, or is of another kind or size.
+    """
+    weights = _without_wrapping(_read(source), source)
+    convert = _for_vit if model.config.backbone == "vit" else _for_swin
+    converted = dict(convert(weights, model))
+    expected = {name: model.state_dict()[name].shape for name in _pretrainable(model)}
+    for name in sorted(expected.keys() ^ converted.keys()):
+        where = "lacks" if name in expected else "has, and the backbone lacks,"
+        raise CheckpointError(f"{source}: is of another kind or size: it {where} {name}")
+    for name, shape in expected.items():
+        if converted[name].shape != shape:
+            raise CheckpointError(
+                f"{source}: is of another size: {name} has shape "
+                f"{tuple(converted[name].shape)} instead of {tuple(shape)}"
+            )
+    model.load_state_dict(converted, strict=False)
+
+
+def resize_bias_table(table: torch.Tensor, window: int) -> torch.Tensor:
+    """Resize a relative-position bias table ((2v-1)², heads) to ((2·window-1)², heads).
+
+    Bicubic on the grid of offsets, each head for itself, `align_corners=False`, no antialiasing.
+    """
+    source, target = math.isqrt(len(table)), 2 * window - 1
+    if source == target:
+        return table
+    grid = table.T.unflatten(1, (source, source)).unsqueeze(0)
+    resized = F.interpolate(grid, size=(target, target), mode="bicubic", align_corners=False)
+    return resized[0].flatten(1).T
+
+
+def _pretrainable(model: ICMFormer) -> Iterator[str]:
+    pattern = r"backbone\.(position_embedding|image_embed\.|patch_embed\.|blocks\.|stages\.)"
+    return (name for name, _ in model.named_parameters() if re.match(pattern, name))
+
+
+def _for_vit(weights: Weights, model: ICMFormer) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in weights.items():
+        if name == "pos_embed":
+            side = math.isqrt(tensor.shape[1])
+            grid = tensor[:, tensor.shape[1] - side * side :]  # without the class token's entry
+            target = grid_size(model.config.input_size, model.config.patch_size)
+            resized = resize_position_embedding(grid.float(), (side, side), target)
+            yield "backbone.position_embedding", resized
+        else:
+            yield "backbone." + re.sub(r"^patch_embed\.", "image_embed.", name), tensor
+
+
+def _for_swin(weights: Weights, model: ICMFormer) -> Iterator[tuple[str, torch.Tensor]]:
+    last = len(model.config.depths) - 1
+    merging_comes_first = any(name.startswith(f"layers.{last}.downsample.") for name in weights)
+    for name, tensor in weights.items():
+        if name.endswith("relative_position_bias_table"):
+            tensor = resize_bias_table(tensor.float(), model.config.window_size)
+        if merging_comes_first:  # timm's layout: merging belongs to the stage it leads to
+            name = re.sub(r"(?<=^layers\.)\d(?=\.downsample)", lambda m: str(int(m[0]) - 1), name)
+        yield "backbone." + re.sub(r"^layers\.", "stages.", name), tensor
+
+
+def _without_wrapping(content: Any, source: str | os.PathLike[str]) -> Weights:
+    """Return bare weights: no enclosing dictionary, no prefixes of wrappers, nothing dropped."""
+    for key in ("model", "state_dict"):
+        content = content.get(key, content) if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        raise CheckpointError(f"{source}: holds something else than the weights of a network")
+    weights = {re.sub(r"^module\.", "", name): tensor for name, tensor in content.items()}
+    if any(name.startswith("encoder.") for name in weights):  # masked image modelling (SimMIM)
+        encoder = (name for name in weights if name.startswith("encoder."))
+        weights = {name.removeprefix("encoder."): weights[name] for name in encoder}
+    return {name: tensor for name, tensor in weights.items() if not _DROPPED.match(name)}
+
+
+def _read(source: str | os.PathLike[str]) -> Any:
+    path = Path(source)
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        if path.is_file():
+            return torch.load(path, map_location="cpu", weights_only=True)
+        return timm.create_model(str(source), pretrained=True, num_classes=0).state_dict()
+    except Exception as error:  # the hub, the file system and both formats have their own
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{source}: no pretrained weights could be read: {reason} (give a local file, or a "
+            f"name on timm's hub and a connection to it)"
+        ) from error
