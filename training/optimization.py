@@ -9,12 +9,17 @@ from torch import nn
 from training.recipe import Optimization
 
 
+# Learned positions are no matrices: shrinking them would say that positions matter less.
+_TABLES = ("relative_position_bias_table", "position_embedding")
+
+
 def make_optimizer(model: nn.Module, options: Optimization) -> torch.optim.Optimizer:
     """Return the optimiser; each group carries its share of the learning rate in "share"."""
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (decayed if parameter.ndim > 1 else kept).append(parameter)
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim > 1 and not name.endswith(_TABLES)
+        (decayed if is_matrix else kept).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": options.weight_decay, "share": 1.0},
         {"params": kept, "weight_decay": 0.0, "share": 1.0},
@@ -44,8 +49,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the average a step towards the model."""
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the average a step towards the model; early on faster, to forget the random start."""
+    decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(_data(average.parameters()), _data(model.parameters()), 1 - decay)
 
 

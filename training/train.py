@@ -143,7 +143,7 @@ def train(recipe: Recipe) -> Path:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if recipe.optimization.ema:
-                update_average(average, network, recipe.optimization.ema)
+                update_average(average, network, recipe.optimization.ema, step)
             step += 1
             taken = len(batch.indices) * pieces * accelerator.num_processes
             seen += taken
