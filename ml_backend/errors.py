@@ -36,9 +36,17 @@ class LabelingConfigError(BackendError):
 
 
 class LabelStudioError(BackendError):
-    """Label Studio cannot be reached, or refuses the credentials."""
+    """Label Studio cannot be reached, or refuses the credentials.
+
+    Attributes:
+        answered: the HTTP status Label Studio answered with; None if it did not answer.
+    """
 
     status = 502
+
+    def __init__(self, sentence: str, answered: int | None = None) -> None:
+        super().__init__(sentence)
+        self.answered = answered
 
 
 class TaskImageError(BackendError):

@@ -1,0 +1,103 @@
+"""The bytes of an image file → the pixels a browser would show, as upright RGB.
+
+Masks must fit what the annotator sees, so orientation and transparency follow the browser. What no
+browser shows (TIFF) follows the same rules where they apply.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ml_backend.errors import TaskImageError
+
+# Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM", "ICO")
+_ORIENTATION = 0x0112
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+# Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode the first frame of an image.
+
+    * EXIF orientation 1–8 is applied, so the result has the size the browser calls natural.
+    * Transparent pixels are mixed with white, the page they are shown on.
+    * 16-bit PNGs are scaled by 1/257, as browsers do. Other deep images (16 or 32 bits or floating
+      point, as microscopes write them) by the number of bits their largest value needs, so that
+      12-bit values in a 16-bit file are not nearly black.
+
+    Args:
+        data: the file.
+        max_pixels: width × height above which nothing is decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TaskImageError: if it is no image, is damaged, or is too large.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_large(image.size, max_pixels)
+            return _upright_rgb(image)
+    except TaskImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise TaskImageError(f"it is not an image ({_beginning(data)})") from error
+    # Damaged files make decoders raise nearly anything: OSError, SyntaxError, IndexError, …
+    except Exception as error:
+        raise TaskImageError(f"the file is damaged: {error}") from error
+
+
+def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise TaskImageError(
+            f"it has {width}x{height} pixels, more than the {max_pixels / 1e6:g} megapixels "
+            "allowed (ICMFORMER_MAX_IMAGE_MEGAPIXELS)"
+        )
+
+
+def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    # Pillow would also believe an orientation in XMP, which browsers do not look at.
+    for key in ("xmp", "XML:com.adobe.xmp", "Raw profile type xmp"):
+        image.info.pop(key, None)
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in _DEEP_MODES:
+        upright = Image.fromarray(_eight_bits(np.asarray(upright), image.format == "PNG"))
+    if upright.has_transparency_data:
+        layered = upright.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        upright = Image.alpha_composite(white, layered)
+    return np.array(upright.convert("RGB"))
+
+
+def _eight_bits(deep: NDArray[Any], whole_range: bool) -> NDArray[np.uint8]:
+    """Scale non-negative values to 0–255; by the whole 16 bits, or by as many as are in use."""
+    values = np.nan_to_num(deep.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    largest = float(values.max())
+    if whole_range:
+        largest = 65535.0
+    elif largest <= 1.0 and deep.dtype.kind == "f":
+        largest = 1.0
+    else:
+        largest = 2.0 ** max(8, int(largest).bit_length()) - 1
+    return (np.clip(values / largest, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _beginning(data: bytes) -> str:
+    """Describe a file that is no image; often it is a page that asks for a login."""
+    if not data:
+        return "the file is empty"
+    start = data[:200].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, perhaps one that asks for a login"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "it looks like SVG or XML"
+    return f"it begins with {data[:8].hex(' ')}"

@@ -1,0 +1,199 @@
+"""Fetching an image file over HTTP: never too long, never too large, never from where it may not.
+
+Task data may name any address, and whoever can write them must not make this backend visit the
+network it stands in. So connections to private, loopback and other special addresses are cut after
+the connection is made and before anything is sent; that holds for every redirect and needs no trust
+in what the name resolved to a moment ago.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from ml_backend.errors import TaskImageError
+from ml_backend.label_studio import Authorization
+
+_CHUNK_BYTES = 1 << 16
+_MAX_REDIRECTS = 5
+
+# (host as in the address, port, IP address it turned out to be) -> may it be visited?
+HostRule = Callable[[str, int, str], bool]
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What an image may cost.
+
+    Attributes:
+        max_bytes: of the file.
+        max_pixels: of the decoded image.
+        connect_seconds: until a server accepts the connection.
+        read_seconds: between two pieces of the file.
+        total_seconds: for the whole file.
+        allowed_hosts: hosts that may be visited although their address is not public, as `host` or
+            `host:port` in lower case.
+    """
+
+    max_bytes: int = 200_000_000
+    max_pixels: int = 100_000_000
+    connect_seconds: float = 5.0
+    read_seconds: float = 20.0
+    total_seconds: float = 60.0
+    allowed_hosts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Compare hosts without regard to case."""
+        hosts = frozenset(host.strip().lower() for host in self.allowed_hosts)
+        object.__setattr__(self, "allowed_hosts", hosts)
+
+
+class FetchError(Exception):
+    """A server refused, did not answer, or stopped in the middle.
+
+    Attributes:
+        address: the one that failed, which after a redirect is not the one asked for.
+        status: what it answered; None without an answer.
+    """
+
+    def __init__(self, address: str, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.address = address
+        self.status = status
+
+
+class Downloads:
+    """Fetches files; connections are kept and shared by all threads."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        """Prepare two ways out: to public addresses, and to where Label Studio itself sends us."""
+        self._limits = limits
+        self._public = _session(self._is_public_or_allowed)
+        self._trusted = _session(_is_not_link_local)
+
+    def fetch(self, address: str, *, authorization: str | None = None) -> bytes:
+        """Return a file.
+
+        Args:
+            address: http or https.
+            authorization: given for Label Studio's own addresses, "" for no header. Those may be
+                private, and so may be where it redirects to: a storage its administrator set up.
+                The header does not follow a redirect to another host.
+
+        Raises:
+            FetchError: if the file does not come.
+            TaskImageError: if the file is too large or slow, or the address may not be visited.
+        """
+        limits = self._limits
+        session = self._public if authorization is None else self._trusted
+        try:
+            with session.get(
+                address,
+                auth=Authorization(authorization or ""),
+                timeout=(limits.connect_seconds, limits.read_seconds),
+                stream=True,
+            ) as response:
+                if not response.ok:
+                    status = response.status_code
+                    raise FetchError(response.url, f"it answers {status}", status)
+                return self._read(response)
+        except (requests.RequestException, HTTPError) as error:
+            request = getattr(error, "request", None)
+            failed = request.url if request is not None and request.url else address
+            raise FetchError(failed, f"no answer ({type(error).__name__})") from error
+
+    def _read(self, response: requests.Response) -> bytes:
+        limits = self._limits
+        give_up = time.monotonic() + limits.total_seconds
+        announced = response.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limits.max_bytes:
+            raise TaskImageError(_too_large(int(announced), limits.max_bytes))
+        data = bytearray()
+        # read1 returns what has arrived; iter_content would wait for a full piece, however long a
+        # server takes to dribble it out.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            data += chunk
+            if len(data) > limits.max_bytes:
+                raise TaskImageError(_too_large(len(data), limits.max_bytes))
+            if time.monotonic() > give_up:
+                raise TaskImageError(f"it takes longer than {limits.total_seconds:g} seconds")
+        return bytes(data)
+
+    def _is_public_or_allowed(self, host: str, port: int, ip: str) -> bool:
+        names = {host.lower(), f"{host.lower()}:{port}"}
+        return bool(names & self._limits.allowed_hosts) or _ip(ip).is_global
+
+
+def _is_not_link_local(host: str, port: int, ip: str) -> bool:
+    """Keep even Label Studio's redirects away from the metadata service of cloud machines."""
+    return not _ip(ip).is_link_local
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address; an IPv4 one in IPv6 clothes (::ffff:127.0.0.1) is taken for what it is."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _too_large(size: int, limit: int) -> str:
+    return (
+        f"the file has {size / 1e6:.0f} MB or more, over the limit of {limit / 1e6:g} MB "
+        "(ICMFORMER_MAX_IMAGE_MB)"
+    )
+
+
+def _session(rule: HostRule) -> requests.Session:
+    session = requests.Session()
+    session.max_redirects = _MAX_REDIRECTS
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _GuardedAdapter(rule))
+    return session
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """Makes connections that look where they ended up before they speak."""
+
+    def __init__(self, rule: HostRule) -> None:
+        self._rule = rule
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Use guarded connections; requests through a proxy are the proxy's business."""
+        super().init_poolmanager(*args, **kwargs)
+        rule = self._rule
+
+        class GuardedHTTP(HTTPConnection):
+            def _new_conn(self) -> Any:
+                return _checked(super()._new_conn(), self, rule)
+
+        class GuardedHTTPS(HTTPSConnection):
+            def _new_conn(self) -> Any:
+                return _checked(super()._new_conn(), self, rule)
+
+        class HTTPPool(HTTPConnectionPool):
+            ConnectionCls = GuardedHTTP
+
+        class HTTPSPool(HTTPSConnectionPool):
+            ConnectionCls = GuardedHTTPS
+
+        self.poolmanager.pool_classes_by_scheme = {"http": HTTPPool, "https": HTTPSPool}
+
+
+def _checked(sock: Any, connection: HTTPConnection, rule: HostRule) -> Any:
+    ip = str(sock.getpeername()[0])
+    if not rule(connection.host, connection.port, ip):
+        sock.close()
+        raise TaskImageError(
+            f"{connection.host} is at {ip}, which is not a public address: add "
+            f"{connection.host}:{connection.port} to ICMFORMER_ALLOWED_IMAGE_HOSTS if it is yours"
+        )
+    return sock
