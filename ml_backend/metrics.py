@@ -37,12 +37,12 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
-        self.clicks = self._counter(
-            "icmformer_clicks", "Clicks that the network has read for the first time.", "sign"
-        )
+        self.passes = self._counter("icmformer_passes", "Passes of the network over clicks.")
         self.masks = self._counter("icmformer_masks", "Masks answered, by what asked.", "kind")
         self.click_memory = self._counter(
-            "icmformer_click_memory", "Objects whose last mask was remembered or not.", "outcome"
+            "icmformer_click_memory",
+            "Objects clicked: the first click, the mask before it remembered, or replayed.",
+            "outcome",
         )
         self.errors = self._counter("icmformer_errors", "Failures, by kind.", "kind")
         self.responses = self._counter("icmformer_responses", "HTTP answers.", "route", "status")
@@ -64,6 +64,12 @@ class Metrics:
         self._model.clear()
         for version, trained in versions.items():
             self._model.labels(version, str(trained).lower()).set(1)
+
+    def count_clicks(self, asked: int, known: int) -> None:
+        """Count an object's clicks, and how many of them the memory had answered before."""
+        self.passes.inc(asked - known)
+        outcome = "first" if asked == 1 else "remembered" if known >= asked - 1 else "replayed"
+        self.click_memory.labels(outcome).inc()
 
     def count_webhook(self, action: str) -> None:
         """Count an event; unknown names share one series, as they come from outside."""

@@ -6,11 +6,14 @@ Captured from Label Studio 1.23.2; keys that it adds later are ignored.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from ml_backend.errors import RequestError
+from ml_backend.projects import project_key
 
+_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 # Besides these, a backend connected with "send for all actions" sees whatever comes in the future.
 KNOWN_ACTIONS = frozenset(
     {
@@ -34,7 +37,7 @@ class SetupRequest:
     """What Label Studio says when a backend is connected, and often again later.
 
     Attributes:
-        project: number of the project, as text.
+        project: key of the project, see `projects.project_key`.
         schema: the labelling configuration, XML.
         hostname: address under which Label Studio believes to be reached; may be empty.
         access_token: legacy token of the project's creator; may be empty.
@@ -52,7 +55,7 @@ class PredictRequest:
 
     Attributes:
         tasks: as Label Studio serialises them.
-        project: number of the project, as text.
+        project: key of the project, see `projects.project_key`.
         label_config: the labelling configuration, XML.
         context: what was drawn just now, for one task; None for a batch.
     """
@@ -69,7 +72,7 @@ class WebhookEvent:
 
     Attributes:
         action: its name, such as ANNOTATION_CREATED.
-        project: number of the project, as text; empty if the event names none.
+        project: key of the project; empty if the event names none.
         payload: the whole body. It holds the project's token: never log it.
     """
 
@@ -102,7 +105,7 @@ def read_setup(body: bytes) -> SetupRequest:
     """
     values = read_json(body)
     return SetupRequest(
-        project=project_number(values.get("project")),
+        project=_project(values),
         schema=_text(values, "schema"),
         hostname=_text(values, "hostname").strip(),
         access_token=_text(values, "access_token").strip(),
@@ -127,8 +130,7 @@ def read_predict(body: bytes) -> PredictRequest:
         raise RequestError('"params.context" must be an object or null')
     if context is not None and len(tasks) != 1:
         raise RequestError(f"clicks belong to one task, this request has {len(tasks)}")
-    project = project_number(values.get("project"))
-    return PredictRequest(tasks, project, _text(values, "label_config"), context)
+    return PredictRequest(tasks, _project(values), _text(values, "label_config"), context)
 
 
 def read_webhook(body: bytes) -> WebhookEvent:
@@ -141,17 +143,7 @@ def read_webhook(body: bytes) -> WebhookEvent:
     action = values.get("action")
     if not isinstance(action, str) or not action:
         raise RequestError('"action" must be the name of an event')
-    project = values.get("project")
-    number = project.get("id") if isinstance(project, dict) else project
-    return WebhookEvent(action, project_number(number), values)
-
-
-def project_number(value: Any) -> str:
-    """Return the number in "<number>.<created at>", in a plain number, or "" if there is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    number = str(value).partition(".")[0]
-    return number if number.isascii() and number.isdigit() else ""
+    return WebhookEvent(action, _project(values), values)
 
 
 def task_number(task: dict[str, Any]) -> str:
@@ -161,6 +153,12 @@ def task_number(task: dict[str, Any]) -> str:
         return "?"
     # A line break in an id would forge a log line.
     return "".join(c for c in str(value)[:40] if c.isalnum() or c in "-_") or "?"
+
+
+def _project(values: dict[str, Any]) -> str:
+    """Return the key of the project, "" where it is none: it appears in log lines and paths."""
+    key = project_key(values.get("project"))
+    return key if _KEY.fullmatch(key) else ""
 
 
 def _text(values: dict[str, Any], key: str) -> str:

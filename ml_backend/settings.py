@@ -60,6 +60,8 @@ class Settings(BaseSettings):
 
     model_dir: Path = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
     """Everything that outlives the process: database, samples, model versions."""
+    database_url: str | None = None
+    """As SQLAlchemy writes it, for PostgreSQL; without it, a SQLite file in MODEL_DIR."""
     checkpoint: Path | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
     """Largest image file that is downloaded."""
     max_image_megapixels: int = Field(default=100, ge=1)
     """Largest image that is decoded."""
+    allowed_image_hosts: str = ""
+    """Hosts of the private network that tasks may name, as host or host:port, with commas."""
     max_clicks: int = Field(default=100, ge=1)
     """Most clicks on one object; each costs a pass of the network when it must be replayed."""
     image_cache_mb: int = Field(default=512, ge=0)
@@ -108,10 +112,13 @@ class Settings(BaseSettings):
         return value.rstrip("/") if value else None
 
     @model_validator(mode="after")
-    def _whole_login(self) -> "Settings":
+    def _whole_pairs(self) -> "Settings":
         # Half a login would leave the backend open to everyone.
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise ValueError("set both BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither")
+        # Otherwise whoever calls /setup could name the address that the key is sent to.
+        if self.label_studio_api_key and not self.label_studio_url:
+            raise ValueError("LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL, the address it is for")
         return self
 
     @property
@@ -120,6 +127,11 @@ class Settings(BaseSettings):
         if not self.basic_auth_user or not self.basic_auth_pass:
             return None
         return self.basic_auth_user, self.basic_auth_pass.get_secret_value()
+
+    @property
+    def database(self) -> str:
+        """The database's address, as SQLAlchemy writes it."""
+        return self.database_url or f"sqlite:///{self.model_dir / 'state.db'}"
 
     @property
     def api_key(self) -> str | None:

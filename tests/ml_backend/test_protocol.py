@@ -6,7 +6,6 @@ import pytest
 
 from ml_backend.errors import RequestError
 from ml_backend.protocol import (
-    project_number,
     read_predict,
     read_setup,
     read_webhook,
@@ -59,7 +58,7 @@ def test_predict_with_wrong_types_is_refused(values):
 def test_predict_without_context_is_a_batch():
     request = read_predict(body(tasks=[{}, {}], project="2.1795327560", params={"context": None}))
     assert request.context is None
-    assert request.project == "2"
+    assert request.project == "2.1795327560"
     assert len(request.tasks) == 2
 
 
@@ -84,22 +83,23 @@ def test_webhook_names_its_project():
 
 
 @pytest.mark.parametrize(
-    ("value", "number"),
+    ("value", "key"),
     [
-        ("2.1795327560", "2"),
+        ("2.1795327560", "2.1795327560"),
         ("17", "17"),
-        (17, "17"),
+        ({"id": 2, "created_at": "2026-11-22T06:06:00.942531Z"}, "2.1795327560"),
+        ({"id": 2}, "2"),
         (None, ""),
         (True, ""),
         ([1], ""),
         ("../etc", ""),
+        ("2.\nmask task=1", ""),
         ("", ""),
-        (2.5, ""),
         ("²", ""),
     ],
 )
-def test_project_number(value, number):
-    assert project_number(value) == number
+def test_project_is_known_by_a_harmless_key(value, key):
+    assert read_webhook(body(action="X", project=value)).project == key
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,20 @@ def _bare_environment(monkeypatch):
         ("THREADS", "3", "threads", 3),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LABEL_STUDIO_URL", "http://ls:8080/", "label_studio_url", "http://ls:8080"),
-        ("LABEL_STUDIO_API_KEY", "abc", "api_key", "abc"),
         ("ICMFORMER_TORCH_THREADS", "4", "torch_threads", 4),
     ],
 )
 def test_variable_is_honoured(monkeypatch, variable, value, field, expected):
     monkeypatch.setenv(variable, value)
     assert getattr(load_settings(), field) == expected
+
+
+def test_api_key_is_only_for_the_address_it_is_set_with(monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "abc")
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL"):
+        load_settings()
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls")
+    assert load_settings().api_key == "abc"
 
 
 def test_own_name_wins_over_the_bare_one(monkeypatch):
@@ -98,7 +105,12 @@ def test_unusable_value_is_named_and_not_repeated(monkeypatch, variable, value):
 
 
 def test_secrets_do_not_show():
-    settings = Settings(label_studio_api_key="tok-123", basic_auth_user="u", basic_auth_pass="pw-9")
+    settings = Settings(
+        label_studio_url="http://ls",
+        label_studio_api_key="tok-123",
+        basic_auth_user="u",
+        basic_auth_pass="pw-9",
+    )
     assert "tok-123" not in repr(settings)
     assert "pw-9" not in repr(settings)
 

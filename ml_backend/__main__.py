@@ -1,0 +1,36 @@
+"""Command line of the backend: `python -m ml_backend COMMAND …`."""
+
+import argparse
+import importlib
+import sys
+
+from icmformer.errors import ICMFormerError
+from ml_backend.errors import BackendError
+from training.errors import TrainingError
+
+# Each module has add_arguments(parser) and run(arguments), which returns the exit status.
+COMMANDS = {
+    "serve": ("ml_backend.serve", "answer Label Studio"),
+}
+
+
+def main() -> int:
+    """Run the command that is asked for; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ml_backend", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        # Only the module of the command that runs is imported: some are slow to import.
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name in sys.argv[1:2]:
+            importlib.import_module(module).add_arguments(subparser)
+    arguments = parser.parse_args()
+    try:
+        status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+    except (BackendError, TrainingError, ICMFormerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The application: routes, login and errors around the collaborators."""
+
+from flask import Flask, Response, request
+
+from ml_backend.auth import require_login
+from ml_backend.backend import Backend, EventInbox, build_backend
+from ml_backend.http_errors import answer_errors
+from ml_backend.live_models import LivePointer
+from ml_backend.operator_routes import PUBLIC, operator_routes
+from ml_backend.protocol_routes import protocol_routes
+from ml_backend.settings import MEGABYTE, Settings, load_settings
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    pointer: LivePointer | None = None,
+    inbox: EventInbox | None = None,
+) -> Flask:
+    """Return the WSGI application; nothing is shared with another one.
+
+    Args:
+        settings: what the environment says by default.
+        pointer: which model version is live; see `build_backend`.
+        inbox: where webhooks go; see `build_backend`.
+
+    Raises:
+        SettingsError: if the settings cannot be used.
+    """
+    settings = settings or load_settings()
+    backend = build_backend(settings, pointer, inbox)
+    app = Flask(__name__)
+    app.extensions["icmformer"] = backend
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * MEGABYTE
+    require_login(app, settings.credentials, PUBLIC)
+    answer_errors(app, backend.metrics)
+    app.register_blueprint(protocol_routes(backend))
+    app.register_blueprint(operator_routes(backend))
+    _count_responses(app, backend)
+    return app
+
+
+def _count_responses(app: Flask, backend: Backend) -> None:
+    @app.after_request
+    def count(response: Response) -> Response:
+        # Paths come from outside; only those that exist may become a series.
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        backend.metrics.responses.labels(route, str(response.status_code)).inc()
+        return response

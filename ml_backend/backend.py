@@ -1,0 +1,146 @@
+"""Everything a request needs besides itself, put together once a process."""
+
+import functools
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ml_backend.click_sessions import ClickSessions
+from ml_backend.connections import Connections
+from ml_backend.image_downloads import ImageLimits
+from ml_backend.inbox import Inbox
+from ml_backend.inference_queue import InferenceQueue
+from ml_backend.live_models import FixedPointer, LiveModels, LivePointer
+from ml_backend.metrics import Metrics
+from ml_backend.projects import project_key
+from ml_backend.readiness import Readiness
+from ml_backend.recent_requests import RecentRequests
+from ml_backend.settings import MEGABYTE, Settings, load_settings
+from ml_backend.task_images import TaskImages
+from ml_backend.versions import (
+    UNTRAINED_SENTENCE,
+    choose_device,
+    default_version,
+    load_version,
+)
+from training.database import Database
+
+logger = logging.getLogger(__name__)
+
+
+class EventInbox(Protocol):
+    """Where webhooks go: kept when `put` returns, dealt with by another process."""
+
+    def put(self, action: str, project: str, body: bytes) -> int:
+        """Keep a message: the event's name, the project's key, the JSON as it came."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The collaborators of one process; each is safe to share between threads."""
+
+    settings: Settings
+    device: str
+    connections: Connections
+    images: TaskImages
+    models: LiveModels
+    sessions: ClickSessions
+    queue: InferenceQueue
+    readiness: Readiness
+    metrics: Metrics
+    recent: RecentRequests
+    inbox: EventInbox
+
+    def accept(self, action: str, payload: Any, body: bytes | None = None) -> None:
+        """Put an event into the inbox.
+
+        Args:
+            action: name of the event.
+            payload: what came with it; `project` says whose it is.
+            body: the JSON as it came, if it is at hand.
+        """
+        project = project_key(payload.get("project")) if isinstance(payload, dict) else ""
+        written = body or json.dumps({**payload, "action": action}).encode()
+        self.inbox.put(action, project, written)
+        self.metrics.count_webhook(action)
+        logger.info("event action=%s project=%s", action, project or "?")
+
+
+def build_backend(
+    settings: Settings, pointer: LivePointer | None = None, inbox: EventInbox | None = None
+) -> Backend:
+    """Put the collaborators together; no network is loaded and nothing is sent.
+
+    Args:
+        settings: of this process.
+        pointer: which version is live; by default the checkpoint of the settings, or the network
+            that ships with the project, for every project.
+        inbox: where webhooks go; by default the database of the settings.
+
+    Raises:
+        SettingsError: if the device or the checkpoint of the settings does not exist.
+    """
+    device = choose_device(settings.device)
+    metrics = Metrics()
+    models = LiveModels(
+        pointer or FixedPointer(default_version(settings.checkpoint)),
+        lambda version: load_version(version, device),
+        settings.model_memory_mb * MEGABYTE,
+        metrics,
+    )
+    queue = InferenceQueue()
+    backend = Backend(
+        settings=settings,
+        device=device,
+        connections=Connections(settings.label_studio_url, settings.api_key),
+        images=_images(settings),
+        models=models,
+        sessions=ClickSessions(settings.click_memory_mb * MEGABYTE),
+        queue=queue,
+        readiness=Readiness(models, queue),
+        metrics=metrics,
+        recent=RecentRequests(),
+        inbox=inbox or _inbox(settings),
+    )
+    _watch(backend)
+    if not models.pointer.live("").trained:
+        logger.warning(UNTRAINED_SENTENCE)
+    return backend
+
+
+@functools.cache
+def backend_of_this_process() -> Backend:
+    """Return the collaborators that the environment describes, made at the first call."""
+    return build_backend(load_settings())
+
+
+def _images(settings: Settings) -> TaskImages:
+    limits = ImageLimits(
+        max_bytes=settings.max_image_mb * MEGABYTE,
+        max_pixels=settings.max_image_megapixels * 1_000_000,
+        allowed_hosts=frozenset(filter(None, settings.allowed_image_hosts.split(","))),
+    )
+    return TaskImages(limits, settings.image_cache_mb * MEGABYTE)
+
+
+def _inbox(settings: Settings) -> Inbox:
+    settings.model_dir.mkdir(parents=True, exist_ok=True)
+    return Inbox(Database(settings.database))
+
+
+def _watch(backend: Backend) -> None:
+    """Publish what changes without anybody counting."""
+    watch = backend.metrics.watch
+    watch("icmformer_ready", "1 once a network has answered.", lambda: backend.readiness.ready)
+    watch(
+        "icmformer_inference_queue",
+        "Objects that wait for the network or are with it.",
+        lambda: backend.queue.depth,
+    )
+    watch(
+        "icmformer_click_memory_bytes",
+        "Masks and features of objects being clicked.",
+        lambda: backend.sessions.nbytes,
+    )
+    watch("icmformer_model_bytes", "Weights in memory.", lambda: backend.models.nbytes)

@@ -1,0 +1,46 @@
+"""What happens when a project connects: everything that can be checked is checked.
+
+/setup is the one place where Label Studio shows an administrator why something does not work, and
+it is asked again whenever somebody opens a task, so it must be quick and change nothing.
+"""
+
+import time
+
+from ml_backend.backend import Backend
+from ml_backend.errors import BackendError
+from ml_backend.labeling_config import parse
+from ml_backend.protocol import SetupRequest
+
+
+def connect(asked: SetupRequest, backend: Backend) -> dict[str, str]:
+    """Return the answer to /setup: the version that will serve the project.
+
+    Raises:
+        LabelingConfigError: if the labelling configuration cannot be served.
+        LabelStudioError: if Label Studio cannot be asked from here.
+        ModelError: if the project's network turned out to be unusable.
+    """
+    started = time.perf_counter()
+    problem = ""
+    backend.connections.remember(asked.project, asked.hostname, asked.access_token)
+    try:
+        return {"model_version": _checked(asked, backend)}
+    except BackendError as error:
+        problem = str(error)
+        raise
+    finally:
+        backend.connections.note_problem(asked.project, problem)
+        backend.recent.add(
+            "setup",
+            problem or "connected",
+            project=asked.project,
+            failed=bool(problem),
+            milliseconds=1000 * (time.perf_counter() - started),
+        )
+
+
+def _checked(asked: SetupRequest, backend: Backend) -> str:
+    parse(asked.schema)
+    backend.connections.check(asked.project)
+    backend.models.check(asked.project)
+    return backend.models.pointer.live(asked.project).name

@@ -1,0 +1,22 @@
+"""How gunicorn runs the backend: `python -m ml_backend serve`, and nothing to repeat by hand."""
+
+from ml_backend.settings import load_settings
+
+_settings = load_settings()
+
+wsgi_app = "ml_backend.wsgi:app"
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "gthread"
+threads = _settings.threads
+# The network is loaded after the fork: CUDA does not survive one.
+preload_app = False
+# Between two heartbeats of a worker, not of a request: those have their own deadline.
+timeout = 60
+# Stopping waits for the requests that are being answered, but not for ever.
+graceful_timeout = 30
+# Label Studio keeps its connection open between clicks.
+keepalive = 75
+loglevel = "warning"
+# Its default place is one file a user, which two backends would fight for.
+control_socket_disable = True

@@ -1,0 +1,176 @@
+"""A click becomes a mask: read what was drawn, load the image, ask the predictor, write regions.
+
+The whole of /predict as plain functions over their collaborators. What cannot be answered for one
+task is an empty result, with a sentence in the log and on the page: Label Studio shows annotators
+nothing of a failure, and one bad task must not spoil the others of a batch.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icmformer import Segmentation
+from icmformer.errors import ICMFormerError
+from ml_backend.backend import Backend
+from ml_backend.click_sessions import ObjectKey
+from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects
+from ml_backend.errors import BackendError, DeadlineError, RequestError
+from ml_backend.inference_queue import Deadline
+from ml_backend.labeling_config import LabelingConfig
+from ml_backend.protocol import task_number
+from ml_backend.regions import brush_region
+from ml_backend.versions import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+Task = dict[str, Any]
+Region = dict[str, Any]
+Prediction = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all tasks of one /predict share.
+
+    Attributes:
+        project: key of the project.
+        config: its labelling configuration.
+        context: what was drawn just now; None in a batch.
+        deadline: when Label Studio stops waiting.
+    """
+
+    project: str
+    config: LabelingConfig
+    context: dict[str, Any] | None
+    deadline: Deadline
+
+
+def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list[Prediction]:
+    """Return one prediction a task, in order.
+
+    Or, when a batch takes too long, that of the first task alone: Label Studio then asks for the
+    tasks one by one, each with a deadline of its own, and finds the finished masks remembered.
+    """
+    predictions: list[Prediction] = []
+    for task in tasks:
+        try:
+            predictions.append(_predict(task, asked, backend))
+        except DeadlineError as error:
+            if predictions:
+                logger.warning("batch cut tasks=%d done=%d", len(tasks), len(predictions))
+                return predictions[:1]
+            predictions.append(_failed(task, asked, backend, error))
+        # Whatever is wrong with this task, the others still get their answer.
+        except Exception as error:
+            predictions.append(_failed(task, asked, backend, error))
+    return predictions
+
+
+def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
+    if asked.context is None and not carries_objects(task, asked.config):
+        return _prediction([], backend.models.pointer.live(asked.project).name)
+    with backend.metrics.image_seconds.time():
+        label_studio = backend.connections.label_studio(asked.project)
+        image = backend.images.load(task, asked.config, label_studio)
+    size_hw = (image.shape[0], image.shape[1])
+    drawn = drawn_objects(task, asked.context, asked.config, size_hw)
+    most = max((len(one.clicks) for one in drawn), default=0)
+    if most > backend.settings.max_clicks:
+        limit = backend.settings.max_clicks
+        raise RequestError(f"{most} clicks on one object are more than the {limit} served here")
+    model = backend.models.serving(asked.project)
+    regions = [_region(one, image, task, model, asked, backend) for one in drawn]
+    return _prediction([region for region in regions if region], model.version.name)
+
+
+def _region(
+    drawn: DrawnObject,
+    image: NDArray[np.uint8],
+    task: Task,
+    model: LoadedModel,
+    asked: Asked,
+    backend: Backend,
+) -> Region | None:
+    """Segment one object; None if its mask is empty, which the editor would draw as a ghost."""
+    started = time.perf_counter()
+    key = ObjectKey(
+        asked.project,
+        task_number(task),
+        _fingerprint(asked.config.image_address(task["data"])),
+        drawn.label,
+        model.version.name,
+    )
+    segmentation = backend.queue.run(
+        lambda: _segment(drawn, image, key, model, asked.deadline, backend), asked.deadline
+    )
+    mask = segmentation.mask
+    if drawn.box:
+        mask = mask & drawn.box.mask((image.shape[0], image.shape[1]))
+    logger.info(
+        "mask task=%s clicks=%d version=%s ms=%d",
+        key.task,
+        len(drawn.clicks),
+        key.version,
+        1000 * (time.perf_counter() - started),
+    )
+    if not mask.any():
+        logger.warning("empty mask task=%s label=%r", key.task, drawn.label)
+        return None
+    backend.metrics.masks.labels("box" if drawn.box else "clicks").inc()
+    score = float(segmentation.probability[mask].mean())
+    return brush_region(mask, drawn.label, asked.config, drawn.region_id, score)
+
+
+def _segment(
+    drawn: DrawnObject,
+    image: NDArray[np.uint8],
+    key: ObjectKey,
+    model: LoadedModel,
+    deadline: Deadline,
+    backend: Backend,
+) -> Segmentation:
+    """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
+    if drawn.box:
+        start = Segmentation.from_mask(drawn.box.mask((image.shape[0], image.shape[1])))
+        return model.predictor.segment(image, drawn.clicks, start)
+    result = backend.sessions.longest_prefix(key, drawn.clicks)
+    known = len(result.clicks) if result else 0
+    for count in range(known + 1, len(drawn.clicks) + 1):
+        deadline.check()
+        with backend.metrics.network_seconds.time():
+            result = model.predictor.segment(image, drawn.clicks[:count], result)
+        backend.sessions.remember(key, result)
+    backend.metrics.count_clicks(asked=len(drawn.clicks), known=known)
+    if result is None:
+        raise RequestError("an object without clicks has no mask")
+    return result
+
+
+def _prediction(regions: list[Region], version: str) -> Prediction:
+    """Write what Label Studio reads; `score` is the lowest of the regions, 0 without any."""
+    scores = [region["score"] for region in regions]
+    return {"result": regions, "score": min(scores, default=0.0), "model_version": version}
+
+
+def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Prediction:
+    """Answer nothing; say why in the log and in a key that Label Studio leaves alone."""
+    name, sentence = type(error).__name__, str(error)
+    if isinstance(error, BackendError | ICMFormerError):
+        logger.warning("no mask task=%s: %s", task_number(task), sentence)
+    else:
+        logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
+        sentence = "something unforeseen went wrong; the backend's log says what"
+    backend.metrics.errors.labels(name).inc()
+    version = backend.models.pointer.live(asked.project).name
+    return {**_prediction([], version), "error": sentence}
+
+
+def _fingerprint(address: Any) -> str:
+    """Stand for an address, which may be a whole image as a data URI."""
+    return hashlib.sha256(str(address).encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,166 @@
+"""Which model version serves which project, in memory and ready to answer.
+
+Versions are immutable; what is live is a pointer that somebody else moves. It is asked at every
+request, so a promotion or a rollback takes effect between two of them. A version that cannot be
+loaded never serves: the one that served the project before goes on, and the page says so.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from icmformer.errors import ICMFormerError
+from ml_backend.errors import ModelError
+from ml_backend.metrics import Metrics
+from ml_backend.versions import LoadedModel, Version
+
+logger = logging.getLogger(__name__)
+
+# A damaged file is not read again with every click.
+RETRY_SECONDS = 30.0
+
+
+class LivePointer(Protocol):
+    """Says which version is live. Asked at every request: it must answer from memory."""
+
+    def live(self, project: str) -> Version:
+        """Return the version that serves this project."""
+
+    def names(self, project: str) -> list[str]:
+        """Return the names of all versions that could serve this project, the newest first."""
+
+
+@dataclass(frozen=True)
+class FixedPointer:
+    """The same version for every project, for as long as the process lives."""
+
+    version: Version
+
+    def live(self, project: str) -> Version:
+        """Return the version."""
+        return self.version
+
+    def names(self, project: str) -> list[str]:
+        """Return its name."""
+        return [self.version.name]
+
+
+class LiveModels:
+    """The networks in memory, loaded on demand, the least recently used dropped first."""
+
+    def __init__(
+        self,
+        pointer: LivePointer,
+        load: Callable[[Version], LoadedModel],
+        max_bytes: int,
+        metrics: Metrics,
+    ) -> None:
+        """Serve what `pointer` says.
+
+        Args:
+            pointer: which version is live, by project.
+            load: reads a version from disk, or raises ICMFormerError, OSError or RuntimeError.
+            max_bytes: of weights in memory. The version just asked for is kept in any case.
+            metrics: told what is loaded, and what fails to.
+        """
+        self.pointer = pointer
+        self._load = load
+        self._max_bytes = max_bytes
+        self._metrics = metrics
+        self._loaded: OrderedDict[Version, LoadedModel] = OrderedDict()
+        self._serving: dict[str, Version] = {}
+        self._failures: dict[Version, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    def serving(self, project: str) -> LoadedModel:
+        """Return the live network of a project, or the one before it where that is damaged.
+
+        Raises:
+            ModelError: if neither can be loaded.
+        """
+        version = self.pointer.live(project)
+        try:
+            model = self._in_memory(version)
+        except ModelError:
+            before = self._serving.get(project)
+            if before is None or before == version:
+                raise
+            return self._in_memory(before)
+        self._serving[project] = version
+        return model
+
+    def check(self, project: str) -> None:
+        """Raise ModelError if the project's live version is known to be damaged."""
+        failure = self._failures.get(self.pointer.live(project))
+        if failure is not None:
+            raise ModelError(failure[1])
+
+    def loaded(self) -> list[LoadedModel]:
+        """Return what is in memory, the least recently used first."""
+        with self._lock:
+            return list(self._loaded.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights in memory."""
+        return sum(model.nbytes for model in self.loaded())
+
+    def problems(self) -> list[str]:
+        """Say which versions could not be loaded, and why."""
+        with self._lock:
+            return [sentence for _, sentence in self._failures.values()]
+
+    def _in_memory(self, version: Version) -> LoadedModel:
+        """Return a version, loading it unless it is there; others serve meanwhile."""
+        model = self._recall(version)
+        if model is None:
+            with self._loading:
+                model = self._recall(version) or self._read(version)
+        return model
+
+    def _recall(self, version: Version) -> LoadedModel | None:
+        with self._lock:
+            if version in self._loaded:
+                self._loaded.move_to_end(version)
+            return self._loaded.get(version)
+
+    def _read(self, version: Version) -> LoadedModel:
+        failed_at, sentence = self._failures.get(version, (float("-inf"), ""))
+        if time.monotonic() - failed_at < RETRY_SECONDS:
+            raise ModelError(sentence)
+        started = time.monotonic()
+        try:
+            model = self._load(version)
+        except (ICMFormerError, OSError, RuntimeError) as error:
+            raise ModelError(self._note_failure(version, error)) from error
+        self._keep(model)
+        milliseconds = 1000 * (time.monotonic() - started)
+        logger.info(
+            "loaded version=%s trained=%s ms=%d", version.name, version.trained, milliseconds
+        )
+        return model
+
+    def _note_failure(self, version: Version, error: Exception) -> str:
+        sentence = f"version {version.name} cannot be loaded: {error}"
+        self._metrics.model_loads.labels("failed").inc()
+        logger.error("load failed version=%s: %s", version.name, error)
+        with self._lock:
+            self._failures[version] = (time.monotonic(), sentence)
+        return sentence
+
+    def _keep(self, model: LoadedModel) -> None:
+        with self._lock:
+            self._failures.pop(model.version, None)
+            self._loaded[model.version] = model
+            held = sum(loaded.nbytes for loaded in self._loaded.values())
+            while held > self._max_bytes and len(self._loaded) > 1:
+                dropped, freed = self._loaded.popitem(last=False)
+                held -= freed.nbytes
+                logger.info("dropped version=%s from memory", dropped.name)
+            self._metrics.model_loads.labels("loaded").inc()
+            self._metrics.show_models({v.name: v.trained for v in self._loaded})

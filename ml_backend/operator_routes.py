@@ -1,0 +1,38 @@
+"""The addresses that people, orchestrators and Prometheus ask; /health is Label Studio's as well."""
+
+from flask import Blueprint, Response, jsonify, render_template
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from ml_backend.backend import Backend
+from ml_backend.status import status
+
+# Anyone may ask for liveness: an orchestrator has no login, and the answer says nothing.
+PUBLIC = frozenset({"operators.health"})
+
+
+def operator_routes(backend: Backend) -> Blueprint:
+    """Return the routes, bound to their collaborators."""
+    routes = Blueprint("operators", __name__)
+
+    @routes.get("/health")
+    def health() -> Response:
+        """Say that the process lives; touches nothing that could be busy."""
+        return jsonify(status="UP")
+
+    @routes.get("/ready")
+    def ready() -> tuple[Response, int]:
+        """Say whether a network has answered once; begin to load one if not."""
+        if backend.readiness.ready:
+            return jsonify(status="READY"), 200
+        backend.readiness.warm_up()
+        return jsonify(status="LOADING", error="; ".join(backend.models.problems())), 503
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        return Response(backend.metrics.render(), content_type=CONTENT_TYPE_LATEST)
+
+    @routes.get("/")
+    def page() -> str:
+        return render_template("status.html", **status(backend))
+
+    return routes

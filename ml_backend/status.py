@@ -1,0 +1,91 @@
+"""What the page for people shows: what is live, what is wrong, what happened just now."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ml_backend.backend import Backend
+from ml_backend.projects import project_number
+from ml_backend.settings import MEGABYTE
+from ml_backend.versions import UNTRAINED_SENTENCE, Version
+
+
+@dataclass(frozen=True)
+class ProjectLine:
+    """One project on the page."""
+
+    number: str
+    address: str
+    version: str
+    problem: str
+
+
+def status(backend: Backend) -> dict[str, Any]:
+    """Return the variables of `templates/status.html`."""
+    live = backend.models.pointer.live("")
+    return {
+        "now": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S"),
+        "ready": backend.readiness.ready,
+        "live": live,
+        "device": backend.device,
+        "loaded": backend.models.loaded(),
+        "problems": problems(backend, live),
+        "projects": _projects(backend),
+        "configuration": _configuration(backend),
+        "recent": backend.recent.newest_first(),
+    }
+
+
+def problems(backend: Backend, live: Version) -> list[str]:
+    """Say everything an administrator should know, the worst first."""
+    settings = backend.settings
+    found = backend.models.problems()
+    if not live.trained:
+        found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
+    if settings.api_key is None:
+        found.append(
+            "LABEL_STUDIO_API_KEY is not set: images are fetched with the legacy token that Label "
+            "Studio sends when a project connects, which works only while legacy tokens are "
+            "enabled in its organization settings."
+        )
+    if settings.credentials is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        found.append(
+            "BASIC_AUTH_USER and BASIC_AUTH_PASS are not set: everyone who reaches this address "
+            "may use the backend."
+        )
+    if settings.workers > 1:
+        found.append(
+            f"WORKERS is {settings.workers}: this page and /metrics show the process that answers."
+        )
+    return found
+
+
+def _projects(backend: Backend) -> list[ProjectLine]:
+    """List the projects that connected to this process."""
+    pointer = backend.models.pointer
+    return [
+        ProjectLine(
+            project_number(one.project), one.address, pointer.live(one.project).name, one.problem
+        )
+        for one in backend.connections.all()
+    ]
+
+
+def _configuration(backend: Backend) -> list[tuple[str, str]]:
+    """Say what is set, without any secret."""
+    settings = backend.settings
+    return [
+        ("Label Studio", settings.label_studio_url or "as each project says when it connects"),
+        ("Token", "from the environment" if settings.api_key else "as each project brings it"),
+        ("Login for this backend", "asked for" if settings.credentials else "none"),
+        ("Device", backend.device),
+        ("State", str(settings.model_dir)),
+        ("Click memory", _share(backend.sessions.nbytes, settings.click_memory_mb)),
+        ("Image cache", _share(backend.images.nbytes, settings.image_cache_mb)),
+        ("Weights in memory", _share(backend.models.nbytes, settings.model_memory_mb)),
+        ("Waiting for the network", str(backend.queue.depth)),
+    ]
+
+
+def _share(nbytes: int, megabytes: int) -> str:
+    return f"{nbytes / MEGABYTE:.0f} of {megabytes} MB"

@@ -1,0 +1,127 @@
+"""A small real Label Studio stand-in over HTTP, a tiny real network, and the real application."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from icmformer import build_model
+from icmformer.checkpoint import save_checkpoint
+from ml_backend.app import create_app
+from ml_backend.settings import Settings
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+def recorded(name):
+    """A body that Label Studio 1.23.2 sent."""
+    return json.loads((FIXTURES / f"{name}.json").read_text())["body"]
+
+
+def photograph(width, height, seed=0):
+    """A picture with some structure, as a JPEG file."""
+    random = np.random.default_rng(seed)
+    noise = random.integers(0, 255, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
+    picture = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+class FileServer:
+    """Serves files as Label Studio serves uploads: with the token, or 401."""
+
+    def __init__(self):
+        self.files = {}
+        self.requests = []
+        self.token = TOKEN
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.answer(self)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def answer(self, handler):
+        self.requests.append(handler.path)
+        if handler.headers.get("Authorization") != f"Token {self.token}":
+            return self._send(handler, 401, b'{"detail": "Invalid token."}')
+        if handler.path.startswith("/api/projects/"):
+            number = int(handler.path.split("/")[3])
+            return self._send(handler, 200, json.dumps({"id": number}).encode())
+        content = self.files.get(handler.path)
+        if content is None:
+            return self._send(handler, 404, b"{}")
+        return self._send(handler, 200, content)
+
+    def _send(self, handler, status, content):
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def stop(self):
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def label_studio():
+    server = FileServer()
+    for name, (width, height) in {
+        "/data/upload/2/5e324887-101085.jpg": (321, 481),
+        "/data/upload/2/2479f135-101087.jpg": (481, 321),
+        "/data/upload/2/a6ddfd24-102061.jpg": (321, 481),
+        "/data/upload/2/7eff500a-103070.jpg": (481, 321),
+        "/data/upload/2/3f790b57-105025.jpg": (481, 321),
+        "/data/upload/2/4f3b52c9-106024.jpg": (481, 321),
+        "/data/upload/2/b0f37143-exif6.jpg": (321, 481),
+    }.items():
+        server.files[name] = photograph(width, height)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A tiny network whose masks are neither empty nor full."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = build_model("tiny")
+    save_checkpoint(model, path)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path, checkpoint, label_studio):
+    return Settings(
+        model_dir=tmp_path / "state",
+        checkpoint=checkpoint,
+        label_studio_url=label_studio.url,
+        label_studio_api_key=TOKEN,
+        torch_threads=1,
+    )
+
+
+@pytest.fixture
+def app(settings):
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
