@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from training.errors import RecipeError
 from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
+from training.recipe_files import override, read_settings, validate
 from training.sample_stream import Sampling
 
 
@@ -207,44 +206,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: for a file that is missing or no YAML, and for every unknown or impossible
             setting.
     """
-    values = _read(path)
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise RecipeError(f"{override!r} is not of the form key=value")
-        _merge(values, _nested(key.split("."), yaml.safe_load(value)))
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
-        raise RecipeError(f"{path.name} does not work: {problems}") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"the recipe {path} is not a YAML mapping")
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    extended = _read(path.parent / base)
-    _merge(extended, values)
-    return extended
-
-
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Change nested mappings key by key; everything else is replaced whole."""
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
-
-
-def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
-    return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
+    values = read_settings(path)
+    override(values, overrides)
+    return validate(Recipe, values, path.name)

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+
+from icmformer import build_model, load_checkpoint, save_checkpoint
+from icmformer.checkpoint import read_description
+from training.datasets.accepted import layered
+from training.datasets.each_object import EachObject
+from training.datasets.sample import AnnotatedImage
+from training.errors import RecipeError
+from training.fine_tune import FineTuneData, fine_tune
+from training.fine_tune_recipe import load_fine_tune_recipe
+
+
+class Discs:
+    """Bright discs on a dark noisy ground: easy to learn, quick to draw."""
+
+    def __init__(self, count, first=0):
+        self._count = count
+        self._first = first
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(self._first + index)
+        image = rng.integers(0, 90, (64, 80, 3), dtype=np.uint8)
+        rows, columns = np.mgrid[:64, :80]
+        masks = []
+        for column in (22, 58):
+            row, radius = rng.integers(20, 44), rng.integers(9, 16)
+            mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+            image[mask] += 120
+            masks.append(mask)
+        layers, objects = layered(masks)
+        return AnnotatedImage(f"{self._first + index}", image, layers, objects)
+
+
+DATA = FineTuneData(Discs(6), Discs(3, first=50), EachObject(Discs(3, first=100)))
+QUICK = ("batch_size=4", "steps=6", "validate_every=2", "optimization.warmup=0", "device=cpu")
+
+
+class Stopped(Exception):
+    pass
+
+
+def recipe(*overrides):
+    return load_fine_tune_recipe(overrides=(*QUICK, *overrides))
+
+
+@pytest.fixture
+def base(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "base.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    return path
+
+
+def run(base, folder, *overrides, data=DATA, stop_after=None):
+    folder.mkdir(exist_ok=True)
+
+    def report(stage, done, total):
+        if done == stop_after:
+            raise Stopped
+
+    return fine_tune(base, data, recipe(*overrides), folder, report, parent=3)
+
+
+def weights(path):
+    return load_checkpoint(path).state_dict()
+
+
+def test_the_candidate_is_an_ordinary_checkpoint_that_says_how_it_was_made(base, tmp_path):
+    candidate = run(base, tmp_path / "job")
+    described = read_description(candidate)["provenance"]
+    assert described["parent"] == 3
+    assert described["recipe"]["steps"] == 6
+    before, after = weights(base), weights(candidate)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_run_that_was_killed_ends_where_one_that_was_not_would_have(base, tmp_path, stop_after):
+    whole = weights(run(base, tmp_path / "whole"))
+    with pytest.raises(Stopped):
+        run(base, tmp_path / "killed", stop_after=stop_after)
+    resumed = weights(run(base, tmp_path / "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_loss_falls(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tune")
+    run(base, tmp_path / "job", "steps=40", "validate_every=20", "optimization.learning_rate=2e-3")
+    losses = [float(r.getMessage().split()[3][:-1]) for r in caplog.records if "loss" in r.msg]
+    assert losses[-1] < losses[0]
+
+
+def test_it_stops_early_and_returns_what_was_best(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tune")
+    candidate = run(
+        base, tmp_path / "job", "steps=40", "patience=1", "optimization.learning_rate=1e-9"
+    )
+    assert "no improvement" in caplog.text
+    assert read_description(candidate)["provenance"]["steps"] < 40
+
+
+def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path):
+    data = FineTuneData(Discs(4), None, None)
+    candidate = run(base, tmp_path / "job", data=data)
+    assert read_description(candidate)["provenance"]["steps"] == 6
+
+
+def changed(base, candidate):
+    before, after = weights(base), weights(candidate)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_the_image_branch_can_be_kept(tmp_path, name):
+    base = tmp_path / "base.safetensors"
+    save_checkpoint(build_model(name), base)
+    moved = changed(base, run(base, tmp_path / "job", "adaptation=all_but_image_branch"))
+    kept = ("image_embed", "position", "blocks.0.", "blocks.1.", "patch_embed", "stages.0.")
+    assert any("head." in tensor for tensor in moved)
+    assert any("cross_modality" in tensor for tensor in moved)
+    assert not [
+        tensor
+        for tensor in moved
+        if tensor.startswith(tuple(f"backbone.{prefix}" for prefix in kept))
+    ]
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_low_rank_updates_become_ordinary_weights_of_attention(tmp_path, name):
+    base = tmp_path / "base.safetensors"
+    save_checkpoint(build_model(name), base)
+    candidate = run(base, tmp_path / "job", "adaptation=low_rank", "rank=2")
+    moved = {tensor for tensor in changed(base, candidate) if tensor.startswith("backbone.")}
+    assert moved
+    assert all(tensor.endswith(("qkv.weight", "proj.weight")) for tensor in moved)
+    before, after = weights(base), weights(candidate)
+    assert all(torch.linalg.matrix_rank(after[n] - before[n], atol=1e-5) <= 2 for n in moved)
+
+
+def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
+    changes = tmp_path / "mine.yaml"
+    changes.write_text("steps: 7\noptimization: {learning_rate: 0.5}\n")
+    recipe = load_fine_tune_recipe(changes)
+    assert (recipe.steps, recipe.optimization.learning_rate) == (7, 0.5)
+    assert recipe.optimization.kind == load_fine_tune_recipe().optimization.kind
+    changes.write_text("stepz: 7\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml does not work: stepz"):
+        load_fine_tune_recipe(changes)

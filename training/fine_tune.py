@@ -1,0 +1,195 @@
+"""Fine-tune a network on what annotators accepted. Read it from top to bottom.
+
+A fine-tuning job runs exactly this function, and so does the command that measures what accepted
+masks are worth. The network starts from the live weights, is trained with iterative clicks as in
+`train.py`, sees other images in between so that it does not forget, and ends with the average of
+its weights that did best on the validation images.
+
+Killed at any moment, the next call with the same folder continues where the last look at the
+validation images was, and returns the same weights.
+"""
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
+from icmformer.precision import autocast
+from training.adaptation import adapt, merge
+from training.click_training import ClickTraining
+from training.datasets.mixture import Mixture, Part
+from training.datasets.sample import TrainingDataset
+from training.evaluation import EvaluationDataset, evaluate
+from training.fine_tune_recipe import FineTuneRecipe
+from training.losses import dice_loss, normalized_focal_loss
+from training.optimization import (
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+    update_average,
+)
+from training.recipe import Loss
+from training.sample_stream import Batch, BatchPlan, SampleStream, collate
+from training.training_state import load_state, save_state
+
+logger = logging.getLogger(__name__)
+
+# (what is being done, how much of it is done, how much there is); may raise to stop the run.
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FineTuneData:
+    """What a run learns from.
+
+    Attributes:
+        accepted: images with what annotators accepted.
+        replay: other images, against forgetting; None where there are none.
+        validation: accepted objects on images that are not trained on; None where they are too
+            few to say when to stop, and the run then takes all its steps.
+    """
+
+    accepted: TrainingDataset
+    replay: TrainingDataset | None
+    validation: EvaluationDataset | None
+
+
+def fine_tune(
+    base: Path,
+    data: FineTuneData,
+    recipe: FineTuneRecipe,
+    folder: Path,
+    report: Report,
+    **provenance: Any,
+) -> Path:
+    """Fine-tune a checkpoint.
+
+    Args:
+        base: the checkpoint to start from.
+        data: what to learn from.
+        recipe: how.
+        folder: for the state of the run and the result.
+        report: called after each step.
+        **provenance: written into the result's description.
+
+    Returns:
+        The candidate, ``candidate.safetensors`` in `folder`.
+
+    Raises:
+        CheckpointError: if the base cannot be loaded.
+        StoredFileError: if an accepted image or mask is damaged.
+    """
+    device = torch.device(_device(recipe.device))
+    torch.manual_seed(recipe.seed)
+    network = load_checkpoint(base, device)
+    adapt(network, recipe.adaptation, recipe.rank)
+    network.train()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = make_optimizer(network, recipe.optimization)
+
+    step, best_score, best_step = 0, -1.0, 0
+    best = copy.deepcopy(average.state_dict())
+    state = load_state(folder)
+    if state is not None:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        best = state["best"]
+        step, best_score, best_step = state["step"], state["best_score"], state["best_step"]
+        logger.info("continuing after step %d of %d", step, recipe.steps)
+
+    parts = [Part(data.accepted, 1 - recipe.replay, recipe.objects)]
+    if data.replay is not None and recipe.replay:
+        parts.append(Part(data.replay, recipe.replay, recipe.objects))
+    stream = SampleStream(Mixture(parts, recipe.seed), recipe.sampling, recipe.seed)
+    size = recipe.size or network.input_size[0]
+    end = recipe.steps * recipe.batch_size
+    plan = BatchPlan(((end, size, recipe.batch_size),), start=step * recipe.batch_size)
+    loader = DataLoader(stream, batch_sampler=plan, collate_fn=collate)
+    model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
+
+    for batch in loader:
+        # Everything random in a step follows from the seed and the step: a run that was killed
+        # ends where one that was not would have.
+        rng = np.random.default_rng((recipe.seed, step))
+        torch.manual_seed(int(rng.integers(2**63)))
+        probabilities = recipe.iterative_clicks.probabilities
+        rounds = int(rng.choice(len(probabilities), p=probabilities))
+        set_learning_rate(optimizer, learning_rate(recipe.optimization, step, recipe.steps))
+
+        loss = _loss(model, batch, rounds, recipe.loss, device)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.optimization.clip is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.optimization.clip)
+        optimizer.step()
+        update_average(average, network, recipe.optimization.ema or 0.0, step)
+        step += 1
+        report("training", step, recipe.steps)
+
+        if step % recipe.validate_every and step != recipe.steps:
+            continue
+        score = _score(average, data.validation, recipe)
+        logger.info("step %d: loss %.4f, validation IoU %.4f", step, loss.item(), score)
+        if data.validation is None or score > best_score:
+            best_score, best_step = score, step
+            best = copy.deepcopy(average.state_dict())
+        state = {
+            "network": network.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best": best,
+            "step": step,
+            "best_score": best_score,
+            "best_step": best_step,
+        }
+        save_state(folder, step, state, keep=1)
+        if step - best_step >= recipe.patience * recipe.validate_every:
+            logger.info("stopping: no improvement since step %d", best_step)
+            break
+
+    average.load_state_dict(best)
+    merge(average)
+    candidate = folder / "candidate.safetensors"
+    save_checkpoint(
+        average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
+    )
+    return candidate
+
+
+def _loss(
+    model: ClickTraining, batch: Batch, rounds: int, options: Loss, device: torch.device
+) -> torch.Tensor:
+    images, labels = batch.images.to(device), batch.labels.to(device)
+    with autocast("auto", device):
+        logits = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
+    loss = normalized_focal_loss(logits, labels, alpha=options.alpha, gamma=options.gamma).mean()
+    return loss + options.dice * dice_loss(logits, labels).mean()
+
+
+def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineTuneRecipe) -> float:
+    """Return the mean IoU over the first clicks, which is steadier than a number of clicks."""
+    if validation is None:
+        return 0.0
+    # A perfect mask ends the sample: no later click can improve it.
+    card = evaluate(
+        Predictor.for_serving(model),
+        validation,
+        max_clicks=recipe.validation_clicks,
+        target_iou=1.0,
+    )
+    model.train()
+    return float(card.mean_ious().mean())
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"

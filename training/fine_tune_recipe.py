@@ -1,0 +1,77 @@
+"""What a fine-tuning run may choose. The defaults are in recipes/fine_tune.yaml."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.adaptation import Adaptation
+from training.object_sampling import ObjectSampling
+from training.recipe import IterativeClicks, Loss, Optimization
+from training.recipe_files import change, override, read_settings, validate
+from training.sample_stream import Sampling
+
+DEFAULT = Path(__file__).parent / "recipes" / "fine_tune.yaml"
+
+
+class FineTuneRecipe(BaseModel):
+    """A fine-tuning run; lengths are in steps, one epoch of `optimization` is one step.
+
+    Attributes:
+        seed: of samples and clicks.
+        adaptation: which weights may change; see `training.adaptation`.
+        rank: of low-rank updates.
+        size: of the square crop in pixels; None is the network's own.
+        max_side: images are shrunk to this longest side before training, in pixels.
+        batch_size: samples a step.
+        steps: the longest a run can be.
+        replay: share of the samples that come from the retention set.
+        objects: how targets are put together.
+        sampling, iterative_clicks, loss, optimization: as in a training recipe.
+        validate_every: steps between two looks at the validation images.
+        patience: looks without improvement after which the run ends.
+        validation_objects: most objects that are looked at.
+        validation_clicks: on each of them.
+        device: "cpu" keeps off a GPU that is there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    adaptation: Adaptation
+    rank: int = Field(ge=1)
+    size: int | None = Field(ge=32)
+    max_side: int = Field(ge=64)
+    batch_size: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    replay: float = Field(ge=0, lt=1)
+    objects: ObjectSampling
+    sampling: Sampling
+    iterative_clicks: IterativeClicks
+    loss: Loss
+    optimization: Optimization
+    validate_every: int = Field(ge=1)
+    patience: int = Field(ge=1)
+    validation_objects: int = Field(ge=1)
+    validation_clicks: int = Field(ge=1)
+    device: Literal["auto", "cpu"]
+
+
+def load_fine_tune_recipe(
+    changes: Path | None = None, overrides: Sequence[str] = ()
+) -> FineTuneRecipe:
+    """Read the recipe that comes with the project, and what is changed about it.
+
+    Args:
+        changes: YAML file with the settings that differ.
+        overrides: `key=value`, keys with dots, values as in YAML.
+
+    Raises:
+        RecipeError: for a file that cannot be read and for every unknown or impossible setting.
+    """
+    values = read_settings(DEFAULT)
+    if changes is not None:
+        change(values, read_settings(changes))
+    override(values, overrides)
+    return validate(FineTuneRecipe, values, (changes or DEFAULT).name)

@@ -1,0 +1,79 @@
+"""Recipes on disk: YAML mappings that may extend each other, checked to the last key."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from training.errors import RecipeError
+
+Settings = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_settings(path: Path) -> Settings:
+    """Return what a recipe file says; its key `extends` names a file beside it that it changes.
+
+    Raises:
+        RecipeError: if the file is missing or no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"the recipe {path} is not a YAML mapping")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    extended = read_settings(path.parent / base)
+    change(extended, values)
+    return extended
+
+
+def change(values: Settings, changes: Settings) -> None:
+    """Change nested mappings in place, key by key; everything else is replaced whole."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            change(values[key], value)
+        else:
+            values[key] = value
+
+
+def override(values: Settings, overrides: Sequence[str]) -> None:
+    """Change settings in place, each given as `key=value`: keys with dots, values as in YAML.
+
+    Raises:
+        RecipeError: for one without "=".
+    """
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise RecipeError(f"{text!r} is not of the form key=value")
+        change(values, _nested(key.split("."), yaml.safe_load(value)))
+
+
+def validate(model: type[Model], values: Settings, name: str) -> Model:
+    """Return the recipe that the settings describe.
+
+    Args:
+        model: the kind of recipe.
+        values: its settings.
+        name: what to call it in an error.
+
+    Raises:
+        RecipeError: naming every unknown or impossible setting.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise RecipeError(f"{name} does not work: {problems}") from error
+
+
+def _nested(keys: Sequence[str], value: Any) -> Settings:
+    return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
