@@ -9,19 +9,14 @@ import torch
 from torch import nn
 
 from icmformer.clicks import Click
+from icmformer.closer_look import CloserLook
 from icmformer.errors import InputError
+from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
-from icmformer.zoom_in import (
-    RegionOfInterest,
-    View,
-    WholeImage,
-    Zoom,
-    ZoomIn,
-    clicks_in_region,
-    resize,
-)
+from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
+from icmformer.zoom_in import RegionOfInterest, View, WholeImage, Zoom, ZoomIn, resize
 
 
 class ClickNetwork(Protocol):
@@ -67,6 +62,7 @@ class Predictor:
         flip: bool = False,
         precision: Precision = "fp32",
         max_clicks: int | None = None,
+        tidy: bool = False,
     ) -> None:
         """Wrap a network, which is switched to inference and must not be changed afterwards.
 
@@ -76,6 +72,7 @@ class Predictor:
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
             max_clicks: the network sees only this many clicks, the first ones.
+            tidy: clear specks away and obey every click; see `icmformer.tidy_mask`.
         """
         model.eval()
         self._model = model
@@ -84,6 +81,7 @@ class Predictor:
         self._flip = flip
         self._precision = precision
         self._max_clicks = max_clicks
+        self._tidy = tidy
         self._encoder = object()
 
     @classmethod
@@ -100,9 +98,9 @@ class Predictor:
         return cls(model, zoom_in=ZoomIn(target or model.input_size), flip=True)
 
     @classmethod
-    def for_serving(cls, model: ClickNetwork) -> "Predictor":
-        """Return a predictor for people who click: one pass a click, no mirrored image."""
-        return cls(model, zoom_in=ZoomIn(model.input_size), precision="auto")
+    def for_serving(cls, model: ClickNetwork, precision: Precision = "auto") -> "Predictor":
+        """Return a predictor for people who click: close looks, tidy masks, no mirrored image."""
+        return cls(model, zoom_in=CloserLook(model.input_size), tidy=True, precision=precision)
 
     def segment(
         self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
@@ -149,58 +147,46 @@ class Predictor:
         before: Segmentation,
     ) -> Segmentation:
         """Run the network once."""
-        view = self._view(region, _size_hw(image))
+        image_hw = _size_hw(image)
+        size_hw = self._zoom.network_size(region, image_hw)
+        view = View(image_hw, region or RegionOfInterest.whole(image_hw), size_hw)
         features = self._features(image, view, before)
+        seen = clicks.first(self._max_clicks)
+        versions = (False, True) if self._flip else (False,)
+        maps = [click_planes(self._model.click_maps, seen, view, mirror) for mirror in versions]
         logits = self._model.fuse(
             features.features,
-            self._click_maps(clicks.first(self._max_clicks), view),
-            self._resized(before.probability[..., None], view),
+            torch.cat(maps).to(self._device),
+            self._with_mirrored(mask_plane(before.probability, view, self._device)),
         ).float()
         if self._flip:
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
-        probability = np.zeros(view.image_hw, dtype=np.float32)
-        answer = resize(torch.sigmoid(logits), view.box.size_hw)
-        probability[view.box.slices] = answer[0, 0].cpu().numpy()
+        probability = self._on_image(torch.sigmoid(logits), clicks, view)
         return Segmentation(probability, region=region, features=features)
 
-    def _view(self, region: RegionOfInterest | None, image_hw: tuple[int, int]) -> View:
-        size_hw = self._zoom.network_size(region, image_hw)
-        return View(image_hw, region or RegionOfInterest.whole(image_hw), size_hw)
-
     def _features(self, image: np.ndarray, view: View, before: Segmentation) -> CropFeatures:
-        """Encode the crop, unless the segmentation before brings just these features."""
+        """Encode what is seen, unless the segmentation before brings just these features."""
         known = before.features
         if known and known.encoder is self._encoder and known.view == view:
             return known
-        return CropFeatures(
-            self._encoder, view, self._model.encode_image(self._resized(image, view))
-        )
+        planes = image_planes(image, view, self._device, self._zoom.antialias)
+        encoded = self._model.encode_image(self._with_mirrored(planes))
+        return CropFeatures(self._encoder, view, encoded)
 
-    def _resized(self, planes: np.ndarray, view: View) -> torch.Tensor:
-        """Return (H, W, C) uint8 or float32 planes as the network sees them: (1 or 2, C, h, w)."""
-        cut = np.array(planes[view.box.slices].transpose(2, 0, 1)[None], order="C")
-        tensor = torch.from_numpy(cut).to(self._device)
-        if tensor.dtype == torch.uint8:
-            tensor = tensor.float().div(255)
-        tensor = resize(tensor, view.size_hw)
-        return torch.cat([tensor, tensor.flip(3)]) if self._flip else tensor
+    def _with_mirrored(self, planes: torch.Tensor) -> torch.Tensor:
+        return torch.cat([planes, planes.flip(3)]) if self._flip else planes
 
-    def _click_maps(self, clicks: PlacedClicks, view: View) -> torch.Tensor:
-        """Draw the clicks as the network sees them: (1 or 2, 2, h, w)."""
-        places = clicks_in_region(clicks.rows_columns, view.box, view.size_hw)
-        maps = [self._draw(places, clicks.positive, view.size_hw)]
-        if self._flip:
-            mirrored = np.stack([places[:, 0], view.size_hw[1] - places[:, 1] - 1], axis=1)
-            maps.append(self._draw(mirrored, clicks.positive, view.size_hw))
-        return torch.stack(maps).to(self._device)
-
-    def _draw(
-        self, places: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
-    ) -> torch.Tensor:
-        # Above and left of the crop at once means "no click" in the reference's point lists, so
-        # there not even the rim of a disk is drawn.
-        drawn = places.max(axis=1, initial=-np.inf) >= 0
-        return self._model.click_maps(places[drawn], positive[drawn], size_hw)
+    def _on_image(self, probability: torch.Tensor, clicks: PlacedClicks, view: View) -> np.ndarray:
+        """Put (1, 1, h, w) probabilities back to where they belong; 0 elsewhere."""
+        if self._tidy:
+            pixels, positive = pixels_in_view(clicks, view)
+            cleaned = without_specks(probability[0, 0].cpu().numpy(), pixels, positive)
+            probability = torch.from_numpy(cleaned)[None, None]
+        result = np.zeros(view.image_hw, dtype=np.float32)
+        result[view.box.slices] = resize(probability, view.box.size_hw)[0, 0].cpu().numpy()
+        if self._tidy:
+            obey_clicks(result, clicks, view)
+        return result
 
 
 def _size_hw(image: np.ndarray) -> tuple[int, int]:

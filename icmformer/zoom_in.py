@@ -56,6 +56,15 @@ class RegionOfInterest:
         (row_min, column_min), (row_max, column_max) = points.min(axis=0), points.max(axis=0)
         return RegionOfInterest(int(row_min), int(row_max), int(column_min), int(column_max))
 
+    def covers(self, other: "RegionOfInterest") -> bool:
+        """Say whether another region lies inside this one, borders included."""
+        return (
+            self.including(
+                np.array([(other.row_min, other.column_min), (other.row_max, other.column_max)])
+            )
+            == self
+        )
+
     def holds(self, pixels: np.ndarray) -> bool:
         """Say whether all (N, 2) row, column pixels lie inside.
 
@@ -89,6 +98,10 @@ class Zoom(Protocol):
     @property
     def feeds_back(self) -> bool:
         """Whether a second look at the same clicks reads the first look's probability."""
+
+    @property
+    def antialias(self) -> bool:
+        """Whether the image is averaged where it is shrunk, rather than sampled."""
 
     def region(
         self,
@@ -131,6 +144,7 @@ class WholeImage:
     longest_side: int | None = None
     looks: ClassVar[int] = 1
     feeds_back: ClassVar[bool] = False
+    antialias: ClassVar[bool] = False
 
     def region(
         self,
@@ -184,6 +198,7 @@ class ZoomIn:
     threshold: float = 0.5
     looks: ClassVar[int] = 2
     feeds_back: ClassVar[bool] = False
+    antialias: ClassVar[bool] = False
 
     def region(
         self,

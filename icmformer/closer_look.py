@@ -1,0 +1,156 @@
+"""The zoom for people who click: find a small object first, then look at it closely.
+
+The published protocol (`icmformer.zoom_in.ZoomIn`) was made for benchmarks, where objects are
+large. It squeezes the whole image into the network for the first click, moves in when the *next*
+click comes, never crops less than 200 pixels, and cuts off what leaves the crop. A person with a
+tiny or thin object gets a blob, nothing at all, or a straight cut edge, and has to click again to
+get rid of it. Here the same rule for the region of interest is applied at once:
+
+* A click is answered after up to `looks` passes. As long as the last answer says that another
+  region would show the object better, that region is looked at, starting from the last answer.
+* Where nothing was found, the next look goes to the surroundings of the positive clicks.
+* One look moves in by at most `step`, so a wrong first answer does not lose the context, and
+  nothing is magnified more than `magnification` times: a click's disk, 11 pixels wide for the
+  network, then hides less than 3 pixels of a thin object, and a crop is never smaller than a
+  quarter of the network's input.
+* A mask that runs into the border of its region is looked at again in a larger one.
+* Regions are at most `aspect` times longer than wide, also the first: a panorama squeezed into a
+  square would show nothing.
+
+What a click costs is bounded, and the result still depends on image and clicks alone.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import ClassVar
+
+import numpy as np
+
+from icmformer.placed_clicks import PlacedClicks
+from icmformer.zoom_in import RegionOfInterest, bounding_box
+
+
+@dataclass(frozen=True)
+class CloserLook:
+    """See the module.
+
+    Attributes:
+        target: height and width of the network's input.
+        looks: the most passes for one click.
+        expansion: side of a region over side of the object's box; as published.
+        magnification: network pixels per image pixel, at most.
+        step: how many times smaller the sides of the next region may be, at most.
+        aspect: longer side of a region over its shorter one, at most, where the image allows.
+        recompute_iou: a region that overlaps the wanted one by less is left; as published.
+        threshold: probability above which a pixel counts as object; as published.
+    """
+
+    target: tuple[int, int]
+    looks: int = 3
+    expansion: float = 1.4
+    magnification: float = 4.0
+    step: float = 4.0
+    aspect: float = 3.0
+    recompute_iou: float = 0.5
+    threshold: float = 0.5
+    feeds_back: ClassVar[bool] = True
+    antialias: ClassVar[bool] = True
+
+    def region(
+        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
+    ) -> RegionOfInterest | None:
+        """Return where to look first; see `icmformer.zoom_in.Zoom`."""
+        if current is not None:
+            return self.look_again(probability, clicks, current) or current
+        image_hw = probability.shape[0], probability.shape[1]
+        found = bounding_box(probability > self.threshold)
+        if found is None:
+            return self._first_view(clicks, image_hw)
+        return self._around(found.including(clicks.positive_pixels), image_hw, least_hw=(0, 0))
+
+    def look_again(
+        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
+    ) -> RegionOfInterest | None:
+        """Return a region that shows the object better than the current one, if there is one.
+
+        See `icmformer.zoom_in.Zoom`.
+        """
+        image_hw = probability.shape[0], probability.shape[1]
+        found = bounding_box(probability > self.threshold)
+        if found and current:
+            found = _with_what_was_cut_off(found, current, image_hw)
+        box = _box_of(found, clicks)
+        if current is None or box is None:
+            return None
+        height, width = current.size_hw
+        wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
+        fits = current.covers(box) and wanted.overlap(current) >= self.recompute_iou
+        return None if fits or wanted == current else wanted
+
+    def network_size(
+        self, region: RegionOfInterest | None, image_hw: tuple[int, int]
+    ) -> tuple[int, int]:
+        """Return the target, always; see `icmformer.zoom_in.Zoom`."""
+        return self.target
+
+    def _first_view(self, clicks: PlacedClicks, image_hw: tuple[int, int]) -> RegionOfInterest:
+        """Return the whole image, or of a very long one a part with all positive clicks."""
+        box = _box_of(None, clicks)
+        if box is None:
+            return RegionOfInterest.whole(image_hw)
+        longest = self.aspect * min(image_hw)
+        return self._around(box, image_hw, (min(image_hw[0], longest), min(image_hw[1], longest)))
+
+    def _around(
+        self,
+        box: RegionOfInterest,
+        image_hw: tuple[int, int],
+        least_hw: tuple[float, float],
+    ) -> RegionOfInterest:
+        """Return the region for a box: expanded, not too small, not too long, inside the image."""
+        height, width = (
+            max(self.expansion * side, target / self.magnification, least)
+            for side, target, least in zip(box.size_hw, self.target, least_hw, strict=True)
+        )
+        height, width = max(height, width / self.aspect), max(width, height / self.aspect)
+        row_min, row_max = _segment(box.row_min + box.row_max, height, image_hw[0])
+        column_min, column_max = _segment(box.column_min + box.column_max, width, image_hw[1])
+        return RegionOfInterest(row_min, row_max, column_min, column_max)
+
+
+def _box_of(found: RegionOfInterest | None, clicks: PlacedClicks) -> RegionOfInterest | None:
+    """Return the smallest region with the mask's box and all positive clicks, if there are any."""
+    positives = clicks.positive_pixels
+    if found is None and not len(positives):
+        return None
+    if found is None:
+        (row, column), *_ = positives.tolist()
+        found = RegionOfInterest(row, row, column, column)
+    return found.including(positives)
+
+
+def _segment(twice_centre: int, length: float, limit: int) -> tuple[int, int]:
+    """Return first and last of `length` indices around a centre, shifted into 0..limit - 1."""
+    count = min(ceil(length), limit)
+    first = min(max((twice_centre - count + 1) // 2, 0), limit - count)
+    return first, first + count - 1
+
+
+def _with_what_was_cut_off(
+    found: RegionOfInterest, region: RegionOfInterest, image_hw: tuple[int, int]
+) -> RegionOfInterest:
+    """Extend a mask's box by half a region wherever it runs into the region's border.
+
+    Half a region, because a long thin object seen in the middle would else take many looks.
+    """
+    height, width = region.size_hw
+    top = height // 2 if found.row_min == region.row_min else 0
+    bottom = height // 2 if found.row_max == region.row_max else 0
+    left = width // 2 if found.column_min == region.column_min else 0
+    right = width // 2 if found.column_max == region.column_max else 0
+    return RegionOfInterest(
+        max(found.row_min - top, 0),
+        min(found.row_max + bottom, image_hw[0] - 1),
+        max(found.column_min - left, 0),
+        min(found.column_max + right, image_hw[1] - 1),
+    )

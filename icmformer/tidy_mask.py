@@ -1,0 +1,101 @@
+"""What people expect of a mask they clicked, whatever the network says.
+
+A positive click lies inside, a negative one outside, and there are no specks or pinholes. Used
+where people click, never in benchmarks. All of it is pure, and what it leaves is what the next pass
+of the network reads as previous mask: people correct what they see.
+"""
+
+import cv2
+import numpy as np
+
+from icmformer.placed_clicks import PlacedClicks
+from icmformer.segmentation import MASK_THRESHOLD
+from icmformer.zoom_in import View
+
+# In pixels of the network, which cannot mean anything by 4 × 4 of them.
+_LEAST_AREA = 16
+# Parts and holes below this share of the mask's area go, unless somebody clicked into them. Holes
+# are kept more easily, because the gaps of lattices and spokes are many and small.
+_LEAST_PART = 0.01
+_LEAST_HOLE = 0.001
+_REPAIR_RADIUS = 2.0
+
+
+def pixels_in_view(clicks: PlacedClicks, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the clicks inside a view lie in it, (N, 2) int row, column, and their signs."""
+    corner = np.array([view.box.row_min, view.box.column_min])
+    length, size = np.array(view.box.size_hw), np.array(view.size_hw)
+    offset = clicks.pixels - corner
+    inside = ((offset >= 0) & (offset < length)).all(axis=1)
+    # Corners are aligned, as in `icmformer.zoom_in.resize`.
+    places = np.rint(offset[inside] * (size - 1) / np.maximum(length - 1, 1))
+    return places.astype(np.int64), clicks.positive[inside]
+
+
+def without_specks(probability: np.ndarray, pixels: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Drop small parts without a positive click and fill small holes without a negative one.
+
+    Args:
+        probability: (h, w) float32 in [0, 1], at the network's resolution.
+        pixels: (N, 2) int, row and column of the clicks that lie on it.
+        positive: (N,) bool.
+
+    Returns:
+        A new (h, w) float32: 0 where a part was dropped, 1 where a hole was filled.
+    """
+    result = probability.copy()
+    if not positive.any():
+        return result
+    mask = result > MASK_THRESHOLD
+    area = np.count_nonzero(mask)
+    result[_small(mask, max(_LEAST_AREA, _LEAST_PART * area), pixels[positive], 8)] = 0
+    # Whatever reaches the border of the crop is no hole: the padding connects it.
+    background = np.pad(result <= MASK_THRESHOLD, 1, constant_values=True)
+    least = max(_LEAST_AREA, _LEAST_HOLE * area)
+    result[_small(background, least, pixels[~positive] + 1, 4)[1:-1, 1:-1]] = 1
+    return result
+
+
+def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> None:
+    """Correct a mask, in place, around the clicks that it contradicts, and only there.
+
+    A small disk is put there rather than a pixel, so that people see their click did something. It
+    reaches at most half the way to the next click of the other sign; of two clicks on the same
+    pixel the later counts.
+
+    Args:
+        probability: (H, W) float32 in [0, 1], of the image; becomes 1 or 0 in a disk.
+        clicks: on the image.
+        view: what the network saw.
+    """
+    radius_hw = _REPAIR_RADIUS * np.array(view.box.size_hw) / np.array(view.size_hw)
+    for (row, column), positive in zip(clicks.pixels, clicks.positive, strict=True):
+        if (probability[row, column] > MASK_THRESHOLD) != positive:
+            others = clicks.pixels[clicks.positive != positive] - (row, column)
+            reach = np.hypot(*others.T).min(initial=np.inf) / 2
+            radii = np.minimum(radius_hw, reach)
+            _paint_disk(probability, (int(row), int(column)), radii, value=float(positive))
+
+
+def _small(
+    mask: np.ndarray, least_area: float, clicked: np.ndarray, connectivity: int
+) -> np.ndarray:
+    """Return the pixels of a mask's parts that are small and have no click."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    small = stats[:, cv2.CC_STAT_AREA] < least_area
+    small[labels[clicked[:, 0], clicked[:, 1]]] = False
+    small[0] = False  # what is not in the mask
+    return small[labels]
+
+
+def _paint_disk(
+    plane: np.ndarray, centre: tuple[int, int], radii: np.ndarray, value: float
+) -> None:
+    top, left = (max(c - int(r), 0) for c, r in zip(centre, radii, strict=True))
+    window = plane[top : centre[0] + int(radii[0]) + 1, left : centre[1] + int(radii[1]) + 1]
+    rows, columns = np.ogrid[top : top + window.shape[0], left : left + window.shape[1]]
+    # Half a pixel at least: the click's own pixel is always painted.
+    down, across = np.maximum(radii, 0.5)
+    window[((rows - centre[0]) / down) ** 2 + ((columns - centre[1]) / across) ** 2 <= 1] = value

@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icmformer.clicks import Click, disk_maps_at, from_row_column
+from icmformer.closer_look import CloserLook
+from icmformer.placed_clicks import PlacedClicks
+from icmformer.predictor import Predictor
+from icmformer.segmentation import Segmentation
+from icmformer.zoom_in import RegionOfInterest
+from tests.toy_network import ToyFeatures
+from training.noc import iou
+
+LOOK = CloserLook((448, 448))
+
+
+class RednessNetwork(nn.Module):
+    """Finds what is red, and cannot see what is thinner than a pixel: a good, blind network."""
+
+    def __init__(self, input_size=(224, 224)):
+        super().__init__()
+        self.input_size = input_size
+        self.weight = nn.Parameter(torch.tensor(20.0))
+        self.passes = 0
+
+    def click_maps(self, rows_columns, positive, size_hw):
+        return disk_maps_at(rows_columns, positive, size_hw)
+
+    def encode_image(self, image):
+        return ToyFeatures(image)
+
+    def fuse(self, features, click_maps, previous_mask):
+        self.passes += 1
+        red, green = features.image[:, :1], features.image[:, 1:2]
+        return self.weight * (red - green - 0.5)
+
+
+def _scene(image_hw, rows, columns):
+    """A red box on grey: image and target."""
+    image = np.full((*image_hw, 3), 100, dtype=np.uint8)
+    target = np.zeros(image_hw, dtype=np.int8)
+    image[slice(*rows), slice(*columns)] = (255, 0, 0)
+    target[slice(*rows), slice(*columns)] = 1
+    return image, target
+
+
+def _middle_click(rows, columns):
+    return Click(x=sum(columns) / 2, y=sum(rows) / 2, positive=True)
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "rows", "columns"),
+    [
+        pytest.param((1500, 2000), (1100, 1105), (300, 305), id="tiny"),
+        pytest.param((1500, 2000), (3, 9), (1990, 1998), id="tiny in a corner"),
+        pytest.param((1000, 1000), (200, 800), (500, 503), id="thin"),
+        pytest.param((1000, 1000), (500, 502), (150, 850), id="thin across"),
+        pytest.param((120, 6000), (30, 90), (5000, 5060), id="panorama"),
+        pytest.param((6000, 40), (200, 230), (10, 30), id="tower"),
+        pytest.param((400, 500), (50, 350), (100, 420), id="large"),
+        pytest.param((20, 30), (5, 12), (8, 20), id="image smaller than the network"),
+    ],
+)
+def test_one_click_is_enough(image_hw, rows, columns):
+    image, target = _scene(image_hw, rows, columns)
+    network = RednessNetwork()
+    result = Predictor.for_serving(network).segment(image, [_middle_click(rows, columns)])
+    assert iou(target, result.mask) > 0.8
+    assert network.passes <= 3
+
+
+def test_published_protocol_does_not_see_the_tiny_object():
+    """What the closer look is for."""
+    rows, columns = (1100, 1105), (300, 305)
+    image, target = _scene((1500, 2000), rows, columns)
+    click = _middle_click(rows, columns)
+    published = Predictor.for_benchmark(RednessNetwork()).segment(image, [click])
+    assert iou(target, published.mask) < 0.5
+
+
+def test_large_object_costs_one_pass():
+    network = RednessNetwork()
+    image, _ = _scene((400, 500), (20, 390), (30, 480))
+    Predictor.for_serving(network).segment(image, [Click(250, 200, True)])
+    assert network.passes == 1
+
+
+def test_looks_closer_where_nothing_was_found():
+    nothing = np.zeros((1600, 2400), dtype=np.float32)
+    whole = RegionOfInterest.whole(nothing.shape)
+    clicks = PlacedClicks.on_image([Click(600, 400, True), Click(0, 0, False)], nothing.shape)
+    quarter = LOOK.look_again(nothing, clicks, whole)
+    assert quarter.size_hw == (400, 600)
+    assert quarter == RegionOfInterest(200, 599, 300, 899)
+    sixteenth = LOOK.look_again(nothing, clicks, quarter)
+    assert sixteenth.size_hw == (112, 150), "not smaller than a quarter of the network's input"
+    assert LOOK.look_again(nothing, clicks, sixteenth) is None
+
+
+def test_only_negative_clicks_leave_the_view_alone():
+    nothing = np.zeros((300, 400), dtype=np.float32)
+    clicks = PlacedClicks.on_image([Click(5, 5, False)], (300, 400))
+    whole = RegionOfInterest.whole((300, 400))
+    assert LOOK.region(nothing, clicks, None) == whole
+    assert LOOK.look_again(nothing, clicks, whole) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "cut_off"),
+    [
+        ((180, 420), (230, 570), False),
+        ((100, 420), (230, 570), True),
+        ((180, 499), (230, 570), True),
+        ((180, 420), (200, 570), True),
+        ((180, 420), (230, 599), True),
+    ],
+)
+def test_mask_at_the_border_of_its_region_asks_for_a_larger_one(rows, columns, cut_off):
+    probability = np.zeros((1000, 1000), dtype=np.float32)
+    probability[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = 0.9
+    clicks = PlacedClicks.on_image([Click(350, 300, True)], (1000, 1000))
+    current = RegionOfInterest(100, 499, 200, 599)
+    larger = LOOK.look_again(probability, clicks, current)
+    assert (larger is not None) == cut_off
+    if larger:
+        assert larger.covers(RegionOfInterest(rows[0] - 1, rows[1], columns[0] - 1, columns[1]))
+
+
+def test_mask_at_the_border_of_the_image_is_complete():
+    probability = np.zeros((300, 400), dtype=np.float32)
+    probability[:250, :300] = 0.9
+    clicks = PlacedClicks.on_image([Click(50, 50, True)], (300, 400))
+    assert LOOK.look_again(probability, clicks, RegionOfInterest.whole((300, 400))) is None
+
+
+def test_positive_click_outside_widens_the_view():
+    probability = np.zeros((900, 900), dtype=np.float32)
+    probability[100:200, 100:200] = 0.9
+    clicks = PlacedClicks.on_image([Click(150, 150, True), Click(700, 650, True)], (900, 900))
+    region = LOOK.region(probability, clicks, RegionOfInterest(50, 249, 50, 249))
+    assert region.covers(RegionOfInterest(100, 650, 100, 700))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (17, 3), (3000, 40), (500, 700)])
+def test_regions_lie_inside_the_image_and_are_not_longer_than_they_must(size):
+    rng = np.random.default_rng(0)
+    region = None
+    for _ in range(50):
+        probability = np.zeros(size, dtype=np.float32)
+        row, column = rng.integers(0, size)
+        probability[row : row + rng.integers(1, 60), column : column + rng.integers(1, 60)] = 0.8
+        places = zip(rng.integers(0, size, (3, 2)).tolist(), (True, False, True), strict=True)
+        clicks = [from_row_column(*place, positive) for place, positive in places]
+        placed = PlacedClicks.on_image(clicks, size)
+        region = LOOK.region(probability, placed, region)
+        assert RegionOfInterest.whole(size).covers(region)
+        height, width = region.size_hw
+        assert height >= min(size[0], width / 3 - 1)
+        assert width >= min(size[1], height / 3 - 1)
+
+
+def test_replay_gives_the_same_bits():
+    image, _ = _scene((700, 900), (300, 330), (200, 420))
+    predictor = Predictor.for_serving(RednessNetwork(), precision="fp32")
+    clicks = [Click(300, 315, True), Click(310, 350, False), Click(600, 100, True)]
+    step = None
+    for count in range(1, 4):
+        step = predictor.segment(image, clicks[:count], step)
+    replayed = predictor.segment(image, clicks)
+    np.testing.assert_array_equal(step.probability, replayed.probability)
+    assert step.region == replayed.region
+
+
+def test_existing_mask_is_seen_with_its_surroundings():
+    mask = np.zeros((1000, 1000), dtype=bool)
+    mask[400:500, 300:450] = True
+    image, _ = _scene((1000, 1000), (400, 500), (300, 450))
+    predictor = Predictor.for_serving(RednessNetwork())
+    result = predictor.segment(image, [Click(460, 450, False)], Segmentation.from_mask(mask))
+    assert result.region == RegionOfInterest(380, 519, 270, 479)

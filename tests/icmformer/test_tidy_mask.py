@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icmformer.clicks import Click
+from icmformer.placed_clicks import PlacedClicks
+from icmformer.predictor import Predictor
+from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
+from icmformer.zoom_in import RegionOfInterest, View, WholeImage
+from tests.toy_network import ToyNetwork
+
+CLICK_INSIDE = np.array([[30, 30]])
+POSITIVE = np.array([True])
+
+
+def _blob():
+    probability = np.full((100, 100), 0.1, dtype=np.float32)
+    probability[20:60, 20:60] = 0.8
+    return probability
+
+
+def test_leaves_a_clean_mask_alone():
+    np.testing.assert_array_equal(without_specks(_blob(), CLICK_INSIDE, POSITIVE), _blob())
+
+
+def test_drops_specks_and_fills_pinholes():
+    dirty = _blob()
+    dirty[80:83, 80:83] = 0.9
+    dirty[40:42, 50:52] = 0.2
+    clean = without_specks(dirty, CLICK_INSIDE, POSITIVE)
+    np.testing.assert_array_equal(clean > 0.49, _blob() > 0.49)
+
+
+def test_keeps_what_was_clicked_however_small():
+    dirty = _blob()
+    dirty[80, 80] = 0.9
+    dirty[40, 50] = 0.2
+    pixels = np.array([[30, 30], [80, 80], [40, 50]])
+    clean = without_specks(dirty, pixels, np.array([True, True, False]))
+    np.testing.assert_array_equal(clean, dirty)
+
+
+def test_keeps_parts_and_holes_of_some_size():
+    parts = _blob()
+    parts[70:80, 70:80] = 0.9
+    parts[40:45, 40:45] = 0.2
+    np.testing.assert_array_equal(without_specks(parts, CLICK_INSIDE, POSITIVE), parts)
+
+
+def test_background_at_the_border_is_no_hole():
+    full = np.full((50, 50), 0.9, dtype=np.float32)
+    full[0, 0] = full[20, 49] = 0.1
+    np.testing.assert_array_equal(without_specks(full, CLICK_INSIDE, POSITIVE), full)
+
+
+def test_diagonal_neighbours_are_one_part():
+    line = np.zeros((100, 100), dtype=np.float32)
+    np.fill_diagonal(line, 0.9)
+    np.testing.assert_array_equal(without_specks(line, CLICK_INSIDE, POSITIVE), line)
+
+
+def test_without_a_positive_click_nothing_is_known_to_be_a_speck():
+    specks = np.zeros((40, 40), dtype=np.float32)
+    specks[::10, ::10] = 0.9
+    same = without_specks(specks, np.array([[5, 5]]), np.array([False]))
+    np.testing.assert_array_equal(same, specks)
+
+
+def test_pixels_in_view_lie_on_what_resizing_puts_there():
+    clicks = PlacedClicks.on_image(
+        [Click(100.5, 50.5, True), Click(149.9, 99.0, False), Click(10, 10, True)], (200, 300)
+    )
+    view = View((200, 300), RegionOfInterest(50, 99, 100, 149), (99, 491))
+    pixels, positive = pixels_in_view(clicks, view)
+    assert pixels.tolist() == [[0, 0], [98, 490]]
+    assert positive.tolist() == [True, False]
+
+
+VIEW = View((60, 80), RegionOfInterest.whole((60, 80)), (60, 80))
+
+
+def test_contradicted_clicks_get_a_small_disk():
+    probability = np.zeros((60, 80), dtype=np.float32)
+    obey_clicks(probability, PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80)), VIEW)
+    assert probability.sum() == 13, "radius 2"
+    assert probability[30, 38:43].tolist() == [1] * 5
+
+
+def test_obeyed_clicks_change_nothing():
+    probability = np.full((60, 80), 0.6, dtype=np.float32)
+    obey_clicks(probability, PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80)), VIEW)
+    assert (probability == np.float32(0.6)).all()
+
+
+def test_disks_grow_with_the_pixels_that_the_network_saw():
+    probability = np.zeros((600, 800), dtype=np.float32)
+    view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
+    obey_clicks(probability, PlacedClicks.on_image([Click(400, 300, True)], (600, 800)), view)
+    assert probability[300, 400 - 20] == probability[300 + 20, 400] == 1
+    assert probability[300, 400 - 21] == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    places=st.lists(
+        st.tuples(
+            st.floats(0, 30, exclude_max=True), st.floats(0, 20, exclude_max=True), st.booleans()
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda place: (int(place[0]), int(place[1])),
+    ),
+    seed=st.integers(0, 3),
+)
+def test_every_click_is_obeyed(places, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    clicks = [Click(*place) for place in places]
+    predictor = Predictor(ToyNetwork(), zoom_in=WholeImage(), tidy=True)
+    mask = predictor.segment(image, clicks).mask
+    for click in clicks:
+        assert mask[int(click.y), int(click.x)] == click.positive
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_last_click_on_a_pixel_counts(last):
+    image = np.zeros((20, 30, 3), dtype=np.uint8)
+    clicks = [Click(10.2, 10.3, not last), Click(10.8, 10.6, last)]
+    result = Predictor(ToyNetwork(), zoom_in=WholeImage(), tidy=True).segment(image, clicks)
+    assert result.mask[10, 10] == last
