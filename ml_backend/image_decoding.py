@@ -14,8 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ml_backend.errors import TaskImageError
 
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM", "ICO")
-_ORIENTATION = 0x0112
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM", "ICO")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
@@ -25,7 +24,8 @@ Image.MAX_IMAGE_PIXELS = None
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """Decode the first frame of an image.
 
-    * EXIF orientation 1–8 is applied, so the result has the size the browser calls natural.
+    * EXIF orientation 1–8 is applied where browsers apply it, so the result has the size that the
+      browser calls natural.
     * Transparent pixels are mixed with white, the page they are shown on.
     * 16-bit PNGs are scaled by 1/257, as browsers do. Other deep images (16 or 32 bits or floating
       point, as microscopes write them) by the number of bits their largest value needs, so that
@@ -68,7 +68,8 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     for key in ("xmp", "XML:com.adobe.xmp", "Raw profile type xmp"):
         image.info.pop(key, None)
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
+    upright = image if image.format == "WEBP" else ImageOps.exif_transpose(image)
     if upright.mode in _DEEP_MODES:
         upright = Image.fromarray(_eight_bits(np.asarray(upright), image.format == "PNG"))
     if upright.has_transparency_data:

@@ -1,0 +1,230 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml_backend.errors import TaskImageError
+from ml_backend.image_decoding import decode
+
+LIMIT = 10_000_000
+# Rows and columns differ, and so do all four corners.
+PICTURE = np.zeros((16, 24, 3), np.uint8)
+PICTURE[:8, :12], PICTURE[:8, 12:], PICTURE[8:, :12] = (200, 0, 0), (0, 160, 0), (0, 0, 240)
+
+
+def encoded(image, **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    options.setdefault("format", "PNG")
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_lossless_formats_come_back_exactly(format):
+    data = encoded(PICTURE, format=format, lossless=True)
+    decoded = decode(data, LIMIT)
+    np.testing.assert_array_equal(decoded, PICTURE)
+    assert decoded.dtype == np.uint8
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "JPEG2000", "AVIF", "GIF"])
+def test_lossy_formats_come_back_nearly(format):
+    decoded = decode(encoded(PICTURE, format=format, quality=95), LIMIT)
+    assert decoded.shape == PICTURE.shape
+    assert np.abs(decoded[2:6, 2:10].astype(int) - PICTURE[2:6, 2:10]).max() < 30
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_every_exif_orientation_is_turned_upright(format, orientation):
+    # How a camera held that way stores the scene, so that undoing it shows PICTURE.
+    stored = {
+        1: PICTURE,
+        2: PICTURE[:, ::-1],
+        3: PICTURE[::-1, ::-1],
+        4: PICTURE[::-1],
+        5: PICTURE.swapaxes(0, 1),
+        6: np.rot90(PICTURE, 1),
+        7: PICTURE[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(PICTURE, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    options = {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
+    decoded = decode(encoded(image, format=format, exif=exif, **options), LIMIT)
+    assert decoded.shape == PICTURE.shape
+    assert np.abs(decoded.astype(int) - PICTURE).max() < 12
+
+
+def test_an_orientation_in_webp_is_not_applied_as_chromium_does_not():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    decoded = decode(encoded(PICTURE, format="WEBP", exif=exif, lossless=True), LIMIT)
+    np.testing.assert_array_equal(decoded, PICTURE)
+
+
+def test_an_orientation_only_in_xmp_is_not_believed_as_browsers_do_not():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    data = encoded(PICTURE, format="JPEG", xmp=xmp)
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6, "Pillow would believe it"
+    assert decode(data, LIMIT).shape == PICTURE.shape
+
+
+def test_grey():
+    grey = PICTURE[..., 0]
+    np.testing.assert_array_equal(decode(encoded(grey), LIMIT), np.stack([grey] * 3, axis=-1))
+
+
+def test_one_bit():
+    bits = Image.fromarray(PICTURE[..., 0] > 0)
+    assert set(np.unique(decode(encoded(bits), LIMIT))) == {0, 255}
+
+
+def test_palette():
+    image = Image.fromarray(PICTURE).quantize(4)
+    assert image.mode == "P"
+    np.testing.assert_array_equal(decode(encoded(image), LIMIT), PICTURE)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparency_shows_the_white_page(mode):
+    image = Image.fromarray(PICTURE[..., 2]).convert("RGBA")
+    image.putalpha(Image.fromarray(np.repeat(np.uint8([[0, 255]]), 12, axis=1).repeat(16, axis=0)))
+    format = "TIFF" if mode == "PA" else "PNG"
+    decoded = decode(encoded(image.convert(mode), format=format), LIMIT)
+    assert (decoded[:, :12] == 255).all()
+    np.testing.assert_array_equal(decoded[:, 12:, 0], PICTURE[:, 12:, 2])
+
+
+def test_half_transparent_pixels_are_mixed_with_white():
+    image = np.full((2, 2, 4), (100, 0, 0, 51), np.uint8)  # one fifth
+    np.testing.assert_array_equal(decode(encoded(image), LIMIT)[0, 0], (224, 204, 204))
+
+
+def test_a_transparent_palette_colour():
+    image = Image.fromarray(np.uint8([[0, 1]]), "L").convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    decoded = decode(encoded(image, transparency=0), LIMIT)
+    np.testing.assert_array_equal(decoded, [[[255, 255, 255], [40, 50, 60]]])
+
+
+def test_a_transparent_colour_without_alpha():
+    decoded = decode(encoded(PICTURE, transparency=(200, 0, 0)), LIMIT)
+    assert (decoded[0, 0] == 255).all()
+    np.testing.assert_array_equal(decoded[0, -1], PICTURE[0, -1])
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk(format):
+    image = Image.fromarray(PICTURE).convert("CMYK")
+    decoded = decode(encoded(image, format=format, quality=100), LIMIT)
+    assert np.abs(decoded[2:6, 2:10].astype(int) - PICTURE[2:6, 2:10]).max() < 30
+
+
+def test_sixteen_bit_png_is_scaled_by_its_whole_range_as_browsers_do():
+    deep = np.uint16([[0, 257, 128 * 257, 65535], [1000, 4095, 4096, 0]])
+    decoded = decode(encoded(deep), LIMIT)
+    np.testing.assert_array_equal(decoded[..., 0], np.round(deep / 257))
+    assert (decoded[..., 0] == decoded[..., 2]).all()
+
+
+def test_sixteen_bit_colour_png():
+    rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in PICTURE)
+
+    def chunk(kind, body):
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + crc
+
+    header = struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    png += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    np.testing.assert_array_equal(decode(png, LIMIT), PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("largest", "dtype"),
+    [
+        (255, np.uint16),
+        (4095, np.uint16),
+        (65535, np.uint16),
+        (2**20 - 1, np.int32),
+        (1.0, np.float32),
+        (4095.0, np.float32),
+    ],
+)
+def test_deep_tiff_is_scaled_by_the_bits_in_use(largest, dtype):
+    ramp = np.linspace(0, largest, 256).reshape(16, 16)
+    decoded = decode(encoded(ramp.astype(dtype), format="TIFF"), LIMIT)
+    assert np.abs(decoded[..., 1].astype(int) - np.arange(256).reshape(16, 16)).max() <= 1
+
+
+def test_deep_tiff_with_holes_and_negative_values():
+    values = np.float32([[np.nan, np.inf, -np.inf], [-3, 0.5, 1]])
+    decoded = decode(encoded(values, format="TIFF"), LIMIT)[..., 0]
+    np.testing.assert_array_equal(decoded, [[0, 0, 0], [0, 128, 255]])
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_the_first_frame_of_several(format):
+    other = Image.fromarray(255 - PICTURE)
+    options = {"save_all": True, "append_images": [other], "lossless": True, "format": format}
+    decoded = decode(encoded(PICTURE, **options), LIMIT)
+    assert np.abs(decoded.astype(int) - PICTURE).max() < 12
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
+def test_a_truncated_file(format):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encoded(noise, format=format)
+    with pytest.raises(TaskImageError, match=r"damaged|not an image"):
+        decode(data[: len(data) // 2], LIMIT)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_flipped_bytes_never_raise_anything_else(format):
+    data = bytearray(encoded(PICTURE, format=format))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(data)
+        for place in rng.integers(0, len(data), 5):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            assert decode(bytes(damaged), LIMIT).shape[2] == 3
+        except TaskImageError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "the file is empty"),
+        (b"<!DOCTYPE html><html>login</html>", "it is a web page"),
+        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "looks like SVG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "begins with 25 21 50 53"),
+        (b"\x00\x01\x02", "begins with 00 01 02"),
+    ],
+)
+def test_what_is_no_image(data, sentence):
+    with pytest.raises(TaskImageError, match=sentence):
+        decode(data, LIMIT)
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked():
+    # 400 megapixels of nothing; the file's few bytes say how large it would be.
+    data = bytearray(encoded(np.zeros((1, 1), np.uint8)))
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    with pytest.raises(TaskImageError, match="20000x20000 pixels, more than the 10 megapixels"):
+        decode(bytes(data), LIMIT)
+
+
+def test_the_operators_limit_is_the_only_one():
+    # Pillow alone warns above 89 megapixels and refuses above 179.
+    image = Image.new("1", (20_000, 10_000))
+    assert decode(encoded(image), 200_000_000).shape == (10_000, 20_000, 3)
