@@ -155,7 +155,7 @@ class StandInLabelStudio:
 def serving(app: Any) -> Iterator[str]:
     """Serve an application on this machine; gives its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,0 +1,413 @@
+import base64
+import gzip
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from flask import Flask, Response, redirect, request
+from PIL import Image
+
+from ml_backend.errors import LabelStudioError, TaskImageError
+from ml_backend.image_downloads import ImageLimits
+from ml_backend.label_studio import LabelStudio
+from ml_backend.labeling_config import parse
+from ml_backend.task_images import TaskImages
+from tests.ml_backend.stand_in import (
+    LABEL_CONFIG,
+    LEGACY_TOKEN,
+    PERSONAL_TOKEN,
+    StandInLabelStudio,
+    serving,
+)
+
+CONFIG = parse(LABEL_CONFIG)
+PICTURE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+UPLOAD = "/data/upload/1/0123abcd-cells.png"
+
+
+def png(picture=PICTURE):
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def task(address, number=41):
+    return {"id": number, "data": {"image": address}}
+
+
+def images(cache_bytes=1_000_000, **limits):
+    return TaskImages(ImageLimits(**limits), cache_bytes)
+
+
+@pytest.fixture
+def stand_in():
+    label_studio = StandInLabelStudio(files={"upload/1/0123abcd-cells.png": png()})
+    with serving(label_studio.app()) as label_studio.url:
+        yield label_studio
+
+
+class Elsewhere:
+    """Some web server; remembers who asked for what and with which token."""
+
+    def __init__(self):
+        self.answers = {"cells.png": lambda: png()}
+        self.requests = []
+        self.app = Flask("elsewhere")
+        self.app.add_url_rule("/<path:name>", "file", self.answer)
+        self.url = ""
+
+    def answer(self, name):
+        self.requests.append((name, request.headers.get("Authorization")))
+        return self.answers[name]() if name in self.answers else ("", 404)
+
+    @property
+    def host(self):
+        return self.url.removeprefix("http://")
+
+
+@pytest.fixture
+def elsewhere():
+    server = Elsewhere()
+    with serving(server.app) as server.url:
+        yield server
+
+
+@pytest.mark.parametrize("api_key", [LEGACY_TOKEN, PERSONAL_TOKEN])
+@pytest.mark.parametrize(
+    "address",
+    [
+        UPLOAD,
+        UPLOAD.removeprefix("/data"),
+        UPLOAD.removeprefix("/data/"),
+        # As Label Studio writes it for browsers, under an address that means nothing here.
+        f"http://labels.example.com{UPLOAD}",
+        f"https://labels.example.com/studio{UPLOAD}",
+    ],
+)
+def test_uploads(stand_in, api_key, address):
+    label_studio = LabelStudio(stand_in.url, api_key)
+    image = images().load(task(address), CONFIG, label_studio)
+    np.testing.assert_array_equal(image, PICTURE)
+    assert stand_in.paths("/data/") == [UPLOAD]
+
+
+def test_uploads_that_are_kept_in_a_cloud_storage(stand_in):
+    stand_in.files["cloud:upload/1/0123abcd-other.png"] = png()
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    address = "/data/upload/1/0123abcd-other.png"
+    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+
+
+@pytest.mark.parametrize("host", ["", "http://labels.example.com", "own"])
+def test_local_files_storage(stand_in, host):
+    stand_in.files["dir/a file.png"] = png()
+    host = stand_in.url if host == "own" else host
+    address = f"{host}/data/local-files/?d=dir/a%20file.png"
+    label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
+    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "azure-blob"])
+def test_cloud_storage_through_presign_keeps_the_token_at_home(stand_in, elsewhere, scheme):
+    uri = f"{scheme}://bucket/a file/ü.png"
+    stand_in.presigned[uri] = f"{elsewhere.url}/cells.png?signature=x"
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    np.testing.assert_array_equal(images().load(task(uri), CONFIG, label_studio), PICTURE)
+    assert stand_in.paths()[0].startswith("/tasks/41/presign/?fileuri=")
+    assert elsewhere.requests == [("cells.png", None)]
+
+
+def test_an_address_that_label_studio_already_resolved(stand_in, elsewhere):
+    stand_in.presigned["s3://b/c.png"] = f"{elsewhere.url}/cells.png"
+    uri = base64.urlsafe_b64encode(b"s3://b/c.png").decode()
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    address = f"/tasks/41/presign/?fileuri={uri}"
+    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+
+
+def test_other_servers_never_see_the_token(stand_in, elsewhere):
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    loader = images(allowed_hosts=frozenset({elsewhere.host}))
+    address = f"{elsewhere.url}/cells.png"
+    np.testing.assert_array_equal(loader.load(task(address), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(loader.load(task(address + "?a"), CONFIG), PICTURE)
+    assert elsewhere.requests == [("cells.png", None)] * 2
+    assert stand_in.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "data:image/png;base64," + base64.b64encode(png()).decode(),
+        "data:image/png;base64," + base64.b64encode(png()).decode().rstrip("="),
+        "data:image/png;base64," + quote(base64.b64encode(png()).decode(), safe=""),
+        "data:image/png," + quote(png(), safe=""),
+        "data:;BASE64," + base64.b64encode(png()).decode(),
+    ],
+)
+def test_data_addresses(address):
+    np.testing.assert_array_equal(images().load(task(address), CONFIG), PICTURE)
+
+
+def test_the_second_click_downloads_and_decodes_nothing(stand_in):
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    loader = images()
+    first = loader.load(task(UPLOAD), CONFIG, label_studio)
+    stand_in.files.clear()
+    assert loader.load(task(UPLOAD), CONFIG, label_studio) is first
+    assert loader.load(task(UPLOAD, number=42), CONFIG, label_studio) is first
+    assert len(stand_in.paths("/data/")) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0, 0] = 1
+
+
+def test_cloud_addresses_are_remembered_task_by_task(stand_in, elsewhere):
+    stand_in.presigned["s3://b/c.png"] = f"{elsewhere.url}/cells.png"
+    loader, label_studio = images(), LabelStudio(stand_in.url, LEGACY_TOKEN)
+    for number in (1, 2, 1, 2):
+        loader.load(task("s3://b/c.png", number), CONFIG, label_studio)
+    assert len(elsewhere.requests) == 2
+
+
+def test_two_label_studios_do_not_share_images(stand_in):
+    other = StandInLabelStudio(files={"upload/1/0123abcd-cells.png": png(255 - PICTURE)})
+    loader = images()
+    with serving(other.app()) as url:
+        first = loader.load(task(UPLOAD), CONFIG, LabelStudio(stand_in.url, LEGACY_TOKEN))
+        second = loader.load(task(UPLOAD), CONFIG, LabelStudio(url, LEGACY_TOKEN))
+    np.testing.assert_array_equal(first, 255 - second)
+
+
+def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsewhere):
+    for name in "abc":
+        elsewhere.answers[name] = png
+    loader = images(PICTURE.nbytes * 2, allowed_hosts=frozenset({"127.0.0.1"}))
+    for name in "abacaba":
+        loader.load(task(f"{elsewhere.url}/{name}"), CONFIG)
+        assert loader.nbytes <= PICTURE.nbytes * 2
+    assert [name for name, _ in elsewhere.requests] == ["a", "b", "c", "b"]
+    loader.clear()
+    assert loader.nbytes == 0
+
+
+def test_an_image_larger_than_the_cache_is_still_served(elsewhere):
+    loader = images(10, allowed_hosts=frozenset({"127.0.0.1"}))
+    for _ in range(2):
+        assert loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG).shape == PICTURE.shape
+    assert loader.nbytes == 0
+
+
+def test_concurrent_requests_load_an_image_once(elsewhere):
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        go_on.wait(10)
+        return png()
+
+    elsewhere.answers["slow.png"] = slow
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/slow.png")
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(loader.load, one, CONFIG) for _ in range(8)]
+        assert started.wait(10)
+        go_on.set()
+        results = [future.result() for future in futures]
+    assert len(elsewhere.requests) == 1
+    assert all(result is results[0] for result in results)
+
+
+def test_a_failure_is_not_remembered(elsewhere):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/late.png")
+    with pytest.raises(TaskImageError, match="404"):
+        loader.load(one, CONFIG)
+    elsewhere.answers["late.png"] = png
+    np.testing.assert_array_equal(loader.load(one, CONFIG), PICTURE)
+
+
+def failure(loader, address, label_studio=None):
+    with pytest.raises(TaskImageError) as error:
+        loader.load(task(address), CONFIG, label_studio)
+    assert "task 41" in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (None, "no image address under 'image'"),
+        ({}, "no image address"),
+        ({"image": ""}, "no image address"),
+        ({"image": None}, "no image address"),
+        ({"image": ["a.png"]}, "no image address"),
+        ({"text": "a"}, "no image address"),
+    ],
+)
+def test_a_task_without_an_image(data, sentence):
+    with pytest.raises(TaskImageError, match=sentence):
+        images().load({"id": 41, "data": data}, CONFIG)
+    with pytest.raises(TaskImageError, match="no image address"):
+        images().load({}, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("file:///etc/hostname", "kind of address is not served"),
+        ("ftp://host/a.png", "kind of address is not served"),
+        ("C:\\photos\\a.png", "kind of address is not served"),
+        ("data:image/png;base64", "no comma"),
+        ("data:image/png;base64,A", "not base64"),
+        ("data:image/png;base64," + "A" * 4000, "over the limit"),
+        ("data:image/png,hello", "not an image"),
+        ("http://", "does not give it"),
+        ("http://[::1/a.png", "does not give it"),
+        ("http://a b/c.png", "does not give it"),
+        ("https://host.invalid/a.png", "does not give it"),
+        (UPLOAD, "set LABEL_STUDIO_URL"),
+        ("s3://bucket/a.png", "set LABEL_STUDIO_URL"),
+    ],
+)
+def test_addresses_that_cannot_be_loaded(address, sentence):
+    text = failure(images(max_bytes=1000), address)
+    assert sentence in text
+    assert address[:100] in text or repr(address)[1:100] in text
+
+
+def test_what_label_studio_does_not_have(stand_in):
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    text = failure(images(), "/data/upload/1/0123abcd-gone.png", label_studio)
+    assert "does not have the file (404)" in text
+    text = failure(images(), "s3://bucket/gone.png", label_studio)
+    assert "no storage for it (404)" in text
+
+
+def test_an_expired_presigned_address_is_not_blamed_on_the_token(stand_in, elsewhere):
+    stand_in.presigned["s3://b/c.png"] = f"{elsewhere.url}/denied"
+    elsewhere.answers["denied"] = lambda: ("", 403)
+    text = failure(images(), "s3://b/c.png", LabelStudio(stand_in.url, LEGACY_TOKEN))
+    assert "cloud storage does not give it: it answers 403" in text
+    stand_in.presigned["s3://b/c.png"] = "http://127.0.0.1:1/x"
+    text = failure(images(), "s3://b/c.png", LabelStudio(stand_in.url, LEGACY_TOKEN))
+    assert "cloud storage does not give it: no answer" in text
+
+
+def test_a_refused_token_or_a_silent_label_studio_is_no_fault_of_the_image(stand_in):
+    stand_in.legacy_tokens_enabled = False
+    with pytest.raises(LabelStudioError, match="refuses the legacy token"):
+        images().load(task(UPLOAD), CONFIG, LabelStudio(stand_in.url, LEGACY_TOKEN))
+    with pytest.raises(LabelStudioError, match="cannot be reached"):
+        images().load(task(UPLOAD), CONFIG, LabelStudio("http://127.0.0.1:1", LEGACY_TOKEN))
+
+
+def test_an_access_token_that_expired_meanwhile_is_renewed(stand_in):
+    label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
+    label_studio.version()
+    stand_in.revoke_access()
+    np.testing.assert_array_equal(images().load(task(UPLOAD), CONFIG, label_studio), PICTURE)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_private_addresses_are_not_visited(elsewhere, name):
+    address = elsewhere.url.replace("127.0.0.1", name) + "/cells.png"
+    text = failure(images(), address)
+    assert "is not a public address: add" in text
+    assert "ICMFORMER_ALLOWED_IMAGE_HOSTS" in text
+    assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "{host}", " 127.0.0.1 "])
+def test_a_private_host_may_be_allowed(elsewhere, entry):
+    loader = images(allowed_hosts=frozenset({entry.format(host=elsewhere.host)}))
+    assert loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG).shape == PICTURE.shape
+
+
+def test_a_redirect_may_not_lead_to_a_private_address(elsewhere):
+    hidden = Elsewhere()
+    with serving(hidden.app) as hidden.url:
+        elsewhere.answers["away"] = lambda: redirect(f"{hidden.url}/cells.png")
+        loader = images(allowed_hosts=frozenset({elsewhere.host}))
+        assert "is not a public address" in failure(loader, f"{elsewhere.url}/away")
+    assert hidden.requests == []
+
+
+def test_label_studio_itself_may_be_private_but_its_neighbours_not(stand_in, elsewhere):
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    assert images().load(task(stand_in.url + UPLOAD), CONFIG, label_studio).shape == PICTURE.shape
+    assert "is not a public" in failure(images(), f"{elsewhere.url}/cells.png", label_studio)
+
+
+def test_redirects_come_to_an_end(elsewhere):
+    elsewhere.answers["round"] = lambda: redirect(f"{elsewhere.url}/round")
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    assert "TooManyRedirects" in failure(loader, f"{elsewhere.url}/round")
+    elsewhere.answers["file"] = lambda: redirect("file:///etc/hostname")
+    assert "InvalidSchema" in failure(loader, f"{elsewhere.url}/file")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_huge_file_is_cut_off(elsewhere, announced):
+    sent = []
+
+    def body():
+        for _ in range(10_000):
+            sent.append(1)
+            yield b"x" * 10_000
+
+    headers = {"Content-Length": "100000000"} if announced else {}
+    elsewhere.answers["huge"] = lambda: Response(body(), headers=headers)
+    loader = images(max_bytes=1_000_000, allowed_hosts=frozenset({"127.0.0.1"}))
+    text = failure(loader, f"{elsewhere.url}/huge")
+    assert "over the limit of 1 MB (ICMFORMER_MAX_IMAGE_MB)" in text
+    assert len(sent) < 5_000
+
+
+def test_a_compressed_answer_is_counted_as_it_unfolds(elsewhere):
+    packed = gzip.compress(b"\0" * 50_000_000)
+    elsewhere.answers["zip"] = lambda: Response(packed, headers={"Content-Encoding": "gzip"})
+    loader = images(max_bytes=1_000_000, allowed_hosts=frozenset({"127.0.0.1"}))
+    assert "over the limit of 1 MB" in failure(loader, f"{elsewhere.url}/zip")
+
+
+def test_a_server_that_dribbles_is_given_up(elsewhere):
+    def body():
+        for byte in png():
+            time.sleep(0.02)
+            yield bytes([byte])
+
+    elsewhere.answers["slow"] = lambda: Response(body())
+    loader = images(total_seconds=0.3, allowed_hosts=frozenset({"127.0.0.1"}))
+    assert "takes longer than 0.3 seconds" in failure(loader, f"{elsewhere.url}/slow")
+
+
+def test_a_server_that_falls_silent_is_given_up(elsewhere):
+    silence = threading.Event()
+
+    def body():
+        yield png()[:20]
+        silence.wait(10)
+
+    elsewhere.answers["silent"] = lambda: Response(body())
+    loader = images(read_seconds=0.2, allowed_hosts=frozenset({"127.0.0.1"}))
+    text = failure(loader, f"{elsewhere.url}/silent")
+    silence.set()
+    assert "no answer" in text
+
+
+def test_a_file_that_ends_too_soon(elsewhere):
+    short = png()[:40]
+    elsewhere.answers["short"] = lambda: Response(iter([short]), headers={"Content-Length": "400"})
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    assert "no answer" in failure(loader, f"{elsewhere.url}/short")
+    elsewhere.answers["damaged"] = lambda: short
+    assert "damaged" in failure(loader, f"{elsewhere.url}/damaged")
+
+
+def test_a_picture_with_too_many_pixels(elsewhere):
+    loader = images(max_pixels=53, allowed_hosts=frozenset({"127.0.0.1"}))
+    assert "9x6 pixels, more than" in failure(loader, f"{elsewhere.url}/cells.png")
