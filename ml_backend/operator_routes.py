@@ -1,4 +1,4 @@
-"""The addresses that people, orchestrators and Prometheus ask; /health is Label Studio's as well."""
+"""The addresses for people, orchestrators and Prometheus; Label Studio asks /health, too."""
 
 from flask import Blueprint, Response, jsonify, render_template
 from prometheus_client import CONTENT_TYPE_LATEST

@@ -1,35 +1,52 @@
 """A small real Label Studio stand-in over HTTP, a tiny real network, and the real application."""
 
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.settings import Settings
+from tests.ml_backend.label_studio_requests import FIXTURES, recorded
 
-FIXTURES = Path(__file__).parent / "fixtures"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 
-def recorded(name):
-    """A body that Label Studio 1.23.2 sent."""
-    return json.loads((FIXTURES / f"{name}.json").read_text())["body"]
-
-
-def photograph(width, height, seed=0):
-    """A picture with some structure, as a JPEG file."""
-    random = np.random.default_rng(seed)
+def photograph(width, height, orientation=1):
+    """A picture with some structure, as a JPEG file; stored turned if EXIF says how to show it."""
+    random = np.random.default_rng(width)
     noise = random.integers(0, 255, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
-    picture = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    return cv2.imencode(".jpg", picture)[1].tobytes()
+    picture = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+    if orientation == 6:
+        picture = picture.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = io.BytesIO()
+    picture.save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def images_of_the_fixtures():
+    """Every image that the recorded requests name, in the size that they say it has."""
+    sizes = {}
+    for path in sorted(FIXTURES.glob("predict_*.json")):
+        body = recorded(path.stem)
+        for task in body["tasks"]:
+            sizes.setdefault(task["data"]["image"], (481, 321))
+        for item in (body["params"]["context"] or {"result": []})["result"]:
+            size = item["original_width"], item["original_height"]
+            sizes[body["tasks"][0]["data"]["image"]] = size
+    return {
+        name: photograph(*size, orientation=6 if "exif6" in name else 1)
+        for name, size in sizes.items()
+    }
 
 
 class FileServer:
@@ -81,16 +98,7 @@ class FileServer:
 @pytest.fixture
 def label_studio():
     server = FileServer()
-    for name, (width, height) in {
-        "/data/upload/2/5e324887-101085.jpg": (321, 481),
-        "/data/upload/2/2479f135-101087.jpg": (481, 321),
-        "/data/upload/2/a6ddfd24-102061.jpg": (321, 481),
-        "/data/upload/2/7eff500a-103070.jpg": (481, 321),
-        "/data/upload/2/3f790b57-105025.jpg": (481, 321),
-        "/data/upload/2/4f3b52c9-106024.jpg": (481, 321),
-        "/data/upload/2/b0f37143-exif6.jpg": (321, 481),
-    }.items():
-        server.files[name] = photograph(width, height)
+    server.files.update(images_of_the_fixtures())
     yield server
     server.stop()
 
