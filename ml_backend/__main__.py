@@ -11,6 +11,7 @@ from training.errors import TrainingError
 # Each module has add_arguments(parser) and run(arguments), which returns the exit status.
 COMMANDS = {
     "serve": ("ml_backend.serve", "answer Label Studio"),
+    "diagnose": ("ml_backend.diagnose", "check a connection to Label Studio, say what is wrong"),
 }
 
 

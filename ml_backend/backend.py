@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
-from ml_backend.image_downloads import ImageLimits
 from ml_backend.inbox import Inbox
 from ml_backend.inference_queue import InferenceQueue
 from ml_backend.live_models import FixedPointer, LiveModels, LivePointer
@@ -94,7 +93,7 @@ def build_backend(
         settings=settings,
         device=device,
         connections=Connections(settings.label_studio_url, settings.api_key),
-        images=_images(settings),
+        images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
         models=models,
         sessions=ClickSessions(settings.click_memory_mb * MEGABYTE),
         queue=queue,
@@ -115,15 +114,6 @@ def backend_of_this_process() -> Backend:
     return build_backend(load_settings())
 
 
-def _images(settings: Settings) -> TaskImages:
-    limits = ImageLimits(
-        max_bytes=settings.max_image_mb * MEGABYTE,
-        max_pixels=settings.max_image_megapixels * 1_000_000,
-        allowed_hosts=frozenset(filter(None, settings.allowed_image_hosts.split(","))),
-    )
-    return TaskImages(limits, settings.image_cache_mb * MEGABYTE)
-
-
 def _inbox(settings: Settings) -> Inbox:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     return Inbox(Database(settings.database))
@@ -142,5 +132,9 @@ def _watch(backend: Backend) -> None:
         "icmformer_click_memory_bytes",
         "Masks and features of objects being clicked.",
         lambda: backend.sessions.nbytes,
+    )
+    watch("icmformer_image_cache_bytes", "Decoded images.", lambda: backend.images.nbytes)
+    backend.metrics.watch_lookups(
+        "icmformer_image_cache", "Images found in memory or fetched.", backend.images.lookups
     )
     watch("icmformer_model_bytes", "Weights in memory.", lambda: backend.models.nbytes)

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend.errors import SettingsError
+from ml_backend.image_downloads import ImageLimits
 
 PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
@@ -132,6 +133,15 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's address, as SQLAlchemy writes it."""
         return self.database_url or f"sqlite:///{self.model_dir / 'state.db'}"
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What the image of a task may cost."""
+        return ImageLimits(
+            max_bytes=self.max_image_mb * MEGABYTE,
+            max_pixels=self.max_image_megapixels * 1_000_000,
+            allowed_hosts=frozenset(filter(None, self.allowed_image_hosts.split(","))),
+        )
 
     @property
     def api_key(self) -> str | None:
