@@ -76,9 +76,9 @@ def connect(api: RestApi, project: int, backend_url: str) -> dict[str, Any]:
     if known is None:
         known = api.post("/api/ml/", {**body, "title": BACKEND_TITLE})
     elif known["url"] != backend_url:
-        known = api.patch(f"/api/ml/{known['id']}/", body)
+        known = api.patch(f"/api/ml/{known['id']}", body)
     _point_webhook(api, project, f"{backend_url}/webhook")
-    connection: dict[str, Any] = api.get(f"/api/ml/{known['id']}/")
+    connection: dict[str, Any] = api.get(f"/api/ml/{known['id']}")
     return connection
 
 
