@@ -8,7 +8,11 @@ import sys
 from icmformer.errors import ICMFormerError
 from training.errors import TrainingError
 
-COMMANDS = {"train": ("training.train", "train a network from a recipe")}
+COMMANDS = {
+    "train": ("training.train", "train a network from a recipe"),
+    "benchmark": ("training.benchmark", "count the clicks that networks need, and report"),
+    "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
+}
 
 
 def main() -> int:

@@ -34,12 +34,12 @@ class Colour(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    probability: float = Field(0.75, ge=0, le=1)
+    probability: float = Field(default=0.75, ge=0, le=1)
     brightness: Range = (-0.25, 0.25)
     contrast: Range = (-0.15, 0.4)
-    channel_shift: float = Field(10.0, ge=0)
+    channel_shift: float = Field(default=10.0, ge=0)
     saturation: Range = (0.0, 0.0)
-    grey: float = Field(0.0, ge=0, le=1)
+    grey: float = Field(default=0.0, ge=0, le=1)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, in other light."""
@@ -72,12 +72,12 @@ class ScaleAndCrop(BaseModel):
 
     kind: Literal["scale_and_crop"] = "scale_and_crop"
     scale: Range = (0.75, 1.25)
-    flip: float = Field(0.5, ge=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
     flip_both: bool = True
-    quarter_turns: float = Field(0.5, ge=0, le=1)
-    jitter: float = Field(0.75, ge=0, le=1)
-    shift: float = Field(0.03, ge=0)
-    degrees: float = Field(3.0, ge=0)
+    quarter_turns: float = Field(default=0.5, ge=0, le=1)
+    jitter: float = Field(default=0.75, ge=0, le=1)
+    shift: float = Field(default=0.03, ge=0)
+    degrees: float = Field(default=3.0, ge=0)
     colour: Colour = Colour()
 
     def __call__(
@@ -107,7 +107,8 @@ class ScaleAndCrop(BaseModel):
         height, width = planes[0].shape[:2]
         degrees = rng.uniform(-self.degrees, self.degrees)
         matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1.0)
-        matrix[:, 2] += rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        shift = rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        matrix = matrix + np.array([[0, 0, shift[0]], [0, 0, shift[1]]])
         return _warped(planes, matrix, (width, height), cv2.INTER_LINEAR)
 
 
@@ -126,12 +127,12 @@ class ObjectCrop(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["object_crop"] = "object_crop"
-    whole: float = Field(0.4, ge=0, le=1)
+    whole: float = Field(default=0.4, ge=0, le=1)
     whole_extent: Range = (0.85, 1.0)
     box_scale: Range = (1.1, 2.2)
-    box_least: float = Field(48.0, gt=0)
-    flip: float = Field(0.5, ge=0, le=1)
-    degrees: float = Field(15.0, ge=0)
+    box_least: float = Field(default=48.0, gt=0)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    degrees: float = Field(default=15.0, ge=0)
     colour: Colour = Colour()
 
     def __call__(

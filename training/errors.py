@@ -5,6 +5,7 @@ TrainingError
 ├── RecipeError      a recipe with unknown keys or impossible values
 ├── DatabaseError    a database that cannot be opened
 ├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
+├── BenchmarkError   an output folder of another benchmark, or an impossible choice
 ├── ScoreCardError   a score card that is damaged or cannot answer the question
 └── VersionError     a model version that does not exist or may not be served
 """
@@ -36,3 +37,7 @@ class VersionError(TrainingError):
 
 class ScoreCardError(TrainingError):
     """A score card is damaged, or does not know what was asked of it."""
+
+
+class BenchmarkError(TrainingError):
+    """A benchmark cannot be run as asked, or its output folder holds another one's results."""

@@ -86,7 +86,7 @@ def fine_tune(
         CheckpointError: if the base cannot be loaded.
         StoredFileError: if an accepted image or mask is damaged.
     """
-    device = torch.device(_device(recipe.device))
+    device = torch.device(training_device(recipe.device))
     torch.manual_seed(recipe.seed)
     network = load_checkpoint(base, device)
     adapt(network, recipe.adaptation, recipe.rank)
@@ -189,7 +189,8 @@ def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineT
     return float(card.mean_ious().mean())
 
 
-def _device(wanted: str) -> str:
+def training_device(wanted: str) -> str:
+    """Return the device to compute on: "auto" is CUDA where there is one."""
     if wanted != "auto":
         return wanted
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -54,6 +54,10 @@ class SampleScore:
     seconds: float
     object_share: float
 
+    def __post_init__(self) -> None:
+        if not self.ious:
+            raise ScoreCardError(f"sample {self.name} has no IoU: at least one click is needed")
+
 
 @dataclass(frozen=True)
 class Interval:

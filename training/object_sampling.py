@@ -4,13 +4,13 @@ RITM's object sampler (REFERENCE in docs/training.md): one root object, sometime
 Region maps without objects, such as BSDS, may instead merge neighbouring regions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.datasets.sample import IGNORE
+from training.datasets.sample import IGNORE, AnnotatedImage
 
 ObjectIds = tuple[tuple[int, int], ...]
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -24,13 +24,15 @@ class ObjectSampling(BaseModel):
         merge_max: largest number of objects in such a target.
         neighbours_max: a target is grown by up to this many adjacent regions, drawn uniformly
             from 0; 0 leaves objects alone.
+        stuff_probability: of treating an image's stuff as objects, instead of as background.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    merge_probability: float = Field(0.15, ge=0, le=1)
-    merge_max: int = Field(2, ge=2)
-    neighbours_max: int = Field(0, ge=0)
+    merge_probability: float = Field(default=0.15, ge=0, le=1)
+    merge_max: int = Field(default=2, ge=2)
+    neighbours_max: int = Field(default=0, ge=0)
+    stuff_probability: float = Field(default=0.0, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,21 @@ class Target:
         labels = self.mask.astype(np.int8)
         labels[self.ignored] = IGNORE
         return labels
+
+
+def settle_stuff(
+    annotated: AnnotatedImage, options: ObjectSampling, rng: np.random.Generator
+) -> AnnotatedImage:
+    """Return the image with its stuff either among the objects or erased."""
+    if not annotated.stuff:
+        return annotated
+    if rng.random() < options.stuff_probability:
+        return replace(annotated, objects=annotated.objects + annotated.stuff, stuff=())
+    layers = annotated.layers.copy()
+    for layer, i in annotated.stuff:
+        plane = layers[:, :, layer]
+        plane[plane == i] = 0
+    return replace(annotated, layers=layers, stuff=())
 
 
 def choose_objects(

@@ -8,7 +8,6 @@ from torch import nn
 
 from training.recipe import Optimization
 
-
 # Learned positions are no matrices: shrinking them would say that positions matter less.
 _TABLES = ("relative_position_bias_table", "position_embedding")
 

@@ -19,7 +19,7 @@ from training.errors import ScoreCardError
 from training.noc import Interval, ScoreCard
 
 Verdict = Literal["promote", "keep", "ask"]
-IMAGE_SEPARATOR = "/"  # samples are named "<image>/<object>"
+IMAGE_SEPARATOR = "#"  # samples are named "<image>#<object>"
 
 
 @dataclass(frozen=True)

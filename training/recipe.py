@@ -10,6 +10,7 @@ from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
 from training.recipe_files import override, read_settings, validate
 from training.sample_stream import Sampling
+from training.validation import ValidationOptions
 
 
 class _Strict(BaseModel):
@@ -36,16 +37,21 @@ class DataPart(_Strict):
     """One data set.
 
     Attributes:
-        kind: how it is read.
+        kind: how it is read; see the modules of these names in `training.datasets`.
         path: below `Data.root`.
         weight: its share of the samples, relative to the other parts'.
         objects: how targets are put together.
+        scores: file below `Data.root` that says how well each image is known already; see
+            `training.datasets.image_scores`. Without it all images are drawn alike.
+        score_exponent: how strongly it counts.
     """
 
-    kind: Literal["image_folder"] = "image_folder"
+    kind: Literal["image_folder", "sbd", "coco_lvis", "layered_folder"] = "image_folder"
     path: Path
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     objects: ObjectSampling = ObjectSampling()
+    scores: Path | None = None
+    score_exponent: float = 1.25
 
 
 class Data(_Strict):
@@ -63,7 +69,7 @@ class Data(_Strict):
     parts: tuple[DataPart, ...] = Field(min_length=1)
     cache: Path | None = None
     max_side: int | None = None
-    workers: int = Field(4, ge=0)
+    workers: int = Field(default=4, ge=0)
 
 
 class Stage(_Strict):
@@ -102,7 +108,7 @@ class Loss(_Strict):
 
     alpha: float = 0.5
     gamma: float = 2.0
-    dice: float = Field(0.0, ge=0)
+    dice: float = Field(default=0.0, ge=0)
 
 
 class Optimization(_Strict):
@@ -124,19 +130,19 @@ class Optimization(_Strict):
     """
 
     kind: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float = Field(default=5e-5, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    weight_decay: float = Field(0.0, ge=0)
-    layer_decay: float = Field(1.0, gt=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
     clip: float | None = None
-    accumulate: int = Field(1, ge=1)
-    ema: float | None = Field(None, gt=0, lt=1)
-    warmup: float = Field(0.0, ge=0)
+    accumulate: int = Field(default=1, ge=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    warmup: float = Field(default=0.0, ge=0)
     shape: Literal["steps", "cosine", "decay_at_end"] = "steps"
     milestones: tuple[int, ...] = ()
     step_factor: float = 0.1
-    decay: float = Field(0.0, ge=0)
+    decay: float = Field(default=0.0, ge=0)
 
 
 class Recipe(_Strict):
@@ -152,6 +158,7 @@ class Recipe(_Strict):
         device: "cpu" keeps off a GPU that is there.
         precision: see `icmformer.precision.Precision`.
         channels_last, compile: layout and compilation of the network.
+        validation: what is looked at now and then; None looks at nothing.
     """
 
     run: Path
@@ -165,12 +172,13 @@ class Recipe(_Strict):
     epoch: int = Field(ge=1)
     replacement: bool = True
     stages: tuple[Stage, ...] = Field(min_length=1)
-    checkpoint_every: int = Field(1, ge=1)
-    keep: int = Field(3, ge=1)
+    checkpoint_every: int = Field(default=1, ge=1)
+    keep: int = Field(default=3, ge=1)
     device: Literal["auto", "cpu"] = "auto"
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     channels_last: bool = False
     compile: bool = False
+    validation: ValidationOptions | None = None
 
     @model_validator(mode="after")
     def _batches_fill_epochs(self) -> "Recipe":
@@ -182,9 +190,14 @@ class Recipe(_Strict):
         return self
 
     @property
+    def epochs(self) -> int:
+        """Length of the whole training, in epochs."""
+        return sum(stage.epochs for stage in self.stages)
+
+    @property
     def samples(self) -> int:
         """Length of the whole training, in samples."""
-        return self.epoch * sum(stage.epochs for stage in self.stages)
+        return self.epoch * self.epochs
 
     def boundaries(self) -> tuple[tuple[int, int, int], ...]:
         """Return (last sample + 1, size, batch size) of each stage."""

@@ -15,7 +15,13 @@ from torch.utils.data import Dataset
 from training.augmentation import Augmentation, ObjectCrop
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import AnnotatedImage
-from training.object_sampling import ObjectIds, choose_objects, make_target, with_area
+from training.object_sampling import (
+    ObjectIds,
+    choose_objects,
+    make_target,
+    settle_stuff,
+    with_area,
+)
 from training.training_clicks import ClickSampling, sample_clicks
 
 _ATTEMPTS_PER_IMAGE = 20
@@ -35,8 +41,8 @@ class Sampling(BaseModel):
 
     augmentation: Augmentation
     clicks: ClickSampling = ClickSampling()
-    min_object_area: int = Field(80, ge=1)
-    keep_empty: float = Field(0.01, ge=0, le=1)
+    min_object_area: int = Field(default=80, ge=1)
+    keep_empty: float = Field(default=0.01, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class SampleStream(Dataset[Sample]):
         rng = np.random.default_rng((self._seed, index))
         annotated, part = self._mixture.draw(index, rng)
         while True:
+            annotated = settle_stuff(annotated, part.objects, rng)
             for _ in range(_ATTEMPTS_PER_IMAGE):
                 found = self._attempt(annotated, part, size, rng)
                 if found is not None:

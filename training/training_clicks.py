@@ -33,16 +33,16 @@ class ClickSampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    slots: int = Field(24, ge=1)
-    decay: float = Field(0.8, gt=0, lt=1)
-    erosion_probability: float = Field(0.9, ge=0, le=1)
-    erosion: int = Field(3, ge=1)
-    background: float = Field(0.1, ge=0)
-    other: float = Field(0.4, ge=0)
-    border: float = Field(0.5, ge=0)
-    ring: float = Field(0.1, gt=0)
-    single: float = Field(0.0, ge=0, le=1)
-    single_centre: float = Field(0.5, ge=0, le=1)
+    slots: int = Field(default=24, ge=1)
+    decay: float = Field(default=0.8, gt=0, lt=1)
+    erosion_probability: float = Field(default=0.9, ge=0, le=1)
+    erosion: int = Field(default=3, ge=1)
+    background: float = Field(default=0.1, ge=0)
+    other: float = Field(default=0.4, ge=0)
+    border: float = Field(default=0.5, ge=0)
+    ring: float = Field(default=0.1, gt=0)
+    single: float = Field(default=0.0, ge=0, le=1)
+    single_centre: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")
     def _strategies_are_a_distribution(self) -> "ClickSampling":

@@ -1,10 +1,16 @@
 """Checkpoints of a running training: written whole or not at all, the newest few kept."""
 
+import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from icmformer import ICMFormer
+
+logger = logging.getLogger(__name__)
 
 _PATTERN = "state-*.pt"
 
@@ -38,3 +44,51 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
     return state
+
+
+@dataclass
+class TrainingState:
+    """All that changes while a network is trained; chance does not, it follows from the step.
+
+    Attributes:
+        network: what is trained.
+        average: the moving average of its weights, or the network itself.
+        optimizer: with its moments.
+        samples: seen so far.
+        step: how often the weights have moved.
+        best: quality of the best weights that validation has seen; larger is better.
+    """
+
+    network: ICMFormer
+    average: ICMFormer
+    optimizer: torch.optim.Optimizer
+    samples: int = 0
+    step: int = 0
+    best: float = float("-inf")
+
+    def restore(self, folder: Path) -> None:
+        """Continue from the newest state in the folder, if there is one."""
+        state = load_state(folder)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.samples, self.step, self.best = (
+            state["samples"],
+            state["step"],
+            state.get("best", self.best),
+        )
+        logger.info("continuing %s after %d samples", folder, self.samples)
+
+    def save(self, folder: Path, keep: int) -> None:
+        """Write the state; see `save_state`."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "samples": self.samples,
+            "step": self.step,
+            "best": self.best,
+        }
+        save_state(folder, self.samples, state, keep)

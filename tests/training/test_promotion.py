@@ -12,7 +12,7 @@ def card(clicks, per_image=4, max_clicks=20):
     """A score card whose samples reach an IoU of 0.9 with exactly these numbers of clicks."""
     return ScoreCard(
         tuple(
-            SampleScore(f"{n // per_image}/{n}", (0.5,) * (c - 1) + (0.9,), 1.0, 0.1)
+            SampleScore(f"{n // per_image}#{n}", (0.5,) * (c - 1) + (0.9,), 1.0, 0.1)
             for n, c in enumerate(clicks)
         ),
         max_clicks=max_clicks,

@@ -45,7 +45,7 @@ class AcceptedImages:
 
 
 class AcceptedObjects:
-    """An evaluation data set: the objects of a snapshot, named ``<image>/<mask>``.
+    """An evaluation data set: the objects of a snapshot, named ``<image>#<mask>``.
 
     Beyond `limit` objects, every image gives its share before any gives more, so that one crowded
     image does not speak for all. The choice depends on the objects alone.

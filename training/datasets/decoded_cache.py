@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 
+_FORMAT = 2
+
 
 class DecodedCache:
     """A data set read from the files that `decode_into` wrote.
@@ -40,8 +42,10 @@ class DecodedCache:
         pixels, ids = entry["pixels"], entry["ids"]
         image = self._pixels[pixels : pixels + height * width * 3].reshape(height, width, 3)
         planes = self._ids[ids : ids + height * width * layers].reshape(height, width, layers)
-        objects = tuple((layer, number) for layer, number in entry["objects"])
-        return AnnotatedImage(entry["name"], image, planes, objects)
+        objects, stuff = (
+            tuple((layer, number) for layer, number in entry[kind]) for kind in ("objects", "stuff")
+        )
+        return AnnotatedImage(entry["name"], image, planes, objects, stuff)
 
 
 def decoded(
@@ -56,7 +60,7 @@ def decoded(
         max_side: images with a longer side are shrunk to it, in pixels; None keeps all sizes.
     """
     index = folder / "index.json"
-    wanted = f"{fingerprint} max_side={max_side}"
+    wanted = f"{fingerprint} max_side={max_side} format={_FORMAT}"
     if not index.exists() or json.loads(index.read_text())["fingerprint"] != wanted:
         folder.mkdir(parents=True, exist_ok=True)
         _write(dataset, folder, wanted, max_side)
@@ -80,6 +84,7 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
                 "pixels": pixels.tell(),
                 "ids": ids.tell() // 2,
                 "objects": sample.objects,
+                "stuff": sample.stuff,
             }
             entries.append(entry)
             pixels.write(np.ascontiguousarray(sample.image).tobytes())
@@ -101,5 +106,8 @@ def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:
         cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
         for plane in np.moveaxis(sample.layers.astype(np.int16), 2, 0)
     ]
-    present = tuple((layer, i) for layer, i in sample.objects if (planes[layer] == i).any())
-    return AnnotatedImage(sample.name, image, np.stack(planes, axis=2), present)
+    objects, stuff = (
+        tuple((layer, i) for layer, i in places if (planes[layer] == i).any())
+        for places in (sample.objects, sample.stuff)
+    )
+    return AnnotatedImage(sample.name, image, np.stack(planes, axis=2), objects, stuff)

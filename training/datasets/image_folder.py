@@ -59,8 +59,8 @@ class ImageFolder:
         ids = decode_instance_ids((root / "masks" / mask_name).read_bytes(), mask_name)
         if ids.shape != image.shape[:2]:
             raise DatasetError(
-                f"{self.path}: the mask of {image_name} is {ids.shape[1]}×{ids.shape[0]}, "
-                f"the image {image.shape[1]}×{image.shape[0]}"
+                f"{self.path}: image and mask of {image_name} differ in height and width: "
+                f"{image.shape[:2]} and {ids.shape}"
             )
         objects = tuple((0, int(i)) for i in np.unique(ids) if i > 0)
         return AnnotatedImage(Path(image_name).stem, image, ids[:, :, None], objects)

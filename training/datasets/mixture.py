@@ -43,7 +43,7 @@ class Mixture:
         weights = np.array([part.weight for part in parts], dtype=np.float64)
         self._shares = np.cumsum(weights / weights.sum())
         self._order_of = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self._order: np.ndarray = np.empty(0, dtype=np.int64)
         self._images = [_cumulative(part.image_weights) for part in parts]
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[AnnotatedImage, Part]:

@@ -18,12 +18,14 @@ class AnnotatedImage:
         layers: (H, W, L) int16 or int32 instance ids; 0 is background, -1 is ignored.
             Objects that overlap lie in different layers.
         objects: pairs (layer, id) that may be asked for; other ids are context.
+        stuff: pairs (layer, id) of sky, grass and the like, which are asked for now and then.
     """
 
     name: str
     image: np.ndarray
     layers: np.ndarray
     objects: tuple[tuple[int, int], ...]
+    stuff: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

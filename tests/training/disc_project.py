@@ -1,0 +1,103 @@
+"""A project whose annotators accept bright discs: quick to draw, and a tiny network learns them.
+
+Run as a program it is a worker that is killed: `python -m tests.training.disc_project FOLDER
+KILL_AT`, where KILL_AT is the number of the progress report at which it sends itself SIGKILL.
+"""
+
+import os
+import signal
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from icmformer import build_model, save_checkpoint
+from training.database import Database
+from training.fine_tune_recipe import load_fine_tune_recipe
+from training.improvement import improve
+from training.improvement_plan import Assignment, ImprovementOptions, Stores
+from training.model_versions import ModelVersions
+from training.object_mask import ObjectMask
+from training.promotion import Policy
+from training.samples import AcceptedObject, Annotation, SampleStore
+from training.stored_files import StoredFiles
+
+PROJECT = "2.1795327560"
+QUICK = (
+    "batch_size=4", "steps=6", "validate_every=2", "optimization.warmup=0", "device=cpu",
+    "validation_objects=4", "validation_clicks=2",
+)  # fmt: skip
+
+
+def disc(seed, size=(64, 80)):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 90, (*size, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    row, column, radius = rng.integers(20, 44), rng.integers(22, 58), rng.integers(9, 16)
+    mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+    image[mask] += 120
+    return image, mask
+
+
+def accept(store, number, project=PROJECT):
+    image, mask = disc(number)
+    store.replace(
+        Annotation(
+            project=project,
+            annotation=number,
+            task=number,
+            updated_at=datetime(2026, 1, 1 + number % 28, tzinfo=timezone.utc),
+            status="accepted",
+            image=image,
+            objects=(AcceptedObject("r", "Object", ObjectMask.of(mask)),),
+        )
+    )
+
+
+def open_stores(folder):
+    files = StoredFiles(str(folder / "files"), folder / "downloads")
+    database = Database(f"sqlite:///{folder}/state.db")
+    return Stores(database, files, ModelVersions(database, files))
+
+
+def fill(folder, discs=24):
+    """Make a store with accepted discs and a tiny untrained network as the base."""
+    stores = open_stores(folder)
+    samples = SampleStore(stores.database, stores.files)
+    for number in range(discs):
+        accept(samples, number)
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), folder / "base.safetensors")
+    stores.versions.register_base(folder / "base.safetensors")
+    return stores
+
+
+def options(*overrides, policy=None, start="live", retention=None):
+    recipe = load_fine_tune_recipe(overrides=(*QUICK, *overrides))
+    policy = policy or Policy(min_objects=1, min_images=1)
+    return ImprovementOptions(recipe, policy, start, retention, 6, 4)
+
+
+def job(folder, number=1):
+    (folder / f"job-{number}").mkdir(exist_ok=True)
+    return Assignment(PROJECT, f"job {number}", folder / f"job-{number}")
+
+
+def main(folder, kill_at):
+    torch.set_num_threads(1)
+    reports = 0
+
+    def report(stage, done, total):
+        nonlocal reports
+        reports += 1
+        if reports == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    outcome = improve(job(folder), open_stores(folder), options(), report)
+    sys.stdout.write(f"{outcome.result} {reports}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

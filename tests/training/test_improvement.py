@@ -1,0 +1,251 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icmformer import build_model, save_checkpoint
+from icmformer.errors import CheckpointError
+from tests.training.disc_project import PROJECT, accept, disc, fill, job, open_stores, options
+from training import improvement
+from training.errors import StoredFileError, VersionError
+from training.improvement import improve
+from training.live_pointer import Mover, pin, promote
+from training.promotion import Decision, Policy
+from training.samples import SampleStore
+from training.serving_check import check_serves
+
+ROOT = Path(__file__).parents[2]
+
+
+def quiet(stage, done, total):
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    fill(folder).database.close()
+    return folder
+
+
+@pytest.fixture
+def folder(filled, tmp_path):
+    shutil.copytree(filled, tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def stores(folder):
+    stores = open_stores(folder)
+    yield stores
+    stores.database.close()
+
+
+@pytest.fixture
+def verdict(monkeypatch):
+    """Let a test say what the gate says: a few training steps prove nothing."""
+
+    def set_verdict(said):
+        monkeypatch.setattr(
+            improvement, "decide", lambda *args: Decision(said, ("as told",), None, None)
+        )
+
+    return set_verdict
+
+
+def test_a_better_candidate_goes_live(folder, stores, verdict):
+    verdict("promote")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert stores.versions.live(PROJECT).version == 2
+    version = stores.versions.get(2)
+    assert (version.parent, version.project, version.reasons) == (1, PROJECT, ["as told"])
+    assert version.recipe["steps"] == 6
+    assert stores.versions.live("another project").version == 1
+
+
+def test_a_worse_candidate_is_published_and_stays_where_it_is(folder, stores, verdict):
+    verdict("keep")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("kept", 2)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
+    outcome = improve(job(folder), stores, options(policy=Policy()), quiet)
+    assert outcome.result == "asked"
+    assert "20 of 5 are needed to be sure" in outcome.sentence
+    assert "no retention set" in outcome.sentence
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_the_report_shows_curves_and_what_changed(folder, stores):
+    outcome = improve(job(folder), stores, options("optimization.learning_rate=3e-3"), quiet)
+    report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
+    assert report["curves"]["held_out"].lstrip().startswith("<svg")
+    changed = report["improved"] + report["worse"]
+    assert changed
+    assert all(pair["live"].startswith("data:image/jpeg") for pair in changed)
+    assert all(pair["live_iou"] != pair["candidate_iou"] for pair in changed)
+
+
+def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
+    verdict("promote")
+    improve(job(folder, 1), stores, options(), quiet)
+    again = improve(job(folder, 2), stores, options(), quiet)
+    assert (again.result, again.version) == ("unchanged", None)
+    assert "nothing was accepted since version 2" in again.sentence
+    accept(SampleStore(stores.database, stores.files), 99)
+    assert improve(job(folder, 3), stores, options(), quiet).version == 3
+
+
+def test_it_starts_from_the_base_where_that_is_wanted(folder, stores, verdict):
+    verdict("promote")
+    improve(job(folder, 1), stores, options(), quiet)
+    accept(SampleStore(stores.database, stores.files), 99)
+    improve(job(folder, 2), stores, options(start="base"), quiet)
+    version = stores.versions.get(3)
+    assert (version.parent, version.scores["compared_with"]) == (1, 2)
+
+
+def test_without_a_mask_to_train_on_it_says_so(folder, stores):
+    empty = job(folder)
+    outcome = improve(type(empty)("9.9", "job 9", empty.folder), stores, options(), quiet)
+    assert outcome.result == "unchanged"
+    assert "no accepted mask" in outcome.sentence
+
+
+@pytest.mark.parametrize("moved", ["pinned", "rolled on"])
+def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
+    verdict("promote")
+    torch.manual_seed(1)
+    save_checkpoint(build_model("tiny"), folder / "other.safetensors")
+    other = stores.versions.register_base(folder / "other.safetensors")
+    person = Mover("ann", "because")
+    stores.versions.move(partial(promote, project="", version=1, mover=person))
+
+    def act(stage, done, total):
+        if stage == "training" and done == 1:
+            action = (
+                partial(pin, project=PROJECT, mover=person)
+                if moved == "pinned"
+                else partial(promote, project=PROJECT, version=other, mover=person)
+            )
+            stores.versions.move(action)
+
+    outcome = improve(job(folder), stores, options(), act)
+    assert outcome.result == "asked"
+    assert "a person decides" in outcome.sentence
+    assert stores.versions.live(PROJECT).version == (1 if moved == "pinned" else other)
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+@pytest.mark.parametrize("stage", ["judging the candidate", "deciding"])
+def test_a_damaged_candidate_is_refused(folder, stores, verdict, stage, suffix):
+    verdict("promote")
+    damaged = []
+
+    def act(reported, done, total):
+        if reported != stage or damaged:
+            return
+        published = list((folder / "files" / "versions").rglob(f"model{suffix}"))
+        own = [path for path in published if path != stores.versions.checkpoint(1)]
+        own = [
+            path
+            for path in own
+            if path.with_suffix("") != stores.versions.checkpoint(1).with_suffix("")
+        ]
+        target = own[0] if stage == "deciding" else folder / "job-1" / f"candidate{suffix}"
+        damage(target)
+        damaged.append(target)
+
+    with pytest.raises((VersionError, CheckpointError), match=r"damaged|altered|JSON"):
+        improve(job(folder), stores, options(), act)
+    assert damaged
+    assert stores.versions.live(PROJECT).version == 1
+    # Trying again does not help it.
+    with pytest.raises((VersionError, CheckpointError)):
+        improve(job(folder), stores, options(), quiet)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_a_network_that_answers_nonsense_does_not_serve(tmp_path):
+    network = build_model("tiny")
+    with torch.no_grad():
+        next(network.head.parameters()).fill_(float("nan"))
+    save_checkpoint(network, tmp_path / "nan.safetensors")
+    with pytest.raises(VersionError, match="does not answer"):
+        check_serves(tmp_path / "nan.safetensors")
+
+
+def test_a_damaged_sample_stops_the_job_before_it_does_harm(folder, stores, verdict):
+    verdict("promote")
+    for image in (folder / "files" / "images").rglob("*.png"):
+        image.write_bytes(b"")
+    with pytest.raises(StoredFileError):
+        improve(job(folder), stores, options(), quiet)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "retention" / kind).mkdir(parents=True)
+    for number in range(12):
+        image, mask = disc(500 + number)
+        Image.fromarray(image).save(tmp_path / "retention" / "images" / f"{number}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(
+            tmp_path / "retention" / "masks" / f"{number}.png"
+        )
+    outcome = improve(job(folder), stores, options(retention=tmp_path / "retention"), quiet)
+    scores = stores.versions.get(outcome.version).scores
+    assert 1 <= scores["retention"]["objects"] <= 4
+    assert "retention set" in outcome.sentence
+
+
+def ending(folder):
+    """What is left when a job has ended, without times."""
+    stores = open_stores(folder)
+    versions = [
+        (row.number, row.origin, row.weights_sha256, row.verdict, row.reasons)
+        for row in stores.versions.usable_by(PROJECT)
+    ]
+    moves = [(row.version, row.move) for row in stores.versions.history(PROJECT)]
+    live = stores.versions.live(PROJECT)
+    stores.database.close()
+    return versions, moves, live
+
+
+def work(folder, kill_at=0):
+    return subprocess.run(
+        [sys.executable, "-m", "tests.training.disc_project", str(folder), str(kill_at)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
+    shutil.copytree(filled, tmp_path / "whole")
+    whole = work(tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    reports = int(whole.stdout.split()[1])
+    # The first and last object of each judgement, training steps, and after publication.
+    for kill_at in sorted({1, 5, 7, 9, 12, reports - 4, reports - 1, reports}):
+        folder = tmp_path / f"killed at {kill_at}"
+        shutil.copytree(filled, folder)
+        assert work(folder, kill_at).returncode == -signal.SIGKILL
+        assert work(folder).returncode == 0
+        assert ending(folder) == ending(tmp_path / "whole"), f"killed at report {kill_at}"

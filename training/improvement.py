@@ -1,0 +1,214 @@
+"""From accepted masks to a version that may go live, in steps that survive being killed.
+
+Each step leaves a file in the job's folder, or a row, and is skipped where it finds its own: a job
+that was killed, at any moment, is continued by calling `improve` again, and ends the same.
+
+1. freeze which samples, which version to start from, which recipe
+2. judge the live version on the held-out objects and on the retention set
+3. fine-tune
+4. judge the candidate, loaded from disk, on the same objects
+5. decide, and publish the candidate as a version, whatever the verdict
+6. load it from where it was published, let it answer, and move the live pointer
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from icmformer import Predictor, load_checkpoint
+from training.datasets.accepted import AcceptedImages, AcceptedObjects
+from training.datasets.decoded_cache import decoded
+from training.datasets.retention import RetentionSet
+from training.errors import VersionError
+from training.fine_tune import FineTuneData, Report, fine_tune, training_device
+from training.fine_tune_recipe import FineTuneRecipe
+from training.improvement_plan import (
+    Assignment,
+    ImprovementOptions,
+    Plan,
+    Stores,
+    frozen_plan,
+    why_not,
+)
+from training.improvement_report import decision_summary, improvement_report
+from training.live_pointer import Mover
+from training.model_versions import Candidate, ModelVersions
+from training.promotion import decide
+from training.sample_files import SampleFiles
+from training.serving_check import check_serves
+from training.snapshot import Snapshot
+from training.split import HELD_OUT, TRAINING, VALIDATION
+from training.stored_files import write_atomically
+from training.trial import Trial, compared, run_trial
+from training.version_rows import VersionRow
+
+GATE = "gate"
+# Fewer validation objects say nothing about when to stop.
+_LEAST_VALIDATION_OBJECTS, _LEAST_VALIDATION_IMAGES = 5, 3
+
+Result = Literal["promoted", "kept", "asked", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, in one sentence; `version` is None where no candidate was made."""
+
+    result: Result
+    sentence: str
+    version: int | None = None
+
+
+def improve(
+    job: Assignment, stores: Stores, options: ImprovementOptions, report: Report
+) -> Outcome:
+    """Fine-tune a project's live version and let the gate decide.
+
+    Args:
+        job: what to do, and where.
+        stores: where things are kept.
+        options: how to improve.
+        report: told about the progress; may raise to stop.
+
+    Raises:
+        VersionError: if a version, or the candidate, is damaged.
+        StoredFileError: if an accepted image or mask is damaged.
+        ICMFormerError: if the candidate cannot be loaded, or does not answer.
+    """
+    published = stores.versions.made_by(job.origin)
+    if published is None:
+        plan = frozen_plan(job, stores, options)
+        idle = why_not(plan, job.project, stores.versions)
+        if idle is not None:
+            return Outcome("unchanged", idle)
+        candidate = _judged_candidate(job, plan, stores, options, report)
+        published = stores.versions.get(stores.versions.publish(candidate))
+    report("deciding", 1, 1)
+    return _conclude(job.project, published, stores.versions)
+
+
+def _judged_candidate(
+    job: Assignment, plan: Plan, stores: Stores, options: ImprovementOptions, report: Report
+) -> Candidate:
+    """Train a candidate, judge it, and decide about it."""
+    retention = None if options.retention is None else RetentionSet(options.retention)
+    trial = _trial(plan.snapshot, stores, options, retention)
+    live = stores.versions.checkpoint(plan.live)
+    device = training_device(options.recipe.device)
+    click = partial(run_trial, trial=trial, device=device, report=report)
+    before = click(live, kept=job.folder / "live.json", stage="judging the live version")
+
+    trained = _trained(job.folder, plan, stores, options, retention, report)
+    kept = job.folder / "candidate_scores.json"
+    after = click(trained, kept=kept, stage="judging the candidate")
+
+    comparisons = compared(before, after)
+    decision = decide(*comparisons, options.policy)
+    shown = improvement_report(
+        *comparisons,
+        trial.held_out,
+        Predictor.for_serving(load_checkpoint(live, device)),
+        Predictor.for_serving(load_checkpoint(trained, device)),
+    )
+    _check_untouched(trained)
+    return Candidate(
+        origin=job.origin,
+        checkpoint=trained,
+        project=job.project,
+        parent=plan.start,
+        data_fingerprint=plan.snapshot.fingerprint,
+        recipe=plan.recipe,
+        scores={
+            **decision_summary(decision),
+            "compared_with": plan.live,
+            "threshold": options.policy.threshold,
+            "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
+        },
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        report=stores.files.put("reports", ".json", shown.encode()),
+    )
+
+
+def _trial(
+    snapshot: Snapshot, stores: Stores, options: ImprovementOptions, retention: RetentionSet | None
+) -> Trial:
+    held_out = snapshot.on_side(HELD_OUT)
+    files = SampleFiles(stores.files)
+    return Trial(
+        AcceptedObjects(held_out, files, options.held_out_objects) if held_out.samples else None,
+        None if retention is None else retention.judged(options.retention_objects),
+    )
+
+
+def _trained(
+    folder: Path,
+    plan: Plan,
+    stores: Stores,
+    options: ImprovementOptions,
+    retention: RetentionSet | None,
+    report: Report,
+) -> Path:
+    """Return the candidate's checkpoint, training it unless that is done."""
+    candidate = folder / "candidate.safetensors"
+    if _seal(candidate).exists():
+        return candidate
+    files, recipe = SampleFiles(stores.files), FineTuneRecipe.model_validate(plan.recipe)
+    fingerprint = plan.snapshot.fingerprint
+    accepted = AcceptedImages(plan.snapshot.on_side(TRAINING), files)
+    data = FineTuneData(
+        accepted=decoded(accepted, folder / "decoded", fingerprint, recipe.max_side),
+        replay=None if retention is None else retention.replay(),
+        validation=_validation(plan.snapshot.on_side(VALIDATION), files, recipe),
+    )
+    start = stores.versions.checkpoint(plan.start)
+    fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
+    write_atomically(_seal(candidate), _hashes(candidate).encode())
+    return candidate
+
+
+def _validation(
+    snapshot: Snapshot, files: SampleFiles, recipe: FineTuneRecipe
+) -> AcceptedObjects | None:
+    objects, images = len(snapshot.samples), len(snapshot.images())
+    if objects < _LEAST_VALIDATION_OBJECTS or images < _LEAST_VALIDATION_IMAGES:
+        return None
+    return AcceptedObjects(snapshot, files, recipe.validation_objects)
+
+
+def _seal(candidate: Path) -> Path:
+    return candidate.with_suffix(".sha256")
+
+
+def _hashes(candidate: Path) -> str:
+    files = (candidate, candidate.with_suffix(".json"))
+    return "\n".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+
+
+def _check_untouched(candidate: Path) -> None:
+    try:
+        untouched = _hashes(candidate) == _seal(candidate).read_text()
+    except OSError:
+        untouched = False
+    if not untouched:
+        raise VersionError(f"{candidate} was damaged after it was trained: it is not published")
+
+
+def _conclude(project: str, version: VersionRow, versions: ModelVersions) -> Outcome:
+    """Move the live pointer if the gate says so and the version proves that it can serve."""
+    reasons = "; ".join(version.reasons)
+    if version.verdict == "keep":
+        return Outcome("kept", reasons, version.number)
+    check_serves(versions.checkpoint(version.number))
+    if version.verdict == "ask":
+        return Outcome("asked", reasons, version.number)
+    compared_with = version.scores["compared_with"]
+    if versions.promote_if_live(project, version.number, compared_with, Mover(GATE, reasons)):
+        return Outcome("promoted", reasons, version.number)
+    return Outcome(
+        "asked",
+        f"{reasons}; but version {compared_with}, which it was compared with, is pinned or no "
+        "longer live, so a person decides",
+        version.number,
+    )

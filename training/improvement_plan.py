@@ -1,0 +1,118 @@
+"""What one job is to do, frozen at its start.
+
+Annotators go on while a job runs, and people may move the live pointer. The plan is written once
+and read by whoever continues the job, so all of it speaks of the same samples and versions.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from training.database import Database
+from training.errors import VersionError
+from training.fine_tune_recipe import FineTuneRecipe
+from training.model_versions import ModelVersions
+from training.promotion import Policy
+from training.snapshot import Snapshot, take_snapshot
+from training.split import TRAINING
+from training.stored_files import StoredFiles, write_atomically
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where things are kept."""
+
+    database: Database
+    files: StoredFiles
+    versions: ModelVersions
+
+
+@dataclass(frozen=True)
+class ImprovementOptions:
+    """How to improve.
+
+    Attributes:
+        recipe: of the fine-tuning.
+        policy: of the gate.
+        start: fine-tune the live version, or the base it descends from.
+        retention: folder of the retention set; None for none.
+        held_out_objects: most held-out objects to judge by.
+        retention_objects: most objects of the retention set to judge by.
+    """
+
+    recipe: FineTuneRecipe
+    policy: Policy
+    start: Literal["live", "base"]
+    retention: Path | None
+    held_out_objects: int = 120
+    retention_objects: int = 60
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One job.
+
+    Attributes:
+        project: whose accepted masks to learn from.
+        origin: names the job, such as ``job 12``; the same origin is the same job.
+        folder: for what the job leaves behind, local.
+    """
+
+    project: str
+    origin: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The live version, the one to start from, the samples, and the recipe as plain data."""
+
+    live: int
+    start: int
+    snapshot: Snapshot
+    recipe: dict[str, Any]
+
+
+def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) -> Plan:
+    """Return the plan of a job, making it where there is none yet.
+
+    Raises:
+        VersionError: if there is no version to start from.
+    """
+    kept = job.folder / "plan.json"
+    if kept.exists():
+        fields = json.loads(kept.read_text())
+        return Plan(**{**fields, "snapshot": Snapshot.from_json(fields["snapshot"])})
+    live = stores.versions.live(job.project)
+    if live is None:
+        raise VersionError("there is no version to start from: serve a checkpoint first")
+    start = live.version if options.start == "live" else _base_of(stores.versions, live.version)
+    snapshot = take_snapshot(stores.database, job.project)
+    plan = Plan(live.version, start, snapshot, options.recipe.model_dump(mode="json"))
+    content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})
+    write_atomically(kept, content.encode())
+    return plan
+
+
+def _base_of(versions: ModelVersions, number: int) -> int:
+    while (parent := versions.get(number).parent) is not None:
+        number = parent
+    return number
+
+
+def why_not(plan: Plan, project: str, versions: ModelVersions) -> str | None:
+    """Return why there is nothing to do, or None if there is."""
+    if not plan.snapshot.on_side(TRAINING).samples:
+        return "no accepted mask is on an image that may be trained on"
+    for version in versions.usable_by(project):
+        same = (version.data_fingerprint, version.recipe) == (
+            plan.snapshot.fingerprint,
+            plan.recipe,
+        )
+        compared_with = version.scores.get("compared_with")
+        if same and plan.live in (version.number, compared_with):
+            return (
+                f"nothing was accepted since version {version.number}, which was made the same way"
+            )
+    return None

@@ -1,0 +1,77 @@
+"""What people are shown of a candidate: curves, and the masks that changed most, side by side."""
+
+import json
+from typing import Any
+
+from icmformer import Predictor
+from training.evaluation import EvaluationDataset
+from training.figures import iou_curves
+from training.promotion import Change, Comparison, Decision
+from training.side_by_side import Pair, draw_pair, most_changed
+
+_PAIRS = 6
+
+
+def improvement_report(
+    held_out: Comparison | None,
+    retention: Comparison | None,
+    objects: EvaluationDataset | None,
+    live: Predictor,
+    candidate: Predictor,
+) -> str:
+    """Return the report as JSON text, pictures and curves included.
+
+    Args:
+        held_out: the scores on the project's objects.
+        retention: the scores on the retention set.
+        objects: the held-out objects that the scores are about.
+        live: the version that was live.
+        candidate: the other.
+    """
+    improved: list[Pair] = []
+    worse: list[Pair] = []
+    if held_out is not None and objects is not None:
+        for pairs, chosen in zip(
+            (improved, worse),
+            most_changed(held_out.live, held_out.candidate, _PAIRS),
+            strict=True,
+        ):
+            pairs += [draw_pair(objects[i], live, candidate, clicks) for i, clicks in chosen]
+    report: dict[str, Any] = {
+        "curves": {
+            "held_out": _curves("held-out objects", held_out),
+            "retention": _curves("retention set", retention),
+        },
+        "improved": [pair.to_dict() for pair in improved],
+        "worse": [pair.to_dict() for pair in worse],
+    }
+    return json.dumps(report)
+
+
+def decision_summary(decision: Decision) -> dict[str, Any]:
+    """Return the numbers of a decision as plain data."""
+    return {
+        "held_out": _change_summary(decision.held_out),
+        "retention": _change_summary(decision.retention),
+    }
+
+
+def _curves(title: str, comparison: Comparison | None) -> str | None:
+    if comparison is None:
+        return None
+    return iou_curves(title, {"live": comparison.live, "candidate": comparison.candidate})
+
+
+def _change_summary(change: Change | None) -> dict[str, Any] | None:
+    if change is None:
+        return None
+    return {
+        "live": change.live,
+        "candidate": change.candidate,
+        "saved": change.saved.mean,
+        "saved_low": change.saved.low,
+        "saved_high": change.saved.high,
+        "share": change.share,
+        "objects": change.objects,
+        "images": change.images,
+    }
