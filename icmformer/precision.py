@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch import nn
 
 Precision = Literal["fp32", "bf16", "auto"]
 
@@ -27,4 +28,15 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def keep_matrices_in_bf16(model: nn.Module) -> None:
+    """Convert, in place and for good, the weights that bf16 autocast converts at every pass.
+
+    The results under autocast are the same, bit for bit; a pass no longer reads all weights twice,
+    and they take half the memory. For a network that only answers clicks from now on.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(torch.bfloat16)

@@ -9,6 +9,7 @@ import torch
 import icmformer
 from icmformer import ICMFormer, Predictor, build_model
 from icmformer.checkpoint import load_checkpoint
+from icmformer.precision import has_native_bf16, keep_matrices_in_bf16
 from ml_backend.errors import SettingsError
 
 # Ships with the project once it is trained; until then masks come from random weights.
@@ -93,6 +94,8 @@ def load_version(version: Version, device: str) -> LoadedModel:
         model = _untrained().to(device)
     else:
         model = load_checkpoint(version.weights, device)
+    if has_native_bf16(torch.device(device)):
+        keep_matrices_in_bf16(model)
     nbytes = sum(parameter.nbytes for parameter in model.parameters())
     return LoadedModel(version, Predictor.for_serving(model), nbytes)
 

@@ -1,5 +1,6 @@
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from icmformer.clicks import Click, from_row_column
 from icmformer.errors import InputError
 from icmformer.predictor import Predictor
 from icmformer.segmentation import Segmentation
+from icmformer.variants import build_model
 from icmformer.zoom_in import ZoomIn
 from tests import golden_loops
 from tests.golden_loops import LOOPS
@@ -114,6 +116,29 @@ def test_features_of_another_network_are_not_used():
     first, second = (Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224))) for _ in range(2))
     result = first.segment(image, CLICKS[:2])
     assert second.segment(image, CLICKS, result).features is not result.features
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+def test_real_network_gives_the_same_bits_however_it_got_there(name, preset):
+    torch.manual_seed(0)
+    predictor, image = preset(build_model(name)), golden_loops.image()
+    replayed = predictor.segment(image, CLICKS)
+    stepwise = bare = None
+    for count in range(1, len(CLICKS) + 1):
+        stepwise = predictor.segment(image, CLICKS[:count], stepwise)
+        bare = replace(predictor.segment(image, CLICKS[:count], bare), features=None)
+    for other in (stepwise, bare):
+        np.testing.assert_array_equal(other.probability, replayed.probability)
+        assert other.region == replayed.region
+    assert replayed.nbytes > bare.nbytes == image.shape[0] * image.shape[1] * 4
+
+
+def test_benchmark_uses_the_size_of_the_network_or_the_one_asked_for():
+    for target, expected in ((None, (64, 48)), ((96, 80), (96, 80))):
+        network = ToyNetwork((64, 48))
+        Predictor.for_benchmark(network, target).segment(golden_loops.image(), CLICKS[:1])
+        assert network.seen_sizes == [(2, 4, *expected)]
 
 
 def test_no_clicks_give_an_empty_mask_or_the_one_to_start_from():

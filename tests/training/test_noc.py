@@ -77,6 +77,8 @@ def test_refuses_thresholds_above_the_target_of_the_run():
 def test_needs_a_sample():
     with pytest.raises(ScoreCardError, match="at least one sample"):
         ScoreCard(())
+    with pytest.raises(ScoreCardError, match="at least one click"):
+        SampleScore("a", (), 0.0, 0.5)
 
 
 def test_json_round_trip():

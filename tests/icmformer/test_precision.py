@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from icmformer import Click, Predictor, build_model
+from icmformer.precision import autocast, has_native_bf16, keep_matrices_in_bf16
+
+CPU = torch.device("cpu")
+CLICKS = [Click(20, 30, True), Click(50, 10, False), Click(22, 40, True)]
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+
+
+def _tiny(name):
+    torch.manual_seed(0)
+    return build_model(name)
+
+
+def test_auto_is_bf16_where_it_is_fast():
+    with autocast("auto", CPU):
+        assert torch.is_autocast_enabled("cpu") == has_native_bf16(CPU)
+    with autocast("bf16", CPU):
+        assert torch.is_autocast_enabled("cpu")
+    with autocast("fp32", CPU):
+        assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_bf16_is_close_to_fp32(name, image):
+    probabilities = [
+        Predictor.for_serving(_tiny(name), precision=precision).segment(image, CLICKS).probability
+        for precision in ("fp32", "bf16")
+    ]
+    assert not np.array_equal(*probabilities)
+    agree = (probabilities[0] > 0.49) == (probabilities[1] > 0.49)
+    assert agree.mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_kept_matrices_change_no_bit_and_take_half_the_memory(name, image):
+    network = _tiny(name)
+    before = Predictor.for_serving(network, precision="bf16").segment(image, CLICKS)
+    nbytes = sum(parameter.nbytes for parameter in network.parameters())
+    keep_matrices_in_bf16(network)
+    after = Predictor.for_serving(network, precision="bf16").segment(image, CLICKS)
+    np.testing.assert_array_equal(after.probability, before.probability)
+    assert sum(parameter.nbytes for parameter in network.parameters()) < 0.6 * nbytes
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_gpu_agrees_with_cpu(name, image):
+    on_cpu = Predictor.for_benchmark(_tiny(name)).segment(image, CLICKS)
+    on_gpu = Predictor.for_benchmark(_tiny(name).cuda()).segment(image, CLICKS)
+    np.testing.assert_allclose(on_gpu.probability, on_cpu.probability, atol=1e-3)
+    serving = Predictor.for_serving(_tiny(name).cuda())
+    stepwise = None
+    for count in range(1, len(CLICKS) + 1):
+        stepwise = serving.segment(image, CLICKS[:count], stepwise)
+    replayed = serving.segment(image, CLICKS)
+    np.testing.assert_array_equal(stepwise.probability, replayed.probability)

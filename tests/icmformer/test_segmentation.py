@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from icmformer import Click, Segmentation
+from icmformer.errors import InputError
+
+
+def test_mask_is_what_exceeds_the_published_threshold():
+    probability = np.array([[0.48, 0.49, 0.4901, 0.5]], dtype=np.float32)
+    assert Segmentation(probability).mask.tolist() == [[False, False, True, True]]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+def test_starts_from_a_mask(dtype):
+    mask = np.array([[0, 1], [1, 1]], dtype=dtype)
+    start = Segmentation.from_mask(mask)
+    assert start.probability.dtype == np.float32
+    assert start.mask.tolist() == [[False, True], [True, True]]
+    assert start.clicks == ()
+    assert start.nbytes == 16
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 1), (0, 4)])
+def test_refuses_what_is_no_mask(shape):
+    with pytest.raises(InputError, match="a mask needs the shape"):
+        Segmentation.from_mask(np.zeros(shape))
+
+
+def test_leads_to_clicks_that_begin_with_its_own():
+    first, second = Click(1, 2, True), Click(3, 4, False)
+    start = Segmentation(np.zeros((5, 5), dtype=np.float32), (first,))
+    assert start.leads_to([first])
+    assert start.leads_to([first, second])
+    assert not start.leads_to([second, first])
+    assert not start.leads_to([])
+
+
+def test_does_not_change_the_mask_it_was_made_from():
+    mask = np.ones((3, 3), dtype=np.float32)
+    Segmentation.from_mask(mask)
+    mask[0, 0] = 0
