@@ -46,7 +46,7 @@ class ICMFormerModel(LabelStudioMLBase):
             LabelingConfigError: if the project cannot be served.
         """
         config = parse(kwargs.get("label_config") or self.label_config)
-        project = project_key(kwargs.get("project")) or str(tasks[0].get("project", ""))
+        project = kwargs.get("project") or _project_of(tasks)
         deadline = Deadline(self.backend.settings.predict_seconds)
         return predict_tasks(tasks, Asked(project, config, context, deadline), self.backend)
 
@@ -57,9 +57,14 @@ class ICMFormerModel(LabelStudioMLBase):
             *args: none of interest in 1.0.9; the event and its data in 2.x.
             event: its name.
             data: the body of the webhook.
-            **kwargs: workdir, job_id and the like, which are not needed.
+            **kwargs: `body`, the JSON as it came; workdir, job_id and the like are not needed.
         """
         if not event:
             event, data = args
-        self.backend.accept(event, data)
+        self.backend.accept(event, data, kwargs.get("body"))
         return {}
+
+
+def _project_of(tasks: list[Task]) -> str:
+    """Return the key of the project, which label-studio-ml keeps to itself."""
+    return project_key(str(tasks[0].get("project"))) if tasks else ""

@@ -47,7 +47,11 @@ _SHOWN_CHARACTERS = 150
 
 
 class TaskImages:
-    """Loads images and keeps the recently used ones; thread-safe."""
+    """Loads images and keeps the recently used ones; thread-safe.
+
+    Attributes:
+        lookups: how often an image was kept ("hit") or had to be fetched ("miss").
+    """
 
     def __init__(self, limits: ImageLimits, cache_bytes: int) -> None:
         """Start with nothing.
@@ -63,6 +67,7 @@ class TaskImages:
         self._kept: OrderedDict[_Key, RgbImage] = OrderedDict()
         self._bytes = 0
         self._loading: dict[_Key, Future[RgbImage]] = {}
+        self.lookups = {"hit": 0, "miss": 0}
 
     @property
     def nbytes(self) -> int:
@@ -113,7 +118,9 @@ class TaskImages:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
+                self.lookups["hit"] += 1
                 return self._kept[key]
+            self.lookups["miss"] += 1
             loading = self._loading.get(key)
             if loading is None:
                 mine = self._loading[key] = Future()
@@ -135,7 +142,8 @@ class TaskImages:
 
     def _keep(self, key: _Key, image: RgbImage) -> None:
         if image.nbytes > self._cache_bytes:
-            _log.warning("image of %d bytes is larger than the whole cache", image.nbytes)
+            if self._cache_bytes:
+                _log.warning("image of %d bytes is larger than the whole cache", image.nbytes)
             return
         with self._lock:
             self._kept[key] = image

@@ -1,9 +1,8 @@
-"""A small real Label Studio stand-in over HTTP, a tiny real network, and the real application."""
+"""The real application, a tiny real network, and a server that plays Label Studio."""
 
+import contextlib
+import functools
 import io
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -15,8 +14,7 @@ from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import FIXTURES, recorded
-
-TOKEN = "0123456789abcdef0123456789abcdef01234567"
+from tests.ml_backend.stand_in import LEGACY_TOKEN, StandInLabelStudio, serving
 
 
 def photograph(width, height, orientation=1):
@@ -33,6 +31,7 @@ def photograph(width, height, orientation=1):
     return file.getvalue()
 
 
+@functools.cache
 def images_of_the_fixtures():
     """Every image that the recorded requests name, in the size that they say it has."""
     sizes = {}
@@ -44,63 +43,19 @@ def images_of_the_fixtures():
             size = item["original_width"], item["original_height"]
             sizes[body["tasks"][0]["data"]["image"]] = size
     return {
-        name: photograph(*size, orientation=6 if "exif6" in name else 1)
+        name.removeprefix("/data/"): photograph(*size, orientation=6 if "exif6" in name else 1)
         for name, size in sizes.items()
     }
 
 
-class FileServer:
-    """Serves files as Label Studio serves uploads: with the token, or 401."""
-
-    def __init__(self):
-        self.files = {}
-        self.requests = []
-        self.token = TOKEN
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.answer(self)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def answer(self, handler):
-        self.requests.append(handler.path)
-        if handler.headers.get("Authorization") != f"Token {self.token}":
-            return self._send(handler, 401, b'{"detail": "Invalid token."}')
-        if handler.path.startswith("/api/projects/"):
-            number = int(handler.path.split("/")[3])
-            return self._send(handler, 200, json.dumps({"id": number}).encode())
-        content = self.files.get(handler.path)
-        if content is None:
-            return self._send(handler, 404, b"{}")
-        return self._send(handler, 200, content)
-
-    def _send(self, handler, status, content):
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    def stop(self):
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
 def label_studio():
-    server = FileServer()
-    server.files.update(images_of_the_fixtures())
-    yield server
-    server.stop()
+    """Label Studio with every image that the recorded requests name; `stop()` takes it away."""
+    server = StandInLabelStudio(files=dict(images_of_the_fixtures()))
+    with contextlib.ExitStack() as stack:
+        server.url = stack.enter_context(serving(server.app()))
+        server.stop = stack.close
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +75,7 @@ def settings(tmp_path, checkpoint, label_studio):
         model_dir=tmp_path / "state",
         checkpoint=checkpoint,
         label_studio_url=label_studio.url,
-        label_studio_api_key=TOKEN,
+        label_studio_api_key=LEGACY_TOKEN,
         torch_threads=1,
     )
 

@@ -1,0 +1,150 @@
+"""What orchestrators, Prometheus and people ask."""
+
+import threading
+import time
+
+import pytest
+
+from ml_backend.app import create_app
+from ml_backend.auth import authorization_header
+from ml_backend.inference_queue import Deadline
+from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
+
+EVERYWHERE = [
+    ("get", "/"),
+    ("get", "/ready"),
+    ("get", "/metrics"),
+    ("get", "/versions"),
+    ("post", "/setup"),
+    ("post", "/predict"),
+    ("post", "/webhook"),
+    ("get", "/nowhere"),
+]
+
+
+@pytest.fixture
+def guarded(settings):
+    login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
+    values = {**settings.model_dump(), **login}
+    return create_app(type(settings)(**values)).test_client()
+
+
+def test_health_is_json_and_needs_neither_login_nor_network(guarded, client):
+    for anyone in (guarded, client):
+        answer = anyone.get("/health")
+        assert (answer.status_code, answer.json) == (200, {"status": "UP"})
+
+
+def test_health_answers_while_the_network_is_busy(app):
+    queue, release = app.extensions["icmformer"].queue, threading.Event()
+    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(60)))
+    busy.start()
+    try:
+        assert app.test_client().get("/health").status_code == 200
+        assert app.test_client().get("/").status_code == 200
+        assert app.test_client().post("/webhook", json=recorded("webhook_START_TRAINING")).json
+    finally:
+        release.set()
+        busy.join()
+
+
+@pytest.mark.parametrize(("method", "path"), EVERYWHERE)
+def test_login_is_asked_for_everywhere_else(guarded, method, path):
+    answer = getattr(guarded, method)(path)
+    assert answer.status_code == 401
+    assert "BASIC_AUTH_USER" in answer.json["error"]
+    header = {"Authorization": authorization_header("ann", "secret")}
+    assert getattr(guarded, method)(path, headers=header).status_code != 401
+
+
+def test_ready_only_after_a_network_has_answered(client, app):
+    first = client.get("/ready")
+    assert (first.status_code, first.json["status"]) == (503, "LOADING")
+    wait_until(lambda: app.extensions["icmformer"].readiness.ready)
+    assert client.get("/ready").status_code == 200
+
+
+def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"nonsense")
+    damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
+    client = create_app(settings.model_copy(update={"checkpoint": damaged})).test_client()
+    client.get("/ready")
+    wait_until(lambda: "damaged" in client.get("/ready").json["error"])
+    assert client.get("/ready").status_code == 503
+
+
+def wait_until(true):
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def test_versions_are_listed(client):
+    (version,) = client.get("/versions").json["versions"]
+    assert version.startswith("tiny-")
+
+
+def test_metrics_tell_the_story(client):
+    client.post("/predict", json=clicks(keypoint(50, 50, id="a")))
+    client.post("/predict", json=clicks(keypoint(50, 50, id="a"), keypoint(9, 9, id="b")))
+    client.post("/predict", json=recorded("predict_batch_retrieve"))
+    client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED"))
+    client.post("/webhook", json={"action": "SOMETHING_NEW"})
+    client.post("/predict", data=b"{")
+    text = client.get("/metrics").text
+    for line in (
+        'icmformer_predict_seconds_count{kind="click"} 2.0',
+        'icmformer_predict_seconds_count{kind="batch"} 1.0',
+        "icmformer_network_seconds_count 2.0",
+        "icmformer_image_seconds_count 2.0",
+        'icmformer_image_cache_total{outcome="hit"} 1.0',
+        'icmformer_image_cache_total{outcome="miss"} 1.0',
+        "icmformer_passes_total 2.0",
+        'icmformer_masks_total{kind="clicks"} 2.0',
+        'icmformer_click_memory_total{outcome="first"} 1.0',
+        'icmformer_click_memory_total{outcome="remembered"} 1.0',
+        'icmformer_errors_total{kind="RequestError"} 1.0',
+        'icmformer_responses_total{route="/predict",status="200"} 3.0',
+        'icmformer_responses_total{route="/predict",status="400"} 1.0',
+        'icmformer_webhooks_total{action="ANNOTATION_CREATED"} 1.0',
+        'icmformer_webhooks_total{action="other"} 1.0',
+        'icmformer_model_loads_total{outcome="loaded"} 1.0',
+        "icmformer_inference_queue 0.0",
+        "icmformer_ready 0.0",
+    ):
+        assert line in text, line
+    for name in ("click_memory", "model", "image_cache"):
+        assert f"icmformer_{name}_bytes " in text
+    assert 'icmformer_model_info{trained="true",version="tiny-' in text
+
+
+def test_two_applications_count_apart(settings):
+    one, other = create_app(settings), create_app(settings)
+    one.test_client().post("/predict", json=clicks(keypoint(50, 50)))
+    assert "icmformer_passes_total 0.0" in other.test_client().get("/metrics").text
+
+
+def test_page_needs_no_script_and_names_the_model(client):
+    client.post("/predict", json=clicks(keypoint(50, 50)))
+    page = client.get("/").text
+    assert "<script" not in page
+    assert "tiny-" in page
+    assert "1 mask by tiny-" in page
+
+
+def test_webhook_is_kept_before_it_is_acknowledged(settings):
+    kept = []
+
+    class Inbox:
+        def put(self, action, project, body):
+            kept.append((action, project, body))
+            return 1
+
+    client = create_app(settings, inbox=Inbox()).test_client()
+    body = b' {"action": "ANNOTATION_CREATED", "project": {"id": 2}} '
+    answer = client.post("/webhook", data=body, content_type="application/json")
+    assert answer.status_code == 201
+    assert kept == [("ANNOTATION_CREATED", "2", body)]

@@ -1,0 +1,148 @@
+"""/setup checks all that can be checked, quickly, and fails with a sentence to act on."""
+
+import pytest
+
+from icmformer import build_model
+from icmformer.checkpoint import save_checkpoint
+from ml_backend.app import create_app
+from ml_backend.settings import Settings
+from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
+from tests.ml_backend.stand_in import LEGACY_TOKEN
+
+
+def config_without(part, instead=""):
+    schema = recorded_setup()["schema"]
+    assert part in schema
+    return {**recorded_setup(), "schema": schema.replace(part, instead)}
+
+
+def refusal(client, body, status=422):
+    answer = client.post("/setup", json=body)
+    assert answer.status_code == status
+    return answer.json["error"]
+
+
+def test_recorded_connection_is_answered_with_the_version(client):
+    answer = client.post("/setup", json=recorded_setup())
+    assert answer.status_code == 200
+    assert answer.json["model_version"].startswith("tiny-")
+
+
+def test_it_is_idempotent_and_asks_label_studio_once(client, label_studio):
+    for _ in range(5):
+        assert client.post("/setup", json=recorded_setup()).status_code == 200
+    assert label_studio.paths() == ["/api/projects/1/"]
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (config_without("BrushLabels", "EllipseLabels"), "BrushLabels"),
+        (config_without("KeyPointLabels", "EllipseLabels"), "KeyPointLabels"),
+        (config_without('toName="image" smart="true">\n    <Label value="Object" smart',
+                        'toName="image" smart="false">\n    <Label value="Object" smart'), "smart"),
+        (config_without('<Label value="Other" background="#007AFF"/>',
+                        '<Label value="Others" background="#007AFF"/>'), "Others"),
+        (config_without("</View>", '<Image name="second" value="$b"/></View>'), "several images"),
+        ({**recorded_setup(), "schema": ""}, "no labelling configuration"),
+    ],
+    ids=["no brush", "no keypoints", "not smart", "labels differ", "two images", "empty"],
+)  # fmt: skip
+def test_mistakes_in_the_labelling_configuration(client, body, advice):
+    assert advice in refusal(client, body)
+
+
+def test_sentence_is_in_the_status_line_which_is_all_that_label_studio_shows(client):
+    answer = client.post("/setup", json=config_without("BrushLabels", "EllipseLabels"))
+    assert answer.status == f"422 {answer.json['error']}"
+    assert len(answer.status.splitlines()) == 1
+
+
+def test_status_line_holds_any_label(client):
+    answer = client.post(
+        "/setup", json=config_without('value="Object" smart', 'value="ковёр" smart')
+    )
+    assert answer.status_code == 422
+    answer.status.encode("latin-1")
+    assert "ковёр" in answer.json["error"]
+
+
+def test_refused_token_is_named_with_its_kind_and_the_place_to_enable_it(client, label_studio):
+    label_studio.legacy_tokens_enabled = False
+    sentence = refusal(client, recorded_setup(), 502)
+    assert "legacy token" in sentence
+    assert "API Tokens Settings" in sentence
+
+
+def test_unreachable_label_studio(client, label_studio):
+    label_studio.stop()
+    assert "LABEL_STUDIO_URL" in refusal(client, recorded_setup(), 502)
+
+
+def test_nobody_said_where_label_studio_is(tmp_path, checkpoint):
+    client = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint)).test_client()
+    body = {**recorded_setup(), "hostname": ""}
+    assert "LABEL_STUDIO_URL" in refusal(client, body, 502)
+
+
+def test_what_setup_brings_is_used_when_the_environment_is_silent(
+    tmp_path, checkpoint, label_studio
+):
+    label_studio.project["id"] = 2
+    client = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint)).test_client()
+    told = {
+        "hostname": f"{label_studio.url}/",
+        "access_token": LEGACY_TOKEN,
+        "project": "2.1795327560",
+    }
+    assert client.post("/setup", json={**recorded_setup(), **told}).status_code == 200
+    (prediction,) = client.post("/predict", json=clicks(keypoint(50, 50))).json["results"]
+    assert len(prediction["result"]) == 1
+    assert not any(LEGACY_TOKEN.encode() in path.read_bytes() for path in tmp_path.rglob("*.db*"))
+
+
+def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(checkpoint.read_bytes()[:-100])
+    damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
+    settings = Settings(
+        model_dir=tmp_path,
+        checkpoint=damaged,
+        label_studio_url=label_studio.url,
+        label_studio_api_key=LEGACY_TOKEN,
+    )
+    client = create_app(settings).test_client()
+    (prediction,) = client.post("/predict", json=clicks(keypoint(50, 50))).json["results"]
+    assert "damaged" in prediction["error"]
+    assert "damaged" in refusal(client, recorded_setup(), 503)
+    assert "cannot be loaded" in client.get("/").text
+
+
+def test_untrained_network_is_called_that_everywhere(tmp_path, label_studio, caplog):
+    settings = Settings(
+        model_dir=tmp_path, label_studio_url=label_studio.url, label_studio_api_key=LEGACY_TOKEN
+    )
+    client = create_app(settings).test_client()
+    version = client.post("/setup", json=recorded_setup()).json["model_version"]
+    if version != "untrained":
+        pytest.skip("trained weights ship with the project")
+    assert "UNTRAINED" in caplog.text
+    assert "UNTRAINED" in client.get("/").text
+
+
+def test_project_and_its_problem_are_on_the_page(client):
+    client.post("/setup", json=config_without("BrushLabels", "EllipseLabels"))
+    assert "&lt;BrushLabels&gt;" in client.get("/").text
+    client.post("/setup", json=recorded_setup())
+    assert "fine" in client.get("/").text
+
+
+def test_same_file_name_with_other_weights_is_another_version(tmp_path, settings):
+    names = set()
+    for seed in range(2):
+        path = tmp_path / str(seed) / "net.safetensors"
+        path.parent.mkdir()
+        save_checkpoint(build_model("tiny", click_radius=3 + seed), path)
+        app = create_app(settings.model_copy(update={"checkpoint": path}))
+        names.add(app.test_client().post("/setup", json=recorded_setup()).json["model_version"])
+    assert len(names) == 2
