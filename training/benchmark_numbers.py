@@ -1,0 +1,183 @@
+"""What a benchmark found, as plain numbers: for JSON, for the terminal, for the report."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from training.benchmark_runs import Protocol
+from training.noc import SIZE_CLASSES, ScoreCard
+from training.provenance import Provenance
+
+THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
+FAILURE_THRESHOLDS = (0.85, 0.90)
+_SHOWN_CLICKS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant's results.
+
+    Attributes:
+        name: of the contestant.
+        description: one line on what it is.
+        cards: by data set.
+    """
+
+    name: str
+    description: str
+    cards: Mapping[str, ScoreCard]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All results, and how they came about.
+
+    Attributes:
+        entries: one for each contestant, in the order asked for.
+        published_sizes: data set → number of objects that published numbers are measured on, or
+            None where nobody has published any.
+        protocol: how samples were clicked.
+        every: only every so manieth sample was.
+        provenance: of the run.
+    """
+
+    entries: tuple[Entry, ...]
+    published_sizes: Mapping[str, int | None]
+    protocol: Protocol
+    every: int
+    provenance: Provenance
+
+    def conventions(self) -> list[str]:
+        """Return what one needs to know to read the numbers."""
+        return _conventions(self.protocol)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data for JSON."""
+        return {
+            "format": "icmformer benchmark report 1",
+            "provenance": asdict(self.provenance),
+            "protocol": asdict(self.protocol),
+            "every": self.every,
+            "conventions": self.conventions(),
+            "not comparable with published numbers because": self.deviations(),
+            "results": [
+                {
+                    "name": entry.name,
+                    "description": entry.description,
+                    "data sets": {name: summary(card) for name, card in entry.cards.items()},
+                }
+                for entry in self.entries
+            ],
+        }
+
+    def text_table(self) -> str:
+        """Return the main numbers as a table for a terminal."""
+        header = ["", "data set", "n", *_metric_names(self.protocol)]
+        rows = [
+            [entry.name, dataset, str(len(card.samples)), *_metric_texts(card)]
+            for entry in self.entries
+            for dataset, card in entry.cards.items()
+        ]
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        lines = [_text_row(row, widths) for row in [header, *rows]]
+        lines += [f"not comparable with published numbers: {why}" for why in self.deviations()]
+        return "\n".join(lines) + "\n"
+
+    def deviations(self) -> list[str]:
+        """Return why the numbers may not stand beside published ones; nothing if they may."""
+        protocol = self.protocol
+        reasons = [f"{name}: {text}" for name, text in self._incomplete().items()]
+        if protocol.annotator != "centre":
+            reasons.append("the simulated annotator misses the centre of the errors on purpose")
+        if protocol.start_from_mask:
+            reasons.append("clicking starts from a damaged mask of the object, not from nothing")
+        if protocol.max_clicks != 20:
+            reasons.append(f"objects are given up after {protocol.max_clicks} clicks, not 20")
+        return reasons
+
+    def _incomplete(self) -> dict[str, str]:
+        """Return the data sets of which not all published objects were clicked."""
+        return {
+            name: f"{len(card.samples)} of {self.published_sizes[name]} objects"
+            for name, card in self.entries[0].cards.items()
+            if self.published_sizes[name] not in (None, len(card.samples))
+        }
+
+
+def summary(card: ScoreCard) -> dict[str, Any]:
+    """Return a card's numbers as plain data, with a breakdown by object size."""
+    return {
+        **_summary(card),
+        "by object size": {size: _summary(part) for size, part in card.by_object_size().items()},
+    }
+
+
+def known(card_or_protocol: ScoreCard | Protocol, thresholds: tuple[float, ...]) -> list[float]:
+    """Return the thresholds up to which samples were clicked; nothing is known of higher ones."""
+    return [t for t in thresholds if t <= card_or_protocol.target_iou]
+
+
+def _summary(card: ScoreCard) -> dict[str, Any]:
+    return {
+        "objects": len(card.samples),
+        "NoC": {f"{t:.2f}": asdict(card.noc_interval(t)) for t in known(card, THRESHOLDS)},
+        "NoF": {f"{t:.2f}": card.failures(t) for t in known(card, FAILURE_THRESHOLDS)},
+        "never reached": {
+            f"{t:.2f}": card.never_reached(t) for t in known(card, FAILURE_THRESHOLDS)
+        },
+        "mean IoU after each click": [round(float(value), 6) for value in card.mean_ious()],
+        "seconds per click": card.seconds_per_click(),
+    }
+
+
+def _metric_names(protocol: Protocol) -> list[str]:
+    return [
+        *(f"NoC{100 * t:.0f}" for t in known(protocol, THRESHOLDS)),
+        *(f"≥20@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
+        *(f"IoU@{k}" for k in _SHOWN_CLICKS if k <= protocol.max_clicks),
+        "s/click",
+    ]
+
+
+def _metric_texts(card: ScoreCard) -> list[str]:
+    mean_ious = card.mean_ious()
+    return [
+        *(f"{card.noc(t):.2f}" for t in known(card, THRESHOLDS)),
+        *(str(card.failures(t)) for t in known(card, FAILURE_THRESHOLDS)),
+        *(f"{mean_ious[k - 1]:.3f}" for k in _SHOWN_CLICKS if k <= card.max_clicks),
+        f"{card.seconds_per_click():.3f}",
+    ]
+
+
+def _text_row(cells: list[str], widths: list[int]) -> str:
+    # Names to the left, numbers to the right.
+    texts = [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(texts).rstrip()
+
+
+def _conventions(protocol: Protocol) -> list[str]:
+    most = protocol.max_clicks
+    sizes = ", ".join(f"{name} from {100 * low:g} %" for name, (low, _) in SIZE_CLASSES.items())
+    return [
+        f"NoC@t is the number of clicks until the IoU first reaches t, and {most} if it never does"
+        f" within {most} clicks; the mean over all objects.",
+        f"NoF (≥{most}@t) counts the objects whose NoC equals {most}. As in the literature, that"
+        f" includes objects that reach t with exactly the last click; “never” counts without them.",
+        "A pixel belongs to the mask where the probability exceeds 0.49. Pixels marked as unknown"
+        " (grey 128 in GrabCut) count neither for nor against.",
+        "The first click is the pixel deepest inside the object, every next one the pixel deepest"
+        " inside the larger of missing and superfluous area (exact distance, first in row order).",
+        "Networks see a zoomed crop of a fixed size, whatever the aspect ratio (expansion 1.4, at"
+        " least 200 pixels), averaged with its mirror image before the sigmoid. The size is that"
+        " of their training, but 672 on DAVIS for networks of 448, as in the paper.",
+        f"An object is clicked until IoU {protocol.target_iou:g}. The published protocol stops at"
+        " 0.90; going on changes no NoC up to 90. In curves the last IoU is carried forward.",
+        "Seconds per click: network, simulated annotator and IoU together, without reading files,"
+        " over all clicks of all objects.",
+        "Intervals: 95 % percentile bootstrap over objects, 2000 draws.",
+        f"Object sizes are shares of the image's area: {sizes}.",
+        "17 of GrabCut's 50 images are in Berkeley too; the two scores are not independent.",
+    ]

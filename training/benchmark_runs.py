@@ -1,0 +1,198 @@
+"""One contestant on one data set: sample by sample, in several processes, resumable.
+
+Every score is appended to a file as soon as it is known, below a line with all the settings it
+depends on. A run that was interrupted goes on from there; other settings refuse the file.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
+from training.contestants import Contestant
+from training.datasets.benchmarks import BenchmarkDataset
+from training.errors import BenchmarkError
+from training.evaluation import ClickSegmenter, evaluate_sample
+from training.noc import SampleScore, ScoreCard
+from training.perturbed_masks import StartFromMask
+
+_FORMAT = "icmformer benchmark 1"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How samples are clicked; the defaults are the published protocol, carried on to IoU 0.95.
+
+    Ending a sample at 0.95 instead of 0.90 changes no number of clicks to 0.90 or below.
+
+    Attributes:
+        max_clicks: after which a sample is given up.
+        target_iou: at which a sample ends.
+        annotator: "centre" as published, or "jitter" for clicks that miss the centre.
+        start_from_mask: whether samples start from a damaged mask of the object.
+        seed: of jitter and damage.
+    """
+
+    max_clicks: int = 20
+    target_iou: float = 0.95
+    annotator: str = "centre"
+    start_from_mask: bool = False
+    seed: int = 0
+
+    def make_annotator(self) -> Annotator:
+        """Return who clicks."""
+        return JitteredAnnotator(self.seed) if self.annotator == "jitter" else CentreAnnotator()
+
+    def prepare(self, dataset: BenchmarkDataset) -> BenchmarkDataset:
+        """Return the data set as it is clicked."""
+        return StartFromMask(dataset, self.seed) if self.start_from_mask else dataset
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is measured.
+
+    Attributes:
+        contestant: who answers the clicks.
+        dataset_name: such as "GrabCut".
+        dataset: opened.
+        protocol: how it is clicked.
+        every: only every so manieth sample, counted from the first.
+    """
+
+    contestant: Contestant
+    dataset_name: str
+    dataset: BenchmarkDataset
+    protocol: Protocol
+    every: int = 1
+
+    def indices(self) -> range:
+        """Return which samples are clicked."""
+        return range(0, len(self.dataset), self.every)
+
+    def header(self) -> dict[str, object]:
+        """Return what a score depends on. Not `every`: a sample scores the same in any company."""
+        return {
+            "format": _FORMAT,
+            "data set": self.dataset_name,
+            **self.contestant.settings(self.dataset_name),
+            **asdict(self.protocol),
+        }
+
+    def results_file(self, output: Path) -> Path:
+        """Return where the scores lie in the output folder."""
+        names = (self.contestant.name, self.dataset_name)
+        safe = ["".join(c if c.isalnum() or c in "-_." else "_" for c in name) for name in names]
+        return output / "samples" / f"{safe[0]} on {safe[1]}.jsonl"
+
+
+def measure(run: Run, output: Path, processes: int) -> ScoreCard:
+    """Score what is not scored yet, and return the card of all samples.
+
+    Args:
+        run: what is measured.
+        output: folder of the results; made if missing.
+        processes: that share the work; 1 works in this one.
+
+    Raises:
+        BenchmarkError: if the output folder holds results of other settings under the same name.
+    """
+    path = run.results_file(output)
+    scores = _open_results(path, run.header())
+    wanted = run.indices()
+    todo = [index for index in wanted if index not in scores]
+    title = f"{run.contestant.name} on {run.dataset_name}"
+    with (
+        path.open("a", encoding="utf-8") as file,
+        tqdm(total=len(wanted), initial=len(wanted) - len(todo), desc=title, unit="obj") as bar,
+    ):
+        for index, score in _scores(run, todo, processes):
+            file.write(json.dumps({"index": index, **asdict(score)}) + "\n")
+            file.flush()
+            scores[index] = score
+            bar.update()
+    samples = tuple(scores[index] for index in wanted)
+    return ScoreCard(samples, run.protocol.max_clicks, run.protocol.target_iou)
+
+
+def _scores(run: Run, indices: list[int], processes: int) -> Iterator[tuple[int, SampleScore]]:
+    if not indices:
+        return
+    if processes == 1:
+        segmenter = run.contestant.segmenter(run.dataset_name)
+        for index in indices:
+            yield index, _score(run, segmenter, index)
+        return
+    # Spawned, not forked: CUDA and OpenCV's threads do not survive a fork.
+    pool = ProcessPoolExecutor(
+        min(processes, len(indices)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(run, processes),
+    )
+    try:
+        for future in as_completed([pool.submit(_work, index) for index in indices]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _score(run: Run, segmenter: ClickSegmenter, index: int) -> SampleScore:
+    return evaluate_sample(
+        segmenter,
+        run.protocol.prepare(run.dataset)[index],
+        max_clicks=run.protocol.max_clicks,
+        target_iou=run.protocol.target_iou,
+        annotator=run.protocol.make_annotator(),
+    )
+
+
+# What a worker process needs for every sample, made once when it starts.
+_worker: tuple[Run, ClickSegmenter] | None = None
+
+
+def _start_worker(run: Run, processes: int) -> None:
+    global _worker
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    _worker = run, run.contestant.segmenter(run.dataset_name)
+
+
+def _work(index: int) -> tuple[int, SampleScore]:
+    assert _worker is not None, "the pool starts its workers with _start_worker"
+    run, segmenter = _worker
+    return index, _score(run, segmenter, index)
+
+
+def _open_results(path: Path, header: dict[str, object]) -> dict[int, SampleScore]:
+    """Return the scores in the file by index, and leave it ready for more to be appended."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    if lines:
+        _compare(json.loads(lines[0]), header, path)
+    # Written anew without the half line that a killed run may have left at the end.
+    complete = "".join(f"{line}\n" for line in [json.dumps(header), *lines[1:]])
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(complete, encoding="utf-8")
+    os.replace(unfinished, path)
+    scores = {}
+    for line in lines[1:]:
+        fields = json.loads(line)
+        index = fields.pop("index")
+        scores[index] = SampleScore(**{**fields, "ious": tuple(fields["ious"])})
+    return scores
+
+
+def _compare(found: dict[str, object], header: dict[str, object], path: Path) -> None:
+    for key in sorted(found.keys() | header.keys()):
+        if found.get(key) != header.get(key):
+            raise BenchmarkError(
+                f"{path} was measured with {key} = {found.get(key)}, now it is"
+                f" {header.get(key)}; choose another --output, or delete the file"
+            )

@@ -1,0 +1,127 @@
+"""What a benchmark compares: checkpoints, and a classical method under them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
+from icmformer.checkpoint import load_checkpoint, read_description
+from icmformer.errors import CheckpointError
+from icmformer.predictor import Predictor
+from training.classical import GrabCutBaseline
+from training.evaluation import ClickSegmenter
+
+Pair = tuple[int, int]
+# The paper's ViTs are trained at 448 pixels; DAVIS, of larger images, they read at 672.
+_PAPER_SIZE = (448, 448)
+_PAPER_SIZE_ON_DAVIS = (672, 672)
+
+
+class Contestant(Protocol):
+    """Something that answers clicks; small enough to be sent to another process."""
+
+    @property
+    def name(self) -> str:
+        """A short name for tables."""
+
+    def describe(self) -> str:
+        """Return one line on what it is."""
+
+    def settings(self, dataset: str) -> dict[str, str]:
+        """Return all that its results on the data set depend on, to recognise them again."""
+
+    def segmenter(self, dataset: str) -> ClickSegmenter:
+        """Make it ready to answer clicks on the data set."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network, evaluated by the published protocol.
+
+    Attributes:
+        name: for tables.
+        path: of the weights, ours (.safetensors) or the authors' (.pth).
+        device: on which to compute.
+        target_size: height and width of the network's input. None is the size it was trained at,
+            except that networks of 448 pixels read DAVIS at 672, as in the paper.
+    """
+
+    name: str
+    path: Path
+    device: str = "cpu"
+    target_size: Pair | None = None
+
+    def describe(self) -> str:
+        """Return backbone, size and number of parameters."""
+        config = self._config()
+        with torch.device("meta"):
+            millions = sum(weight.numel() for weight in ICMFormer(config).parameters()) / 1e6
+        height, width = config.input_size
+        return (
+            f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"
+            f" trained at {height} x {width}"
+        )
+
+    def settings(self, dataset: str) -> dict[str, str]:
+        """Return the hash of the weights and the input size."""
+        try:
+            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
+        return {"weights": digest, "input size": str(self._size(self._config(), dataset))}
+
+    def segmenter(self, dataset: str) -> ClickSegmenter:
+        """Load the network and follow the published protocol: fixed size, flip, fp32."""
+        model = self._load(self.device)
+        return Predictor.for_benchmark(model, self._size(model.config, dataset))
+
+    def _size(self, config: ModelConfig, dataset: str) -> Pair:
+        if self.target_size:
+            return self.target_size
+        if config.input_size == _PAPER_SIZE and dataset == "DAVIS":
+            return _PAPER_SIZE_ON_DAVIS
+        return config.input_size
+
+    def _config(self) -> ModelConfig:
+        if self.path.suffix == ".pth":
+            return upstream_checkpoint.load(self.path).config
+        return ModelConfig.from_dict(read_description(self.path)["config"])
+
+    def _load(self, device: str) -> ICMFormer:
+        if self.path.suffix == ".pth":
+            return upstream_checkpoint.load(self.path).to(device)
+        return load_checkpoint(self.path, device)
+
+
+@dataclass(frozen=True)
+class ClassicalMethod:
+    """OpenCV's GrabCut, seeded by the same clicks."""
+
+    name: str = "GrabCut (classical)"
+
+    def describe(self) -> str:
+        """Return its source and values."""
+        return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {GrabCutBaseline()}"
+
+    def settings(self, dataset: str) -> dict[str, str]:
+        """Return its values."""
+        return {"method": str(GrabCutBaseline())}
+
+    def segmenter(self, dataset: str) -> ClickSegmenter:
+        """Return the method, which needs no preparation."""
+        return GrabCutBaseline()
+
+
+def named_checkpoints(paths: list[Path], device: str, target_size: Pair | None) -> list[Checkpoint]:
+    """Name checkpoints after their files, and after their folders too where files share a name."""
+    stems = [path.stem for path in paths]
+    names = [
+        path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}"
+        for path in paths
+    ]
+    return [
+        Checkpoint(name, path, device, target_size) for name, path in zip(names, paths, strict=True)
+    ]

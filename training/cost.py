@@ -1,0 +1,147 @@
+"""What a network costs: `python -m training cost [NAME …]` (table 3 of the paper).
+
+Parameters and FLOPs are counted twice, as the paper does and honestly; seconds are measured.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from icmformer import MODEL_NAMES
+from icmformer.variants import VARIANTS
+from training.errors import BenchmarkError
+from training.network_cost import Cost, Pair, Seconds, count, measure
+from training.provenance import provenance
+from training.published import TABLE_3
+
+# Swin-S is trained at 224 pixels, but the FLOPs that table 3 prints for it are those of 384.
+DEFAULT_VARIANTS = (
+    "vit_base",
+    "vit_large",
+    "vit_huge",
+    "swin_base",
+    "swin_small",
+    "swin_small@384",
+    "starter",
+)
+_COLUMNS = (
+    "network",
+    "size",
+    "param/M paper",
+    "GFLOPs paper",
+    "param/M",
+    "GFLOPs",
+    "image half",
+    "s/click paper",
+    "further",
+    "unmirrored",
+)
+_EXPLANATION = """\
+param/M paper   parameters in millions as the profiler thop counts them: without position
+                embedding, relative position bias and GroupNorm. (The paper cuts off after two
+                decimals instead of rounding.)
+GFLOPs paper    twice the multiply-accumulates that thop finds in the released code for one pass:
+                without the matrix products of attention, but with transposed convolutions counted
+                fourfold, and with projections whose results the released code throws away.
+param/M         all parameters of this implementation.
+GFLOPs          all matrix products and convolutions of one pass of this implementation, those of
+                attention included; two FLOPs for a multiply-accumulate.
+image half      the share of these that depends on the image alone. It is computed once, and again
+                only when the crop changes.
+s/click paper   seconds for all of it, for image and mirror image: what the published protocol pays
+                for every click. Network only; the fastest of {repeats} passes.
+further         seconds for the click half, for image and mirror image: what a further click of
+                a benchmark costs here while the crop stays the same.
+unmirrored      the same without the mirror image.
+Published rows were measured on an NVIDIA A40; seconds on different hardware do not compare.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        default=list(DEFAULT_VARIANTS),
+        help=f"of {', '.join(MODEL_NAMES)}; NAME@SIZE for another input size in pixels",
+    )
+    parser.add_argument("--device", default="cpu", help="on which to measure seconds")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="timed passes, of which the fastest counts"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    variants = [parse_variant(text) for text in arguments.names]
+    rows = []
+    for name, size_hw in tqdm(variants, unit="network", leave=False):
+        seconds = measure(name, size_hw, arguments.device, arguments.repeats)
+        rows.append(_row(name, size_hw, count(name, size_hw), seconds))
+    where = provenance(arguments.device)
+    sys.stdout.write(
+        f"{_table([*rows, *_published_rows()])}\n"
+        f"{_EXPLANATION.format(repeats=arguments.repeats)}\n"
+        f"{where.command}\n{where.commit}; {where.hardware}; {where.software}; {where.date}\n"
+    )
+
+
+def parse_variant(text: str) -> tuple[str, Pair]:
+    """Read NAME or NAME@SIZE, and return the variant's name with height and width.
+
+    Raises:
+        BenchmarkError: if there is no such variant or the size is not a number.
+    """
+    name, at, size = text.partition("@")
+    if name not in VARIANTS:
+        raise BenchmarkError(f"there is no variant {name!r}; known are {', '.join(MODEL_NAMES)}")
+    if not at:
+        return name, VARIANTS[name].input_size
+    if not size.isdecimal():
+        raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")
+    return name, (int(size), int(size))
+
+
+def _row(name: str, size_hw: Pair, cost: Cost, seconds: Seconds) -> tuple[str, ...]:
+    flops = cost.image_flops + cost.click_flops
+    return (
+        name,
+        f"{size_hw[0]}",
+        # Rounded before it is doubled, as the paper does.
+        *(f"{cost.paper_parameters / 1e6:.2f}", f"{2 * round(cost.paper_macs / 1e9, 2):.2f}"),
+        *(f"{cost.parameters / 1e6:.2f}", f"{flops / 1e9:.2f}"),
+        f"{cost.image_flops / flops:.0%}",
+        f"{seconds.everything:.3f}",
+        f"{seconds.click_half:.3f}",
+        f"{seconds.click_half_unmirrored:.3f}",
+    )
+
+
+def _published_rows() -> list[tuple[str, ...]]:
+    return [
+        (
+            f"published: {row.method}",
+            str(row.size),
+            f"{row.parameters_millions:.2f}",
+            f"{row.giga_flops:.2f}",
+            *("", "", ""),
+            f"{row.milliseconds_per_click / 1000:.3f}",
+            *("", ""),
+        )
+        for row in TABLE_3
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in [_COLUMNS, *rows]) for i in range(len(_COLUMNS))]
+    return "".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        + "\n"
+        for row in [_COLUMNS, *rows]
+    )

@@ -1,0 +1,82 @@
+"""Plots for reports, as SVG text that stands in an HTML page."""
+
+import io
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.noc import ScoreCard
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "icmformer",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#444444",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+_DRAWS = 500
+
+
+def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
+    """Plot the mean IoU after each click (figures 4 and 7), with 95 % bootstrap bands.
+
+    Args:
+        title: name of the data set.
+        cards: one curve each, by name.
+
+    Returns:
+        An <svg> element.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for colour, (name, card) in zip(_colours(len(cards)), cards.items(), strict=True):
+            _draw_curve(axes, name, card, colour)
+        for threshold in (0.85, 0.90):
+            axes.axhline(threshold, color="#bbbbbb", linewidth=0.8, linestyle="--", zorder=0)
+        axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
+        axes.title.set_fontweight("bold")
+        axes.set_xlim(0.5, None)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y", color="#eeeeee", zorder=-1)
+        axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def curve_band(card: ScoreCard, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % bootstrap band around `ScoreCard.mean_ious`, two times (max_clicks,)."""
+    curves = card.curves()
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(curves), size=(_DRAWS, len(curves)))
+    means = np.stack([curves[pick].mean(axis=0) for pick in picks])
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def _draw_curve(axes: Axes, name: str, card: ScoreCard, colour: str) -> None:
+    clicks = np.arange(1, card.max_clicks + 1)
+    low, high = curve_band(card)
+    axes.fill_between(clicks, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(clicks, card.mean_ious(), color=colour, label=name, marker="o", markersize=3)
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Without a date the same numbers give the same file.
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,79 @@
+"""The birth certificate of a number: command, commit, hardware, date."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where numbers come from.
+
+    Attributes:
+        command: that made them.
+        commit: of the code, marked if files were changed since; "unknown" outside a checkout.
+        hardware: processor and, where used, GPU.
+        software: versions that matter.
+        date: in UTC, to the minute.
+    """
+
+    command: str
+    commit: str
+    hardware: str
+    software: str
+    date: str
+
+
+def provenance(device: str) -> Provenance:
+    """Describe this process.
+
+    Args:
+        device: on which it computes, such as "cpu" or "cuda".
+    """
+    return Provenance(
+        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        commit=_commit(),
+        hardware=_hardware(device),
+        software=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _commit() -> str:
+    try:
+        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.strip()
+
+
+def _hardware(device: str) -> str:
+    cores = f"{os.cpu_count()} cores of {_processor()}"
+    if torch.device(device).type != "cuda":
+        return cores
+    return f"{torch.cuda.get_device_name(device)}; {cores}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

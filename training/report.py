@@ -1,0 +1,73 @@
+"""A benchmark as one HTML file that works offline: tables, curves, pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from training.benchmark_numbers import Benchmark
+from training.example_pictures import Strip
+from training.figures import iou_curves
+from training.report_tables import clicks_table, details, failures_table
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one contestant on one data set.
+
+    Attributes:
+        entry: name of the contestant.
+        dataset: name of the data set.
+        strips: samples by kind: typical, challenging, failures.
+    """
+
+    entry: str
+    dataset: str
+    strips: Mapping[str, Sequence[Strip]]
+
+
+def write_report(benchmark: Benchmark, galleries: Sequence[Gallery], output: Path) -> Path:
+    """Write report.json and report.html.
+
+    Args:
+        benchmark: what was found.
+        galleries: pictures to show.
+        output: an existing folder.
+
+    Returns:
+        The HTML file.
+    """
+    numbers = json.dumps(benchmark.to_dict(), indent=1, ensure_ascii=False)
+    (output / "report.json").write_text(numbers + "\n", encoding="utf-8")
+    page = output / "report.html"
+    page.write_text(render(benchmark, galleries), encoding="utf-8")
+    return page
+
+
+def render(benchmark: Benchmark, galleries: Sequence[Gallery]) -> str:
+    """Return the report as HTML that refers to no other file."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("benchmark_report.html").render(
+        benchmark=benchmark,
+        clicks=clicks_table(benchmark),
+        failures=failures_table(benchmark),
+        details=details(benchmark),
+        curves=_curves(benchmark),
+        galleries=galleries,
+    )
+
+
+def _curves(benchmark: Benchmark) -> list[Markup]:
+    return [
+        Markup(iou_curves(name, {entry.name: entry.cards[name] for entry in benchmark.entries}))
+        for name in benchmark.published_sizes
+    ]
