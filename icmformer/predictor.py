@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ class ClickNetwork(Protocol):
         """Encode (B, 3, H, W) RGB in [0, 1]."""
 
     def fuse(
-        self, features: FeatureTensors, click_maps: torch.Tensor, previous_mask: torch.Tensor
+        self, features: Any, click_maps: torch.Tensor, previous_mask: torch.Tensor
     ) -> torch.Tensor:
-        """Return (B, 1, H, W) logits."""
+        """Return (B, 1, H, W) logits; features are what its own `encode_image` returned."""
 
 
 class Predictor:
