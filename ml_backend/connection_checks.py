@@ -88,11 +88,15 @@ def _reachable(subject: str, url: str) -> Finding:
     """Ask for /health, which both sides have and nobody needs a token for."""
     try:
         response = requests.get(f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=lambda r: r)
-        response.raise_for_status()
         response.json()
-    except (requests.RequestException, ValueError) as error:
-        problem = f"{url}/health does not answer as it should from this machine ({error})"
-        return Finding(Level.FAILURE, subject, problem)
+        problem = "" if response.ok else f"it answers {response.status_code}"
+    except ValueError:
+        problem = "it does not answer in JSON"
+    except requests.RequestException as error:
+        problem = f"no answer, {type(error).__name__}"
+    if problem:
+        text = f"{url}/health does not answer as it should from this machine ({problem})"
+        return Finding(Level.FAILURE, subject, text)
     return Finding(Level.OK, subject, f"answers at {url}")
 
 

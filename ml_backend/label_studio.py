@@ -139,9 +139,9 @@ class LabelStudio:
                 f"token, from {_ACCOUNT_PAGE}"
             ),
             TokenKind.PERSONAL: (
-                f"{start}: it was revoked, or belongs to another Label Studio, or personal access "
-                f"tokens are off under {_SETTINGS_PAGE}; create a new one under {_ACCOUNT_PAGE} "
-                "and set it as LABEL_STUDIO_API_KEY"
+                f"{start}: it was revoked, or copied incompletely, or belongs to another Label "
+                f"Studio, or personal access tokens are off under {_SETTINGS_PAGE}; create a new "
+                f"one under {_ACCOUNT_PAGE} and set it as LABEL_STUDIO_API_KEY"
             ),
             TokenKind.ACCESS: (
                 f"{start}: it lives for five minutes only; set LABEL_STUDIO_API_KEY to the "

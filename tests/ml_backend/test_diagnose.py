@@ -101,6 +101,16 @@ def test_label_studio_is_not_there():
     assert "must begin with http://" in only_fault(findings, "Label Studio")
 
 
+def test_something_else_is_there():
+    app = Flask("other")
+    app.add_url_rule("/health", "health", lambda: "OK")
+    with serving(app) as url:
+        findings = check_connection(url, LEGACY_TOKEN, "1", "", ImageLimits())
+        assert "it does not answer in JSON" in only_fault(findings, "Label Studio")
+        findings = check_connection(f"{url}/deeper", LEGACY_TOKEN, "1", "", ImageLimits())
+        assert only_fault(findings, "Label Studio")
+
+
 def test_tokens_that_do_not_work(stand_in):
     stand_in.legacy_tokens_enabled = False
     assert "legacy tokens are off unless" in only_fault(check(stand_in), "token")

@@ -32,6 +32,7 @@ def stand_in():
         ("a.e30x.c", TokenKind.LEGACY),
         ("a.W10.c", TokenKind.LEGACY),  # a JSON list
         (PERSONAL_TOKEN, TokenKind.PERSONAL),
+        (PERSONAL_TOKEN.rpartition(".")[0], TokenKind.PERSONAL),  # copied without its signature
         (token("access"), TokenKind.ACCESS),
     ],
 )
