@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from typing import Any, Literal
 
 from icmformer.errors import ConfigError
@@ -13,6 +14,7 @@ _CHOICES = {
 }
 _NUMBERS = ("patch_size", "embed_dim", "window_size", "cross_heads", "head_width", "click_radius")
 _COUNTS = ("global_every", "num_cross_blocks")
+_SHARES = ("drop_path", "head_dropout")
 _TUPLES = ("input_size", "depths", "num_heads", "pyramid_widths")
 
 
@@ -41,6 +43,7 @@ class ModelConfig:
         head_init: how Kaiming scales the head's ReLU convolutions. "fan_out" as published; "fan_in"
             gives branches of different width the same scale, without which most of the coarsest
             branch of a small model dies early in training from random weights.
+        head_dropout: share of the head's channels that are dropped in training.
         click_radius: of the disks that show clicks, in pixels of the crop.
     """
 
@@ -60,6 +63,7 @@ class ModelConfig:
     pyramid_widths: tuple[int, ...] = ()
     head_width: int
     head_init: Literal["fan_out", "fan_in"] = "fan_out"
+    head_dropout: float = 0.1
     click_radius: int = 5
 
     def __post_init__(self) -> None:
@@ -68,7 +72,8 @@ class ModelConfig:
         Raises:
             ConfigError: naming the first setting that does not fit.
         """
-        for problem in (*_wrong_types(self), *_wrong_values(self), *_wrong_for_backbone(self)):
+        # One after the other: the later checks rely on what the earlier ones found right.
+        for problem in chain(_wrong_types(self), _wrong_values(self), _wrong_for_backbone(self)):
             raise ConfigError(f"model configuration: {problem}")
 
     @property
@@ -114,13 +119,15 @@ def _wrong_types(config: ModelConfig) -> Iterator[str]:
     for name in _TUPLES:
         if not _is_tuple(getattr(config, name)):
             yield f"{name} is {getattr(config, name)!r}, not a list of positive whole numbers"
+    for name in _SHARES:
+        share = getattr(config, name)
+        if not isinstance(share, float | int) or not 0 <= share < 1:
+            yield f"{name} is {share!r}, not in [0, 1)"
     if not isinstance(config.share_first_group_with_clicks, bool):
         yield "share_first_group_with_clicks is neither true nor false"
 
 
 def _wrong_values(config: ModelConfig) -> Iterator[str]:
-    if not isinstance(config.drop_path, float | int) or not 0 <= config.drop_path < 1:
-        yield f"drop_path is {config.drop_path!r}, not in [0, 1)"
     stages = 2 if config.backbone == "vit" else 4
     if len(config.input_size) != 2:
         yield "input_size is not height and width"

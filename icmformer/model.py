@@ -36,7 +36,7 @@ class ICMFormer(nn.Module):
         self.config = config
         self.backbone: PlainViT | Swin = _BACKBONES[config.backbone](config)
         self.head = SegmentationHead(
-            self.backbone.out_channels, config.head_width, config.head_init
+            self.backbone.out_channels, config.head_width, config.head_init, config.head_dropout
         )
         self.register_buffer("mean", torch.empty(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.empty(1, 3, 1, 1), persistent=False)

@@ -62,13 +62,17 @@ class SegmentationHead(nn.Module):
     """Unify the channels of four maps, bring them to 1/4 resolution, fuse, and classify."""
 
     def __init__(
-        self, in_channels: Sequence[int], width: int, init: Literal["fan_in", "fan_out"]
+        self,
+        in_channels: Sequence[int],
+        width: int,
+        init: Literal["fan_in", "fan_out"],
+        dropout: float,
     ) -> None:
         super().__init__()
         self.width = width
         self.branches = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.fusion = nn.Conv2d(len(in_channels) * width, width, 1)
-        self.dropout = nn.Dropout2d(0.1)
+        self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, 1, 1)
         for convolution in (*self.branches, self.fusion):
             nn.init.kaiming_normal_(convolution.weight, mode=init, nonlinearity="relu")

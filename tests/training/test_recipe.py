@@ -1,0 +1,77 @@
+"""A recipe that cannot work stops before the first batch, with a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+import training
+from training.errors import RecipeError
+from training.recipe import load_recipe
+
+RECIPES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
+TRAINING_RECIPES = [path for path in RECIPES if path.name != "fine_tune.yaml"]
+MINIMAL = """
+run: runs/x
+network: {name: tiny}
+data: {root: data, parts: [{path: photos}]}
+sampling: {augmentation: {kind: object_crop}}
+epoch: 8
+stages: [{epochs: 3, size: 64, batch_size: 4}]
+"""
+
+
+@pytest.fixture
+def minimal(tmp_path):
+    path = tmp_path / "minimal.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("optimization.learnig_rate=1", "learnig_rate"),
+        ("sampling.augmentation.zoom=2", "zoom"),
+        ("networks.name=tiny", "networks"),
+        ("optimization.kind=sgd", "kind"),
+        ("epoch=10", "10 is no multiple of 4"),
+        ("optimization.accumulate=3", "accumulate"),
+        ("stages=[]", "stages"),
+        ("epoch", "key=value"),
+    ],
+)
+def test_what_cannot_work_is_named(minimal, override, named):
+    with pytest.raises(RecipeError, match=named):
+        load_recipe(minimal, [override])
+
+
+def test_overrides_reach_nested_settings(minimal):
+    recipe = load_recipe(minimal, ["optimization.ema=0.99", "data.parts=[{path: other}]"])
+
+    assert recipe.optimization.ema == 0.99
+    assert recipe.data.parts[0].path == Path("other")
+    assert recipe.samples == 24
+    assert recipe.boundaries() == ((24, 64, 4),)
+
+
+def test_a_recipe_may_change_another(minimal, tmp_path):
+    path = tmp_path / "changed.yaml"
+    path.write_text("extends: minimal.yaml\nnetwork: {overrides: {num_cross_blocks: 0}}\n")
+
+    recipe = load_recipe(path)
+
+    assert recipe.network.name == "tiny"
+    assert recipe.network.overrides == {"num_cross_blocks": 0}
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    with pytest.raises(RecipeError, match=r"nothing\.yaml"):
+        load_recipe(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize("path", TRAINING_RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_opens_with_its_command(path):
+    load_recipe(path)
+
+    head = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
+    assert f"python -m training train training/recipes/{path.name}" in head

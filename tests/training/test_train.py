@@ -1,0 +1,176 @@
+"""Whole trainings of a tiny network: they learn, resume, and do not depend on the machinery."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from icmformer import Predictor, load_checkpoint
+from training.datasets.each_object import EachObject
+from training.datasets.image_folder import ImageFolder
+from training.evaluation import evaluate
+from training.recipe import Recipe
+from training.train import train
+
+# With its usual eps, Adam turns rounding errors of gradients that ought to be zero, such as those
+# of the keys' biases, into whole steps.
+TAME = {"kind": "adamw", "learning_rate": 1e-3, "eps": 1e-3, "clip": 1.0}
+
+
+def a_recipe(shapes, run, **changes) -> Recipe:
+    values = {
+        "run": run,
+        # Random channels of the head fall out on each process and piece alike only if none do.
+        "network": {"name": "tiny", "overrides": {"head_dropout": 0.0}},
+        "data": {"root": shapes.parent, "parts": [{"path": shapes.name}], "workers": 0},
+        "sampling": {"augmentation": {"kind": "object_crop"}, "clicks": {"single": 0.4}},
+        "optimization": {"kind": "adamw", "learning_rate": 1e-3, "clip": 1.0, "ema": 0.9},
+        "epoch": 16,
+        "stages": [{"epochs": 2, "size": 64, "batch_size": 8}],
+        "keep": 10,
+    }
+    return Recipe.model_validate(values | changes)
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path).state_dict()
+
+
+def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path):
+    stages = [
+        {"epochs": 1, "size": 32, "batch_size": 8},
+        {"epochs": 2, "size": 64, "batch_size": 4},
+    ]
+    whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages))
+    interrupted = a_recipe(shapes, tmp_path / "interrupted", stages=stages)
+    train(interrupted)
+    # A kill after the second epoch leaves everything of later epochs unwritten.
+    for state in sorted(interrupted.run.glob("state-*.pt"))[2:]:
+        state.unlink()
+    (interrupted.run / "latest.safetensors").unlink()
+
+    resumed = train(interrupted)
+
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(resumed)[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_pieces_of_a_batch_add_up_to_it(shapes, tmp_path):
+    whole = train(a_recipe(shapes, tmp_path / "whole", optimization=TAME))
+    pieces = train(a_recipe(shapes, tmp_path / "pieces", optimization=TAME | {"accumulate": 4}))
+
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(pieces)[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_old_states_are_forgotten_and_weights_are_described(shapes, tmp_path):
+    path = train(a_recipe(shapes, tmp_path / "run", keep=1, checkpoint_every=1))
+
+    assert len(list(path.parent.glob("state-*.pt"))) == 1
+    assert not list(path.parent.glob("unfinished*"))
+    description = json.loads(path.with_suffix(".json").read_text())
+    assert "object_crop" in json.dumps(description)
+    assert list((path.parent / "curves").glob("events*"))
+
+
+def test_validation_draws_measures_and_keeps_the_best(shapes, tmp_path):
+    validation = {
+        "every": 1,
+        "data": shapes.parent,
+        "sets": [f"folder:{shapes.name}"],
+        "objects": 2,
+        "clicks": 2,
+        "pictures": 2,
+    }
+
+    path = train(a_recipe(shapes, tmp_path / "run", validation=validation))
+
+    best = json.loads((path.parent / "best.json").read_text())
+    assert "samples" in json.dumps(best)
+    state = torch.load(max(path.parent.glob("state-*.pt")), weights_only=True)
+    assert state["best"] <= -1
+
+
+def test_weights_alone_can_be_continued_from(shapes, tmp_path):
+    first = train(a_recipe(shapes, tmp_path / "first"))
+    network = {"name": "tiny", "checkpoint": first}
+    options = {"kind": "adamw", "learning_rate": 1e-9}
+
+    second = train(a_recipe(shapes, tmp_path / "second", network=network, optimization=options))
+
+    for name, tensor in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def command(recipe: Recipe, folder, *launcher: str) -> list[str]:
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(recipe.model_dump(mode="json")))
+    return [sys.executable, "-m", *launcher, "training", "train", str(file)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_to_stop", [signal.SIGKILL, signal.SIGTERM])
+def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
+    stages = [{"epochs": 12, "size": 64, "batch_size": 8}]
+    whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages))
+    recipe = a_recipe(shapes, tmp_path / "run", stages=stages, keep=1)
+    arguments = command(recipe, tmp_path)
+
+    first = subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL)
+    while not list(recipe.run.glob("state-*.pt")):
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.send_signal(request_to_stop)
+    first.wait()
+    assert recipe.samples > samples(recipe.run)
+    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
+
+    assert samples(recipe.run) == recipe.samples
+    for name, tensor in weights(whole).items():
+        found = weights(recipe.run / "latest.safetensors")[name]
+        # Another number of threads adds in another order.
+        torch.testing.assert_close(found, tensor, rtol=1e-2, atol=1e-3, msg=name)
+
+
+def samples(run) -> int:
+    return int(max(run.glob("state-*.pt")).stem.removeprefix("state-"))
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(shapes, tmp_path):
+    one = train(a_recipe(shapes, tmp_path / "one", optimization=TAME, device="cpu"))
+    recipe = a_recipe(shapes, tmp_path / "two", optimization=TAME, device="cpu")
+    launcher = ("torch.distributed.run", "--nproc-per-node", "2", "-m")
+
+    subprocess.run(
+        command(recipe, tmp_path, *launcher), env=environment(), check=True, capture_output=True
+    )
+
+    for name, tensor in weights(one).items():
+        found = weights(recipe.run / "latest.safetensors")[name]
+        torch.testing.assert_close(found, tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_it_learns(shapes, tmp_path):
+    options = {"kind": "adamw", "learning_rate": 2e-3, "clip": 1.0, "ema": 0.95, "warmup": 1}
+    stages = [{"epochs": 40, "size": 64, "batch_size": 16}]
+    before = train(a_recipe(shapes, tmp_path / "before", stages=[stages[0] | {"epochs": 1}]))
+
+    after = train(a_recipe(shapes, tmp_path / "after", optimization=options, stages=stages))
+
+    data = EachObject(ImageFolder(shapes))
+    scores = [
+        evaluate(Predictor.for_benchmark(load_checkpoint(path)), data, max_clicks=3).mean_ious()
+        for path in (before, after)
+    ]
+    assert scores[1][2] > scores[0][2] + 0.3

@@ -1,0 +1,91 @@
+"""Our own format for images whose objects overlap: masks in layers, and an index of them.
+
+    index.jsonl        a line for each image: {"name", "image", "layers", "objects", "stuff"}
+    layers/<name>.png  16-bit ids, the layers on top of each other: (layers · H, W)
+
+`image` is a path below the folder or absolute; `objects` and `stuff` are lists of [layer, id].
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from training.datasets.image_files import read_rgb
+from training.datasets.sample import AnnotatedImage
+from training.errors import DatasetError
+
+
+class LayeredFolder:
+    """Training data set over that format.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        DatasetError: if the index is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        index = path / "index.jsonl"
+        try:
+            lines = index.read_text(encoding="utf-8").splitlines()
+            self._entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{index} cannot be read ({error}); `python -m training convert-coco-lvis` makes it"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        entry = self._entries[index]
+        file = self._path / "layers" / f"{entry['name']}.png"
+        stacked = cv2.imdecode(np.frombuffer(_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
+        if stacked is None:
+            raise DatasetError(f"{file} is no image")
+        layers = stacked.reshape(entry["layers"], -1, stacked.shape[1])
+        return AnnotatedImage(
+            name=entry["name"],
+            image=read_rgb(self._path / entry["image"]),
+            layers=np.moveaxis(layers, 0, 2).astype(np.int16),
+            objects=tuple((layer, number) for layer, number in entry["objects"]),
+            stuff=tuple((layer, number) for layer, number in entry["stuff"]),
+        )
+
+
+def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, Any]:
+    """Write the masks of an image, and return its line of the index.
+
+    Args:
+        path: the folder.
+        sample: masks and objects; the image itself is not written.
+        image: where the image lies.
+
+    Raises:
+        DatasetError: if the masks cannot be written.
+    """
+    planes = np.moveaxis(sample.layers, 2, 0)
+    stacked = np.ascontiguousarray(planes.reshape(-1, planes.shape[2])).astype(np.uint16)
+    file = path / "layers" / f"{sample.name}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _, content = cv2.imencode(".png", stacked)
+    file.write_bytes(content.tobytes())
+    return {
+        "name": sample.name,
+        "image": str(image),
+        "layers": len(planes),
+        "objects": [list(place) for place in sample.objects],
+        "stuff": [list(place) for place in sample.stuff],
+    }
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"cannot read {file}: {error.strerror}") from error

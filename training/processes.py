@@ -1,0 +1,69 @@
+"""One training in one or several processes: the precision, requests to stop, attention on a CPU."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from accelerate import Accelerator
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from icmformer.precision import Precision, has_native_bf16
+
+
+def make_accelerator(on_cpu: bool, precision: Precision) -> Accelerator:
+    """Return what knows the device and the other processes.
+
+    Args:
+        on_cpu: keep off a GPU that is there.
+        precision: of matrix products; weights stay float32.
+    """
+    # Several processes without a GPU find each other only when told that there is none.
+    on_cpu = on_cpu or not torch.cuda.is_available()
+    device = torch.device("cpu" if on_cpu else "cuda")
+    bf16 = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
+    return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=on_cpu)
+
+
+class StopSignals:
+    """Remembers requests to stop, so that the step in progress ends and is saved."""
+
+    def __init__(self) -> None:
+        self._received = False
+        self._before = {
+            number: signal.signal(number, self._remember)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+
+    def agreed(self, accelerator: Accelerator) -> bool:
+        """Say whether any process was asked to stop; all of them must ask together."""
+        if accelerator.num_processes == 1:
+            return self._received
+        flag = torch.tensor(int(self._received), device=accelerator.device)
+        return bool(accelerator.reduce(flag, "sum").item())
+
+    def forget(self) -> None:
+        """Leave signals to whoever had them before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._received = True
+
+
+@contextmanager
+def fast_attention(device: torch.device) -> Iterator[None]:
+    """On a CPU, compute attention with plain matrix products.
+
+    With the few hundred tokens a cross-modality block sees, they take 20–30 % off a whole training
+    step: the backward pass of the CPU's fused kernel is slow.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)

@@ -1,0 +1,46 @@
+"""Opens the data sets that a recipe names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets.coco_lvis import CocoLvis
+from training.datasets.decoded_cache import decoded
+from training.datasets.image_folder import ImageFolder
+from training.datasets.image_scores import read_image_weights
+from training.datasets.layered_folder import LayeredFolder
+from training.datasets.mixture import Mixture, Part
+from training.datasets.sample import TrainingDataset
+from training.datasets.sbd_training import SBDImages
+from training.recipe import Data, DataPart, Recipe
+
+_KINDS: dict[str, Callable[[Path], TrainingDataset]] = {
+    "image_folder": ImageFolder,
+    "sbd": SBDImages,
+    "coco_lvis": CocoLvis,
+    "layered_folder": LayeredFolder,
+}
+
+
+def open_mixture(recipe: Recipe) -> Mixture:
+    """Return everything the recipe trains on.
+
+    Raises:
+        DatasetError: if a data set is missing, half-unpacked or malformed.
+    """
+    parts = [_open(recipe.data, part) for part in recipe.data.parts]
+    return Mixture(parts, recipe.seed, None if recipe.replacement else recipe.epoch)
+
+
+def _open(data: Data, part: DataPart) -> Part:
+    path = data.root / part.path
+    dataset = _KINDS[part.kind](path)
+    if data.cache is not None:
+        status = path.stat()
+        fingerprint = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+        dataset = decoded(dataset, data.cache / path.stem, fingerprint, data.max_side)
+    weights: np.ndarray | None = None
+    if part.scores is not None:
+        weights = read_image_weights(data.root / part.scores, dataset, part.score_exponent)
+    return Part(dataset, part.weight, part.objects, weights)

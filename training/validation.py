@@ -1,0 +1,122 @@
+"""Looks at the network now and then while it trains: clicks on benchmarks, and pictures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from icmformer import ICMFormer, Predictor
+from training.datasets.benchmarks import open_benchmark
+from training.datasets.sample import EvaluationSample
+from training.evaluation import EvaluationDataset, Step, click_through, evaluate
+from training.noc import ScoreCard
+
+_POSITIVE, _NEGATIVE = (0, 200, 60), (230, 40, 40)
+
+
+class ValidationOptions(BaseModel):
+    """What is looked at.
+
+    Attributes:
+        every: epochs between two looks.
+        data: folder of the benchmarks.
+        sets: names as in `python -m training benchmark`; the first decides what is best.
+        objects: most objects of each set, evenly spread over it.
+        clicks: most clicks on each object.
+        pictures: objects of the first set that are drawn after 1, 2 and 3 clicks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: int = Field(default=10, ge=1)
+    data: Path
+    sets: tuple[str, ...] = Field(min_length=1)
+    objects: int = Field(default=100, ge=1)
+    clicks: int = Field(default=20, ge=1)
+    pictures: int = Field(default=4, ge=0)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen.
+
+    Attributes:
+        cards: a score card for every set.
+        pictures: (H, W, 3) uint8 RGB; one row an object, one column a click.
+    """
+
+    cards: dict[str, ScoreCard]
+    pictures: np.ndarray | None
+
+    def quality(self) -> float:
+        """Return what is better when larger: minus the number of clicks on the first set."""
+        return -next(iter(self.cards.values())).noc(0.85)
+
+
+class Validation:
+    """Measures networks on fixed objects with the published protocol.
+
+    Args:
+        options: which objects.
+
+    Raises:
+        DatasetError: if a data set is missing.
+    """
+
+    def __init__(self, options: ValidationOptions) -> None:
+        self.options = options
+        self._sets = {
+            name: _Spread(open_benchmark(name, options.data), options.objects)
+            for name in options.sets
+        }
+
+    def look(self, network: ICMFormer) -> Look:
+        """Click on everything; the network is in evaluation mode afterwards."""
+        predictor = Predictor.for_benchmark(network)
+        cards = {
+            name: evaluate(predictor, objects, max_clicks=self.options.clicks)
+            for name, objects in self._sets.items()
+        }
+        first = next(iter(self._sets.values()))
+        count = min(self.options.pictures, len(first))
+        rows = [
+            _row(first[i], click_through(predictor, first[i], max_clicks=3)) for i in range(count)
+        ]
+        return Look(cards, np.concatenate(rows) if rows else None)
+
+
+class _Spread:
+    """Evenly spread objects of a data set."""
+
+    def __init__(self, dataset: EvaluationDataset, most: int) -> None:
+        count = min(most, len(dataset))
+        self._dataset = dataset
+        self._chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        return self._dataset[int(self._chosen[index])]
+
+
+def _row(sample: EvaluationSample, steps: Iterator[Step]) -> np.ndarray:
+    """Return the object's masks side by side, (240, 3 · 320, 3) uint8."""
+    pictures = [_drawn(sample.image, step) for step in steps]
+    # An object that needed fewer clicks keeps its last mask.
+    pictures += [pictures[-1]] * (3 - len(pictures))
+    return np.concatenate([cv2.resize(p, (320, 240)) for p in pictures], axis=1)
+
+
+def _drawn(image: np.ndarray, step: Step) -> np.ndarray:
+    picture = image // 2
+    mask = step.segmentation.mask
+    picture[mask] = image[mask]
+    for click in step.segmentation.clicks:
+        centre = (round(click.x), round(click.y))
+        colour = _POSITIVE if click.positive else _NEGATIVE
+        cv2.circle(picture, centre, max(image.shape[0] // 60, 3), colour, -1)
+    return picture
