@@ -1,6 +1,6 @@
 """The numbers that make a network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from typing import Any, Literal
@@ -12,10 +12,6 @@ _CHOICES = {
     "cross_direction": ("image_to_clicks", "clicks_to_image"),
     "head_init": ("fan_out", "fan_in"),
 }
-_NUMBERS = ("patch_size", "embed_dim", "window_size", "cross_heads", "head_width", "click_radius")
-_COUNTS = ("global_every", "num_cross_blocks")
-_SHARES = ("drop_path", "head_dropout")
-_TUPLES = ("input_size", "depths", "num_heads", "pyramid_widths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,18 +109,9 @@ def _wrong_types(config: ModelConfig) -> Iterator[str]:
     for name, allowed in _CHOICES.items():
         if getattr(config, name) not in allowed:
             yield f"{name} is {getattr(config, name)!r}, not one of {allowed}"
-    for name in (*_NUMBERS, *_COUNTS):
-        if not _is_whole(getattr(config, name), least=0 if name in _COUNTS else 1):
-            yield f"{name} is {getattr(config, name)!r}, not a whole number that makes sense"
-    for name in _TUPLES:
-        if not _is_tuple(getattr(config, name)):
-            yield f"{name} is {getattr(config, name)!r}, not a list of positive whole numbers"
-    for name in _SHARES:
-        share = getattr(config, name)
-        if not isinstance(share, float | int) or not 0 <= share < 1:
-            yield f"{name} is {share!r}, not in [0, 1)"
-    if not isinstance(config.share_first_group_with_clicks, bool):
-        yield "share_first_group_with_clicks is neither true nor false"
+    for name, (fits, kind) in _KINDS.items():
+        if not fits(getattr(config, name)):
+            yield f"{name} is {getattr(config, name)!r}, not {kind}"
 
 
 def _wrong_values(config: ModelConfig) -> Iterator[str]:
@@ -161,9 +148,45 @@ def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:
         )
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
 def _is_tuple(value: Any) -> bool:
-    return isinstance(value, tuple) and all(_is_whole(number, least=1) for number in value)
+    return isinstance(value, tuple) and all(map(_is_positive, value))
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value < 1
+
+
+_Kind = tuple[Callable[[Any], bool], str]
+_POSITIVE: _Kind = (_is_positive, "a positive whole number")
+_COUNT: _Kind = (_is_count, "a whole number")
+_TUPLE: _Kind = (_is_tuple, "a list of positive whole numbers")
+_SHARE: _Kind = (_is_share, "in [0, 1)")
+_KINDS: dict[str, _Kind] = {
+    "input_size": _TUPLE,
+    "patch_size": _POSITIVE,
+    "embed_dim": _POSITIVE,
+    "depths": _TUPLE,
+    "num_heads": _TUPLE,
+    "window_size": _POSITIVE,
+    "global_every": _COUNT,
+    "num_cross_blocks": _COUNT,
+    "cross_heads": _POSITIVE,
+    "share_first_group_with_clicks": (_is_flag, "true or false"),
+    "drop_path": _SHARE,
+    "pyramid_widths": _TUPLE,
+    "head_width": _POSITIVE,
+    "head_dropout": _SHARE,
+    "click_radius": _POSITIVE,
+}

@@ -1,0 +1,172 @@
+"""What every network keeps, whatever its backbone and switches."""
+
+import pytest
+import torch
+
+from icmformer import build_model
+from icmformer.errors import InputError
+
+ARRANGEMENTS = [
+    ("tiny", {}),
+    ("tiny", {"num_cross_blocks": 0}),
+    ("tiny", {"num_cross_blocks": 3}),
+    ("tiny", {"cross_direction": "clicks_to_image", "num_cross_blocks": 2}),
+    ("tiny", {"share_first_group_with_clicks": False}),
+    ("tiny_swin", {}),
+    ("tiny_swin", {"num_cross_blocks": 0}),
+    ("tiny_swin", {"num_cross_blocks": 3}),
+    ("tiny_swin", {"cross_direction": "clicks_to_image", "num_cross_blocks": 2}),
+]
+BACKBONES = ("tiny", "tiny_swin")
+
+
+@pytest.fixture(params=ARRANGEMENTS, ids=str)
+def model(request):
+    torch.manual_seed(0)
+    name, overrides = request.param
+    return build_model(name, **overrides).eval()
+
+
+def some_inputs(height=64, width=64, batch=2):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(batch, 3, height, width, generator=generator)
+    previous = torch.rand(batch, 1, height, width, generator=generator)
+    clicks = (torch.rand(batch, 2, height, width, generator=generator) > 0.95).float()
+    return image, previous, clicks
+
+
+def test_forward_is_encode_image_then_fuse_bit_for_bit(model):
+    image, previous, clicks = some_inputs()
+
+    with torch.no_grad():
+        kept = model.encode_image(image)
+        model.fuse(kept, clicks.flip(1), previous.flip(2))  # another click in between
+        logits = model.fuse(kept, clicks, previous)
+
+    assert torch.equal(logits, model(image, previous, clicks))
+
+
+def test_every_input_matters(model):
+    image, previous, clicks = some_inputs()
+    logits = model(image, previous, clicks)
+
+    assert logits.shape == (2, 1, 64, 64)
+    assert not torch.equal(logits, model(image.flip(2), previous, clicks))
+    assert not torch.equal(logits, model(image, previous.flip(2), clicks))
+    assert not torch.equal(logits, model(image, previous, clicks.flip(1)))
+
+
+def test_every_parameter_learns(model):
+    model.train()
+    image, previous, clicks = some_inputs()
+
+    model(image, previous, clicks).square().sum().backward()
+
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_samples_of_a_batch_do_not_touch_each_other(model):
+    image, previous, clicks = some_inputs()
+
+    together = model(image, previous, clicks)
+
+    for index in range(2):
+        one = slice(index, index + 1)
+        alone = model(image[one], previous[one], clicks[one])
+        torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_bf16_autocast_stays_close_and_yields_float32(name):
+    model = build_model(name).eval()
+    inputs = some_inputs()
+    exact = model(*inputs)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(*inputs)
+        kept = model.fuse(model.encode_image(inputs[0]), inputs[2], inputs[1])
+
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, kept)
+    assert (logits - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", BACKBONES)
+def test_cuda_agrees_with_the_cpu(name):
+    model = build_model(name).eval()
+    inputs = some_inputs()
+    expected = model(*inputs)
+
+    logits = model.cuda()(*(tensor.cuda() for tensor in inputs))
+
+    torch.testing.assert_close(logits.cpu(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 130), (37, 61), (64, 100), (129, 7)])
+def test_swin_takes_any_size(size):
+    model = build_model("tiny_swin").eval()
+
+    assert model(*some_inputs(*size)).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (160, 32), (40, 56)])
+def test_a_plain_vit_takes_sizes_that_divide_into_windows(size):
+    model = build_model("tiny").eval()
+
+    assert model(*some_inputs(*size)).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("size", [(63, 64), (64, 24), (72, 64)])
+def test_a_plain_vit_says_which_sizes_it_takes(size):
+    with pytest.raises(InputError, match=r"multiples of 32 pixels, such as 64"):
+        build_model("tiny").encode_image(some_inputs(*size)[0])
+
+
+def test_maps_of_another_size_than_the_image_are_refused():
+    model = build_model("tiny_swin")
+    features = model.encode_image(some_inputs(64, 64)[0])
+    _, previous, clicks = some_inputs(64, 32)
+
+    with pytest.raises(InputError, match=r"\(64, 32\).*\(64, 64\)"):
+        model.fuse(features, clicks, previous)
+
+
+def test_features_of_another_backbone_are_refused():
+    image, previous, clicks = some_inputs()
+
+    with pytest.raises(InputError, match="without stages"):
+        build_model("tiny_swin").fuse(build_model("tiny").encode_image(image), clicks, previous)
+
+
+def test_features_know_their_size_and_leave_the_graph():
+    model = build_model("tiny_swin", num_cross_blocks=2)
+    image, previous, clicks = some_inputs(batch=1)
+
+    features = model.encode_image(image)
+
+    # 16 × 16 patches of 16 channels; X and two pairs of K, V: 4 × 4 positions of 64 channels
+    assert features.nbytes == 4 * (16 * 16 * 16 + 5 * 4 * 4 * 64)
+    assert features.tokens.requires_grad
+    assert model.fuse(features, clicks, previous).requires_grad
+    detached = features.detach()
+    kept = [detached.tokens, detached.embedding, *sum(detached.keys_values, ())]
+    assert not any(tensor.requires_grad for tensor in kept)
+
+
+def test_where_the_clicks_guide_the_image_nothing_but_the_image_stream_is_kept():
+    model = build_model("tiny", cross_direction="clicks_to_image", num_cross_blocks=2)
+
+    features = model.encode_image(some_inputs()[0])
+
+    assert features.keys_values == ()
+
+
+def test_clicks_are_drawn_with_the_radius_of_the_model():
+    model = build_model("tiny", click_radius=1)
+
+    maps = model.click_maps(
+        torch.tensor([[3.0, 4.0]]).numpy(), torch.tensor([True]).numpy(), (8, 8)
+    )
+
+    assert maps.sum() == 5
