@@ -1,0 +1,196 @@
+"""The whole command on a tiny GrabCut: a tiny network and the classical method, side by side."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from icmformer import build_model
+from icmformer.checkpoint import save_checkpoint
+from training import __main__ as command_line
+from training.noc import ScoreCard
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder with three coloured squares in the layout of GrabCut."""
+    rng = np.random.default_rng(5)
+    root = tmp_path / "data" / "GrabCut"
+    for folder in ("data_GT", "boundary_GT"):
+        (root / folder).mkdir(parents=True)
+    for index in range(3):
+        image = rng.normal((60, 90, 120), 10, (72, 96, 3))
+        mask = np.zeros((72, 96), dtype=np.uint8)
+        square = (slice(15, 45 + 5 * index), slice(20, 50 + 10 * index))
+        image[square] = rng.normal((50, 160, 200), 10, image[square].shape)
+        mask[square] = 255
+        cv2.imwrite(str(root / f"data_GT/square{index}.bmp"), image.clip(0, 255).astype(np.uint8))
+        cv2.imwrite(str(root / f"boundary_GT/square{index}.bmp"), mask)
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    return path
+
+
+@pytest.fixture
+def benchmark(monkeypatch, data, tmp_path):
+    """Run the command in this process and return its output folder."""
+
+    def run(*arguments, output="out"):
+        folder = tmp_path / output
+        command = ["benchmark", "--data", str(data), "--output", str(folder), *arguments]
+        monkeypatch.setattr("sys.argv", ["training", *command])
+        assert command_line.main() == 0
+        return folder
+
+    return run
+
+
+def scores_of(folder, contestant):
+    (path,) = folder.glob(f"samples/{contestant}*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+def test_two_contestants_give_a_table_a_json_and_a_page(benchmark, checkpoint, capsys):
+    folder = benchmark(
+        *("GrabCut", "--checkpoint", str(checkpoint), "--baseline", "grabcut"),
+        *("--max-clicks", "4", "--pictures", "1"),
+    )
+
+    table = capsys.readouterr().out
+    assert re.search(r"data set +n +NoC80 +NoC85 +NoC90 +NoC95 +≥20@85", table)
+    assert re.search(r"^tiny +GrabCut +3 ", table, re.MULTILINE)
+    assert re.search(r"^GrabCut \(classical\) +GrabCut +3 +1\.00 +1\.00 ", table, re.MULTILINE)
+
+    report = json.loads((folder / "report.json").read_text())
+    assert [result["name"] for result in report["results"]] == ["tiny", "GrabCut (classical)"]
+    tiny, classical = (result["data sets"]["GrabCut"] for result in report["results"])
+    assert len(tiny["mean IoU after each click"]) == 4
+    assert classical["NoC"]["0.90"]["mean"] == 1
+    assert classical["NoF"] == {"0.85": 0, "0.90": 0}
+    assert report["provenance"]["command"].startswith("python -m training benchmark --data")
+
+    page = (folder / "report.html").read_text()
+    assert "Published, trained on COCO+LVIS" in page
+    assert page.count("<svg") == 1
+    assert page.count("data:image/jpeg;base64,") >= 6
+    # It works offline: nothing is fetched from anywhere.
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_a_run_that_was_killed_goes_on_where_it_stopped(benchmark, checkpoint):
+    arguments = ("GrabCut", "--checkpoint", str(checkpoint), "--max-clicks", "2", "--pictures", "0")
+    folder = benchmark(*arguments)
+    (path,) = folder.glob("samples/*.jsonl")
+    header, first, second, third = path.read_text().splitlines(keepends=True)
+    marked = first.replace('"name": "square0"', '"name": "kept"')
+    path.write_text(header + marked + second[: len(second) // 2])
+
+    benchmark(*arguments)
+
+    names = [score["name"] for score in scores_of(folder, "tiny")]
+    assert names == ["kept", "square1", "square2"]
+    again = scores_of(folder, "tiny")[2]
+    assert again["ious"] == json.loads(third)["ious"]
+
+
+def test_every_third_sample_first_and_all_of_them_later(benchmark, capsys):
+    folder = benchmark("GrabCut", "--baseline", "grabcut", "--every", "3")
+    assert [score["index"] for score in scores_of(folder, "GrabCut")] == [0]
+    assert (
+        "not comparable with published numbers: GrabCut: 1 of 50 objects" in capsys.readouterr().out
+    )
+
+    benchmark("GrabCut", "--baseline", "grabcut")
+
+    assert [score["index"] for score in scores_of(folder, "GrabCut")] == [0, 1, 2]
+
+
+def test_results_of_other_settings_are_not_mixed(benchmark, data, tmp_path, monkeypatch, capsys):
+    folder = benchmark("GrabCut", "--baseline", "grabcut", "--target-iou", "0.9")
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(folder)]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert "target_iou = 0.9, now it is 0.95; choose another --output" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(benchmark, checkpoint):
+    arguments = ("GrabCut", "--checkpoint", str(checkpoint), "--max-clicks", "3", "--pictures", "0")
+    alone = scores_of(benchmark(*arguments, output="alone"), "tiny")
+    shared = scores_of(benchmark(*arguments, "--processes", "2", output="shared"), "tiny")
+
+    assert sorted((score["index"], score["ious"]) for score in shared) == [
+        (score["index"], score["ious"]) for score in alone
+    ]
+
+
+def test_other_ways_to_click_are_marked_as_not_comparable(benchmark):
+    folder = benchmark(
+        *("GrabCut", "--baseline", "grabcut", "--pictures", "0"),
+        *("--annotator", "jitter", "--start-from-mask", "--seed", "3"),
+    )
+
+    report = json.loads((folder / "report.json").read_text())
+    reasons = " ".join(report["not comparable with published numbers because"])
+    assert "misses the centre" in reasons
+    assert "damaged mask" in reasons
+    assert "Not comparable with published numbers" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["GrabCut"], "give --checkpoint, --baseline, or both"),
+        (["Berkeley", "--baseline", "grabcut"], "expected 100 images in .*Berkeley"),
+        (["--checkpoint", "missing.safetensors"], "missing.safetensors: cannot be read"),
+    ],
+)
+def test_what_cannot_be_run_is_answered_with_a_sentence(
+    data, tmp_path, monkeypatch, capsys, arguments, sentence
+):
+    command = ["--data", str(data), "--output", str(tmp_path / "out"), *arguments]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert re.search(sentence, capsys.readouterr().err)
+
+
+def test_a_data_folder_without_benchmarks_is_answered_with_their_names(
+    tmp_path, monkeypatch, capsys
+):
+    command = ["--data", str(tmp_path), "--baseline", "grabcut"]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert "none of GrabCut, Berkeley, SBD, DAVIS, COCO_MVal" in capsys.readouterr().err
+
+
+def test_the_scores_in_the_folder_make_a_score_card(benchmark):
+    folder = benchmark("GrabCut", "--baseline", "grabcut", "--pictures", "0")
+
+    scores = scores_of(folder, "GrabCut")
+    for score in scores:
+        del score["index"]
+    text = json.dumps(
+        {
+            "format": "icmformer score card 1",
+            "max_clicks": 20,
+            "target_iou": 0.95,
+            "samples": scores,
+        }
+    )
+
+    assert ScoreCard.from_json(text).noc(0.9) == 1

@@ -1,0 +1,76 @@
+"""Checkpoints and the classical method as rows of a benchmark."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from icmformer import build_model
+from icmformer.checkpoint import save_checkpoint
+from icmformer.errors import CheckpointError
+from training.contestants import Checkpoint, ClassicalMethod, named_checkpoints
+
+
+@pytest.fixture(scope="module")
+def at_448(tmp_path_factory):
+    """A tiny network that, like the paper's ViTs, was trained at 448 pixels."""
+    path = tmp_path_factory.mktemp("models") / "large.safetensors"
+    save_checkpoint(build_model("tiny", input_size=(448, 448)), path)
+    return path
+
+
+def input_size(contestant, dataset):
+    return contestant.settings(dataset)["input size"]
+
+
+def test_a_network_of_448_pixels_reads_davis_at_672_as_in_the_paper(at_448):
+    contestant = Checkpoint("large", at_448)
+
+    assert input_size(contestant, "GrabCut") == "(448, 448)"
+    assert input_size(contestant, "DAVIS") == "(672, 672)"
+
+
+def test_other_networks_read_everything_at_their_own_size(tmp_path):
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
+
+    assert input_size(Checkpoint("tiny", tmp_path / "tiny.safetensors"), "DAVIS") == "(64, 64)"
+
+
+def test_a_size_that_is_asked_for_holds_everywhere(at_448):
+    assert input_size(Checkpoint("large", at_448, target_size=(224, 320)), "DAVIS") == "(224, 320)"
+
+
+def test_a_checkpoint_is_described_without_loading_its_weights(at_448, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.with_suffix(".json").write_bytes(at_448.with_suffix(".json").read_bytes())
+
+    assert Checkpoint("copy", copy).describe() == (
+        "copy.safetensors: vit, 0.2 M parameters, trained at 448 x 448"
+    )
+
+
+def test_results_are_tied_to_the_weights(tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    before = Checkpoint("model", path).settings("GrabCut")
+    save_checkpoint(build_model("tiny"), path)
+
+    assert Checkpoint("model", path).settings("GrabCut") != before
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing"):
+        Checkpoint("nothing", tmp_path / "nothing.safetensors").settings("GrabCut")
+
+
+def test_checkpoints_of_one_file_name_are_told_apart_by_their_folders():
+    paths = [Path("a/best.safetensors"), Path("b/best.safetensors"), Path("c/last.safetensors")]
+
+    names = [contestant.name for contestant in named_checkpoints(paths, "cpu", None)]
+
+    assert names == ["a/best", "b/best", "last"]
+
+
+def test_the_classical_method_says_what_it_is():
+    assert "OpenCV's GrabCut" in ClassicalMethod().describe()

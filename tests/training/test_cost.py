@@ -1,0 +1,56 @@
+"""The honest counting, and the command that prints it beside the paper's."""
+
+import re
+
+import pytest
+
+from training import __main__ as command_line
+from training.cost import parse_variant
+from training.errors import BenchmarkError
+from training.network_cost import count
+
+
+def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
+    cost = count("vit_base", (448, 448))
+
+    # The reference's forward pass has 296.22 GFLOP by the same counter. It projects more in its
+    # three cross-modality blocks (6 C² MACs a token), and fuses the head's four maps after
+    # upsampling them instead of before (11 of 16 parts of the convolution's 3.3 G MACs).
+    tokens, dim, width = 784, 768, 256
+    wasted = 2 * 3 * 6 * dim * dim * tokens
+    fused_late = 2 * width * width * (4 * 16 - (16 + 4 + 1 + 1 / 4)) * tokens
+    flops = cost.image_flops + cost.click_flops + wasted + fused_late
+    assert flops / 1e9 == pytest.approx(296.22, abs=0.01)
+    assert cost.parameters == 125_423_297
+
+
+def test_swin_base_costs_what_the_reference_does_less_what_that_throws_away():
+    cost = count("swin_base", (384, 384))
+
+    dim, tokens, width = 512, 24 * 24, 256
+    wasted = 2 * 4 * 6 * dim * dim * tokens
+    fused_late = 2 * width * width * (4 * 16 - (16 + 4 + 1 + 1 / 4)) * tokens
+    # The merging of the skip stream after stage 2.
+    merged_in_vain = 2 * 2 * dim * dim * tokens
+    flops = cost.image_flops + cost.click_flops + wasted + fused_late + merged_in_vain
+    assert flops / 1e9 == pytest.approx(167.74, abs=0.01)
+
+
+def test_the_table_counts_twice_and_measures(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", "cost", "tiny", "tiny_swin@96", "--repeats", "1"])
+
+    assert command_line.main() == 0
+
+    table = capsys.readouterr().out
+    assert re.search(r"^tiny +64( +[\d.]+){4} +\d+%( +\d+\.\d{3}){3}$", table, re.MULTILINE)
+    assert re.search(r"^tiny_swin +96 ", table, re.MULTILINE)
+    assert re.search(r"^published: iCMFormer ViT-B +448 +124\.81 +297\.54 ", table, re.MULTILINE)
+    assert "thop" in table
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("vit", "no variant 'vit'"), ("tiny@big", "'big' in 'tiny@big'")]
+)
+def test_a_misspelt_variant_is_answered_with_a_sentence(text, sentence):
+    with pytest.raises(BenchmarkError, match=sentence):
+        parse_variant(text)
