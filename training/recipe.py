@@ -152,7 +152,7 @@ class Recipe(_Strict):
         run: folder for checkpoints, curves and pictures; a run found there is continued.
         seed: of weights, samples and clicks.
         epoch: samples in an epoch, the unit of all lengths.
-        replacement: whether images are drawn with replacement.
+        replacement: whether images are drawn with replacement, as those with scores always are.
         checkpoint_every: epochs.
         keep: how many checkpoints stay.
         device: "cpu" keeps off a GPU that is there.
@@ -187,6 +187,8 @@ class Recipe(_Strict):
                 raise ValueError(f"epoch {self.epoch} is no multiple of {stage.batch_size}")
             if stage.batch_size % self.optimization.accumulate:
                 raise ValueError("accumulate must divide every batch_size")
+        if not self.replacement and len(self.data.parts) > 1:
+            raise ValueError("several parts are drawn with replacement only")
         return self
 
     @property

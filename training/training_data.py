@@ -30,7 +30,8 @@ def open_mixture(recipe: Recipe) -> Mixture:
         DatasetError: if a data set is missing, half-unpacked or malformed.
     """
     parts = [_open(recipe.data, part) for part in recipe.data.parts]
-    return Mixture(parts, recipe.seed, None if recipe.replacement else recipe.epoch)
+    in_turn = not recipe.replacement and parts[0].image_weights is None
+    return Mixture(parts, recipe.seed, recipe.epoch if in_turn else None)
 
 
 def _open(data: Data, part: DataPart) -> Part:

@@ -129,7 +129,7 @@ def test_every_merged_object_gets_a_click(rng):
 
     for slots in drawn:
         places = slots[slots[:, 0] != EMPTY]
-        assert set(layers[*places.T, 0]) == {1, 2}
+        assert set(layers[:, :, 0][tuple(places.T)]) == {1, 2}
     numbers = [(slots[:, 0] != EMPTY).sum() for slots in drawn]
     # One each, then as many as there are negative clicks.
     assert np.mean(numbers) == pytest.approx(2 + 3.91, abs=0.2)
