@@ -2,17 +2,19 @@
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from training.noc import ScoreCard
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "icmformer",
     "font.family": "sans-serif",
@@ -47,7 +49,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
         axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
         axes.title.set_fontweight("bold")
         axes.set_xlim(0.5, None)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
         axes.legend(frameon=False, loc="lower right")
         return _svg(figure)
