@@ -57,8 +57,9 @@ def save_checkpoint(
         "weights_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": provenance,
     }
+    description_text = json.dumps(description, indent=2)  # fails before anything is written
     _write_atomically(weights_path, content)
-    _write_atomically(description_path, json.dumps(description, indent=2).encode())
+    _write_atomically(description_path, description_text.encode())
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ICMFormer:

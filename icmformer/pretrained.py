@@ -22,15 +22,6 @@ from icmformer.errors import CheckpointError
 from icmformer.model import ICMFormer
 from icmformer.plain_vit import grid_size, resize_position_embedding
 
-# Names on timm's hub that fit the paper's sizes (section 4.1).
-HUB_NAMES = {
-    "vit_base": "vit_base_patch16_224.mae",
-    "vit_large": "vit_large_patch16_224.mae",
-    "vit_huge": "vit_huge_patch14_224.mae",
-    "swin_small": "swin_small_patch4_window7_224.ms_in22k",
-    "swin_base": "swin_base_patch4_window12_384.ms_in22k",
-}
-
 Weights = Mapping[str, torch.Tensor]
 
 _DROPPED = re.compile(
@@ -45,8 +36,9 @@ def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -
     Args:
         model: changed in place; the parts without pretrained weights are left as they are.
         source: a local file (.safetensors, or a PyTorch file, which is read without running code
-            from it), in timm's or in the original authors' layout; or a name on timm's hub, such
-            as those in `HUB_NAMES`.
+            from it), in timm's or in the original authors' layout; or a name on timm's hub. The
+            paper's: vit_base_patch16_224.mae, vit_large_patch16_224.mae, vit_huge_patch14_224.mae,
+            swin_small_patch4_window7_224.ms_in22k, swin_base_patch4_window12_384.ms_in22k.
 
     Raises:
         CheckpointError: if the source cannot be had, or is of another kind or size.
@@ -130,7 +122,7 @@ def _read(source: str | os.PathLike[str]) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
         return timm.create_model(str(source), pretrained=True, num_classes=0).state_dict()
     except Exception as error:  # the hub, the file system and both formats have their own
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
             f"{source}: no pretrained weights could be read: {reason} (give a local file, or a "
             f"name on timm's hub and a connection to it)"

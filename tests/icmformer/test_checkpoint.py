@@ -1,0 +1,207 @@
+"""Checkpoints: what comes back, and what is refused with which sentence."""
+
+import hashlib
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from icmformer import build_model, load_checkpoint, save_checkpoint
+from icmformer.checkpoint import read_description
+from icmformer.errors import CheckpointError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def description_of(path):
+    return path.with_suffix(".json")
+
+
+def rewrite(path, **changes):
+    """Change the description of a checkpoint; None removes a key."""
+    description = json.loads(description_of(path).read_text()) | changes
+    kept = {key: value for key, value in description.items() if value is not None}
+    description_of(path).write_text(json.dumps(kept))
+
+
+def save_tensors(path, tensors):
+    """Replace the weights, and vouch for them."""
+    content = safetensors.torch.save(tensors)
+    path.write_bytes(content)
+    rewrite(path, weights_sha256=hashlib.sha256(content).hexdigest())
+
+
+def inputs():
+    torch.manual_seed(0)
+    clicks = (torch.rand(1, 2, 64, 64) > 0.95).float()
+    return torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64), clicks
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_a_model_comes_back_bit_for_bit_ready_to_be_used(path, name):
+    model = build_model(name, num_cross_blocks=2, click_radius=3).eval()
+
+    save_checkpoint(model, path)
+    loaded = load_checkpoint(path)
+
+    assert loaded.config == model.config
+    assert not loaded.training
+    assert torch.equal(loaded(*inputs()), model(*inputs()))
+
+
+def test_a_loaded_model_can_be_trained(path):
+    save_checkpoint(build_model("tiny_swin"), path)
+    model = load_checkpoint(path).train()
+
+    model(*inputs()).sum().backward()
+
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_halves_the_file_and_loads_as_float32(path, dtype):
+    model = build_model("tiny")
+    save_checkpoint(model, path)
+    size = path.stat().st_size
+
+    save_checkpoint(model, path, weights_dtype=dtype)
+    loaded = load_checkpoint(path)
+
+    assert path.stat().st_size < 0.6 * size
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, model.state_dict()[name].to(dtype).float())
+
+
+def test_the_description_says_what_the_weights_do_not(path):
+    model = build_model("tiny")
+
+    save_checkpoint(model, path, recipe="starter", parent=None, scores={"noc90": 3.5})
+
+    description = read_description(path)
+    assert description["config"] == json.loads(json.dumps(model.config.to_dict()))
+    assert description["config"]["click_radius"] == 5
+    assert description["normalization"]["mean"] == [0.485, 0.456, 0.406]
+    assert description["provenance"] == {
+        "recipe": "starter",
+        "parent": None,
+        "scores": {"noc90": 3.5},
+    }
+
+
+def test_nothing_else_is_left_beside_a_checkpoint(path):
+    save_checkpoint(build_model("tiny"), path)
+    save_checkpoint(build_model("tiny"), path)
+
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "model.json",
+        "model.safetensors",
+    ]
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(path):
+    save_checkpoint(build_model("tiny"), path, round=1)
+
+    with pytest.raises(TypeError):
+        save_checkpoint(build_model("tiny"), path, round=object())
+
+    assert read_description(path)["provenance"] == {"round": 1}
+    load_checkpoint(path)
+    assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("fraction", [0, 0.01, 0.5, 0.99])
+def test_truncated_weights_are_refused(path, fraction):
+    save_checkpoint(build_model("tiny"), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: .*truncated or altered"):
+        load_checkpoint(path)
+
+
+def test_weights_of_another_model_under_this_name_are_refused(path, tmp_path):
+    save_checkpoint(build_model("tiny"), path)
+    save_checkpoint(build_model("tiny"), tmp_path / "other.safetensors")
+    path.write_bytes((tmp_path / "other.safetensors").read_bytes())
+
+    with pytest.raises(CheckpointError, match=r"not the one in model\.json"):
+        load_checkpoint(path)
+
+
+def test_something_else_than_safetensors_is_refused(path):
+    save_checkpoint(build_model("tiny"), path)
+    path.write_bytes(b"weights")
+    rewrite(path, weights_sha256=hashlib.sha256(b"weights").hexdigest())
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not a safetensors file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.pop("head.classifier.bias"), "1 tensors are missing, .* head.classifier.bias"),
+        (lambda t: t.update(extra=torch.ones(1)), "1 tensors are unknown, the first is extra"),
+        (
+            lambda t: t.update({"head.classifier.bias": torch.ones(2)}),
+            r"head.classifier.bias has shape \(2,\) instead of \(1,\)",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(path, change, sentence):
+    model = build_model("tiny")
+    save_checkpoint(model, path)
+    tensors = model.state_dict()
+    change(tensors)
+    save_tensors(path, tensors)
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: " + sentence):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": "icmformer-2"}, "format 'icmformer-2' is unknown"),
+        ({"scores": 1}, r"has the keys .*scores"),
+        ({"provenance": None}, "has the keys"),
+        ({"config": 7}, "config is not an object"),
+        ({"config": {"depth": 12}}, "unknown model setting 'depth'"),
+        ({"config": {"backbone": "vit"}}, "incomplete"),
+        ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "normalization .* is not"),
+    ],
+)
+def test_a_description_that_is_not_understood_is_refused(path, changes, sentence):
+    save_checkpoint(build_model("tiny"), path)
+    rewrite(path, **changes)
+
+    with pytest.raises(CheckpointError, match=r"model\.json: .*" + sentence):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
+def test_a_description_that_is_not_one_is_refused(path, text):
+    save_checkpoint(build_model("tiny"), path)
+    description_of(path).write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(CheckpointError, match=r"model\.json: not"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "model.json"])
+def test_a_missing_file_is_named(path, missing):
+    save_checkpoint(build_model("tiny"), path)
+    (path.parent / missing).unlink()
+
+    with pytest.raises(CheckpointError, match=rf"{missing}: cannot be read: No such file"):
+        load_checkpoint(path)
+
+
+def test_a_path_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"model\.pth: .* ends in \.safetensors"):
+        load_checkpoint(tmp_path / "model.pth")
