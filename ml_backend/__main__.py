@@ -4,9 +4,7 @@ import argparse
 import importlib
 import sys
 
-from icmformer.errors import ICMFormerError
 from ml_backend.errors import BackendError
-from training.errors import TrainingError
 
 # Each module has add_arguments(parser) and run(arguments), which returns the exit status.
 COMMANDS = {
@@ -27,10 +25,21 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-    except (BackendError, TrainingError, ICMFormerError) as error:
+    except BackendError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _errors_of_the_packages_below() as error:
         print(error, file=sys.stderr)
         return 1
     return status
+
+
+def _errors_of_the_packages_below() -> tuple[type[Exception], ...]:
+    # Importing them imports torch, for which `serve` would wait twice: here and in gunicorn.
+    from icmformer.errors import ICMFormerError
+    from training.errors import TrainingError
+
+    return ICMFormerError, TrainingError
 
 
 if __name__ == "__main__":

@@ -20,3 +20,5 @@ keepalive = 75
 loglevel = "warning"
 # Its default place is one file a user, which two backends would fight for.
 control_socket_disable = True
+# Nobody steers it but signals; the socket would need a writable home directory.
+control_socket_disable = True

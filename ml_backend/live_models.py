@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # A damaged file is not read again with every click.
 RETRY_SECONDS = 30.0
+MOST_PROJECTS = 10_000
 
 
 class LivePointer(Protocol):
@@ -91,7 +92,7 @@ class LiveModels:
             if before is None or before == version:
                 raise
             return self._in_memory(before)
-        self._serving[project] = version
+        self._note_serving(project, version)
         return model
 
     def check(self, project: str) -> None:
@@ -114,6 +115,11 @@ class LiveModels:
         """Say which versions could not be loaded, and why."""
         with self._lock:
             return [sentence for _, sentence in self._failures.values()]
+
+    def _note_serving(self, project: str, version: Version) -> None:
+        """Remember what to go back to; project names come from outside, so not all of them."""
+        if project in self._serving or len(self._serving) < MOST_PROJECTS:
+            self._serving[project] = version
 
     def _in_memory(self, version: Version) -> LoadedModel:
         """Return a version, loading it unless it is there; others serve meanwhile."""

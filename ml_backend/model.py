@@ -37,6 +37,10 @@ class ICMFormerModel(LabelStudioMLBase):
         if hostname or token:
             self.backend.connections.remember("", hostname, token)
 
+    def setup(self) -> None:
+        """Tell the 2.x line, which asks at every request, which version serves."""
+        self.set("model_version", self.backend.models.pointer.live(self.project_id).name)
+
     def predict(
         self, tasks: list[Task], context: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[Prediction]:

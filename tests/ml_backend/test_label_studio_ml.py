@@ -1,0 +1,136 @@
+"""The model class under label-studio-ml's own server, release 1.0.9 from the package index."""
+
+import functools
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from label_studio_ml.api import init_app
+
+from ml_backend import backend, model
+from ml_backend.app import create_app
+from ml_backend.model import ICMFormerModel
+from tests.ml_backend.label_studio_requests import (
+    clicks,
+    keypoint,
+    mask_of,
+    recorded,
+    recorded_setup,
+)
+from tests.ml_backend.stand_in import LEGACY_TOKEN
+
+FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
+
+
+@pytest.fixture
+def their_client(monkeypatch, tmp_path, checkpoint, label_studio):
+    """Their server, which makes the model itself: all it knows is the environment."""
+    monkeypatch.setenv("ICMFORMER_CHECKPOINT", str(checkpoint))
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))
+    fresh = functools.cache(backend.backend_of_this_process.__wrapped__)
+    monkeypatch.setattr(model, "backend_of_this_process", fresh)
+    app = init_app(ICMFormerModel, model_dir=str(tmp_path / "jobs"))
+    client = app.test_client()
+    # Their server keeps the labelling configuration of /setup and ignores that of /predict.
+    told = {"schema": clicks()["label_config"], "hostname": label_studio.url}
+    body = {**recorded_setup(), **told, "access_token": LEGACY_TOKEN}
+    assert client.post("/setup", json=body).status_code == 200
+    return client
+
+
+def predict(client, body):
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json["results"]
+
+
+def test_clicks_get_the_same_masks_as_under_our_server(their_client, settings):
+    ours = create_app(settings).test_client()
+    for drawn in ([FIRST], [FIRST, SECOND]):
+        assert predict(their_client, clicks(*drawn)) == predict(ours, clicks(*drawn))
+
+
+def test_recorded_interactions(their_client):
+    for name in ("click3_negative_alt", "smart_rectangle", "with_saved_keypoint"):
+        (prediction,) = predict(their_client, recorded(f"predict_{name}"))
+        (region,) = prediction["result"]
+        assert mask_of(region).any()
+
+
+def test_batch_has_one_entry_a_task(their_client):
+    body = recorded("predict_batch_retrieve")
+    results = predict(their_client, body)
+    assert [prediction["result"] for prediction in results] == [[]] * len(body["tasks"])
+
+
+def test_health(their_client):
+    assert their_client.get("/health").json["status"] == "UP"
+
+
+@pytest.mark.parametrize("action", ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"])
+def test_events_reach_the_inbox_in_both_calling_conventions(settings, action):
+    kept = []
+
+    class Inbox:
+        def put(self, *message):
+            kept.append(message)
+            return len(kept)
+
+    ours = backend.build_backend(settings, inbox=Inbox())
+    bound = ICMFormerModel(backend=ours)
+    data = {"project": {"id": 2}}
+    bound.process_event(action, data, "job 1", {"workdir": "/tmp"})  # 1.0.9
+    bound.fit(action, data)  # 2.x
+    assert [(message[0], message[1]) for message in kept] == [(action, "2")] * 2
+    assert kept[0][2] == kept[1][2]
+
+
+def test_2x_is_told_which_version_serves(settings):
+    class AsIn2x(ICMFormerModel):
+        project_id = "2"
+
+        def set(self, key, value):
+            self.kept = (key, value)
+
+    bound = AsIn2x(backend=backend.build_backend(settings))
+    bound.setup()
+    assert bound.kept == ("model_version", bound.backend.models.pointer.live("2").name)
+
+
+@pytest.mark.slow
+def test_their_server_serves_from_the_command_line_of_a_module(tmp_path, checkpoint):
+    """As their users write it: a module that makes the application when it is imported."""
+    module = tmp_path / "_wsgi.py"
+    module.write_text(
+        textwrap.dedent("""
+            from label_studio_ml.api import init_app
+            from ml_backend.model import ICMFormerModel
+
+            app = init_app(ICMFormerModel, model_dir="jobs")
+            print(app.test_client().get("/health").status_code)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(module)],
+        env=environment(tmp_path, checkpoint),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout.strip() == "200"
+
+
+def environment(folder, checkpoint):
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "MODEL_DIR": str(folder),
+        "ICMFORMER_CHECKPOINT": str(checkpoint),
+    }

@@ -1,0 +1,238 @@
+"""Versions come and go between two requests, within the memory they may take."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from icmformer import Click, build_model
+from icmformer.checkpoint import save_checkpoint
+from icmformer.errors import CheckpointError
+from ml_backend import live_models
+from ml_backend.errors import ModelError, SettingsError
+from ml_backend.live_models import FixedPointer, LiveModels
+from ml_backend.metrics import Metrics
+from ml_backend.versions import (
+    Version,
+    choose_device,
+    default_version,
+    load_version,
+    version_of_file,
+)
+
+IMAGE = np.full((40, 50, 3), 90, np.uint8)
+
+
+class MovablePointer:
+    """What the database will be: a version by project, moved by somebody else."""
+
+    def __init__(self, version):
+        self.default = version
+        self.by_project = {}
+
+    def live(self, project):
+        return self.by_project.get(project, self.default)
+
+    def names(self, project):
+        return [self.live(project).name]
+
+
+class Loader:
+    """Really loads, counts how often, and can be held up."""
+
+    def __init__(self):
+        self.loaded = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, version):
+        assert self.gate.wait(30)
+        self.loaded.append(version.name)
+        return load_version(version, "cpu")
+
+
+@pytest.fixture
+def versions(tmp_path):
+    made = []
+    for number in range(3):
+        path = tmp_path / f"v{number}.safetensors"
+        save_checkpoint(build_model("tiny", click_radius=3 + number), path)
+        made.append(version_of_file(path))
+    return made
+
+
+def serving(pointer, max_bytes=1 << 30):
+    loader = Loader()
+    return LiveModels(pointer, loader, max_bytes, Metrics()), loader
+
+
+def damage(version):
+    version.weights.write_bytes(version.weights.read_bytes()[:-50])
+
+
+def test_version_is_loaded_once_however_many_ask(versions):
+    models, loader = serving(FixedPointer(versions[0]))
+    loader.gate.clear()
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(models.serving, "2") for _ in range(8)]
+        loader.gate.set()
+        found = {id(future.result()) for future in asked}
+    assert len(found) == 1
+    assert len(loader.loaded) == 1
+
+
+def test_moved_pointer_takes_effect_at_the_next_request(versions):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer)
+    before = models.serving("2")
+    pointer.default = versions[1]
+    assert models.serving("2").version == versions[1]
+    pointer.default = versions[0]
+    assert models.serving("2") is before
+
+
+def test_request_in_flight_keeps_the_network_it_began_with(versions):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer, max_bytes=1)
+    held = models.serving("2")
+    pointer.default = versions[1]
+    models.serving("2")
+    assert [model.version for model in models.loaded()] == [versions[1]]
+    assert held.predictor.segment(IMAGE, [Click(9, 9, True)]).mask.shape == (40, 50)
+
+
+def test_projects_have_versions_of_their_own(versions):
+    pointer = MovablePointer(versions[0])
+    pointer.by_project["7"] = versions[1]
+    models, _ = serving(pointer)
+    assert models.serving("7").version == versions[1]
+    assert models.serving("8").version == versions[0]
+    assert models.serving("").version == versions[0]
+
+
+def test_memory_is_bounded_and_the_least_recently_used_goes_first(versions):
+    pointer = MovablePointer(versions[0])
+    pointer.by_project |= {"1": versions[1], "2": versions[2]}
+    size = load_version(versions[0], "cpu").nbytes
+    models, loader = serving(pointer, max_bytes=2 * size)
+    for project in ("0", "1", "0", "2"):
+        models.serving(project)
+    assert [model.version for model in models.loaded()] == [versions[0], versions[2]]
+    assert models.nbytes == 2 * size
+    models.serving("1")
+    assert loader.loaded == [versions[n].name for n in (0, 1, 2, 1)]
+
+
+def test_others_answer_while_one_version_loads(versions):
+    pointer = MovablePointer(versions[0])
+    pointer.by_project["slow"] = versions[1]
+    models, loader = serving(pointer)
+    models.serving("fast")
+    loader.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(models.serving, "slow")
+        assert models.serving("fast").version == versions[0]
+        assert not slow.done()
+        loader.gate.set()
+        assert slow.result().version == versions[1]
+
+
+def test_damaged_version_never_serves_and_the_one_before_goes_on(versions):
+    pointer = MovablePointer(versions[0])
+    models, loader = serving(pointer)
+    models.serving("2")
+    models.check("2")
+    damage(versions[1])
+    pointer.default = versions[1]
+    for _ in range(3):
+        assert models.serving("2").version == versions[0]
+    assert loader.loaded.count(versions[1].name) == 1
+    (problem,) = models.problems()
+    assert versions[1].name in problem
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        models.check("2")
+
+
+def test_damaged_version_without_a_predecessor_is_an_error(versions):
+    damage(versions[0])
+    models, _ = serving(FixedPointer(versions[0]))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        models.serving("2")
+
+
+def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
+    good = versions[0].weights.read_bytes()
+    damage(versions[0])
+    models, _ = serving(FixedPointer(versions[0]))
+    with pytest.raises(ModelError):
+        models.serving("2")
+    versions[0].weights.write_bytes(good)
+    with pytest.raises(ModelError):
+        models.serving("2")
+    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0.0)
+    assert models.serving("2").version == versions[0]
+    assert models.problems() == []
+
+
+def test_swap_under_load_fails_no_request(versions):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer, max_bytes=1)
+    stop = threading.Event()
+    failures = []
+
+    def annotator():
+        while not stop.is_set():
+            try:
+                model = models.serving("2")
+                model.predictor.segment(IMAGE, [Click(9, 9, True)])
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=annotator) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(12):
+        pointer.default = versions[number % 3]
+        models.serving("2")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_version_is_named_after_file_and_content(versions, tmp_path):
+    copy = tmp_path / "elsewhere" / "v0.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes(versions[0].weights.read_bytes())
+    assert version_of_file(copy).name == versions[0].name
+    assert len({version.name for version in versions}) == 3
+    assert all(version.trained for version in versions)
+
+
+def test_checkpoint_of_the_settings_is_the_default(versions, tmp_path):
+    assert default_version(versions[0].weights) == versions[0]
+    with pytest.raises(SettingsError, match="ICMFORMER_CHECKPOINT"):
+        default_version(tmp_path / "missing.safetensors")
+
+
+def test_untrained_network_is_the_same_in_every_process():
+    untrained = Version("untrained", None)
+    assert not untrained.trained
+    clicks = [Click(20, 20, True)]
+    one, other = (load_version(untrained, "cpu").predictor.segment(IMAGE, clicks) for _ in "ab")
+    np.testing.assert_array_equal(one.probability, other.probability)
+
+
+def test_file_that_is_no_checkpoint_is_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"x\."):
+        load_version(version_of_file(path), "cpu")
+
+
+def test_device_must_exist():
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in ("cpu", "cuda")
+    with pytest.raises(SettingsError, match="CUDA devices"):
+        choose_device("cuda:99")

@@ -1,0 +1,125 @@
+"""The program as it is shipped: gunicorn with one worker, threads and the settings' address."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
+from tests.ml_backend.stand_in import LEGACY_TOKEN
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Program:
+    """`python -m ml_backend serve` with these settings."""
+
+    def __init__(self, folder, **settings):
+        self.url = f"http://127.0.0.1:{settings.setdefault('PORT', str(free_port()))}"
+        self.log = folder / "log.txt"
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path, "MODEL_DIR": str(folder / "state")}
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ml_backend", "serve"],
+                env=environment | settings,
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until(self, path, status):
+        for _ in range(1200):
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if requests.get(f"{self.url}{path}", timeout=5).status_code == status:
+                    return
+            except (requests.ConnectionError, requests.Timeout):
+                pass
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def program(tmp_path, checkpoint, label_studio):
+    started = Program(
+        tmp_path,
+        ICMFORMER_CHECKPOINT=str(checkpoint),
+        LABEL_STUDIO_URL=label_studio.url,
+        LABEL_STUDIO_API_KEY=LEGACY_TOKEN,
+    )
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+@pytest.mark.slow
+def test_it_starts_answers_and_stops(program):
+    program.wait_until("/health", 200)
+    program.wait_until("/ready", 200)
+    refused = requests.post(
+        f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=30
+    )
+    # What Label Studio shows the administrator is made of this phrase alone.
+    assert refused.reason == refused.json()["error"]
+    with pytest.raises(requests.HTTPError, match="the labelling configuration has no image"):
+        refused.raise_for_status()
+    assert requests.post(f"{program.url}/setup", json=recorded_setup(), timeout=30).ok
+
+    def ask(number):
+        body = clicks(keypoint(50, 50, id=str(number)), task=number)
+        with requests.post(f"{program.url}/predict", json=body, timeout=60) as answer:
+            return len(answer.json()["results"][0]["result"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(16))) == [1] * 16
+    assert program.stop() == 0
+    log = program.log.read_text()
+    assert "mask task=3 clicks=1 version=tiny-" in log
+    assert "Traceback" not in log
+    assert LEGACY_TOKEN not in log
+
+
+@pytest.mark.slow
+def test_stopping_finishes_what_is_being_answered(program):
+    program.wait_until("/ready", 200)
+    answers = []
+    many = [keypoint(number % 90 + 5, 50, id=str(number)) for number in range(100)]
+
+    def ask():
+        answers.append(requests.post(f"{program.url}/predict", json=clicks(*many), timeout=60))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while "icmformer_inference_queue 0.0" in requests.get(f"{program.url}/metrics", timeout=5).text:
+        time.sleep(0.01)
+    assert program.stop() == 0
+    asking.join()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.mark.slow
+def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
+    program = Program(tmp_path, ICMFORMER_CHEKPOINT="x.safetensors")
+    assert program.process.wait(120) == 1
+    (line,) = program.log.read_text().splitlines()
+    assert "did you mean ICMFORMER_CHECKPOINT?" in line
