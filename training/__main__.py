@@ -10,6 +10,7 @@ from training.errors import TrainingError
 
 COMMANDS = {
     "train": ("training.train", "train a network from a recipe"),
+    "convert-coco-lvis": ("training.convert_coco_lvis", "make COCO+LVIS from COCO and LVIS"),
     "benchmark": ("training.benchmark", "count the clicks that networks need, and report"),
     "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
 }

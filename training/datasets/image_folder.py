@@ -33,7 +33,7 @@ class ImageFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        root = _opened(self.path, os.getpid())
+        root = _opened(self.path)
         masks = {Path(m.name).stem: m.name for m in (root / "masks").iterdir()}
         images = sorted(
             image.name
@@ -53,9 +53,8 @@ class ImageFolder:
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_name, mask_name = self._pairs[index]
-        # Forked workers must not share one file position, so every process opens its own.
-        root = _opened(self.path, os.getpid())
-        image = decode_image((root / "images" / image_name).read_bytes())
+        root = _opened(self.path)
+        image = decode_image((root / "images" / image_name).read_bytes(), image_name)
         ids = decode_instance_ids((root / "masks" / mask_name).read_bytes(), mask_name)
         if ids.shape != image.shape[:2]:
             raise DatasetError(
@@ -66,20 +65,22 @@ class ImageFolder:
         return AnnotatedImage(Path(image_name).stem, image, ids[:, :, None], objects)
 
 
-def decode_image(content: bytes) -> np.ndarray:
-    """Return an encoded image upright as (H, W, 3) uint8 RGB."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    """Return an encoded image upright as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DatasetError: if it is damaged.
+    """
+    return np.array(ImageOps.exif_transpose(_decoded(content, name)).convert("RGB"))
 
 
 def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     """Return an encoded mask as (H, W) int16 or int32 instance ids, ignored pixels -1.
 
     Raises:
-        DatasetError: if the file is not a single-channel image.
+        DatasetError: if it is damaged or has several channels.
     """
-    with Image.open(io.BytesIO(content)) as mask:
-        ids = np.array(mask)
+    ids = np.array(_decoded(content, name))
     if ids.ndim != 2:
         raise DatasetError(f"{name} has {ids.shape[2]} channels; {_LAYOUT}")
     if ids.dtype not in (np.uint8, np.bool_):
@@ -89,13 +90,38 @@ def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     return narrow
 
 
-@functools.lru_cache(maxsize=64)
-def _opened(path: Path, process: int) -> "Path | zipfile.Path":
+Root = Path | zipfile.Path
+
+
+def _opened(path: Path) -> Root:
     """Return the folder that holds `images` and `masks`, in the file system or in the archive."""
     if not path.exists():
         raise DatasetError(f"{path} does not exist; {_LAYOUT}, in a folder or a .zip")
-    root = zipfile.Path(path) if path.is_file() else path
+    if path.is_dir():
+        return _holder(path, path)
+    try:
+        # Forked workers must not share one file position, so every process opens its own.
+        return _opened_archive(path, os.getpid())
+    except zipfile.BadZipFile as error:
+        raise DatasetError(f"{path} is damaged or no .zip: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _opened_archive(path: Path, process: int) -> Root:
+    return _holder(zipfile.Path(path), path)
+
+
+def _holder(root: Root, path: Path) -> Root:
     for candidate in [root, *(entry for entry in root.iterdir() if entry.is_dir())]:
         if (candidate / "images").is_dir() and (candidate / "masks").is_dir():
             return candidate
     raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")
+
+
+def _decoded(content: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise DatasetError(f"{name} is damaged or no image: {error}") from error
+    return image

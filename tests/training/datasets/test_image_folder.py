@@ -1,0 +1,130 @@
+"""Folders and archives of images with instance ids."""
+
+import shutil
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.datasets.decoded_cache import decoded
+from training.datasets.image_folder import ImageFolder
+from training.errors import DatasetError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "photos"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        image = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(image).save(root / "images" / f"{name}.webp", lossless=True)
+        ids = np.zeros((30, 40), np.uint8)
+        ids[5:15, 5:15], ids[20:25, 20:40], ids[0] = 1, 7, 255
+        cv2.imwrite(str(root / "masks" / f"{name}.png"), ids)
+    return root
+
+
+def test_ids_objects_and_ignored_pixels(folder):
+    dataset = ImageFolder(folder)
+
+    sample = dataset[1]
+
+    assert len(dataset) == 2
+    assert sample.name == "b"
+    assert sample.image.shape == (30, 40, 3)
+    assert sample.layers.shape == (30, 40, 1)
+    assert sample.objects == ((0, 1), (0, 7))
+    assert (sample.layers[0] == -1).all()
+    assert (sample.layers[:, :, 0] == 7).sum() == 100
+
+
+@pytest.mark.parametrize("inner", ["", "photos/"])
+def test_an_archive_holds_the_same(folder, tmp_path, inner):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, inner + file.relative_to(folder).as_posix())
+
+    for packed, plain in zip(ImageFolder(path), ImageFolder(folder), strict=True):
+        np.testing.assert_array_equal(packed.image, plain.image)
+        np.testing.assert_array_equal(packed.layers, plain.layers)
+
+
+def test_ids_of_16_bits_have_no_ignored_value(folder):
+    ids = np.zeros((30, 40), np.uint16)
+    ids[0, 0], ids[1, 1] = 255, 40_000
+    cv2.imwrite(str(folder / "masks" / "a.png"), ids)
+
+    assert ImageFolder(folder)[0].objects == ((0, 255), (0, 40_000))
+
+
+def test_a_photo_lying_on_its_side_is_turned_upright(folder):
+    image = Image.new("RGB", (30, 40), (200, 10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "images" / "a.jpg", exif=exif)
+    (folder / "images" / "a.webp").unlink()
+
+    assert ImageFolder(folder)[0].image.shape == (30, 40, 3)
+
+
+def test_what_is_missing_is_said(folder, tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        ImageFolder(tmp_path / "nowhere")
+    (folder / "masks" / "a.png").unlink()
+    with pytest.raises(DatasetError, match=r"no mask for a\.webp"):
+        ImageFolder(folder)
+    shutil.rmtree(folder / "masks")
+    with pytest.raises(DatasetError, match=r"expected images/<name>"):
+        ImageFolder(folder)
+
+
+def test_damaged_files_are_named(folder, tmp_path):
+    (tmp_path / "broken.zip").write_bytes(b"PK half")
+    with pytest.raises(DatasetError, match=r"broken\.zip is damaged"):
+        ImageFolder(tmp_path / "broken.zip")
+    (folder / "images" / "a.webp").write_bytes(b"half")
+    with pytest.raises(DatasetError, match=r"a\.webp is damaged"):
+        ImageFolder(folder)[0]
+
+
+def test_colour_masks_and_other_sizes_are_refused(folder):
+    cv2.imwrite(str(folder / "masks" / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    cv2.imwrite(str(folder / "masks" / "b.png"), np.zeros((30, 41), np.uint8))
+    dataset = ImageFolder(folder)
+
+    with pytest.raises(DatasetError, match="3 channels"):
+        dataset[0]
+    with pytest.raises(DatasetError, match="differ in height and width"):
+        dataset[1]
+
+
+def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
+    dataset = ImageFolder(folder)
+    cached = decoded(dataset, tmp_path / "cache", "1", None)
+    written = (tmp_path / "cache" / "pixels.u8").stat().st_mtime_ns
+
+    again = decoded(dataset, tmp_path / "cache", "1", None)
+
+    assert (tmp_path / "cache" / "pixels.u8").stat().st_mtime_ns == written
+    for kept in (cached, again):
+        assert len(kept) == 2
+        assert kept[1].name == dataset[1].name
+        assert kept[1].objects == dataset[1].objects
+        np.testing.assert_array_equal(kept[1].image, dataset[1].image)
+        np.testing.assert_array_equal(kept[1].layers, dataset[1].layers)
+
+
+def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp_path):
+    dataset = ImageFolder(folder)
+    decoded(dataset, tmp_path / "cache", "1", None)
+
+    small = decoded(dataset, tmp_path / "cache", "2", 20)
+
+    assert small[0].image.shape == (15, 20, 3)
+    assert small[0].layers.shape == (15, 20, 1)
+    assert set(np.unique(small[0].layers)) == {-1, 0, 1, 7}

@@ -1,0 +1,207 @@
+"""COCO+LVIS: RITM's files, our own, and the way from COCO and LVIS to them."""
+
+import json
+import os
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from training.coco_masks import decode_segmentation
+from training.convert_coco_lvis import convert, read_sources
+from training.datasets.coco_lvis import CocoLvis
+from training.datasets.layered_folder import LayeredFolder
+from training.errors import DatasetError
+from training.object_sampling import ObjectSampling, settle_stuff
+
+
+@pytest.fixture
+def distributed(tmp_path):
+    """Two layers: a whole with a part on top of it, another object, and stuff."""
+    root = tmp_path / "COCO_LVIS"
+    for name in ("images", "masks"):
+        (root / "train" / name).mkdir(parents=True)
+    layers = np.zeros((2, 20, 30), np.uint8)
+    layers[0, 2:12, 2:12], layers[1, 4:8, 4:8] = 1, 1
+    layers[0, 2:12, 20:28], layers[0, 15:] = 2, 3
+    encoded = [cv2.imencode(".png", layer)[1] for layer in layers]
+    mapping = {0: (0, 1), 1: (1, 1), 2: (0, 2), 3: (0, 3)}
+    hierarchy = {
+        0: {"children": [1], "parent": None, "node_level": 0},
+        1: {"children": [], "parent": 0, "node_level": 1},
+        2: None,
+    }
+    annotation = {"000000000009": {"num_instance_masks": 3, "hierarchy": hierarchy}}
+    (root / "train" / "hannotation.pickle").write_bytes(pickle.dumps(annotation))
+    file = root / "train" / "masks" / "000000000009.pickle"
+    file.write_bytes(pickle.dumps((encoded, mapping)))
+    image = np.full((20, 30, 3), 90, np.uint8)
+    cv2.imwrite(str(root / "train" / "images" / "000000000009.jpg"), image)
+    return root
+
+
+def test_parts_are_no_objects_and_stuff_is_kept_apart(distributed):
+    sample = CocoLvis(distributed)[0]
+
+    assert sample.name == "000000000009"
+    assert sample.layers.shape == (20, 30, 2)
+    assert sample.objects == ((0, 1), (0, 2))
+    assert sample.stuff == ((0, 3),)
+
+
+def test_stuff_is_asked_for_or_erased(distributed):
+    sample = CocoLvis(distributed)[0]
+    rng = np.random.default_rng(0)
+    options = ObjectSampling(stuff_probability=0.3)
+
+    settled = [settle_stuff(sample, options, rng) for _ in range(1000)]
+
+    with_stuff = [one for one in settled if len(one.objects) == 3]
+    assert len(with_stuff) / 1000 == pytest.approx(0.3, abs=0.05)
+    for one in settled:
+        assert (one.layers == 3).any() == (len(one.objects) == 3)
+    assert (sample.layers == 3).any()
+
+
+def test_what_is_missing_is_said(distributed):
+    (distributed / "train" / "masks" / "000000000009.pickle").unlink()
+    with pytest.raises(DatasetError, match="lack their masks"):
+        CocoLvis(distributed)
+    (distributed / "train" / "hannotation.pickle").unlink()
+    with pytest.raises(DatasetError, match="convert-coco-lvis"):
+        CocoLvis(distributed)
+
+
+def test_a_pickle_that_would_run_code_is_refused(distributed, tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    content = pickle.dumps({"x": Attack()})
+    (distributed / "train" / "hannotation.pickle").write_bytes(content)
+
+    with pytest.raises(DatasetError, match="not plain data"):
+        CocoLvis(distributed)
+    assert not (tmp_path / "harm").exists()
+
+
+SQUARE = [2.0, 3.0, 10.0, 3.0, 10.0, 9.0, 2.0, 9.0]
+
+
+def test_the_three_ways_to_write_a_mask():
+    # The example of the COCO API's documentation: 0 0 1 1 1 0 1.
+    row = np.array([[0, 0, 1, 1, 1, 0, 1]], bool)
+
+    np.testing.assert_array_equal(decode_segmentation({"counts": [2, 3, 1, 1]}, (1, 7)), row)
+    np.testing.assert_array_equal(decode_segmentation({"counts": "231N"}, (1, 7)), row)
+    np.testing.assert_array_equal(decode_segmentation({"counts": [2, 3, 1, 1]}, (7, 1)), row.T)
+    square = decode_segmentation([SQUARE], (20, 30))
+    assert square[3:9, 2:10].all()
+    assert square.sum() <= 9 * 7
+
+
+def packed(counts):
+    """Write run lengths as text, as maskApi.c does."""
+    text = ""
+    for place, count in enumerate(counts):
+        value = count - counts[place - 2] if place > 2 else count
+        while True:
+            bits, value = value & 0x1F, value >> 5
+            more = value != (-1 if bits & 0x10 else 0)
+            text += chr(48 + (bits | (0x20 if more else 0)))
+            if not more:
+                break
+    return text
+
+
+def test_packed_run_lengths_of_all_sizes():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        counts = [int(2 ** rng.uniform(0, 14)) for _ in range(rng.integers(1, 20))]
+        size = (1, sum(counts))
+
+        unpacked = decode_segmentation({"counts": packed(counts)}, size)
+
+        np.testing.assert_array_equal(unpacked, decode_segmentation({"counts": counts}, size))
+
+
+def test_other_segmentations_are_refused():
+    with pytest.raises(DatasetError, match="neither"):
+        decode_segmentation("m", (2, 2))
+    with pytest.raises(DatasetError, match="cover 3 pixels of 4"):
+        decode_segmentation({"counts": [3]}, (2, 2))
+
+
+@pytest.fixture
+def downloads(tmp_path):
+    """COCO and LVIS of one photo: a shared object, one LVIS lacks, a crowd, and stuff."""
+
+    def annotation(x, width, **more):
+        corners = [x, 2.0, x + width, 2.0, x + width, 12.0, x, 12.0]
+        return {"image_id": 9, "segmentation": [corners], **more}
+
+    image = {"id": 9, "height": 20, "width": 40, "coco_url": "http://x/train2017/000000000009.jpg"}
+    absent = {**image, "id": 10, "coco_url": "http://x/val2017/000000000010.jpg"}
+    (tmp_path / "train2017").mkdir()
+    photo = np.full((20, 40, 3), 90, np.uint8)
+    cv2.imwrite(str(tmp_path / "train2017" / "000000000009.jpg"), photo)
+    files = {
+        "lvis": {
+            "images": [image, absent],
+            # The second lies on the first, so they need two layers.
+            "annotations": [annotation(2.0, 10.0), annotation(4.0, 4.0)],
+        },
+        "coco": {
+            "annotations": [
+                annotation(2.5, 9.5, iscrowd=0),
+                annotation(25.0, 10.0, iscrowd=0),
+                annotation(15.0, 20.0, iscrowd=1),
+            ]
+        },
+        "panoptic": {
+            "categories": [{"id": 1, "isthing": 1}, {"id": 200, "isthing": 0}],
+            "annotations": [
+                {
+                    "image_id": 9,
+                    "file_name": "9.png",
+                    "segments_info": [
+                        {"id": 300, "category_id": 200},
+                        {"id": 5, "category_id": 1},
+                    ],
+                }
+            ],
+        },
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "panoptic").mkdir()
+    picture = np.zeros((20, 40, 3), np.uint8)
+    picture[15:] = (0, 1, 44)  # blue, green, red: 44 + 256
+    cv2.imwrite(str(tmp_path / "panoptic" / "9.png"), picture)
+    return tmp_path
+
+
+def test_coco_and_lvis_become_layers(downloads):
+    sources = read_sources(
+        downloads / "lvis.json", downloads / "coco.json", downloads / "panoptic.json"
+    )
+
+    assert convert(sources, downloads / "train2017", downloads / "out") == 1
+    sample = LayeredFolder(downloads / "out")[0]
+
+    assert sample.image.shape == (20, 40, 3)
+    # Two of LVIS, the one COCO adds; not the shared one, not the crowd.
+    assert sample.objects == ((0, 1), (1, 1), (0, 2))
+    assert sample.stuff == ((0, 3),)
+    assert (sample.layers[15:, :, 0] == 3).all()
+    assert (sample.layers[5, 26:34, 0] == 2).all()
+
+
+def test_a_conversion_without_photos_says_so(downloads):
+    sources = read_sources(downloads / "lvis.json", downloads / "coco.json", None)
+
+    with pytest.raises(DatasetError, match="none of the photos"):
+        convert(sources, downloads, downloads / "out")
+    with pytest.raises(DatasetError, match="convert-coco-lvis"):
+        LayeredFolder(downloads / "out")
