@@ -32,7 +32,6 @@ _FIXED_SETTINGS = {
     "use_disks": True,
     "with_prev_mask": True,
     "with_aux_output": False,
-    "use_rgb_conv": False,
     "random_split": False,
     "norm_mean_std": (IMAGE_MEAN, IMAGE_STD),
 }
