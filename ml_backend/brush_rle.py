@@ -234,6 +234,7 @@ class _Stream:
             (block, blocks): counted from `base`, the first run at or after the end of the block.
         """
         exits = np.empty((block, blocks), dtype=np.int32)
+        flat = exits.reshape(-1)
         begin = np.arange(blocks, dtype=np.int32) * block
         windows = self._windows[base >> 3 :][: blocks * block >> 3] >> np.uint64(32)
         windows = windows.astype(np.uint32).reshape(blocks, block >> 3).T.copy()
@@ -242,7 +243,7 @@ class _Stream:
             after = self._run_bits.take(window >> np.uint32(32 - _HEAD_BITS)) + np.int32(offset)
             np.add(begin, after, out=exits[offset])
             inside = np.flatnonzero(after < block)
-            exits[offset, inside] = exits[after[inside], inside]
+            exits[offset, inside] = flat.take(after[inside] * np.intp(blocks) + inside)
         return exits
 
     def _follow(self, base: int, entries: Positions, block: int, size: int) -> Positions:

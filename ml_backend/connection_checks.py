@@ -3,7 +3,6 @@
 Asked from the machine the backend runs on, with the token the backend uses, changing nothing.
 """
 
-import ipaddress
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import requests
 
 from ml_backend.access_tokens import TokenKind
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
-from ml_backend.image_downloads import ImageLimits
+from ml_backend.image_downloads import ImageLimits, is_public
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import LabelingConfig, parse
 from ml_backend.task_images import TaskImages
@@ -263,6 +262,6 @@ def _is_private(url: str) -> bool:
     """Return whether an address leads into a private network; a name unknown here may well."""
     try:
         found = socket.getaddrinfo(urlsplit(url).hostname, None)
-        return not all(ipaddress.ip_address(entry[4][0]).is_global for entry in found)
+        return not all(is_public(str(entry[4][0])) for entry in found)
     except (OSError, ValueError):
         return True

@@ -129,12 +129,21 @@ class Downloads:
 
     def _is_public_or_allowed(self, host: str, port: int, ip: str) -> bool:
         names = {host.lower(), f"{host.lower()}:{port}"}
-        return bool(names & self._limits.allowed_hosts) or _ip(ip).is_global
+        return bool(names & self._limits.allowed_hosts) or is_public(ip)
+
+
+def is_public(ip: str) -> bool:
+    """Return whether an IP address is one of the whole internet's."""
+    return _ip(ip).is_global
+
+
+def is_link_local(ip: str) -> bool:
+    """Return whether an IP address is of this cable only, as a cloud's metadata service is."""
+    return _ip(ip).is_link_local
 
 
 def _is_not_link_local(host: str, port: int, ip: str) -> bool:
-    """Keep even Label Studio's redirects away from the metadata service of cloud machines."""
-    return not _ip(ip).is_link_local
+    return not is_link_local(ip)
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

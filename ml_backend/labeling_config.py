@@ -54,11 +54,6 @@ class LabelingConfig:
         return variable[1] if variable else self.image_value
 
     @property
-    def brush_name(self) -> str:
-        """Return the name of the first brush, for what is not about one label."""
-        return self.brushes[0].name
-
-    @property
     def brush_labels(self) -> tuple[str, ...]:
         """Return all labels a mask can carry, each once, in order."""
         return tuple(dict.fromkeys(label for brush in self.brushes for label in brush.labels))

@@ -4,8 +4,6 @@ A mask has exactly the natural size of the upright image: Label Studio never res
 another size is drawn as garbage.
 """
 
-import secrets
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +15,6 @@ from ml_backend import brush_rle
 from ml_backend.errors import BrushRLEError
 from ml_backend.labeling_config import LabelingConfig
 
-ID_LENGTH = 10
-_ID_LETTERS = string.ascii_letters + string.digits
 # A few hundred bytes can announce gigabytes of mask; no decoder here accepts larger images either.
 MAX_PIXELS = 400_000_000
 
@@ -38,15 +34,6 @@ class BrushRegion:
     mask: NDArray[np.bool_]
 
 
-def new_region_id() -> str:
-    """Return an id for a new object.
-
-    Accepting a suggestion whose id an existing region has replaces that region. So an object keeps
-    its id while it is refined, and no two objects may share one.
-    """
-    return "".join(secrets.choice(_ID_LETTERS) for _ in range(ID_LENGTH))
-
-
 def brush_region(
     mask: NDArray[np.bool_], label: str, config: LabelingConfig, region_id: str, score: float
 ) -> dict[str, Any]:
@@ -56,7 +43,7 @@ def brush_region(
         mask: (H, W) bool, in the size of the upright image.
         label: a label of the configuration's brushes.
         config: says which brush has the label.
-        region_id: see `new_region_id`.
+        region_id: unique to the object, see `drawn_objects`.
         score: 0–1, shown next to the region.
     """
     height, width = mask.shape

@@ -5,7 +5,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +151,28 @@ class StandInLabelStudio:
         if name not in self.files:
             return "", 404
         return Response(self.files[name], mimetype="application/octet-stream")
+
+
+@dataclass
+class Elsewhere:
+    """Some web server; remembers who asked for what and with which token."""
+
+    answers: dict[str, Callable[[], Any]]
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def app(self) -> Flask:
+        app = Flask("elsewhere")
+        app.add_url_rule("/<path:name>", "file", self._answer)
+        return app
+
+    def _answer(self, name: str) -> Any:
+        self.requests.append((name, request.headers.get("Authorization")))
+        return self.answers[name]() if name in self.answers else ("", 404)
 
 
 @contextlib.contextmanager

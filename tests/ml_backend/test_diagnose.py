@@ -1,5 +1,4 @@
 import io
-import subprocess
 import sys
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
+from ml_backend.__main__ import main
 from ml_backend.connection_checks import Finding, Level, check_connection
 from ml_backend.image_downloads import ImageLimits
 from tests.ml_backend.stand_in import (
@@ -229,13 +229,15 @@ def test_a_webhook_without_the_login_of_the_backend():
             assert [finding.subject for finding in faults(check(label_studio))] == ["images"]
 
 
-def test_the_command_prints_a_line_a_check(stand_in):
-    stand_in.webhooks.clear()
-    command = [sys.executable, "-m", "ml_backend", "diagnose", "--project", "1"]
+def test_the_command_prints_a_line_a_check(stand_in, monkeypatch, capsys):
+    command = ["ml_backend", "diagnose", "--project", "1"]
     command += ["--url", stand_in.url, "--api-key", LEGACY_TOKEN]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 1, done.stderr
+    monkeypatch.setattr(sys, "argv", command)
+    assert main() == 0
+    stand_in.webhooks.clear()
+    capsys.readouterr()
+    assert main() == 1
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"ok   Label Studio: answers at {stand_in.url}"
     assert lines[-1].startswith("FAIL webhook: no webhook calls")
-    assert LEGACY_TOKEN not in done.stdout
+    assert LEGACY_TOKEN not in "".join(lines)

@@ -25,7 +25,6 @@ def test_the_recommended_configuration():
     assert config.brushes == (Control("brush", ("Object", "Other")),)
     assert config.keypoints == (Control("kp", ("Object", "Other")),)
     assert config.rectangles == ()
-    assert config.brush_name == "brush"
     assert config.brush_labels == ("Object", "Other")
     assert config.brush_for("Other") == "brush"
     assert config.brush_for("Car") is None

@@ -7,7 +7,7 @@ import pytest
 from ml_backend import brush_rle
 from ml_backend.errors import BrushRLEError
 from ml_backend.labeling_config import parse
-from ml_backend.regions import BrushRegion, brush_region, decode_regions, new_region_id
+from ml_backend.regions import BrushRegion, brush_region, decode_regions
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -42,12 +42,6 @@ def test_a_region_has_exactly_the_fields_label_studio_shows():
 def test_a_region_is_plain_json():
     text = json.dumps(brush_region(MASK, "Other", CONFIG, "abcdefghij", np.float32(0.5)))
     assert json.loads(text)["score"] == 0.5
-
-
-def test_every_object_gets_an_id_of_its_own():
-    ids = {new_region_id() for _ in range(10_000)}
-    assert len(ids) == 10_000
-    assert all(len(region_id) == 10 and region_id.isalnum() for region_id in ids)
 
 
 def test_regions_come_back():

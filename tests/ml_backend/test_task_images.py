@@ -1,14 +1,11 @@
 import base64
-import gzip
 import io
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-from flask import Flask, Response, redirect, request
 from PIL import Image
 
 from ml_backend.errors import LabelStudioError, TaskImageError
@@ -20,6 +17,7 @@ from tests.ml_backend.stand_in import (
     LABEL_CONFIG,
     LEGACY_TOKEN,
     PERSONAL_TOKEN,
+    Elsewhere,
     StandInLabelStudio,
     serving,
 )
@@ -50,29 +48,10 @@ def stand_in():
         yield label_studio
 
 
-class Elsewhere:
-    """Some web server; remembers who asked for what and with which token."""
-
-    def __init__(self):
-        self.answers = {"cells.png": lambda: png()}
-        self.requests = []
-        self.app = Flask("elsewhere")
-        self.app.add_url_rule("/<path:name>", "file", self.answer)
-        self.url = ""
-
-    def answer(self, name):
-        self.requests.append((name, request.headers.get("Authorization")))
-        return self.answers[name]() if name in self.answers else ("", 404)
-
-    @property
-    def host(self):
-        return self.url.removeprefix("http://")
-
-
 @pytest.fixture
 def elsewhere():
-    server = Elsewhere()
-    with serving(server.app) as server.url:
+    server = Elsewhere({"cells.png": png})
+    with serving(server.app()) as server.url:
         yield server
 
 
@@ -312,100 +291,10 @@ def test_an_access_token_that_expired_meanwhile_is_renewed(stand_in):
     np.testing.assert_array_equal(images().load(task(UPLOAD), CONFIG, label_studio), PICTURE)
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
-def test_private_addresses_are_not_visited(elsewhere, name):
-    address = elsewhere.url.replace("127.0.0.1", name) + "/cells.png"
-    text = failure(images(), address)
-    assert "is not a public address: add" in text
-    assert "ICMFORMER_ALLOWED_IMAGE_HOSTS" in text
-    assert elsewhere.requests == []
-
-
-@pytest.mark.parametrize("entry", ["127.0.0.1", "{host}", " 127.0.0.1 "])
-def test_a_private_host_may_be_allowed(elsewhere, entry):
-    loader = images(allowed_hosts=frozenset({entry.format(host=elsewhere.host)}))
-    assert loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG).shape == PICTURE.shape
-
-
-def test_a_redirect_may_not_lead_to_a_private_address(elsewhere):
-    hidden = Elsewhere()
-    with serving(hidden.app) as hidden.url:
-        elsewhere.answers["away"] = lambda: redirect(f"{hidden.url}/cells.png")
-        loader = images(allowed_hosts=frozenset({elsewhere.host}))
-        assert "is not a public address" in failure(loader, f"{elsewhere.url}/away")
-    assert hidden.requests == []
-
-
 def test_label_studio_itself_may_be_private_but_its_neighbours_not(stand_in, elsewhere):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     assert images().load(task(stand_in.url + UPLOAD), CONFIG, label_studio).shape == PICTURE.shape
     assert "is not a public" in failure(images(), f"{elsewhere.url}/cells.png", label_studio)
-
-
-def test_redirects_come_to_an_end(elsewhere):
-    elsewhere.answers["round"] = lambda: redirect(f"{elsewhere.url}/round")
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
-    assert "TooManyRedirects" in failure(loader, f"{elsewhere.url}/round")
-    elsewhere.answers["file"] = lambda: redirect("file:///etc/hostname")
-    assert "InvalidSchema" in failure(loader, f"{elsewhere.url}/file")
-
-
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_huge_file_is_cut_off(elsewhere, announced):
-    sent = []
-
-    def body():
-        for _ in range(10_000):
-            sent.append(1)
-            yield b"x" * 10_000
-
-    headers = {"Content-Length": "100000000"} if announced else {}
-    elsewhere.answers["huge"] = lambda: Response(body(), headers=headers)
-    loader = images(max_bytes=1_000_000, allowed_hosts=frozenset({"127.0.0.1"}))
-    text = failure(loader, f"{elsewhere.url}/huge")
-    assert "over the limit of 1 MB (ICMFORMER_MAX_IMAGE_MB)" in text
-    assert len(sent) < 5_000
-
-
-def test_a_compressed_answer_is_counted_as_it_unfolds(elsewhere):
-    packed = gzip.compress(b"\0" * 50_000_000)
-    elsewhere.answers["zip"] = lambda: Response(packed, headers={"Content-Encoding": "gzip"})
-    loader = images(max_bytes=1_000_000, allowed_hosts=frozenset({"127.0.0.1"}))
-    assert "over the limit of 1 MB" in failure(loader, f"{elsewhere.url}/zip")
-
-
-def test_a_server_that_dribbles_is_given_up(elsewhere):
-    def body():
-        for byte in png():
-            time.sleep(0.02)
-            yield bytes([byte])
-
-    elsewhere.answers["slow"] = lambda: Response(body())
-    loader = images(total_seconds=0.3, allowed_hosts=frozenset({"127.0.0.1"}))
-    assert "takes longer than 0.3 seconds" in failure(loader, f"{elsewhere.url}/slow")
-
-
-def test_a_server_that_falls_silent_is_given_up(elsewhere):
-    silence = threading.Event()
-
-    def body():
-        yield png()[:20]
-        silence.wait(10)
-
-    elsewhere.answers["silent"] = lambda: Response(body())
-    loader = images(read_seconds=0.2, allowed_hosts=frozenset({"127.0.0.1"}))
-    text = failure(loader, f"{elsewhere.url}/silent")
-    silence.set()
-    assert "no answer" in text
-
-
-def test_a_file_that_ends_too_soon(elsewhere):
-    short = png()[:40]
-    elsewhere.answers["short"] = lambda: Response(iter([short]), headers={"Content-Length": "400"})
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
-    assert "no answer" in failure(loader, f"{elsewhere.url}/short")
-    elsewhere.answers["damaged"] = lambda: short
-    assert "damaged" in failure(loader, f"{elsewhere.url}/damaged")
 
 
 def test_a_picture_with_too_many_pixels(elsewhere):

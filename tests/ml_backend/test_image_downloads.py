@@ -1,0 +1,169 @@
+import gzip
+import threading
+import time
+
+import pytest
+from flask import Response, redirect
+
+from ml_backend import image_downloads
+from ml_backend.errors import TaskImageError
+from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
+from tests.ml_backend.stand_in import Elsewhere, serving
+
+FILE = bytes(range(100))
+
+
+@pytest.fixture
+def server():
+    server = Elsewhere({"file": lambda: FILE})
+    with serving(server.app()) as server.url:
+        yield server
+
+
+def fetch(address, *, allowed=("127.0.0.1",), authorization=None, **limits):
+    downloads = Downloads(ImageLimits(allowed_hosts=frozenset(allowed), **limits))
+    return downloads.fetch(address, authorization=authorization)
+
+
+def forbidden(address, **options):
+    with pytest.raises(TaskImageError) as error:
+        fetch(address, **options)
+    return str(error.value)
+
+
+def no_answer(address, **options):
+    with pytest.raises(FetchError) as error:
+        fetch(address, **options)
+    return str(error.value)
+
+
+def test_a_file(server):
+    assert fetch(f"{server.url}/file") == FILE
+    assert fetch(f"{server.url}/file", allowed=(), authorization="Token x") == FILE
+    assert fetch(f"{server.url}/file", allowed=(), authorization="") == FILE
+    assert server.requests == [("file", None), ("file", "Token x"), ("file", None)]
+
+
+def test_a_refusal_says_who_refused(server):
+    server.answers["away"] = lambda: redirect(f"{server.url}/gone")
+    with pytest.raises(FetchError, match="it answers 404") as error:
+        fetch(f"{server.url}/away")
+    assert error.value.address == f"{server.url}/gone"
+    assert error.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_private_addresses_are_not_visited(server, name):
+    address = server.url.replace("127.0.0.1", name) + "/file"
+    text = forbidden(address, allowed=())
+    assert f"{name} is at 127.0.0.1, which is not a public address: add {name}:" in text
+    assert "ICMFORMER_ALLOWED_IMAGE_HOSTS" in text
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "{host}", " 127.0.0.1 "])
+def test_a_private_host_may_be_allowed(server, entry):
+    assert fetch(f"{server.url}/file", allowed=(entry.format(host=server.host),)) == FILE
+
+
+def test_case_does_not_matter(server):
+    address = server.url.replace("127.0.0.1", "LocalHost") + "/file"
+    assert fetch(address, allowed=("LOCALHOST",)) == FILE
+
+
+def test_a_redirect_may_not_lead_to_a_private_address(server):
+    hidden = Elsewhere({"file": lambda: FILE})
+    with serving(hidden.app()) as hidden.url:
+        server.answers["away"] = lambda: redirect(f"{hidden.url}/file")
+        text = forbidden(f"{server.url}/away", allowed=(server.host,))
+    assert "is not a public address" in text
+    assert hidden.requests == []
+
+
+def test_the_header_does_not_follow_a_redirect_to_another_server(server):
+    other = Elsewhere({"file": lambda: FILE})
+    with serving(other.app()) as other.url:
+        server.answers["away"] = lambda: redirect(f"{other.url}/file")
+        assert fetch(f"{server.url}/away", authorization="Token x") == FILE
+    assert other.requests == [("file", None)]
+
+
+@pytest.mark.parametrize(
+    ("ip", "public", "trusted"),
+    [
+        ("93.184.215.14", True, True),
+        ("2606:4700::1111", True, True),
+        ("10.0.0.7", False, True),
+        ("192.168.1.1", False, True),
+        ("127.0.0.1", False, True),
+        ("::1", False, True),
+        ("::ffff:127.0.0.1", False, True),
+        ("fd00::1", False, True),
+        ("100.64.0.1", False, True),
+        # The metadata service of a cloud machine is out of bounds even for Label Studio's redirects.
+        ("169.254.169.254", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("fe80::1%eth0", False, False),
+    ],
+)
+def test_which_addresses_may_be_visited(ip, public, trusted):
+    assert image_downloads.is_public(ip) is public
+    assert image_downloads.is_link_local(ip) is not trusted
+
+
+def test_redirects_come_to_an_end(server):
+    server.answers["round"] = lambda: redirect(f"{server.url}/round")
+    assert "TooManyRedirects" in no_answer(f"{server.url}/round")
+    server.answers["local"] = lambda: redirect("file:///etc/hostname")
+    assert "InvalidSchema" in no_answer(f"{server.url}/local")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_huge_file_is_cut_off(server, announced):
+    sent = []
+
+    def body():
+        for _ in range(10_000):
+            sent.append(1)
+            yield b"x" * 10_000
+
+    headers = {"Content-Length": "100000000"} if announced else {}
+    server.answers["huge"] = lambda: Response(body(), headers=headers)
+    text = forbidden(f"{server.url}/huge", max_bytes=1_000_000)
+    assert "over the limit of 1 MB (ICMFORMER_MAX_IMAGE_MB)" in text
+    assert len(sent) < 5_000
+
+
+def test_a_compressed_answer_is_counted_as_it_unfolds(server):
+    packed = gzip.compress(b"\0" * 50_000_000)
+    server.answers["zip"] = lambda: Response(packed, headers={"Content-Encoding": "gzip"})
+    assert "over the limit of 1 MB" in forbidden(f"{server.url}/zip", max_bytes=1_000_000)
+
+
+def test_a_server_that_dribbles_is_given_up(server):
+    def body():
+        for byte in FILE:
+            time.sleep(0.02)
+            yield bytes([byte])
+
+    server.answers["slow"] = lambda: Response(body())
+    assert "longer than 0.3 seconds" in forbidden(f"{server.url}/slow", total_seconds=0.3)
+
+
+def test_a_server_that_falls_silent_is_given_up(server):
+    silence = threading.Event()
+
+    def body():
+        yield FILE
+        silence.wait(10)
+
+    server.answers["silent"] = lambda: Response(body())
+    text = no_answer(f"{server.url}/silent", read_seconds=0.2)
+    silence.set()
+    assert "no answer" in text
+
+
+def test_a_file_that_ends_too_soon(server):
+    headers = {"Content-Length": "400"}
+    server.answers["short"] = lambda: Response(iter([FILE]), headers=headers)
+    assert "no answer" in no_answer(f"{server.url}/short")
