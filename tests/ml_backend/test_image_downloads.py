@@ -100,7 +100,7 @@ def test_the_header_does_not_follow_a_redirect_to_another_server(server):
         ("::ffff:127.0.0.1", False, True),
         ("fd00::1", False, True),
         ("100.64.0.1", False, True),
-        # The metadata service of a cloud machine is out of bounds even for Label Studio's redirects.
+        # A cloud's metadata service is out of bounds even for Label Studio's redirects.
         ("169.254.169.254", False, False),
         ("::ffff:169.254.169.254", False, False),
         ("fe80::1%eth0", False, False),
