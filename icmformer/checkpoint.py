@@ -123,7 +123,7 @@ def assemble(
     """
     with torch.device("meta"):  # no time is spent on random weights
         model = ICMFormer(config)
-    problem = _misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
+    problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
     if problem:
         raise CheckpointError(f"{source}: {problem}")
     model.to_empty(device="cpu")
@@ -135,7 +135,8 @@ def assemble(
     return model.eval()
 
 
-def _misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
+def misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Say in half a sentence how the weights differ from the expected names and shapes."""
     missing = sorted(expected.keys() - weights.keys())
     unknown = sorted(weights.keys() - expected.keys())
     if missing:

@@ -18,12 +18,16 @@ import timm
 import torch
 from torch.nn import functional as F
 
+from icmformer.checkpoint import misfit
 from icmformer.errors import CheckpointError
 from icmformer.model import ICMFormer
 from icmformer.plain_vit import grid_size, resize_position_embedding
 
 Weights = Mapping[str, torch.Tensor]
 
+_PRETRAINED = re.compile(
+    r"backbone\.(position_embedding|image_embed\.|patch_embed\.|blocks\.|stages\.)"
+)
 _DROPPED = re.compile(
     r"(cls_token|mask_token|norm|fc_norm|head|head_drop|decoder_\w+)(\.|$)"
     r"|.*\.(attn_mask|relative_position_index)$"
@@ -46,16 +50,10 @@ def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -
     weights = _without_wrapping(_read(source), source)
     convert = _for_vit if model.config.backbone == "vit" else _for_swin
     converted = dict(convert(weights, model))
-    expected = {name: model.state_dict()[name].shape for name in _pretrainable(model)}
-    for name in sorted(expected.keys() ^ converted.keys()):
-        where = "lacks" if name in expected else "has, and the backbone lacks,"
-        raise CheckpointError(f"{source}: is of another kind or size: it {where} {name}")
-    for name, shape in expected.items():
-        if converted[name].shape != shape:
-            raise CheckpointError(
-                f"{source}: is of another size: {name} has shape "
-                f"{tuple(converted[name].shape)} instead of {tuple(shape)}"
-            )
+    expected = {name: p.shape for name, p in model.named_parameters() if _PRETRAINED.match(name)}
+    problem = misfit(expected, converted)
+    if problem:
+        raise CheckpointError(f"{source}: is of another kind or size: {problem}")
     model.load_state_dict(converted, strict=False)
 
 
@@ -70,11 +68,6 @@ def resize_bias_table(table: torch.Tensor, window: int) -> torch.Tensor:
     grid = table.T.unflatten(1, (source, source)).unsqueeze(0)
     resized = F.interpolate(grid, size=(target, target), mode="bicubic", align_corners=False)
     return resized[0].flatten(1).T
-
-
-def _pretrainable(model: ICMFormer) -> Iterator[str]:
-    pattern = r"backbone\.(position_embedding|image_embed\.|patch_embed\.|blocks\.|stages\.)"
-    return (name for name, _ in model.named_parameters() if re.match(pattern, name))
 
 
 def _for_vit(weights: Weights, model: ICMFormer) -> Iterator[tuple[str, torch.Tensor]]:

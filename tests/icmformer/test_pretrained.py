@@ -136,8 +136,8 @@ def test_bias_tables_are_resized_as_the_authors_do():
     ("name", "weights", "sentence"),
     [
         ("tiny", lambda: vit(embed_dim=64), r"has shape \(1, 64, 64\) instead"),
-        ("tiny", lambda: vit(depth=3), "it lacks backbone.blocks.3"),
-        ("tiny", lambda: vit(depth=5), "the backbone lacks, backbone.blocks.4"),
+        ("tiny", lambda: vit(depth=3), "tensors are missing, the first is backbone.blocks.3"),
+        ("tiny", lambda: vit(depth=5), "tensors are unknown, the first is backbone.blocks.4"),
         ("tiny", lambda: vit(patch_size=16), "image_embed.proj.weight has shape"),
         ("tiny", swin, "another kind"),
         ("tiny_swin", vit, "another kind"),
