@@ -9,6 +9,7 @@ from ml_backend.errors import BackendError
 # Each module has add_arguments(parser) and run(arguments), which returns the exit status.
 COMMANDS = {
     "serve": ("ml_backend.serve", "answer Label Studio"),
+    "demo": ("ml_backend.demo", "Label Studio and this backend, connected, with sample images"),
     "diagnose": ("ml_backend.diagnose", "check a connection to Label Studio, say what is wrong"),
 }
 

@@ -10,6 +10,12 @@ from ml_backend.operator_routes import PUBLIC, operator_routes
 from ml_backend.protocol_routes import protocol_routes
 from ml_backend.settings import MEGABYTE, Settings, load_settings
 
+WEBHOOK_WITHOUT_LOGIN = (
+    "refused: it came without the login, so nothing is learned from it. Opening the project's "
+    "Model page makes this backend set the Authorization header of its webhook; or set it by hand "
+    "under Settings > Webhooks"
+)
+
 
 def create_app(
     settings: Settings | None = None,
@@ -46,4 +52,7 @@ def _count_responses(app: Flask, backend: Backend) -> None:
         # Paths come from outside; only those that exist may become a series.
         route = request.url_rule.rule if request.url_rule else "unknown"
         backend.metrics.responses.labels(route, str(response.status_code)).inc()
+        if route == "/webhook" and response.status_code == 401:
+            # The one refusal that nobody would notice: Label Studio ignores what webhooks answer.
+            backend.recent.add("webhook", WEBHOOK_WITHOUT_LOGIN, failed=True)
         return response

@@ -23,6 +23,7 @@ from ml_backend.versions import (
     default_version,
     load_version,
 )
+from ml_backend.webhook_login import WebhookLogin
 from training.database import Database
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Backend:
     settings: Settings
     device: str
     connections: Connections
+    webhook_login: WebhookLogin
     images: TaskImages
     models: LiveModels
     sessions: ClickSessions
@@ -93,6 +95,7 @@ def build_backend(
         settings=settings,
         device=device,
         connections=Connections(settings.label_studio_url, settings.api_key),
+        webhook_login=WebhookLogin(settings.credentials),
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
         models=models,
         sessions=ClickSessions(settings.click_memory_mb * MEGABYTE),

@@ -1,7 +1,7 @@
 """What happens when a project connects: everything that can be checked is checked.
 
 /setup is the one place where Label Studio shows an administrator why something does not work, and
-it is asked again whenever somebody opens a task, so it must be quick and change nothing.
+it is asked again whenever somebody opens a task, so it must be quick and safe to repeat.
 """
 
 import time
@@ -12,8 +12,13 @@ from ml_backend.labeling_config import parse
 from ml_backend.protocol import SetupRequest
 
 
-def connect(asked: SetupRequest, backend: Backend) -> dict[str, str]:
+def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
     """Return the answer to /setup: the version that will serve the project.
+
+    Args:
+        asked: what Label Studio said.
+        host: host and port under which it reached this backend.
+        backend: the collaborators.
 
     Raises:
         LabelingConfigError: if the labelling configuration cannot be served.
@@ -24,7 +29,10 @@ def connect(asked: SetupRequest, backend: Backend) -> dict[str, str]:
     problem = ""
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
     try:
-        return {"model_version": _checked(asked, backend)}
+        version = _checked(asked, backend)
+        label_studio = backend.connections.label_studio(asked.project)
+        backend.webhook_login.ensure(label_studio, asked.project, host)
+        return {"model_version": version}
     except BackendError as error:
         problem = str(error)
         raise

@@ -22,7 +22,8 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.post("/setup")
     def setup() -> Response:
-        return jsonify(connect(protocol.read_setup(request.get_data()), backend))
+        asked = protocol.read_setup(request.get_data())
+        return jsonify(connect(asked, request.host, backend))
 
     @routes.post("/predict")
     def predict() -> Response:

@@ -1,0 +1,71 @@
+"""Teaches Label Studio to send the login with its webhooks.
+
+A backend connected with basic authentication gets the login with every request but webhooks about
+annotations; without it they are refused, and nothing is ever learned. The header can be set through
+the API, once the webhook exists, which is a moment after the first /setup.
+"""
+
+import logging
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from ml_backend.auth import authorization_header
+from ml_backend.errors import BackendError
+from ml_backend.label_studio import LabelStudio
+from ml_backend.projects import project_number
+
+logger = logging.getLogger(__name__)
+
+
+class WebhookLogin:
+    """Sets the header of each project's webhook, in the background; thread-safe."""
+
+    def __init__(self, credentials: tuple[str, str] | None) -> None:
+        """Do nothing at all where this backend asks for no login (None)."""
+        self._header = authorization_header(*credentials) if credentials else None
+        self._lock = threading.Lock()
+        self._busy = False
+        self._done: set[tuple[str, str]] = set()
+
+    def ensure(self, label_studio: LabelStudio | None, project: str, host: str) -> None:
+        """Begin to set the header, unless that is done or on its way.
+
+        Args:
+            label_studio: of the project.
+            project: its key.
+            host: host and port under which Label Studio reaches this backend.
+        """
+        with self._lock:
+            if not (self._header and label_studio and project) or self._busy:
+                return
+            if (project, host) in self._done:
+                return
+            self._busy = True
+        arguments = (label_studio, project, host)
+        threading.Thread(target=self._set, args=arguments, name="webhook", daemon=True).start()
+
+    def _set(self, label_studio: LabelStudio, project: str, host: str) -> None:
+        try:
+            webhooks = label_studio.webhooks(project_number(project))
+            ours = next((one for one in webhooks if _calls(one, host)), None)
+            if ours is not None:
+                self._change(label_studio, ours)
+                self._done.add((project, host))
+                logger.info("webhook carries the login project=%s", project)
+        except BackendError as error:
+            logger.warning("webhook of project=%s cannot be given the login: %s", project, error)
+        finally:
+            self._busy = False
+
+    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any]) -> None:
+        headers = dict(webhook.get("headers") or {})
+        if headers.get("Authorization") != self._header:
+            changed = {**headers, "Authorization": self._header}
+            label_studio.change_webhook(webhook["id"], {"headers": changed})
+
+
+def _calls(webhook: dict[str, Any], host: str) -> bool:
+    """Say whether a webhook calls this backend; a proxy in between may change the scheme."""
+    address = urlsplit(str(webhook.get("url")))
+    return address.netloc == host and address.path.rstrip("/").endswith("/webhook")

@@ -1,0 +1,85 @@
+"""A backend with a login makes Label Studio send it with webhooks, too."""
+
+import time
+
+import pytest
+
+from ml_backend.app import create_app
+from ml_backend.auth import authorization_header
+from ml_backend.settings import Settings
+from tests.ml_backend.label_studio_requests import recorded, recorded_setup
+
+HEADER = authorization_header("ann", "secret")
+LOGIN = {"Authorization": HEADER}
+
+
+def webhook(number, url, **about):
+    return {"id": number, "url": url, "headers": {}, "send_for_all_actions": True, **about}
+
+
+@pytest.fixture
+def guarded(settings):
+    login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
+    return create_app(Settings(**{**settings.model_dump(), **login}))
+
+
+def connect(app, headers=LOGIN):
+    host = {"Host": "backend:9090"}
+    answer = app.test_client().post("/setup", json=recorded_setup(), headers={**host, **headers})
+    assert answer.status_code == 200, answer.text
+
+
+def wait_for(label_studio, method, count):
+    for _ in range(400):
+        found = [path for verb, path, _ in label_studio.requests if verb == method]
+        if len([path for path in found if "webhooks" in path]) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(label_studio.requests)
+
+
+def test_header_is_set_on_our_webhook_alone_and_keeps_others(guarded, label_studio):
+    label_studio.webhooks = [
+        webhook(1, "http://elsewhere/webhook"),
+        webhook(2, "http://backend:9090/webhook", headers={"X-Team": "7"}),
+    ]
+    connect(guarded)
+    wait_for(label_studio, "PATCH", 1)
+    assert label_studio.webhooks[0]["headers"] == {}
+    assert label_studio.webhooks[1]["headers"] == {"X-Team": "7", "Authorization": HEADER}
+    event = recorded("webhook_ANNOTATION_CREATED")
+    client = guarded.test_client()
+    headers = label_studio.webhooks[1]["headers"]
+    assert client.post("/webhook", json=event, headers=headers).status_code == 201
+
+
+def test_webhook_that_appears_later_is_found_at_the_next_setup(guarded, label_studio):
+    connect(guarded)
+    wait_for(label_studio, "GET", 1)
+    label_studio.webhooks = [webhook(2, "http://backend:9090/webhook")]
+    for _ in range(100):
+        connect(guarded)
+        if label_studio.webhooks[0]["headers"]:
+            break
+        time.sleep(0.02)
+    assert label_studio.webhooks[0]["headers"] == {"Authorization": HEADER}
+
+
+def test_header_that_is_right_is_left_alone(guarded, label_studio):
+    label_studio.webhooks = [webhook(2, "http://backend:9090/webhook", headers=dict(LOGIN))]
+    connect(guarded)
+    wait_for(label_studio, "GET", 1)
+    connect(guarded)
+    assert not [verb for verb, _, _ in label_studio.requests if verb == "PATCH"]
+
+
+def test_without_a_login_nothing_is_changed(app, label_studio):
+    label_studio.webhooks = [webhook(2, "http://backend:9090/webhook")]
+    connect(app, {})
+    assert label_studio.paths("webhooks") == []
+
+
+def test_refused_webhook_shows_on_the_page(guarded):
+    client = guarded.test_client()
+    assert client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED")).status_code == 401
+    assert "came without the login" in client.get("/", headers=LOGIN).text
