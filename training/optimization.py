@@ -1,30 +1,61 @@
 """Optimiser, learning rate and moving average, from the numbers of a recipe."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+from icmformer import ICMFormer
 from training.recipe import Optimization
 
 # Learned positions are no matrices: shrinking them would say that positions matter less.
 _TABLES = ("relative_position_bias_table", "position_embedding")
 
 
-def make_optimizer(model: nn.Module, options: Optimization) -> torch.optim.Optimizer:
+def make_optimizer(model: ICMFormer, options: Optimization) -> torch.optim.Optimizer:
     """Return the optimiser; each group carries its share of the learning rate in "share"."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim > 1 and not name.endswith(_TABLES)
-        (decayed if is_matrix else kept).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": options.weight_decay, "share": 1.0},
-        {"params": kept, "weight_decay": 0.0, "share": 1.0},
-    ]
+        decays = parameter.ndim > 1 and not name.endswith(_TABLES)
+        depth = _blocks_above(name, model.config.depths)
+        groups.setdefault((options.layer_decay**depth, decays), []).append(parameter)
     kind = torch.optim.AdamW if options.kind == "adamw" else torch.optim.Adam
-    return kind(groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True)
+    return kind(
+        [
+            {
+                "params": parameters,
+                "weight_decay": options.weight_decay if decays else 0.0,
+                "share": share,
+            }
+            for (share, decays), parameters in sorted(
+                groups.items(), key=lambda item: item[0], reverse=True
+            )
+        ],
+        lr=options.learning_rate,
+        betas=options.betas,
+        eps=options.eps,
+        fused=True,
+    )
+
+
+def _blocks_above(name: str, depths: Sequence[int]) -> int:
+    """Return how many layers of the pretrained backbone follow the one of this parameter.
+
+    Everything that no pretraining knows (click embedding, cross-modality blocks, pyramid, head)
+    counts as following them all.
+    """
+    blocks = sum(depths)
+    if match := re.match(r"backbone\.blocks\.(\d+)\.", name):
+        return blocks - int(match[1])
+    if match := re.match(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.", name):
+        return blocks - sum(depths[: int(match[1])]) - int(match[2])
+    if match := re.match(r"backbone\.stages\.(\d+)\.", name):
+        # What merges patches after a stage belongs to its last block.
+        return blocks - sum(depths[: int(match[1]) + 1]) + 1
+    embeds_image = name.startswith(("backbone.image_embed", "backbone.patch_embed"))
+    return blocks + 1 if embeds_image or name == "backbone.position_embedding" else 0
 
 
 def learning_rate(options: Optimization, epochs: float, total: float) -> float:

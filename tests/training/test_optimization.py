@@ -47,6 +47,34 @@ def test_every_parameter_is_optimised_once_and_only_matrices_decay(name):
     assert not any("position" in names[id(p)] or p.ndim == 1 for p in decayed)
 
 
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_with_layer_decay_the_pretrained_layers_learn_ever_slower_downwards(name):
+    model = build_model(name)
+
+    optimizer = make_optimizer(model, Optimization(layer_decay=0.5))
+
+    shares = {id(p): g["share"] for g in optimizer.param_groups for p in g["params"]}
+    of = {n: shares[id(p)] for n, p in model.named_parameters()}
+    assert {of[n] for n in of if n.startswith(("head", "backbone.cross", "backbone.pyr"))} == {1.0}
+    depth = sum(model.config.depths)
+    if name == "tiny":
+        blocks = [of[f"backbone.blocks.{i}.attn.qkv.weight"] for i in range(depth)]
+        assert of["backbone.click_embed.proj.weight"] == 1.0
+        assert of["backbone.image_embed.proj.weight"] == of["backbone.position_embedding"]
+        lowest = of["backbone.position_embedding"]
+    else:
+        blocks = [
+            of[f"backbone.stages.{stage}.blocks.{i}.attn.qkv.weight"]
+            for stage, number in enumerate(model.config.depths)
+            for i in range(number)
+        ]
+        merging = {n: s for n, s in of.items() if "stages.0.downsample" in n}
+        assert set(merging.values()) == {blocks[model.config.depths[0] - 1]}
+        lowest = of["backbone.patch_embed.proj.weight"]
+    assert blocks == [0.5 ** (depth - i) for i in range(depth)]
+    assert lowest == 0.5 ** (depth + 1)
+
+
 def test_shares_scale_the_learning_rate():
     optimizer = make_optimizer(build_model("tiny"), Optimization())
     optimizer.param_groups[0]["share"] = 0.5
