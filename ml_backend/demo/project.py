@@ -10,14 +10,15 @@ TITLE = "iCMFormer demo"
 BACKEND_TITLE = "iCMFormer"
 
 # The labels to click with are above the image, where they stay in sight. Brush labels must have
-# the same names; smart="false" keeps the brush out of the magic tools.
+# the same names; smart="false" keeps the brush out of the magic tools. maxWidth leaves the tools
+# their room: Label Studio 1.23 forgets it and hides the image's borders until somebody zooms.
 LABELING_CONFIG = """\
 <View>
   <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
     <Label value="Object" background="#FF3B30"/>
     <Label value="Other" background="#007AFF"/>
   </KeyPointLabels>
-  <Image name="image" value="$image" zoom="true" zoomControl="true"/>
+  <Image name="image" value="$image" zoom="true" zoomControl="true" maxWidth="calc(100% - 50px)"/>
   <Header size="5" value="Brush, to correct a mask by hand"/>
   <BrushLabels name="mask" toName="image" smart="false">
     <Label value="Object" background="#FF3B30"/>
