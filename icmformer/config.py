@@ -83,6 +83,16 @@ class ModelConfig:
         """Channels where the two streams meet: in Swin, of the third stage."""
         return self.embed_dim << (2 if self.backbone == "swin" else 0)
 
+    def windows_along(self, length: int) -> int:
+        """Return how many windows a plain ViT cuts a height or width of that many pixels into.
+
+        As many of the smallest size as fit, which then grow to fill the grid; 0 if none fits or
+        they cannot fill it.
+        """
+        patches, rest = divmod(length, self.patch_size)
+        windows = patches // self.window_size
+        return windows if windows and not rest and patches % windows == 0 else 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `from_dict` takes back."""
         return asdict(self)
@@ -136,6 +146,8 @@ def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:
             yield "global_every is 0; a vit needs blocks that see the whole image"
         if len(config.pyramid_widths) != 4:
             yield "pyramid_widths does not have four entries"
+        if not all(map(config.windows_along, config.input_size)):
+            yield f"input_size {config.input_size} cannot be cut into windows"
         if config.drop_path:
             yield "drop_path is for swin only"
         return

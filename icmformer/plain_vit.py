@@ -64,7 +64,7 @@ class PlainViT(nn.Module):
         """
         size_hw = (image.shape[-2], image.shape[-1])
         view = self._view(size_hw)
-        tokens = self._first_group(self._embed(self.image_embed, image), view)
+        tokens = self._group(0, self._embed(self.image_embed, image), view)
         keys_values = self.cross_modality.image_keys_values(tokens, view)
         return ImageFeatures(size_hw, tokens, None, keys_values)
 
@@ -81,15 +81,15 @@ class PlainViT(nn.Module):
         view = self._view(features.size_hw)
         clicks = self._embed(self.click_embed, guidance)
         if self.config.share_first_group_with_clicks:
-            clicks = self._first_group(clicks, view)
+            clicks = self._group(0, clicks, view)
         tokens = self.cross_modality(features.tokens, clicks, features.keys_values, view)
-        for index in range(self.config.depths[0], len(self.blocks)):
-            tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
+        tokens = self._group(1, tokens, view)
         grid = grid_size(features.size_hw, self.config.patch_size)
         return self.pyramid(_from_windows(tokens, grid, self._windows(features.size_hw)))
 
-    def _first_group(self, tokens: torch.Tensor, view: View) -> torch.Tensor:
-        for index in range(self.config.depths[0]):
+    def _group(self, group: int, tokens: torch.Tensor, view: View) -> torch.Tensor:
+        first = group * self.config.depths[0]
+        for index in range(first, first + self.config.depths[group]):
             tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
         return tokens
 
@@ -117,18 +117,15 @@ class PlainViT(nn.Module):
 
     def _windows(self, size_hw: Pair) -> Pair:
         """Return the number of windows down and across an image, or refuse its size."""
-        patch, window = self.config.patch_size, self.config.window_size
-        counts = []
-        for length in size_hw:
-            count = length // patch // window
-            if length % patch or count == 0 or length // patch % count:
-                raise InputError(
-                    f"a {size_hw[0]} x {size_hw[1]} image cannot be cut into windows: this model "
-                    f"takes heights and widths that are multiples of {patch * window} pixels, "
-                    f"such as {self.config.input_size[0]}"
-                )
-            counts.append(count)
-        return counts[0], counts[1]
+        down, across = map(self.config.windows_along, size_hw)
+        if not down or not across:
+            step = self.config.patch_size * self.config.window_size
+            raise InputError(
+                f"a {size_hw[0]} x {size_hw[1]} image cannot be cut into windows: this model takes "
+                f"heights and widths that are multiples of {step} pixels, such as "
+                f"{self.config.input_size[0]}"
+            )
+        return down, across
 
     def _initialise(self) -> None:
         """Initialise as MAE does; the click embedding and the pyramid keep PyTorch's default."""

@@ -79,6 +79,7 @@ def test_an_unknown_name_is_refused():
         ("tiny", {"cross_heads": 5}, "32 channels do not divide into 5 cross_heads"),
         ("tiny", {"input_size": (64, 64, 3)}, "not height and width"),
         ("tiny", {"input_size": 64}, "not a list of positive whole numbers"),
+        ("tiny", {"input_size": (64, 72)}, "cannot be cut into windows"),
         ("tiny", {"global_every": 0}, "blocks that see the whole image"),
         ("tiny", {"pyramid_widths": (8, 16)}, "four entries"),
         ("tiny", {"drop_path": 0.1}, "for swin only"),
