@@ -9,6 +9,7 @@ BackendError                 500
 ├── BrushRLEError            422  a brush mask that does not decode
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
+├── JobError                 409  a job that does not exist, has ended, or is another worker's
 └── DemoError                500  the demo cannot start or one of its programs ended
 """
 
@@ -75,3 +76,9 @@ class DeadlineError(BackendError):
 
 class DemoError(BackendError):
     """The demo cannot start, or one of its programs ended; the text says what to do."""
+
+
+class JobError(BackendError):
+    """A fine-tuning job does not exist, has ended, was cancelled, or belongs to another worker."""
+
+    status = 409

@@ -26,7 +26,7 @@ from training.stored_files import StoredFiles
 
 PROJECT = "2.1795327560"
 QUICK = (
-    "batch_size=4", "steps=6", "validate_every=2", "optimization.warmup=0", "device=cpu",
+    "batch_size=2", "steps=4", "validate_every=2", "optimization.warmup=0", "device=cpu",
     "validation_objects=4", "validation_clicks=2",
 )  # fmt: skip
 
@@ -77,7 +77,7 @@ def fill(folder, discs=24):
 def options(*overrides, policy=None, start="live", retention=None):
     recipe = load_fine_tune_recipe(overrides=(*QUICK, *overrides))
     policy = policy or Policy(min_objects=1, min_images=1)
-    return ImprovementOptions(recipe, policy, start, retention, 6, 4)
+    return ImprovementOptions(recipe, policy, start, retention, 3, 2)
 
 
 def job(folder, number=1):

@@ -1,0 +1,251 @@
+"""Fine-tuning jobs as rows: asked for, claimed by a worker, finished; one at a time a project.
+
+The queue only carries hints; these rows are what is true. A worker that dies stops renewing its
+claim, and the next one continues the job where it was. Asking again while a job waits adds a reason
+to it; asking while one runs makes one more wait, for what was accepted since.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import JSON, Index, Select, select, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from ml_backend.errors import JobError
+from training.database import Base, Database, UtcDateTime, now
+
+JobState = Literal[
+    "waiting",
+    "running",
+    "finished",  # `result` says with what
+    "failed",  # `message` says why
+    "cancelled",
+]
+LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
+MOST_ATTEMPTS = 3
+
+
+class JobRow(Base):
+    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported."""
+
+    __tablename__ = "fine_tune_jobs"
+    __table_args__ = (
+        # Two workers that claim at once: the database lets one of them have it.
+        Index(
+            "one_running_job_a_project",
+            "project",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(index=True)
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(index=True)
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int]
+    worker: Mapped[str]
+    beat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel: Mapped[bool]
+    stage: Mapped[str]
+    done: Mapped[int]
+    total: Mapped[int]
+    seconds_left: Mapped[float | None]
+    result: Mapped[str]
+    message: Mapped[str]
+    version: Mapped[int | None]
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far a running job is; `seconds_left` is None while nobody knows."""
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class FineTuneJobs:
+    """The jobs; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open them, creating the table where it does not exist."""
+        self._database = database
+        database.create(JobRow)
+
+    def request(self, project: str, reason: str) -> int:
+        """Ask for a job; a job that already waits for this project is the one.
+
+        Returns:
+            The number of the job.
+        """
+        with self._database.write() as session:
+            row = session.scalar(_waiting(project))
+            if row is None:
+                row = JobRow(project=project, reasons=[], **_fresh())
+                session.add(row)
+            if reason not in row.reasons:
+                row.reasons = [*row.reasons, reason]
+            session.flush()
+            return row.id
+
+    def claim(self, worker: str, job: int | None = None) -> JobRow | None:
+        """Take the job that waits longest and whose project has none running.
+
+        Args:
+            worker: who takes it.
+            job: take this one or none.
+
+        Returns:
+            The job, now running; None if there is none to take.
+        """
+        with self._database.write() as session:
+            running = select(JobRow.project).where(JobRow.state == "running")
+            rows = select(JobRow).where(JobRow.state == "waiting", JobRow.project.not_in(running))
+            if job is not None:
+                rows = rows.where(JobRow.id == job)
+            row = session.scalars(rows.order_by(JobRow.id).limit(1)).first()
+            if row is not None:
+                row.state, row.worker, row.beat_at = "running", worker, now()
+                row.started_at = row.started_at or now()
+                row.attempts += 1
+            return row
+
+    def beat(self, job: int, worker: str, beat: Beat) -> None:
+        """Renew a claim and say how far the job is.
+
+        Raises:
+            JobError: if the job was cancelled, or given to another worker meanwhile.
+        """
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            row.beat_at = now()
+            row.stage, row.done, row.total = beat.stage, beat.done, beat.total
+            row.seconds_left = beat.seconds_left
+            cancelled = row.cancel
+        if cancelled:
+            raise JobError(f"job {job} was cancelled")
+
+    def finish(self, job: int, worker: str, result: str, message: str, version: int | None) -> None:
+        """Note what became of a job.
+
+        Raises:
+            JobError: if the job was given to another worker meanwhile.
+        """
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            row.result, row.version = result, version
+            _end(row, "finished", message)
+
+    def fail(self, job: int, worker: str, message: str) -> None:
+        """Note why a job cannot be done; a job that was cancelled is noted as that."""
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            if row.cancel:
+                _end(row, "cancelled", "cancelled while it ran")
+            else:
+                _end(row, "failed", message)
+
+    def release(self, job: int, worker: str) -> None:
+        """Give a running job back, to be continued by whoever claims it next."""
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            if row.cancel:
+                _end(row, "cancelled", "cancelled while it ran")
+            else:
+                row.state, row.attempts = "waiting", row.attempts - 1
+
+    def cancel(self, job: int) -> None:
+        """Cancel a job: at once if it waits, at its next report if it runs.
+
+        Raises:
+            JobError: if there is no such job, or it has ended.
+        """
+        with self._database.write() as session:
+            row = session.get(JobRow, job)
+            if row is None or row.state not in ("waiting", "running"):
+                raise JobError(f"job {job} is not waiting or running")
+            row.cancel = True
+            if row.state == "waiting":
+                _end(row, "cancelled", "cancelled before it ran")
+
+    def recover(self, lease: timedelta = LEASE) -> list[int]:
+        """Put the jobs of dead workers back into the queue; give up those that keep dying.
+
+        Returns:
+            The jobs that were found.
+        """
+        with self._database.write() as session:
+            dead = select(JobRow).where(JobRow.state == "running", JobRow.beat_at < now() - lease)
+            rows = session.scalars(dead).all()
+            for row in rows:
+                if row.cancel:
+                    _end(row, "cancelled", "cancelled while it ran")
+                elif row.attempts >= MOST_ATTEMPTS:
+                    _end(row, "failed", _died(row))
+                else:
+                    row.state = "waiting"
+            return [row.id for row in rows]
+
+    def get(self, job: int) -> JobRow:
+        """Return a job.
+
+        Raises:
+            JobError: if there is no such job.
+        """
+        with self._database.read() as session:
+            row = session.get(JobRow, job)
+        if row is None:
+            raise JobError(f"there is no job {job}")
+        return row
+
+    def of_project(self, project: str, limit: int = 50) -> Sequence[JobRow]:
+        """Return the jobs of a project, newest first."""
+        rows = select(JobRow).where(JobRow.project == project).order_by(JobRow.id.desc())
+        with self._database.read() as session:
+            return session.scalars(rows.limit(limit)).all()
+
+
+def _fresh() -> dict[str, object]:
+    return {
+        "state": "waiting",
+        "requested_at": now(),
+        "attempts": 0,
+        "worker": "",
+        "cancel": False,
+        "stage": "",
+        "done": 0,
+        "total": 0,
+        "result": "",
+        "message": "",
+    }
+
+
+def _waiting(project: str) -> Select[tuple[JobRow]]:
+    return select(JobRow).where(JobRow.state == "waiting", JobRow.project == project)
+
+
+def _owned(session: Session, job: int, worker: str) -> JobRow:
+    row = session.get(JobRow, job)
+    if row is None or row.state != "running" or row.worker != worker:
+        raise JobError(f"job {job} is no longer this worker's")
+    return row
+
+
+def _end(row: JobRow, state: JobState, message: str) -> None:
+    row.state, row.message, row.finished_at = state, message, now()
+    row.seconds_left = None
+
+
+def _died(row: JobRow) -> str:
+    return (
+        f"its worker died {row.attempts} times, the last time while {row.stage or 'starting'} "
+        f"({row.done} of {row.total}); see the log"
+    )

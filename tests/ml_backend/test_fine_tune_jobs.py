@@ -1,0 +1,137 @@
+import threading
+from datetime import timedelta
+
+import pytest
+
+from ml_backend.errors import JobError
+from ml_backend.fine_tune_jobs import MOST_ATTEMPTS, Beat, FineTuneJobs
+from training.database import Database
+
+A, B = "2.1795327560", "3.1795327999"
+DEAD = timedelta(seconds=-1)  # a lease that every running job has outlived
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    yield FineTuneJobs(database)
+    database.close()
+
+
+def test_repeated_requests_become_one_job_with_all_reasons(jobs):
+    first = jobs.request(A, "20 new samples")
+    assert jobs.request(A, "Start training") == jobs.request(A, "Start training") == first
+    assert jobs.get(first).reasons == ["20 new samples", "Start training"]
+    assert jobs.request(B, "Start training") != first
+
+
+def test_one_job_a_project_runs_at_a_time_and_one_more_waits(jobs):
+    first = jobs.request(A, "button")
+    assert jobs.claim("w1").id == first
+    second, third = jobs.request(A, "button"), jobs.request(A, "schedule")
+    assert second == third != first
+    assert jobs.claim("w2") is None
+    other = jobs.request(B, "button")
+    assert jobs.claim("w2").id == other
+    jobs.finish(first, "w1", "kept", "no better", 2)
+    assert jobs.claim("w1").id == second
+
+
+def test_a_certain_job_can_be_claimed(jobs):
+    first, second = jobs.request(A, "button"), jobs.request(B, "button")
+    assert jobs.claim("w", second).id == second
+    assert jobs.claim("w", second) is None
+    assert jobs.claim("w").id == first
+
+
+def test_many_workers_claim_a_job_once(jobs):
+    jobs.request(A, "button")
+    claimed = []
+    threads = [
+        threading.Thread(target=lambda n=n: claimed.append(jobs.claim(f"w{n}"))) for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([row for row in claimed if row is not None]) == 1
+
+
+def test_a_running_job_says_how_far_it_is(jobs):
+    job = jobs.request(A, "button")
+    jobs.claim("w")
+    jobs.beat(job, "w", Beat("training", 30, 300, 120.0))
+    row = jobs.get(job)
+    assert (row.stage, row.done, row.total, row.seconds_left) == ("training", 30, 300, 120.0)
+    jobs.finish(job, "w", "promoted", "fewer clicks", 7)
+    row = jobs.get(job)
+    assert (row.state, row.result, row.version) == ("finished", "promoted", 7)
+    assert row.finished_at >= row.started_at >= row.requested_at
+
+
+def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
+    job = jobs.request(A, "button")
+    jobs.claim("w1")
+    assert jobs.recover() == []
+    assert jobs.recover(DEAD) == [job]
+    assert jobs.claim("w2").id == job
+    with pytest.raises(JobError, match="no longer this worker's"):
+        jobs.beat(job, "w1", Beat("training", 1, 2, None))
+    with pytest.raises(JobError):
+        jobs.finish(job, "w1", "promoted", "", 7)
+    jobs.beat(job, "w2", Beat("training", 1, 2, None))
+
+
+def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs):
+    job = jobs.request(A, "button")
+    for attempt in range(MOST_ATTEMPTS):
+        jobs.claim(f"w{attempt}")
+        jobs.beat(job, f"w{attempt}", Beat("training", 30, 300, None))
+        jobs.recover(DEAD)
+    row = jobs.get(job)
+    assert row.state == "failed"
+    assert "died 3 times, the last time while training (30 of 300)" in row.message
+    assert jobs.claim("w") is None
+
+
+def test_stopping_the_worker_in_good_order_costs_no_attempt(jobs):
+    job = jobs.request(A, "button")
+    for _ in range(2 * MOST_ATTEMPTS):
+        jobs.claim("w")
+        jobs.release(job, "w")
+    assert (jobs.get(job).state, jobs.get(job).attempts) == ("waiting", 0)
+
+
+def test_a_waiting_job_is_cancelled_at_once(jobs):
+    job = jobs.request(A, "button")
+    jobs.cancel(job)
+    assert jobs.get(job).state == "cancelled"
+    assert jobs.claim("w") is None
+    with pytest.raises(JobError, match="not waiting or running"):
+        jobs.cancel(job)
+
+
+@pytest.mark.parametrize("ending", ["it stops by itself", "it dies", "it is asked to stop"])
+def test_a_running_job_is_cancelled_however_it_ends(jobs, ending):
+    job = jobs.request(A, "button")
+    jobs.claim("w")
+    jobs.cancel(job)
+    assert jobs.get(job).state == "running"
+    with pytest.raises(JobError, match="was cancelled"):
+        jobs.beat(job, "w", Beat("training", 1, 2, None))
+    if ending == "it stops by itself":
+        jobs.fail(job, "w", "stopped")
+    elif ending == "it dies":
+        jobs.recover(DEAD)
+    else:
+        jobs.release(job, "w")
+    assert jobs.get(job).state == "cancelled"
+
+
+def test_jobs_are_listed_newest_first(jobs):
+    first = jobs.request(A, "button")
+    jobs.cancel(first)
+    second = jobs.request(A, "button")
+    assert [row.id for row in jobs.of_project(A)] == [second, first]
+    with pytest.raises(JobError, match="no job 99"):
+        jobs.get(99)
