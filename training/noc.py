@@ -178,31 +178,6 @@ class ScoreCard:
             )
 
 
-def clicks_saved(before: ScoreCard, after: ScoreCard, threshold: float, seed: int = 0) -> Interval:
-    """Compare two runs over the same samples, paired.
-
-    Args:
-        before: for instance the model that is live.
-        after: for instance the candidate.
-        threshold: the IoU to be reached.
-        seed: of the bootstrap.
-
-    Returns:
-        The mean number of clicks that `after` saves per sample, positive if it is better, with its
-        bootstrap confidence interval. Pairing removes the spread between easy and hard samples.
-
-    Raises:
-        ScoreCardError: if the runs differ in their samples or their maximum of clicks.
-    """
-    if [s.name for s in before.samples] != [s.name for s in after.samples]:
-        raise ScoreCardError("the two score cards are not about the same samples")
-    if before.max_clicks != after.max_clicks:
-        raise ScoreCardError("the two score cards gave up after different numbers of clicks")
-    return bootstrap_mean(
-        before.clicks_to_reach(threshold) - after.clicks_to_reach(threshold), seed
-    )
-
-
 def bootstrap_mean(values: Sequence[float] | np.ndarray, seed: int, draws: int = 2000) -> Interval:
     """Return the mean of (N,) values and its 95 % percentile interval under resampling."""
     values = np.asarray(values, dtype=np.float64)

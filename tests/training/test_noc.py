@@ -5,7 +5,7 @@ import pytest
 
 from tests.golden_loops import GOLDEN
 from training.errors import ScoreCardError
-from training.noc import SampleScore, ScoreCard, bootstrap_mean, clicks_saved, iou
+from training.noc import SampleScore, ScoreCard, bootstrap_mean, iou
 
 
 @pytest.fixture(scope="module")
@@ -125,19 +125,3 @@ def test_bootstrap_is_repeatable():
     assert PUBLISHED.noc_interval(0.9) == PUBLISHED.noc_interval(0.9)
     assert PUBLISHED.noc_interval(0.9) != PUBLISHED.noc_interval(0.9, seed=1)
     assert PUBLISHED.noc_interval(0.9).mean == PUBLISHED.noc(0.9)
-
-
-def test_pairing_sees_a_small_gain_among_large_differences():
-    hard = [[0.0] * (n % 18) + [0.9] for n in range(60)]
-    easier = [[0.0] * max(n % 18 - 1, 0) + [0.9] for n in range(60)]
-    saved = clicks_saved(_card(*hard), _card(*easier), 0.9)
-    assert 0.8 < saved.low <= saved.mean <= saved.high <= 1
-    lost = clicks_saved(_card(*easier), _card(*hard), 0.9)
-    assert lost.mean == -saved.mean
-
-
-def test_pairing_needs_the_same_samples_and_the_same_maximum():
-    with pytest.raises(ScoreCardError, match="same samples"):
-        clicks_saved(_card([0.9]), _card([0.9], [0.9]), 0.9)
-    with pytest.raises(ScoreCardError, match="gave up"):
-        clicks_saved(_card([0.9]), _card([0.9], max_clicks=10), 0.9)
