@@ -228,7 +228,7 @@ def _fresh() -> dict[str, object]:
     }
 
 
-def _waiting(project: str) -> Select[tuple[JobRow]]:
+def _waiting(project: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.state == "waiting", JobRow.project == project)
 
 

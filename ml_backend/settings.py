@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from croniter import croniter
 from pydantic import (
     AliasChoices,
     Field,
@@ -53,8 +54,9 @@ class Settings(BaseSettings):
     port: int = Field(default=9090, ge=1, le=65535, validation_alias=_also("PORT"))
     workers: int = Field(default=1, ge=1, le=64, validation_alias=_also("WORKERS"))
     """Processes. Each loads its own copy of the network; one a GPU is right."""
-    threads: int = Field(default=8, ge=1, le=256, validation_alias=_also("THREADS"))
-    """Requests a process works on at once; the network itself runs one after the other."""
+    threads: int = Field(default=32, ge=1, le=256, validation_alias=_also("THREADS"))
+    """Requests a process works on at once; two are kept for other things than masks, and the
+    network itself runs one after the other."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", validation_alias=_also("LOG_LEVEL")
     )
@@ -63,6 +65,10 @@ class Settings(BaseSettings):
     """Everything that outlives the process: database, samples, model versions."""
     database_url: str | None = None
     """As SQLAlchemy writes it, for PostgreSQL; without it, a SQLite file in MODEL_DIR."""
+    files_url: str | None = None
+    """Where images, masks and weights go, as fsspec writes it (s3://…); else a folder there."""
+    queue_url: str | None = None
+    """redis://… or postgresql://… for hints to the worker; without it, a SQLite file there."""
     checkpoint: Path | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
@@ -100,6 +106,36 @@ class Settings(BaseSettings):
     predict_seconds: float = Field(default=80.0, gt=0, lt=100)
     """When to give up on a request; Label Studio waits 100 s."""
 
+    fine_tune_after: int = Field(default=20, ge=0)
+    """New accepted masks of a project after which it is fine-tuned; 0 waits to be asked."""
+    fine_tune_quiet_minutes: float = Field(default=10.0, ge=0)
+    """How long nothing must have been accepted, so that a job has all of a sitting."""
+    fine_tune_schedule: str = ""
+    """Cron expression, UTC: when to fine-tune projects with anything new, however little."""
+    fine_tune_start: Literal["live", "base"] = "live"
+    """What to start from: the live version, or the one all others descend from."""
+    fine_tune_recipe: Path | None = None
+    """YAML with what differs from training/recipes/fine_tune.yaml."""
+    fine_tune_threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads of a job; 0 is half the cores. Its priority is the lowest in any case."""
+    retention_set: Path | None = None
+    """Folder of images/ and masks/ that a job must not forget; else the one that is packaged."""
+    gate_min_objects: int = Field(default=20, ge=1)
+    """Held-out masks below which a person decides about a candidate."""
+    gate_min_images: int = Field(default=5, ge=1)
+    """Held-out images below which a person decides about a candidate."""
+    gate_max_retention_loss: float = Field(default=0.02, ge=0)
+    """Share by which the retention set may need more clicks."""
+    reconcile_minutes: float = Field(default=60.0, ge=0)
+    """How often projects are compared with Label Studio; 0 is never."""
+
+    @field_validator("fine_tune_schedule")
+    @classmethod
+    def _cron_expression(cls, value: str) -> str:
+        if value and not croniter.is_valid(value):
+            raise ValueError('must be a cron expression such as "0 3 * * *"')
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper_case(cls, value: object) -> object:
@@ -133,6 +169,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's address, as SQLAlchemy writes it."""
         return self.database_url or f"sqlite:///{self.model_dir / 'state.db'}"
+
+    @property
+    def files(self) -> str:
+        """The address of stored files, as fsspec writes it."""
+        return self.files_url or str(self.model_dir / "files")
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -123,26 +123,42 @@ class SampleStore:
             for annotation in session.scalars(rows).all():
                 _withdraw(session, project, annotation)
 
-    def reconcile(self, project: str, listed: dict[int, int], listed_at: datetime) -> int:
-        """Bring the store in line with a listing of Label Studio, which is the truth.
+    def forget_deletions(self, project: str, listed: dict[int, int], listed_at: datetime) -> None:
+        """Forget deletions that Label Studio, which is the truth, contradicts.
 
-        Annotations that are not listed are withdrawn; deletions that the listing contradicts are
-        forgotten, so that `replace` takes the annotation back. What happened after the listing
-        began is left alone: the listing cannot know it.
+        After that `replace` takes the annotations back. What happened after the listing began is
+        left alone: the listing cannot know it.
 
         Args:
             project: the listed project.
-            listed: every annotation id of the project, with its task.
+            listed: annotation ids that exist, each with its task.
+            listed_at: when the listing began.
+        """
+        with self._database.write() as session:
+            for task in set(listed.values()):
+                deleted = session.get(DeletedTaskRow, (project, task))
+                if deleted is not None and deleted.stored_at < listed_at:
+                    session.delete(deleted)
+            for annotation in listed:
+                row = session.get(AnnotationRow, (project, annotation))
+                if row is not None and row.status == "deleted" and row.stored_at < listed_at:
+                    session.delete(row)
+
+    def withdraw_unlisted(self, project: str, listed: Collection[int], listed_at: datetime) -> int:
+        """Withdraw what a complete listing of Label Studio does not have.
+
+        Args:
+            project: the listed project.
+            listed: every annotation id of the project; skipped ones may be missing.
             listed_at: when the listing began.
 
         Returns:
             How many annotations were withdrawn.
         """
         with self._database.write() as session:
-            _forget_deletions(session, project, listed, listed_at)
             rows = select(AnnotationRow.annotation).where(
                 AnnotationRow.project == project,
-                AnnotationRow.status != "deleted",
+                AnnotationRow.status.not_in(("deleted", "skipped")),
                 AnnotationRow.stored_at < listed_at,
             )
             gone = [row for row in session.scalars(rows).all() if row not in listed]
@@ -242,23 +258,3 @@ def _withdraw(session: Session, project: str, annotation: int) -> None:
         session.add(row)
     row.status, row.stored_at = "deleted", now()
     row.labels_without_mask, row.notes = [], []
-
-
-def _forget_deletions(
-    session: Session, project: str, listed: dict[int, int], listed_at: datetime
-) -> None:
-    deleted_tasks = select(DeletedTaskRow).where(
-        DeletedTaskRow.project == project, DeletedTaskRow.stored_at < listed_at
-    )
-    listed_tasks = set(listed.values())
-    for task in session.scalars(deleted_tasks).all():
-        if task.task in listed_tasks:
-            session.delete(task)
-    deleted = select(AnnotationRow).where(
-        AnnotationRow.project == project,
-        AnnotationRow.status == "deleted",
-        AnnotationRow.stored_at < listed_at,
-    )
-    for row in session.scalars(deleted).all():
-        if row.annotation in listed:
-            session.delete(row)

@@ -125,8 +125,10 @@ def test_the_listing_withdraws_what_is_gone_and_takes_back_what_is_there(store, 
     store.replace(accepted(annotation=4))
     store.replace(accepted(annotation=5, lefts=(8,)))
     store.withdraw_tasks(PROJECT, [105])
-    assert store.reconcile(PROJECT, {5: 105}, now()) == 1
+    listed_at = now()
+    store.forget_deletions(PROJECT, {5: 105}, listed_at)
     assert store.replace(accepted(annotation=5, lefts=(8,)))
+    assert store.withdraw_unlisted(PROJECT, {5}, listed_at) == 1
     assert set(row_ids(database)) == {"r8"}
 
 
@@ -134,7 +136,8 @@ def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, databa
     listed_at = now()
     store.replace(accepted(annotation=4))
     store.withdraw(PROJECT, [5])
-    assert store.reconcile(PROJECT, {5: 105}, listed_at) == 0
+    store.forget_deletions(PROJECT, {5: 105}, listed_at)
+    assert store.withdraw_unlisted(PROJECT, {5}, listed_at) == 0
     assert not store.replace(accepted(annotation=5))
     assert set(row_ids(database)) == {"r2"}
 

@@ -1,0 +1,85 @@
+"""What a project has accepted so far, in numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import func, select
+
+from training.database import Database
+from training.sample_rows import AnnotationRow, SampleRow
+
+
+@dataclass(frozen=True)
+class NewSamples:
+    """Samples stored since some moment: how many, and when the newest was."""
+
+    count: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class SampleOverview:
+    """The samples of a project.
+
+    Attributes:
+        samples: number of accepted objects.
+        images: number of different images they are on.
+        by_split: samples on each side of the split.
+        by_label: samples of each label, the most frequent first.
+        growth: (day, samples accepted up to then), days with news only.
+    """
+
+    samples: int
+    images: int
+    by_split: dict[str, int]
+    by_label: dict[str, int]
+    growth: tuple[tuple[date, int], ...]
+
+
+def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
+    """Count what was stored after a moment; None counts everything."""
+    query = select(func.count(), func.max(SampleRow.stored_at)).where(SampleRow.project == project)
+    if since is not None:
+        query = query.where(SampleRow.stored_at > since)
+    with database.read() as session:
+        count, newest = session.execute(query).one()
+    return NewSamples(count, newest)
+
+
+def sample_overview(database: Database, project: str) -> SampleOverview:
+    """Return the numbers of a project."""
+    columns = (SampleRow.image, SampleRow.split, SampleRow.label, SampleRow.accepted_at)
+    with database.read() as session:
+        rows = session.execute(select(*columns).where(SampleRow.project == project)).all()
+    days = Counter(row.accepted_at.date() for row in rows)
+    total, growth = 0, []
+    for day in sorted(days):
+        total += days[day]
+        growth.append((day, total))
+    return SampleOverview(
+        samples=len(rows),
+        images=len({row.image for row in rows}),
+        by_split=dict(Counter(row.split for row in rows)),
+        by_label=dict(Counter(row.label for row in rows).most_common()),
+        growth=tuple(growth),
+    )
+
+
+def noteworthy_annotations(
+    database: Database, project: str, limit: int = 200
+) -> Sequence[AnnotationRow]:
+    """Return annotations that people should look at, newest first.
+
+    Those saved with clicks but without their mask, those that could not be read, and those of
+    which something was left out.
+    """
+    query = (
+        select(AnnotationRow)
+        .where(AnnotationRow.project == project, AnnotationRow.status != "deleted")
+        .order_by(AnnotationRow.updated_at.desc())
+    )
+    with database.read() as session:
+        rows = [row for row in session.scalars(query) if row.labels_without_mask or row.notes]
+    return rows[:limit]
