@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ml_backend.admission import Admission
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
 from ml_backend.inbox import Inbox
@@ -47,6 +48,7 @@ class Backend:
     images: TaskImages
     models: LiveModels
     sessions: ClickSessions
+    admission: Admission
     queue: InferenceQueue
     readiness: Readiness
     metrics: Metrics
@@ -99,6 +101,7 @@ def build_backend(
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
         models=models,
         sessions=ClickSessions(settings.click_memory_mb * MEGABYTE),
+        admission=Admission(settings.threads),
         queue=queue,
         readiness=Readiness(models, queue),
         metrics=metrics,

@@ -9,6 +9,7 @@ import time
 from ml_backend.backend import Backend
 from ml_backend.errors import BackendError
 from ml_backend.labeling_config import parse
+from ml_backend.projects import project_number
 from ml_backend.protocol import SetupRequest
 
 
@@ -41,7 +42,7 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
         backend.recent.add(
             "setup",
             problem or "connected",
-            project=asked.project,
+            project=project_number(asked.project),
             failed=bool(problem),
             milliseconds=1000 * (time.perf_counter() - started),
         )

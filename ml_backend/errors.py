@@ -9,6 +9,7 @@ BackendError                 500
 ├── BrushRLEError            422  a brush mask that does not decode
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
+├── BusyError                503  more requests for masks than threads to spare
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
 └── DemoError                500  the demo cannot start or one of its programs ended
 """
@@ -70,6 +71,12 @@ class ModelError(BackendError):
 
 class DeadlineError(BackendError):
     """The answer would come after Label Studio has stopped waiting for it."""
+
+    status = 503
+
+
+class BusyError(BackendError):
+    """More requests for masks than threads to spare."""
 
     status = 503
 

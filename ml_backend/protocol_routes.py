@@ -29,12 +29,13 @@ def protocol_routes(backend: Backend) -> Blueprint:
     def predict() -> Response:
         asked = protocol.read_predict(request.get_data())
         started = time.perf_counter()
-        predictions = model.predict(
-            asked.tasks,
-            context=asked.context,
-            label_config=asked.label_config,
-            project=asked.project,
-        )
+        with backend.admission.place():
+            predictions = model.predict(
+                asked.tasks,
+                context=asked.context,
+                label_config=asked.label_config,
+                project=asked.project,
+            )
         _note(asked, predictions, time.perf_counter() - started, backend)
         return jsonify(results=predictions)
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,6 +47,28 @@ def test_health_answers_while_the_network_is_busy(app):
     finally:
         release.set()
         busy.join()
+
+
+def test_waiting_annotators_leave_threads_for_everything_else(settings):
+    app = create_app(settings.model_copy(update={"threads": 4}))
+    queue, release = app.extensions["icmformer"].queue, threading.Event()
+    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(60)))
+    busy.start()
+
+    def ask(number):
+        body = clicks(keypoint(50, 50), task=number)
+        return app.test_client().post("/predict", json=body)
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(ask, number) for number in range(2)]
+        wait_until(lambda: queue.depth == 3)
+        refused = ask(2)
+        assert refused.status_code == 503
+        assert "THREADS" in refused.json["error"]
+        release.set()
+        assert [future.result().status_code for future in waiting] == [200, 200]
+    busy.join()
+    assert ask(3).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), EVERYWHERE)
