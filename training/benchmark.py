@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
     for contestant in contestants:
         for name, dataset in datasets.items():
             what = Run(contestant, name, dataset, protocol, arguments.every)
-            card = measure(what, arguments.output, arguments.processes)
+            card = _measured(what, arguments)
             cards[contestant.name][name] = card
             if arguments.pictures > 0:
                 galleries.append(_gallery(what, card, arguments.pictures))
@@ -123,6 +123,15 @@ def run(arguments: argparse.Namespace) -> None:
     page = write_report(benchmark, galleries, arguments.output)
     sys.stdout.write(benchmark.text_table())
     logger.info("report: %s", page)
+
+
+def _measured(what: Run, arguments: argparse.Namespace) -> ScoreCard:
+    try:
+        return measure(what, arguments.output, arguments.processes)
+    except KeyboardInterrupt as error:
+        raise BenchmarkError(
+            "interrupted; what was measured is kept: repeat the command to go on"
+        ) from error
 
 
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:

@@ -7,8 +7,10 @@ depends on. A run that was interrupted goes on from there; other settings refuse
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -102,7 +104,8 @@ def measure(run: Run, output: Path, processes: int) -> ScoreCard:
         processes: that share the work; 1 works in this one.
 
     Raises:
-        BenchmarkError: if the output folder holds results of other settings under the same name.
+        BenchmarkError: if the output folder holds results of other settings under the same name,
+            or a process died.
     """
     path = run.results_file(output)
     scores = _open_results(path, run.header())
@@ -140,6 +143,11 @@ def _scores(run: Run, indices: list[int], processes: int) -> Iterator[tuple[int,
     try:
         for future in as_completed([pool.submit(_work, index) for index in indices]):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise BenchmarkError(
+            "a process died, perhaps for lack of memory; try fewer --processes. What was measured"
+            " is kept: repeat the command to go on"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -160,6 +168,8 @@ _worker: tuple[Run, ClickSegmenter] | None = None
 
 def _start_worker(run: Run, processes: int) -> None:
     global _worker
+    # Ctrl-C is for the main process, which then cancels what is waiting.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     _worker = run, run.contestant.segmenter(run.dataset_name)
 

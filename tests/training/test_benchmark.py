@@ -1,6 +1,7 @@
 """The whole command on a tiny GrabCut: a tiny network and the classical method, side by side."""
 
 import json
+import os
 import re
 
 import cv2
@@ -11,7 +12,17 @@ import torch
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from training import __main__ as command_line
+from training.benchmark_runs import Protocol, Run, measure
+from training.classical import GrabCutBaseline
+from training.contestants import Checkpoint
+from training.datasets.benchmarks import open_benchmark
+from training.errors import BenchmarkError
 from training.noc import ScoreCard
+
+
+class DyingContestant(Checkpoint):
+    def segmenter(self, dataset):
+        os._exit(1)
 
 
 @pytest.fixture
@@ -133,6 +144,29 @@ def test_two_processes_find_what_one_finds(benchmark, checkpoint):
     assert sorted((score["index"], score["ious"]) for score in shared) == [
         (score["index"], score["ious"]) for score in alone
     ]
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_answered_with_a_sentence(checkpoint, data, tmp_path):
+    run = Run(
+        DyingContestant("dying", checkpoint), "GrabCut", open_benchmark("GrabCut", data), Protocol()
+    )
+
+    with pytest.raises(BenchmarkError, match=r"a process died.*repeat the command to go on"):
+        measure(run, tmp_path, processes=2)
+
+
+def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GrabCutBaseline, "segment", interrupt)
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert "interrupted; what was measured is kept" in capsys.readouterr().err
 
 
 def test_other_ways_to_click_are_marked_as_not_comparable(benchmark):
