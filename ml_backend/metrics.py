@@ -54,7 +54,9 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
-        self.passes = self._counter("icmformer_passes", "Passes of the network over clicks.")
+        self.clicks = self._counter(
+            "icmformer_clicks", "Clicks the network worked on; replayed ones count again."
+        )
         self.masks = self._counter("icmformer_masks", "Masks answered, by what asked.", "kind")
         self.click_memory = self._counter(
             "icmformer_click_memory",
@@ -88,7 +90,7 @@ class Metrics:
 
     def count_clicks(self, asked: int, known: int) -> None:
         """Count an object's clicks, and how many of them the memory had answered before."""
-        self.passes.inc(asked - known)
+        self.clicks.inc(asked - known)
         outcome = "first" if asked == 1 else "remembered" if known >= asked - 1 else "replayed"
         self.click_memory.labels(outcome).inc()
 

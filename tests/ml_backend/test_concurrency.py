@@ -57,7 +57,7 @@ def test_quick_clicks_at_once_share_the_work(app, expected):
         answers = [future.result() for future in asked]
     busy.join()
     assert answers == expected(bodies)
-    assert app.extensions["icmformer"].metrics.passes._value.get() == 3
+    assert app.extensions["icmformer"].metrics.clicks._value.get() == 3
 
 
 def test_eight_threads_get_what_one_would(app, expected):

@@ -125,7 +125,7 @@ def test_metrics_tell_the_story(client):
         "icmformer_image_seconds_count 2.0",
         'icmformer_image_cache_total{outcome="hit"} 1.0',
         'icmformer_image_cache_total{outcome="miss"} 1.0',
-        "icmformer_passes_total 2.0",
+        "icmformer_clicks_total 2.0",
         'icmformer_masks_total{kind="clicks"} 2.0',
         'icmformer_click_memory_total{outcome="first"} 1.0',
         'icmformer_click_memory_total{outcome="remembered"} 1.0',
@@ -147,7 +147,7 @@ def test_metrics_tell_the_story(client):
 def test_two_applications_count_apart(settings):
     one, other = create_app(settings), create_app(settings)
     one.test_client().post("/predict", json=clicks(keypoint(50, 50)))
-    assert "icmformer_passes_total 0.0" in other.test_client().get("/metrics").text
+    assert "icmformer_clicks_total 0.0" in other.test_client().get("/metrics").text
 
 
 def test_page_needs_no_script_and_names_the_model(client):

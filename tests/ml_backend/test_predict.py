@@ -95,13 +95,13 @@ def test_prediction_says_which_version_made_it_and_how_sure(client, app):
 
 
 def test_second_click_reads_the_mask_of_the_first_and_costs_one_pass(client, app, label_studio):
-    passes = app.extensions["icmformer"].metrics.passes
+    counter = app.extensions["icmformer"].metrics.clicks
     first = region(client, clicks(FIRST))
-    assert count(passes) == 1
+    assert count(counter) == 1
     second = region(client, clicks(FIRST, SECOND))
-    assert count(passes) == 2
+    assert count(counter) == 2
     third = region(client, clicks(FIRST, SECOND, NEGATIVE))
-    assert count(passes) == 3
+    assert count(counter) == 3
     assert len({found["id"] for found in (first, second, third)}) == 1
     assert not np.array_equal(mask_of(first), mask_of(third))
     assert len(label_studio.paths("/data/upload/")) == 1
