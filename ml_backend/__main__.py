@@ -10,6 +10,15 @@ from ml_backend.errors import BackendError
 COMMANDS = {
     "serve": ("ml_backend.serve", "answer Label Studio"),
     "demo": ("ml_backend.demo", "Label Studio and this backend, connected, with sample images"),
+    "work": ("ml_backend.work", "learn from what annotators accept, in the background"),
+    "fine-tune": ("ml_backend.commands.fine_tune", "run a fine-tuning job here and now"),
+    "versions": ("ml_backend.commands.versions", "list model versions and what is live"),
+    "promote": ("ml_backend.commands.promote", "make a version live"),
+    "rollback": ("ml_backend.commands.rollback", "go back to the version that was live before"),
+    "pin": ("ml_backend.commands.pin", "keep what is live until a person moves it"),
+    "unpin": ("ml_backend.commands.unpin", "let better candidates go live again"),
+    "reconcile": ("ml_backend.commands.reconcile", "compare samples with Label Studio"),
+    "run-job": ("ml_backend.run_job", "what the worker starts for each job"),
     "diagnose": ("ml_backend.diagnose", "check a connection to Label Studio, say what is wrong"),
 }
 

@@ -176,14 +176,19 @@ class FineTuneJobs:
             if row.state == "waiting":
                 _end(row, "cancelled", "cancelled before it ran")
 
-    def recover(self, lease: timedelta = LEASE) -> list[int]:
+    def recover(self, worker: str | None = None, lease: timedelta = LEASE) -> list[int]:
         """Put the jobs of dead workers back into the queue; give up those that keep dying.
+
+        Args:
+            worker: is known to be dead; by default those that were silent for too long are.
+            lease: how long that is.
 
         Returns:
             The jobs that were found.
         """
+        died = JobRow.beat_at < now() - lease if worker is None else JobRow.worker == worker
         with self._database.write() as session:
-            dead = select(JobRow).where(JobRow.state == "running", JobRow.beat_at < now() - lease)
+            dead = select(JobRow).where(JobRow.state == "running", died)
             rows = session.scalars(dead).all()
             for row in rows:
                 if row.cancel:

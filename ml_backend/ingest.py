@@ -49,13 +49,15 @@ class Ingest:
     fetch_image: FetchImage
     request_training: Callable[[str, str], object]
 
-    def drain(self) -> int:
+    def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Deal with every message that is due; return how many there were."""
         dealt_with = 0
         while messages := self.inbox.due():
             for message in messages:
+                if should_stop():
+                    return dealt_with
                 self._deal_with(message)
-            dealt_with += len(messages)
+                dealt_with += 1
         return dealt_with
 
     def take(self, project: ProjectRow, annotation: Json, task: Json) -> None:

@@ -73,7 +73,7 @@ def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
     job = jobs.request(A, "button")
     jobs.claim("w1")
     assert jobs.recover() == []
-    assert jobs.recover(DEAD) == [job]
+    assert jobs.recover(lease=DEAD) == [job]
     assert jobs.claim("w2").id == job
     with pytest.raises(JobError, match="no longer this worker's"):
         jobs.beat(job, "w1", Beat("training", 1, 2, None))
@@ -82,12 +82,20 @@ def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
     jobs.beat(job, "w2", Beat("training", 1, 2, None))
 
 
+def test_a_worker_that_is_known_to_be_dead_need_not_be_waited_for(jobs):
+    jobs.request(A, "button")
+    other = jobs.request(B, "button")
+    jobs.claim("w1")
+    jobs.claim("w2")
+    assert jobs.recover("w2") == [other]
+
+
 def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs):
     job = jobs.request(A, "button")
     for attempt in range(MOST_ATTEMPTS):
         jobs.claim(f"w{attempt}")
         jobs.beat(job, f"w{attempt}", Beat("training", 30, 300, None))
-        jobs.recover(DEAD)
+        jobs.recover(lease=DEAD)
     row = jobs.get(job)
     assert row.state == "failed"
     assert "died 3 times, the last time while training (30 of 300)" in row.message
@@ -122,7 +130,7 @@ def test_a_running_job_is_cancelled_however_it_ends(jobs, ending):
     if ending == "it stops by itself":
         jobs.fail(job, "w", "stopped")
     elif ending == "it dies":
-        jobs.recover(DEAD)
+        jobs.recover(lease=DEAD)
     else:
         jobs.release(job, "w")
     assert jobs.get(job).state == "cancelled"

@@ -1,0 +1,45 @@
+"""`python -m ml_backend fine-tune --project N`: run a job here and now."""
+
+import argparse
+import logging
+import sys
+
+from ml_backend.errors import JobError
+from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.job_runner import LOG_NAME, run_job, worker_name
+from ml_backend.learning import Learning, open_learning
+from ml_backend.logs import FORMAT, write_logs
+from ml_backend.settings import load_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--project", required=True, help="its number in Label Studio")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fine-tune, print what became of it; return 0 unless the job failed or was cancelled."""
+    settings = load_settings()
+    write_logs(settings.log_level)
+    learning = open_learning(settings)
+    job = _claimed(learning, learning.projects.key_of(arguments.project))
+    run_job(learning, job)
+    ended = learning.jobs.get(job.id)
+    sys.stdout.write(f"job {job.id}: {ended.result or ended.state}: {ended.message}\n")
+    learning.close()
+    return int(ended.state != "finished")
+
+
+def _claimed(learning: Learning, project: str) -> JobRow:
+    number = learning.jobs.request(project, "command")
+    job = learning.jobs.claim(worker_name(), number)
+    if job is None:
+        raise JobError(
+            f"a job of this project is running already; job {number} waits for it, and the worker "
+            "will do it"
+        )
+    # What a worker's job writes goes into this file as well; the page shows its end.
+    handler = logging.FileHandler(learning.job_folder(job.id) / LOG_NAME)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    logging.getLogger().addHandler(handler)
+    return job

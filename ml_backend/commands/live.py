@@ -1,0 +1,53 @@
+"""What the commands that move a live pointer share: their arguments, and what they print."""
+
+import argparse
+import getpass
+import sys
+
+from ml_backend.learning import Learning, open_learning
+from ml_backend.live_moves import LiveMove, make_move
+from ml_backend.settings import load_settings
+from training.live_pointer import SITE, Mover
+from training.model_versions import version_name
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare whose pointer is moved, and why."""
+    parser.add_argument(
+        "--project", help="number of the project in Label Studio; without it, the site's default"
+    )
+    parser.add_argument("--reason", default="command", help="for the history")
+
+
+def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = None) -> int:
+    """Move the pointer that the arguments name, and print what is live there now.
+
+    Raises:
+        VersionError: if that cannot be done.
+    """
+    learning = open_learning(load_settings())
+    project = named_project(learning, arguments.project)
+    mover = Mover(getpass.getuser(), arguments.reason)
+    make_move(learning.stores.versions, project, kind, version, mover)
+    owner = f"project {arguments.project}" if arguments.project else "the site"
+    sys.stdout.write(f"live for {owner}: {live_name(learning, project)}\n")
+    learning.close()
+    return 0
+
+
+def named_project(learning: Learning, name: str | None) -> str:
+    """Return the key of the project a person means, the site's where none is named.
+
+    Raises:
+        RequestError: if no such project was ever seen.
+    """
+    return SITE if name is None else learning.projects.key_of(name)
+
+
+def live_name(learning: Learning, project: str) -> str:
+    """Return the name of what is live for a project, in words for people."""
+    live = learning.stores.versions.live(project)
+    if live is None:
+        return "nothing"
+    name = version_name(learning.stores.versions.get(live.version))
+    return f"{name}{' (pinned)' if live.pinned else ''}{'' if live.own else ' (of the site)'}"

@@ -1,0 +1,29 @@
+"""`python -m ml_backend reconcile`: compare the samples with Label Studio, and mend them."""
+
+import argparse
+import sys
+import threading
+
+from ml_backend.learning import open_learning
+from ml_backend.logs import write_logs
+from ml_backend.settings import load_settings
+from ml_backend.worker import Worker
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--project", help="number of the project in Label Studio; default: all")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found, one line a project."""
+    settings = load_settings()
+    write_logs(settings.log_level)
+    learning = open_learning(settings)
+    wanted = arguments.project and learning.projects.key_of(arguments.project)
+    worker = Worker(learning, threading.Event())
+    for project in learning.projects.all():
+        if wanted in (None, project.key):
+            sys.stdout.write(f"project {project.number}: {worker.reconcile(project)}\n")
+    learning.close()
+    return 0

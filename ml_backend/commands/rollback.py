@@ -1,0 +1,12 @@
+"""`python -m ml_backend rollback`: go back to the version that was live before."""
+
+import argparse
+
+from ml_backend.commands import live
+
+add_arguments = live.add_arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Move the pointer and print what is live now."""
+    return live.move(arguments, "rollback")

@@ -1,0 +1,161 @@
+"""Runs one fine-tuning job, in a process of its own so that clicks always come first.
+
+The process has the lowest priority and half the cores, gives all its memory back when it ends, and
+takes nothing along when it crashes. It renews its claim from a thread of its own, because a single
+step of a large network may take minutes.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import torch
+
+from icmformer.errors import ICMFormerError
+from ml_backend.errors import BackendError, JobError
+from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
+from ml_backend.learning import Learning, improvement_options
+from training.errors import TrainingError
+from training.improvement import Outcome, improve
+from training.improvement_plan import Assignment
+
+logger = logging.getLogger(__name__)
+
+LOWEST_PRIORITY = 19
+LOG_NAME = "log.txt"
+BEAT_SECONDS = LEASE.total_seconds() / 6
+
+
+class StopJob(Exception):
+    """The job is to be given back, or somebody cancelled it."""
+
+
+def worker_name() -> str:
+    """Return what this process calls itself when it claims a job."""
+    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+
+def run_job(learning: Learning, job: JobRow) -> None:
+    """Do a job that was claimed for this process; whatever happens, its row says so."""
+    _make_way_for_clicks(learning.settings.fine_tune_threads)
+    logger.info("job %d of project %s: %s", job.id, job.project, "; ".join(job.reasons))
+    try:
+        with _Heart(learning, job) as heart:
+            outcome = _improve(learning, job, heart)
+    except StopJob:
+        logger.info("job %d stops", job.id)
+        _note(partial(learning.jobs.release, job.id, job.worker))
+    except (BackendError, TrainingError, ICMFormerError) as error:
+        logger.error("job %d failed: %s", job.id, error)
+        _note(partial(learning.jobs.fail, job.id, job.worker, str(error)))
+    except Exception as error:
+        # Out of memory, a full disk, a mistake of ours: the row must not look as if it ran.
+        logger.exception("job %d failed", job.id)
+        problem = f"{type(error).__name__}: {error}"
+        _note(partial(learning.jobs.fail, job.id, job.worker, problem))
+    else:
+        logger.info("job %d: %s: %s", job.id, outcome.result, outcome.sentence)
+        ended = (outcome.result, outcome.sentence, outcome.version)
+        _note(partial(learning.jobs.finish, job.id, job.worker, *ended))
+
+
+def _note(ending: Callable[[], None]) -> None:
+    try:
+        ending()
+    except JobError as error:
+        # Another worker has it: this one was silent for so long that it was taken for dead.
+        logger.warning("%s", error)
+
+
+def _improve(learning: Learning, job: JobRow, heart: "_Heart") -> Outcome:
+    assignment = Assignment(job.project, f"job {job.id}", learning.job_folder(job.id))
+    options = improvement_options(learning.settings)
+    return improve(assignment, learning.stores, options, heart.report)
+
+
+def _make_way_for_clicks(threads: int) -> None:
+    os.nice(LOWEST_PRIORITY)
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
+
+
+class _Heart:
+    """Tells the row how far the job is, and the job when to stop."""
+
+    def __init__(self, learning: Learning, job: JobRow) -> None:
+        self._jobs = learning.jobs
+        self._job = job
+        self._parent = os.getppid()
+        self._clock = StageClock()
+        self._beat = Beat("starting", 0, 0, None)
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def __enter__(self) -> "_Heart":
+        self._before = {
+            s: signal.signal(s, self._asked_to_stop) for s in (signal.SIGTERM, signal.SIGINT)
+        }
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Note the progress; raise StopJob when the job is to stop."""
+        if self._stop.is_set():
+            raise StopJob
+        self._beat = Beat(stage, done, total, self._clock.seconds_left(stage, done, total))
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while True:
+            if os.getppid() != self._parent:
+                # Whoever watches over this process was killed; the next one continues the job.
+                self._stop.set()
+            try:
+                self._jobs.beat(self._job.id, self._job.worker, self._beat)
+            except JobError as error:
+                logger.info("%s", error)
+                self._stop.set()
+            except Exception:
+                logger.exception("the claim could not be renewed")
+            if self._ended.wait(BEAT_SECONDS):
+                return
+
+
+class StageClock:
+    """Estimates the time left from how long the stages took so far.
+
+    Judging the candidate takes as long as judging the live version did; training is known once it
+    has begun.
+    """
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._judging: float | None = None
+
+    def seconds_left(self, stage: str, done: int, total: int) -> float | None:
+        """Return an estimate for the whole job, None while there is nothing to go by."""
+        now = time.monotonic()
+        elapsed = now - self._began.setdefault(stage, now)
+        if done < 2 or elapsed == 0:
+            return None
+        of_stage = elapsed / (done - 1) * total
+        left = max(of_stage - elapsed, 0.0)
+        if stage == "judging the live version":
+            self._judging = of_stage
+            return None
+        return left + (self._judging or 0.0) if stage == "training" else left

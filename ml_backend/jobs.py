@@ -1,0 +1,136 @@
+"""The queue between serving processes and the worker, and the worker's timetable (huey).
+
+What is queued are hints, not facts: the facts are rows in the database. A lost hint costs a minute,
+until the next tick; one that comes twice costs nothing. So the queue may be a file, Redis or
+PostgreSQL, as the settings say, and none of them needs to be safe from power cuts.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey, crontab
+
+from ml_backend.errors import SettingsError
+from ml_backend.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_NAME = "icmformer"
+
+
+class Duties(Protocol):
+    """What a worker can be asked to do."""
+
+    def ingest(self) -> None:
+        """Deal with what is in the inbox."""
+
+    def train(self) -> None:
+        """Do the fine-tuning jobs that wait."""
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+    def reconcile_due(self) -> None:
+        """Compare projects with Label Studio."""
+
+
+class NoDuties:
+    """Of a process that only gives hints."""
+
+    def ingest(self) -> None:
+        """Nothing: another process does it."""
+
+    train = tick = reconcile_due = ingest
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What can be put into the queue."""
+
+    ingest: Callable[[], object]
+    train: Callable[[], object]
+    tick: Callable[[], object]
+
+
+def open_queue(settings: Settings) -> Huey:
+    """Open the queue that the settings name.
+
+    Raises:
+        SettingsError: if its address is of no kind that is known.
+    """
+    url = settings.queue_url
+    if url is None:
+        settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SqliteHuey(
+            _NAME, filename=str(settings.model_dir / "queue.db"), results=False, fsync=False
+        )
+    if url.startswith(("redis://", "rediss://")):
+        return RedisHuey(_NAME, url=url, results=False)
+    if url.startswith(("postgresql://", "postgres://")):
+        return PostgresHuey(_NAME, dsn=url, results=False)
+    raise SettingsError("QUEUE_URL must start with redis:// or postgresql://")
+
+
+def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
+    """Tell the queue what can be asked of a worker; the same names in every process."""
+
+    def ingest() -> None:
+        duties.ingest()
+
+    def train() -> None:
+        duties.train()
+
+    def tick() -> None:
+        duties.tick()
+        tasks.train()
+
+    def reconcile() -> None:
+        duties.reconcile_due()
+
+    tasks = Tasks(
+        ingest=queue.task(name="ingest")(ingest),
+        train=queue.task(name="train")(train),
+        tick=queue.task(name="tick")(tick),
+    )
+    queue.periodic_task(crontab(), name="every_minute")(tick)
+    queue.periodic_task(crontab(), name="reconcile")(reconcile)
+    return tasks
+
+
+class Hints:
+    """Gives hints from a thread of its own: no request ever waits for the queue."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        """Start the thread; it ends with the process."""
+        self._tasks = tasks
+        self._wanted: set[str] = set()
+        self._condition = threading.Condition()
+        threading.Thread(target=self._run, name="hints", daemon=True).start()
+
+    def ingest(self) -> None:
+        """Hint that the inbox has news."""
+        self._hint("ingest")
+
+    def train(self) -> None:
+        """Hint that a job waits."""
+        self._hint("train")
+
+    def _hint(self, name: str) -> None:
+        with self._condition:
+            self._wanted.add(name)
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: bool(self._wanted))
+                wanted, self._wanted = self._wanted, set()
+            for name in sorted(wanted):
+                try:
+                    getattr(self._tasks, name)()
+                except Exception:
+                    # Without a hint the worker finds out by itself within a minute.
+                    logger.warning("the queue cannot be reached", exc_info=True)

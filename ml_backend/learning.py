@@ -1,0 +1,87 @@
+"""Everything the learning side keeps, put together once a process; the settings say where."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.fine_tune_jobs import FineTuneJobs
+from ml_backend.inbox import Inbox
+from ml_backend.projects import Projects
+from ml_backend.settings import Settings
+from ml_backend.versions import default_version
+from training.database import Database
+from training.datasets.retention import PACKAGED
+from training.fine_tune_recipe import load_fine_tune_recipe
+from training.improvement_plan import ImprovementOptions, Stores
+from training.model_versions import ModelVersions
+from training.promotion import Policy
+from training.samples import SampleStore
+from training.stored_files import StoredFiles
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The collaborators; each is safe to share between threads and processes."""
+
+    settings: Settings
+    stores: Stores
+    inbox: Inbox
+    projects: Projects
+    samples: SampleStore
+    jobs: FineTuneJobs
+
+    def job_folder(self, job: int) -> Path:
+        """Return where a job keeps what it needs to be continued, and its log."""
+        folder = self.settings.model_dir / "jobs" / str(job)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def close(self) -> None:
+        """Close the database."""
+        self.stores.database.close()
+
+
+def open_learning(settings: Settings) -> Learning:
+    """Open the stores, creating what does not exist, and register what ships as a version.
+
+    Raises:
+        DatabaseError: if the database cannot be opened.
+        SettingsError: if the checkpoint of the settings cannot be read.
+    """
+    # The database holds tokens of Label Studio.
+    settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database)
+    files = StoredFiles(settings.files, settings.model_dir / "downloads")
+    versions = ModelVersions(database, files)
+    base = default_version(settings.checkpoint)
+    if base.weights is not None:
+        versions.register_base(base.weights)
+    return Learning(
+        settings=settings,
+        stores=Stores(database, files, versions),
+        inbox=Inbox(database),
+        projects=Projects(database),
+        samples=SampleStore(database, files),
+        jobs=FineTuneJobs(database),
+    )
+
+
+def improvement_options(settings: Settings) -> ImprovementOptions:
+    """Return how jobs improve, as the settings say.
+
+    Raises:
+        RecipeError: if the recipe of the settings does not work.
+    """
+    overrides = ["device=cpu"] if settings.device == "cpu" else []
+    return ImprovementOptions(
+        recipe=load_fine_tune_recipe(settings.fine_tune_recipe, overrides),
+        policy=Policy(
+            max_retention_loss=settings.gate_max_retention_loss,
+            min_objects=settings.gate_min_objects,
+            min_images=settings.gate_min_images,
+        ),
+        start=settings.fine_tune_start,
+        retention=settings.retention_set or (PACKAGED if PACKAGED.is_dir() else None),
+    )

@@ -1,0 +1,45 @@
+"""What people can do about what is live: on the page, over REST, and by command alike."""
+
+from functools import partial
+from typing import Literal
+
+from ml_backend.errors import RequestError
+from training.live_pointer import Mover, pin, promote, roll_back, unpin
+from training.model_versions import ModelVersions
+from training.serving_check import check_serves
+
+LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
+_WITHOUT_VERSION = {"rollback": roll_back, "pin": pin, "unpin": unpin}
+MOVES = ("promote", "keep", *_WITHOUT_VERSION)
+
+
+def make_move(
+    versions: ModelVersions, project: str, move: str, version: int | None, mover: Mover
+) -> None:
+    """Do what a person decided.
+
+    Args:
+        versions: the versions and what is live.
+        project: key of the project; `training.live_pointer.SITE` for the site's default.
+        move: one of `MOVES`.
+        version: to promote, or to keep from going live; the other moves need none.
+        mover: who decided, and why.
+
+    Raises:
+        RequestError: if the move is unknown, or needs a version.
+        VersionError: if it cannot be done; a version that is damaged or does not answer is never
+            promoted.
+        CheckpointError: if the version to promote cannot be loaded.
+    """
+    if move in _WITHOUT_VERSION:
+        versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
+    elif move not in MOVES:
+        raise RequestError(f"{move!r} is not one of {', '.join(MOVES)}")
+    elif version is None:
+        raise RequestError(f"say which version to {move}")
+    elif move == "keep":
+        versions.answer(version, "kept", mover.by)
+    else:
+        check_serves(versions.checkpoint(version))
+        versions.move(partial(promote, project=project, version=version, mover=mover))
+        versions.answer(version, "promoted", mover.by)

@@ -1,0 +1,28 @@
+"""`python -m ml_backend run-job JOB WORKER`: the process that a worker starts for each job."""
+
+import argparse
+
+from ml_backend.errors import JobError
+from ml_backend.job_runner import run_job
+from ml_backend.learning import open_learning
+from ml_backend.logs import write_logs
+from ml_backend.settings import load_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("job", type=int, help="number of the job")
+    parser.add_argument("worker", help="name of the worker that has claimed it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the job; its row says how it ended."""
+    settings = load_settings()
+    write_logs(settings.log_level)
+    learning = open_learning(settings)
+    job = learning.jobs.get(arguments.job)
+    if job.state != "running" or job.worker != arguments.worker:
+        raise JobError(f"job {job.id} is not {arguments.worker}'s")
+    run_job(learning, job)
+    learning.close()
+    return 0

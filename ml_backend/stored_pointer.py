@@ -1,0 +1,150 @@
+"""The live pointer of the database, as serving processes follow it.
+
+A thread reads the database every second and looks at the files of a version before it is handed
+out, so a request is answered from memory and a promotion or a rollback takes effect between two of
+them. A version whose files are damaged is never handed out: the one that was live before it is.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml_backend.errors import BackendError
+from ml_backend.versions import Version
+from training.errors import TrainingError, VersionError
+from training.live_pointer import SITE, Live
+from training.model_versions import ModelVersions, version_name
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+# A file that was damaged may be mended, by hand or by storing it again.
+LOOK_AGAIN_SECONDS = 30.0
+# Project names come from outside.
+MOST_PROJECTS = 10_000
+
+
+@dataclass(frozen=True)
+class _Damage:
+    seen_at: float
+    sentence: str
+
+
+class StoredPointer:
+    """Which version serves which project; thread-safe, follows `ml_backend.live_models`."""
+
+    def __init__(self, versions: ModelVersions, fallback: Version) -> None:
+        """Look at the site's default; `follow` begins to look for changes.
+
+        Args:
+            versions: the versions and what is live.
+            fallback: what serves while nothing is live.
+        """
+        self._versions = versions
+        self._fallback = fallback
+        self._prepare: Callable[[Version], object] = lambda version: None
+        self._lock = threading.Lock()
+        self._sound: dict[int, Version] = {}
+        self._damaged: dict[int, _Damage] = {}
+        self._live: dict[str, Version] = {}
+        self._seen: dict[str, Live | None] = {}
+        self._look(SITE)
+
+    def follow(self, prepare: Callable[[Version], object]) -> None:
+        """Look for changes from now on, in a thread that ends with the process.
+
+        Args:
+            prepare: called with a version that is about to go live, so that the first request
+                finds it in memory.
+        """
+        self._prepare = prepare
+        threading.Thread(target=self._follow, name="live-pointer", daemon=True).start()
+
+    def live(self, project: str) -> Version:
+        """Return the version that serves this project, from memory if it was asked for before."""
+        known = self._live.get(project)
+        if known is not None:
+            return known
+        if len(self._live) >= MOST_PROJECTS:
+            return self._live[SITE]
+        try:
+            return self._look(project)
+        except (SQLAlchemyError, TrainingError) as error:
+            logger.error("live pointer of project=%s cannot be read: %s", project, error)
+            return self._live.get(SITE, self._fallback)
+
+    def names(self, project: str) -> list[str]:
+        """Return the names of all versions that could serve this project, the newest first."""
+        names = [version_name(row) for row in self._versions.usable_by(project)]
+        return names or [self._fallback.name]
+
+    def problems(self) -> list[str]:
+        """Say which live versions are damaged, and so are not served."""
+        with self._lock:
+            return [damage.sentence for damage in self._damaged.values()]
+
+    def refresh(self) -> None:
+        """Look at the pointers of all projects that were ever asked for."""
+        for project in list(self._live):
+            self._look(project)
+
+    def _follow(self) -> None:
+        while True:
+            time.sleep(POLL_SECONDS)
+            try:
+                self.refresh()
+            except (SQLAlchemyError, TrainingError, BackendError):
+                # What was live stays live; the database may be back at the next look.
+                logger.exception("the live pointers cannot be read")
+
+    def _look(self, project: str) -> Version:
+        live = self._versions.live(project)
+        if project in self._live and live == self._seen[project] and not self._damaged:
+            return self._live[project]
+        version = self._newest_sound(project, live)
+        before = self._live.get(project)
+        if before is not None and before != version:
+            self._prepare(version)
+        self._live[project], self._seen[project] = version, live
+        if before is not None and before != version:
+            logger.info("live project=%s version=%s before=%s", project, version.name, before.name)
+        return version
+
+    def _newest_sound(self, project: str, live: Live | None) -> Version:
+        for number in self._candidates(project, live):
+            version = self._checked(number)
+            if version is not None:
+                return version
+        return self._fallback
+
+    def _candidates(self, project: str, live: Live | None) -> list[int]:
+        """Return what is live, then what was live before, then the site's, newest first."""
+        numbers = [] if live is None else [live.version]
+        for owner in dict.fromkeys((project, SITE)):
+            moves = reversed(self._versions.history(owner))
+            numbers += [move.version for move in moves if move.version is not None]
+        return list(dict.fromkeys(numbers))
+
+    def _checked(self, number: int) -> Version | None:
+        """Return a version whose files are what was published, None of a damaged one."""
+        if number in self._sound:
+            return self._sound[number]
+        damage = self._damaged.get(number)
+        if damage is not None and time.monotonic() - damage.seen_at < LOOK_AGAIN_SECONDS:
+            return None
+        try:
+            path = self._versions.checkpoint(number)
+        except VersionError as error:
+            logger.error("version %d is not served: %s", number, error)
+            with self._lock:
+                self._damaged[number] = _Damage(time.monotonic(), str(error))
+            return None
+        version = Version(version_name(self._versions.get(number)), path)
+        with self._lock:
+            self._damaged.pop(number, None)
+            self._sound[number] = version
+        return version

@@ -1,0 +1,38 @@
+"""`python -m ml_backend work`: ingest, fine-tune, reconcile, until it is told to stop."""
+
+import argparse
+import logging
+
+from ml_backend.jobs import declare_tasks, open_queue
+from ml_backend.learning import open_learning
+from ml_backend.logs import write_logs
+from ml_backend.settings import load_settings
+from ml_backend.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+# One thread may watch a job for hours, one may list a project for minutes.
+_THREADS = 4
+_LONGEST_POLL_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: every setting is an environment variable, the same in a container."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Work until SIGTERM or SIGINT; a running job is given back, to be continued."""
+    settings = load_settings()
+    write_logs(settings.log_level)
+    learning = open_learning(settings)
+    queue = open_queue(settings)
+    consumer = queue.create_consumer(
+        workers=_THREADS, worker_type="thread", max_delay=_LONGEST_POLL_SECONDS
+    )
+    worker = Worker(learning, consumer.stop_flag)
+    declare_tasks(queue, worker).tick()
+    logger.info("working: %s", settings.model_dir)
+    consumer.run()
+    worker.wait_until_jobs_stop()
+    learning.close()
+    return 0

@@ -1,0 +1,179 @@
+"""What the worker process does: ingest, decide when to fine-tune, watch over jobs, reconcile.
+
+Everything it does may be done again, by it or by another worker, with the same result. So nothing
+is lost when it is killed, and nobody has to clean up after it.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta
+
+from croniter import croniter
+
+from ml_backend.errors import BackendError, LabelStudioError
+from ml_backend.ingest import Image, Ingest, Json
+from ml_backend.job_runner import LOG_NAME, worker_name
+from ml_backend.label_studio import LabelStudio
+from ml_backend.labeling_config import LabelingConfig
+from ml_backend.learning import Learning
+from ml_backend.projects import ProjectRow
+from ml_backend.reconcile import reconcile
+from ml_backend.settings import MEGABYTE
+from ml_backend.task_images import TaskImages
+from training.database import now
+from training.sample_overview import new_samples
+
+logger = logging.getLogger(__name__)
+
+# A worker sees an image once or twice.
+_IMAGE_CACHE_MB = 64
+_LOOK_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+
+
+class Worker:
+    """The duties; each may be called from several threads."""
+
+    def __init__(self, learning: Learning, stopping: threading.Event) -> None:
+        """Bind the collaborators.
+
+        Args:
+            learning: the stores.
+            stopping: set when the process is to end.
+        """
+        self._learning = learning
+        self._stopping = stopping
+        self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
+        self._clients: dict[tuple[str, str], LabelStudio] = {}
+        self._training = threading.Lock()
+        self._ingesting = threading.Lock()
+        self._reconciling = threading.Lock()
+        self._ingest = Ingest(
+            inbox=learning.inbox,
+            projects=learning.projects,
+            samples=learning.samples,
+            fetch_image=self._fetch_image,
+            request_training=learning.jobs.request,
+        )
+
+    def ingest(self) -> None:
+        """Bring the sample store up to date with the inbox."""
+        with self._ingesting:
+            self._ingest.drain(self._stopping.is_set)
+
+    def tick(self) -> None:
+        """Do what is due: once a minute, and when the worker starts."""
+        self._learning.jobs.recover()
+        self.ingest()
+        self._learning.inbox.forget_old()
+        for project in self._learning.projects.all():
+            reason = self._reason_to_train(project.key)
+            if reason:
+                self._learning.jobs.request(project.key, reason)
+
+    def reconcile_due(self) -> None:
+        """Compare the projects with Label Studio whose turn it is."""
+        if not self._reconciling.acquire(blocking=False):
+            return
+        try:
+            for project in self._learning.projects.all():
+                if self._is_reconcile_due(project) and not self._stopping.is_set():
+                    self.reconcile(project)
+        finally:
+            self._reconciling.release()
+
+    def reconcile(self, project: ProjectRow) -> str:
+        """Compare one project with Label Studio; return a sentence about it."""
+        try:
+            sentence = reconcile(project, self._label_studio(project), self._ingest)
+        except BackendError as error:
+            sentence = f"not compared: {error}"
+        logger.info("reconcile project=%s: %s", project.key, sentence)
+        self._learning.projects.reconciled(project.key, sentence)
+        return sentence
+
+    def train(self) -> None:
+        """Do the jobs that wait, one after the other, unless another thread is at it."""
+        if not self._training.acquire(blocking=False):
+            return
+        try:
+            while not self._stopping.is_set() and self._run_next():
+                pass
+        finally:
+            self._training.release()
+
+    def wait_until_jobs_stop(self) -> None:
+        """Wait until a running job has been given back; call it when the process is to end."""
+        if self._training.acquire(timeout=2 * _STOP_SECONDS):
+            self._training.release()
+
+    def _run_next(self) -> bool:
+        """Run the job that waits longest in a process of its own; return whether there was one."""
+        name = worker_name()
+        job = self._learning.jobs.claim(name)
+        if job is None:
+            return False
+        log = self._learning.job_folder(job.id) / LOG_NAME
+        command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+            self._wait_for(process)
+        # A job that ended says so itself; one that crashed still looks as if it ran.
+        self._learning.jobs.recover(name)
+        return True
+
+    def _wait_for(self, process: "subprocess.Popen[bytes]") -> None:
+        while process.poll() is None:
+            if self._stopping.wait(_LOOK_SECONDS):
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _reason_to_train(self, project: str) -> str:
+        """Return why a project is due for fine-tuning, "" if it is not."""
+        settings, last = self._learning.settings, self._learning.jobs.of_project(project, limit=1)
+        since = last[0].requested_at if last else None
+        new = new_samples(self._learning.stores.database, project, since)
+        if new.newest is None:
+            return ""
+        quiet = now() - new.newest >= timedelta(minutes=settings.fine_tune_quiet_minutes)
+        if settings.fine_tune_after and new.count >= settings.fine_tune_after and quiet:
+            return f"{new.count} new samples"
+        if settings.fine_tune_schedule:
+            turn = croniter(settings.fine_tune_schedule, now()).get_prev(datetime)
+            if turn > (since or new.newest):
+                return f"scheduled ({settings.fine_tune_schedule})"
+        return ""
+
+    def _is_reconcile_due(self, project: ProjectRow) -> bool:
+        minutes = self._learning.settings.reconcile_minutes
+        if not minutes:
+            return False
+        last = project.reconciled_at
+        return last is None or now() - last >= timedelta(minutes=minutes)
+
+    def _fetch_image(self, project: ProjectRow, task: Json, config: LabelingConfig) -> Image:
+        return self._images.load(task, config, self._label_studio(project))
+
+    def _label_studio(self, project: ProjectRow) -> LabelStudio:
+        """Return the project's Label Studio; the environment decides where it says something.
+
+        Raises:
+            LabelStudioError: if nobody said where it is.
+        """
+        settings = self._learning.settings
+        address = settings.label_studio_url or project.hostname
+        if not address:
+            raise LabelStudioError(
+                "Label Studio did not say where it is: set LABEL_STUDIO_URL, or open the project "
+                "once so that it connects"
+            )
+        key = (address, settings.api_key or project.access_token)
+        if key not in self._clients:
+            self._clients[key] = LabelStudio(*key)
+        return self._clients[key]
