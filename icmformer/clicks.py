@@ -73,8 +73,9 @@ def disk_maps_at(
         raise InputError("a click has a coordinate that is not a finite number")
     height, width = size_hw
     maps = torch.zeros(2, height, width)
-    for (row, column), is_positive in zip(positions.astype(np.float32), positive, strict=True):
-        _draw_disk(maps[0 if is_positive else 1], float(row), float(column), radius)
+    exact = positions.astype(np.float32).tolist()  # the precision the published masks were drawn in
+    for (row, column), is_positive in zip(exact, positive, strict=True):
+        _draw_disk(maps[0 if is_positive else 1], row, column, radius)
     return maps
 
 
