@@ -31,16 +31,16 @@ _INSTRUCTIONS = """
   password       {login.password}
   backend        {backend}
 
-  1. Log in, and turn on Auto-Annotation below the image.
-  2. Press M, or click the pink magic tool at the end of the toolbar: once, then it stays.
-  3. Choose a label (1 or 2) and click the object. A click adds, Alt+click takes away.
-     Choose the label again before each click, or turn on Settings > Keep label selected
-     after creating a region.
-  4. Accept the mask with the tick in the bar below the image, then submit.
-
+  1. Log in and turn on Auto-Annotation, below the image.
+  2. Click the pink magic tool, the last one beside the image. It stays chosen.
+  3. Choose a label above the image and click the object: a mask appears. Another click adds to
+     it, Alt+click takes away; choose the label before each click.
+  4. Accept the mask with the green tick below the image. Press Esc before the next object.
+  5. Submit.
+{note}
   Ctrl-C stops everything and keeps the data.
 """
-_UNTRAINED = """\
+_UNTRAINED_NOTE = """
   NOTE: no trained weights are here, so masks come from an UNTRAINED network: they show that
   everything is connected and know nothing about objects. With weights of your own:
       make demo CHECKPOINT=path/to/weights.safetensors
@@ -107,7 +107,7 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
         data_dir / "backend", backend_port, data_dir / "backend.log", settings
     )
     running.callback(backend.stop)
-    logger.info("Starting Label Studio and the backend; the first time takes a minute …")
+    logger.info("Starting Label Studio and the backend; the first time takes a minute or two …")
     label_studio = label_studio_server.start(
         arguments.label_studio,
         data_dir / "label-studio",
@@ -123,9 +123,10 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     identifier = project.ensure(api, project.TITLE, project.LABELING_CONFIG, images)
     connection = project.connect(api, identifier, backend_server.url(backend_port))
     address = f"{api.url}/projects/{identifier}/data?task={project.task_ids(api, identifier)[0]}"
-    logger.info(_INSTRUCTIONS.format(address=address, login=login, backend=connection["url"]))
-    if connection["model_version"] == UNTRAINED:
-        logger.warning(_UNTRAINED)
+    note = _UNTRAINED_NOTE if connection["model_version"] == UNTRAINED else ""
+    logger.info(
+        _INSTRUCTIONS.format(address=address, login=login, backend=connection["url"], note=note)
+    )
     return [backend, label_studio]
 
 

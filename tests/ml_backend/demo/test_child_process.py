@@ -1,0 +1,93 @@
+import sys
+import time
+
+import psutil
+import pytest
+
+from ml_backend.demo.child_process import ChildProcess
+from ml_backend.errors import DemoError
+
+# starts a child of its own, says so, and refuses to leave politely
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def start(code: str, **environment: str) -> ChildProcess:
+        command = [sys.executable, "-c", code]
+        process = ChildProcess(
+            "The program", command, environment, tmp_path / "logs" / "program.log"
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stop(grace_seconds=0.0)
+
+
+def said(process: ChildProcess) -> str:
+    return process.log.read_text()
+
+
+def test_output_and_environment(start):
+    process = start("import os; print(os.environ['GREETING'])", GREETING="hello")
+    process.wait_until(lambda: "hello" in said(process), 30)
+
+
+def test_stopping_reaches_what_the_program_started(start):
+    process = start(STUBBORN)
+    process.wait_until(lambda: said(process).endswith("\n"), 30)
+    grandchild = psutil.Process(int(said(process)))
+    process.stop(grace_seconds=0.2)
+    assert not process.running
+    # nobody but init can collect it here, so it may linger as a zombie
+    deadline = time.monotonic() + 10
+    while grandchild.is_running() and grandchild.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_stopping_twice(start):
+    process = start("import time; time.sleep(600)")
+    process.stop()
+    process.stop()
+    assert not process.running
+
+
+def test_program_that_ends_while_it_should_start(start):
+    process = start("raise SystemExit('no disk')")
+    with pytest.raises(DemoError, match=r"The program ended while starting(?s:.*)no disk"):
+        process.wait_until(lambda: False, 30)
+
+
+def test_program_that_ends_by_itself(start):
+    process = start("print('bye'); raise SystemExit(3)")
+    while process.running:
+        time.sleep(0.05)
+    with pytest.raises(DemoError, match="The program ended with status 3"):
+        process.check()
+
+
+def test_program_that_never_gets_ready(start):
+    process = start("import time; time.sleep(600)")
+    with pytest.raises(DemoError, match="The program did not answer within 0 s"):
+        process.wait_until(lambda: False, 0.0)
+
+
+def test_program_that_does_not_exist(tmp_path):
+    with pytest.raises(DemoError, match="The program cannot be started"):
+        ChildProcess("The program", [str(tmp_path / "nothing")], {}, tmp_path / "log")
+
+
+def test_keyboard_interrupt_of_the_terminal_does_not_reach_it(start):
+    process = start("import os, time; print(os.getpgrp() == os.getpid()); time.sleep(600)")
+    process.wait_until(lambda: "True" in said(process), 30)
