@@ -73,8 +73,9 @@ def disk_maps_at(
         raise InputError("a click has a coordinate that is not a finite number")
     height, width = size_hw
     maps = torch.zeros(2, height, width)
-    exact = positions.astype(np.float32).tolist()  # the precision the published masks were drawn in
-    for (row, column), is_positive in zip(exact, positive, strict=True):
+    # float32: the precision in which the published disks were drawn
+    rows, columns = positions.astype(np.float32).T.tolist()
+    for row, column, is_positive in zip(rows, columns, positive.tolist(), strict=True):
         _draw_disk(maps[0 if is_positive else 1], row, column, radius)
     return maps
 
