@@ -74,9 +74,9 @@ def disk_maps_at(
     height, width = size_hw
     maps = torch.zeros(2, height, width)
     # float32: the precision in which the published disks were drawn
-    rows, columns = positions.astype(np.float32).T.tolist()
-    for row, column, is_positive in zip(rows, columns, positive.tolist(), strict=True):
-        _draw_disk(maps[0 if is_positive else 1], row, column, radius)
+    for position, is_positive in zip(positions.astype(np.float32), positive, strict=True):
+        plane = maps[0 if is_positive else 1]
+        _draw_disk(plane, float(position[0]), float(position[1]), radius)
     return maps
 
 
