@@ -9,7 +9,9 @@ import base64
 import binascii
 import hmac
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, request
+
+from ml_backend.errors import LoginError
 
 REALM = 'Basic realm="iCMFormer backend", charset="UTF-8"'
 
@@ -20,7 +22,7 @@ def authorization_header(user: str, password: str) -> str:
 
 
 def require_login(app: Flask, credentials: tuple[str, str] | None, public: frozenset[str]) -> None:
-    """Answer 401 to every request without the login.
+    """Refuse every request without the login, with LoginError.
 
     Args:
         app: the application to protect.
@@ -32,17 +34,15 @@ def require_login(app: Flask, credentials: tuple[str, str] | None, public: froze
     expected = _encodings(":".join(credentials))
 
     @app.before_request
-    def check() -> tuple[Response, int, dict[str, str]] | None:
+    def check() -> None:
         given = _login_of(request.headers.get("Authorization", ""))
         # Compared with all of them every time, so that the time taken tells nothing.
         known = [hmac.compare_digest(given, login) for login in expected]
-        if request.endpoint in public or any(known):
-            return None
-        sentence = (
-            "this backend asks for a login: give BASIC_AUTH_USER and BASIC_AUTH_PASS of the "
-            "backend under Basic Authentication of the model in Label Studio"
-        )
-        return jsonify(error=sentence), 401, {"WWW-Authenticate": REALM}
+        if request.endpoint not in public and not any(known):
+            raise LoginError(
+                "this backend asks for a login: choose Basic Authentication for the model in Label "
+                "Studio and give what the backend has as BASIC_AUTH_USER and BASIC_AUTH_PASS"
+            )
 
 
 def _encodings(login: str) -> list[bytes]:

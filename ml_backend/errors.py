@@ -2,6 +2,7 @@
 
 BackendError                 500
 ├── SettingsError            500  an environment variable that is unknown or unusable
+├── LoginError               401  a request without the login this backend asks for
 ├── RequestError             400  a request body that does not follow the protocol
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
@@ -23,6 +24,12 @@ class BackendError(Exception):
 
 class SettingsError(BackendError):
     """The environment holds a setting that is unknown or unusable; the text names it."""
+
+
+class LoginError(BackendError):
+    """The request does not carry the login this backend asks for."""
+
+    status = 401
 
 
 class RequestError(BackendError):

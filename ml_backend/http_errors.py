@@ -10,7 +10,8 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from icmformer.errors import ICMFormerError
-from ml_backend.errors import BackendError
+from ml_backend.auth import REALM
+from ml_backend.errors import BackendError, LoginError
 from ml_backend.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,10 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     def ours(error: BackendError) -> Response:
         metrics.errors.labels(type(error).__name__).inc()
         logger.warning("refused: %s", error)
-        return _answer(error.status, str(error))
+        answer = _answer(error.status, str(error))
+        if isinstance(error, LoginError):
+            answer.headers["WWW-Authenticate"] = REALM
+        return answer
 
     @app.errorhandler(ICMFormerError)
     def of_the_network(error: ICMFormerError) -> Response:

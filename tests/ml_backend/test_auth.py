@@ -6,10 +6,13 @@ import pytest
 from flask import Flask
 
 from ml_backend.auth import authorization_header, require_login
+from ml_backend.http_errors import answer_errors
+from ml_backend.metrics import Metrics
 
 
 def protected(credentials):
     app = Flask(__name__)
+    answer_errors(app, Metrics())
     require_login(app, credentials, public=frozenset({"alive"}))
     app.add_url_rule("/alive", "alive", lambda: "alive")
     app.add_url_rule("/secret", "secret", lambda: "secret")
@@ -56,6 +59,8 @@ def test_anything_else_is_refused_with_a_sentence(header):
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic ")
     assert "login" in answer.json["error"]
+    # Label Studio shows an administrator the status line and nothing else.
+    assert answer.status == f"401 {answer.json['error']}"
 
 
 def test_letters_that_latin_1_lacks_do_not_become_question_marks():
