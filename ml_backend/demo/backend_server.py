@@ -1,4 +1,4 @@
-"""The backend itself, as `python -m ml_backend serve` runs it anywhere."""
+"""The backend and its worker, as `python -m ml_backend serve` and `work` run them anywhere."""
 
 import sys
 from collections.abc import Mapping
@@ -31,13 +31,15 @@ def start(
     Raises:
         DemoError: it cannot be started.
     """
-    settings = {
-        "ICMFORMER_HOST": "127.0.0.1",
-        "ICMFORMER_PORT": str(port),
-        "ICMFORMER_MODEL_DIR": str(model_dir.resolve()),
-        **(environment or {}),
-    }
-    return ChildProcess("The backend", [sys.executable, "-m", "ml_backend", "serve"], settings, log)
+    listen = {"ICMFORMER_HOST": "127.0.0.1", "ICMFORMER_PORT": str(port)}
+    return _start("The backend", "serve", model_dir, log, {**listen, **(environment or {})})
+
+
+def start_worker(
+    model_dir: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> ChildProcess:
+    """Start the worker that belongs to the backend with the same `model_dir`; see `start`."""
+    return _start("The worker", "work", model_dir, log, environment or {})
 
 
 def wait_until_ready(server: ChildProcess, port: int) -> None:
@@ -56,3 +58,11 @@ def _is_ready(port: int) -> bool:
             return session.get(f"{url(port)}/ready", timeout=5).ok
         except requests.RequestException:
             return False
+
+
+def _start(
+    name: str, command: str, model_dir: Path, log: Path, environment: Mapping[str, str]
+) -> ChildProcess:
+    program = [sys.executable, "-m", "ml_backend", command]
+    settings = {"ICMFORMER_MODEL_DIR": str(model_dir.resolve()), **environment}
+    return ChildProcess(name, program, settings, log)

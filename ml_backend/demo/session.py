@@ -35,8 +35,7 @@ _INSTRUCTIONS = """
   2. Click the pink magic tool, the last one beside the image. It stays chosen.
   3. Choose a label above the image and click the object: a mask appears. Another click adds to
      it, Alt+click takes away; choose the label before each click.
-  4. Accept the mask with the green tick below the image. Press Esc before the next object.
-  5. Submit.
+  4. Accept the mask with the green tick below the image, and submit.
 {note}
   Ctrl-C stops everything and keeps the data.
 """
@@ -103,9 +102,8 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     }
     if arguments.checkpoint is not None:
         settings["ICMFORMER_CHECKPOINT"] = str(arguments.checkpoint.resolve())
-    backend = backend_server.start(
-        data_dir / "backend", backend_port, data_dir / "backend.log", settings
-    )
+    model_dir = data_dir / "backend"
+    backend = backend_server.start(model_dir, backend_port, data_dir / "backend.log", settings)
     running.callback(backend.stop)
     logger.info("Starting Label Studio and the backend; the first time takes a minute or two …")
     label_studio = label_studio_server.start(
@@ -117,6 +115,8 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     )
     running.callback(label_studio.stop)
     backend_server.wait_until_ready(backend, backend_port)
+    worker = backend_server.start_worker(model_dir, data_dir / "worker.log", settings)
+    running.callback(worker.stop)
 
     api = RestApi(label_studio_server.url(port), login.token)
     images = [IMAGES / name for name in IMAGE_NAMES]
@@ -127,7 +127,7 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     logger.info(
         _INSTRUCTIONS.format(address=address, login=login, backend=connection["url"], note=note)
     )
-    return [backend, label_studio]
+    return [backend, label_studio, worker]
 
 
 @contextmanager

@@ -75,10 +75,6 @@ class LabelingPage:
             self.page.mouse.up()
         return answers[0]
 
-    def unselect(self) -> None:
-        """Leave the region that Label Studio selects after accepting; clicks would do nothing."""
-        self.page.keyboard.press("Escape")
-
     def undo(self) -> None:
         self.page.get_by_test_id("bottombar-undo-button").click()
 

@@ -59,7 +59,6 @@ def test_from_the_first_click_to_the_saved_annotation(page, task, label_studio, 
     page.keep_picture(ARTEFACTS / "third-click.png")
     page.accept()
 
-    page.unselect()
     page.choose("Other")
     # a click on an accepted mask selects it
     other = page.click(*farthest_from(mask_of(third.regions[0])))
