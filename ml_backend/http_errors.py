@@ -39,22 +39,25 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:
-        sentence = error.description or error.name
-        if isinstance(error, RequestEntityTooLarge):
-            megabytes = app.config["MAX_CONTENT_LENGTH"] >> 20
-            sentence = f"the request body is larger than {megabytes} MB (ICMFORMER_MAX_BODY_MB)"
-        answer = _answer(error.code or 500, sentence)
-        # Werkzeug knows which methods are allowed, which realm asks for a login, and so on.
-        for name, value in error.get_headers():
-            if name.lower() not in ("content-type", "content-length"):
-                answer.headers[name] = value
-        return answer
+        return _answer_of_http(error, app.config["MAX_CONTENT_LENGTH"])
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
         metrics.errors.labels("unforeseen").inc()
         logger.exception("unforeseen %s", type(error).__name__)
         return _answer(500, "something unforeseen went wrong; the backend's log says what")
+
+
+def _answer_of_http(error: HTTPException, most_bytes: int) -> Response:
+    sentence = error.description or error.name
+    if isinstance(error, RequestEntityTooLarge):
+        sentence = f"the request body is larger than {most_bytes >> 20} MB (ICMFORMER_MAX_BODY_MB)"
+    answer = _answer(error.code or 500, sentence)
+    # Werkzeug knows which methods are allowed, and the like.
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers[name] = value
+    return answer
 
 
 def _answer(status: int, sentence: str) -> Response:
