@@ -156,4 +156,4 @@ def _detail_cells(card: ScoreCard) -> Iterator[Cell]:
 
 
 def _shown_clicks(max_clicks: int) -> list[int]:
-    return [clicks for clicks in (1, 2, 3, 5, 10, 15, 20) if clicks <= max_clicks]
+    return [clicks for clicks in (1, 3, 5, 10, 20) if clicks <= max_clicks]
