@@ -74,9 +74,9 @@ def disk_maps_at(
     height, width = size_hw
     maps = torch.zeros(2, height, width)
     # float32: the precision in which the published disks were drawn
-    for position, is_positive in zip(positions.astype(np.float32), positive, strict=True):
-        plane = maps[0 if is_positive else 1]
-        _draw_disk(plane, float(position[0]), float(position[1]), radius)
+    exact = positions.astype(np.float32)
+    for row, column, is_positive in zip(exact[:, 0], exact[:, 1], positive, strict=True):
+        _draw_disk(maps[0 if is_positive else 1], float(row), float(column), radius)
     return maps
 
 
