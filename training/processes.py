@@ -1,4 +1,4 @@
-"""One training in one or several processes: the precision, requests to stop, attention on a CPU."""
+"""One training in one or several processes: devices, requests to stop, attention on a CPU."""
 
 import signal
 from collections.abc import Iterator
@@ -9,21 +9,15 @@ import torch
 from accelerate import Accelerator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from icmformer.precision import Precision, has_native_bf16
 
-
-def make_accelerator(on_cpu: bool, precision: Precision) -> Accelerator:
+def make_accelerator(on_cpu: bool) -> Accelerator:
     """Return what knows the device and the other processes.
 
     Args:
         on_cpu: keep off a GPU that is there.
-        precision: of matrix products; weights stay float32.
     """
     # Several processes without a GPU find each other only when told that there is none.
-    on_cpu = on_cpu or not torch.cuda.is_available()
-    device = torch.device("cpu" if on_cpu else "cuda")
-    bf16 = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
-    return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=on_cpu)
+    return Accelerator(cpu=on_cpu or not torch.cuda.is_available())
 
 
 class StopSignals:

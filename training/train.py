@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from icmformer import ICMFormer, build_model, load_checkpoint, save_checkpoint
+from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
@@ -55,9 +56,9 @@ def train(recipe: Recipe) -> Path:
     """
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
-    accelerator = make_accelerator(recipe.device == "cpu", recipe.precision)
+    accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
     validation = None if recipe.validation is None else Validation(recipe.validation)
-    with accelerator.main_process_first():  # which fills the cache of decoded images
+    with accelerator.local_main_process_first():  # which fills the cache of decoded images
         mixture = open_mixture(recipe)
 
     network = _network(recipe).to(accelerator.device).train()
@@ -160,7 +161,8 @@ def _accumulate_gradients(
         with nullcontext() if last else accelerator.no_sync(model):
             images = batch.images.to(accelerator.device, non_blocking=True)
             labels = batch.labels.to(accelerator.device, non_blocking=True)
-            logits = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
+            with autocast(recipe.precision, accelerator.device):
+                logits = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
             loss = normalized_focal_loss(
                 logits, labels, alpha=recipe.loss.alpha, gamma=recipe.loss.gamma
             ).mean()

@@ -10,7 +10,7 @@ from training.processes import StopSignals, fast_attention, make_accelerator
 
 def test_a_request_to_stop_is_remembered():
     before = signal.getsignal(signal.SIGTERM)
-    accelerator = make_accelerator(on_cpu=True, precision="fp32")
+    accelerator = make_accelerator(on_cpu=True)
     stop = StopSignals()
 
     assert not stop.agreed(accelerator)

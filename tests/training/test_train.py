@@ -68,8 +68,8 @@ def test_pieces_of_a_batch_add_up_to_it(shapes, tmp_path):
         torch.testing.assert_close(weights(pieces)[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_old_states_are_forgotten_and_weights_are_described(shapes, tmp_path):
-    path = train(a_recipe(shapes, tmp_path / "run", keep=1, checkpoint_every=1))
+def test_in_half_precision_old_states_are_forgotten_and_weights_described(shapes, tmp_path):
+    path = train(a_recipe(shapes, tmp_path / "run", keep=1, precision="bf16"))
 
     assert len(list(path.parent.glob("state-*.pt"))) == 1
     assert not list(path.parent.glob("unfinished*"))

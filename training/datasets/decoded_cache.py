@@ -6,9 +6,12 @@ fault, is shared between processes, and never fills the heap.
 
 import json
 import os
+import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -32,6 +35,10 @@ class DecodedCache:
         self._entries: list[dict[str, Any]] = index["entries"]
         self._pixels = np.memmap(folder / "pixels.u8", np.uint8, mode="r")
         self._ids = np.memmap(folder / "ids.i16", np.int16, mode="r")
+
+    def __reduce__(self) -> tuple[type["DecodedCache"], tuple[Path]]:
+        # A worker that is started afresh maps the files itself; pickling would copy them.
+        return DecodedCache, (self._folder,)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -68,12 +75,12 @@ def decoded(
 
 
 def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None) -> None:
-    """Decode everything; the index appears last, so a half-written cache is never believed."""
-    (folder / "index.json").unlink(missing_ok=True)
+    """Decode everything; files appear whole, so that two machines may do it at the same time."""
     entries: list[dict[str, Any]] = []
     with (
-        (folder / "pixels.u8").open("wb") as pixels,
-        (folder / "ids.i16").open("wb") as ids,
+        _appearing(folder / "index.json") as index,
+        _appearing(folder / "pixels.u8") as pixels,
+        _appearing(folder / "ids.i16") as ids,
         ThreadPoolExecutor(2) as pool,
     ):
         images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
@@ -89,9 +96,20 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
             entries.append(entry)
             pixels.write(np.ascontiguousarray(sample.image).tobytes())
             ids.write(np.ascontiguousarray(sample.layers.astype(np.int16)).tobytes())
-    unfinished = folder / "index.json.unfinished"
-    unfinished.write_text(json.dumps({"fingerprint": fingerprint, "entries": entries}))
-    os.replace(unfinished, folder / "index.json")
+        content = {"fingerprint": fingerprint, "entries": entries}
+        index.write(json.dumps(content).encode())
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name once it is complete.
+
+    Several are left in the reverse order, so the index, opened first, appears last.
+    """
+    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
+    with unfinished.open("wb") as file:
+        yield file
+    os.replace(unfinished, path)
 
 
 def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:

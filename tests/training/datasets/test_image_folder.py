@@ -1,5 +1,6 @@
 """Folders and archives of images with instance ids."""
 
+import pickle
 import shutil
 import zipfile
 
@@ -117,6 +118,15 @@ def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
         assert kept[1].objects == dataset[1].objects
         np.testing.assert_array_equal(kept[1].image, dataset[1].image)
         np.testing.assert_array_equal(kept[1].layers, dataset[1].layers)
+
+
+def test_a_cache_travels_to_other_processes_without_its_content(folder, tmp_path):
+    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)
+
+    travelling = pickle.dumps(cached)
+
+    assert len(travelling) < 1000
+    np.testing.assert_array_equal(pickle.loads(travelling)[1].image, cached[1].image)
 
 
 def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp_path):
