@@ -9,14 +9,16 @@ from typing import Any, Protocol
 from ml_backend.admission import Admission
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
-from ml_backend.inbox import Inbox
 from ml_backend.inference_queue import InferenceQueue
-from ml_backend.live_models import FixedPointer, LiveModels, LivePointer
+from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
+from ml_backend.learning import Learning, open_learning
+from ml_backend.live_models import LiveModels, LivePointer
 from ml_backend.metrics import Metrics
 from ml_backend.projects import project_key
 from ml_backend.readiness import Readiness
 from ml_backend.recent_requests import RecentRequests
 from ml_backend.settings import MEGABYTE, Settings, load_settings
+from ml_backend.stored_pointer import StoredPointer
 from ml_backend.task_images import TaskImages
 from ml_backend.versions import (
     UNTRAINED_SENTENCE,
@@ -25,7 +27,6 @@ from ml_backend.versions import (
     load_version,
 )
 from ml_backend.webhook_login import WebhookLogin
-from training.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Backend:
     metrics: Metrics
     recent: RecentRequests
     inbox: EventInbox
+    learning: Learning
+    hints: Hints
 
     def accept(self, action: str, payload: Any, body: bytes | None = None) -> None:
         """Put an event into the inbox.
@@ -77,17 +80,21 @@ def build_backend(
 
     Args:
         settings: of this process.
-        pointer: which version is live; by default the checkpoint of the settings, or the network
-            that ships with the project, for every project.
+        pointer: which version is live; by default what the database of the settings says, which
+            begins with the checkpoint of the settings, or the network that ships with the project.
         inbox: where webhooks go; by default the database of the settings.
 
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
+        DatabaseError: if the database of the settings cannot be opened.
     """
     device = choose_device(settings.device)
     metrics = Metrics()
+    learning = open_learning(settings)
+    hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
+    stored = StoredPointer(learning.stores.versions, default_version(settings.checkpoint))
     models = LiveModels(
-        pointer or FixedPointer(default_version(settings.checkpoint)),
+        pointer or stored,
         lambda version: load_version(version, device),
         settings.model_memory_mb * MEGABYTE,
         metrics,
@@ -106,8 +113,11 @@ def build_backend(
         readiness=Readiness(models, queue),
         metrics=metrics,
         recent=RecentRequests(),
-        inbox=inbox or _inbox(settings),
+        inbox=inbox or HintedInbox(learning.inbox, hints),
+        learning=learning,
+        hints=hints,
     )
+    stored.follow(models.preload)
     _watch(backend)
     if not models.pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
@@ -118,11 +128,6 @@ def build_backend(
 def backend_of_this_process() -> Backend:
     """Return the collaborators that the environment describes, made at the first call."""
     return build_backend(load_settings())
-
-
-def _inbox(settings: Settings) -> Inbox:
-    settings.model_dir.mkdir(parents=True, exist_ok=True)
-    return Inbox(Database(settings.database))
 
 
 def _watch(backend: Backend) -> None:

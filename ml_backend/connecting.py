@@ -9,7 +9,7 @@ import time
 from ml_backend.backend import Backend
 from ml_backend.errors import BackendError
 from ml_backend.labeling_config import parse
-from ml_backend.projects import project_number
+from ml_backend.projects import ProjectNews, project_number
 from ml_backend.protocol import SetupRequest
 
 
@@ -29,6 +29,10 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
     started = time.perf_counter()
     problem = ""
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
+    if asked.project:
+        # The worker is another process, and nobody may connect again after its restart.
+        news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
+        backend.learning.projects.remember(asked.project, news)
     try:
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)

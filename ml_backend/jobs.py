@@ -14,6 +14,7 @@ from typing import Protocol
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey, crontab
 
 from ml_backend.errors import SettingsError
+from ml_backend.inbox import Inbox
 from ml_backend.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,20 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     queue.periodic_task(crontab(), name="every_minute")(tick)
     queue.periodic_task(crontab(), name="reconcile")(reconcile)
     return tasks
+
+
+class HintedInbox:
+    """An inbox that tells the worker when something was put into it."""
+
+    def __init__(self, inbox: Inbox, hints: "Hints") -> None:
+        self._inbox = inbox
+        self._hints = hints
+
+    def put(self, action: str, project: str, body: bytes) -> int:
+        """Keep a message; see `Inbox.put`."""
+        message = self._inbox.put(action, project, body)
+        self._hints.ingest()
+        return message
 
 
 class Hints:

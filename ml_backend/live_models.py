@@ -95,6 +95,14 @@ class LiveModels:
         self._note_serving(project, version)
         return model
 
+    def preload(self, version: Version) -> None:
+        """Load a version that is about to go live, so that no request waits for it.
+
+        Raises:
+            ModelError: if it cannot be loaded.
+        """
+        self._in_memory(version)
+
     def check(self, project: str) -> None:
         """Raise ModelError if the project's live version is known to be damaged."""
         failure = self._failures.get(self.pointer.live(project))

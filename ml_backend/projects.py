@@ -17,7 +17,7 @@ from training.database import Base, Database, UtcDateTime, now
 
 
 class ProjectRow(Base):
-    """What is known of a project; empty text where nothing is."""
+    """What is known of a project; empty text where nothing is. No token is ever kept on disk."""
 
     __tablename__ = "projects"
 
@@ -26,7 +26,6 @@ class ProjectRow(Base):
     title: Mapped[str] = mapped_column(default="")
     label_config: Mapped[str] = mapped_column(default="")
     hostname: Mapped[str] = mapped_column(default="")
-    access_token: Mapped[str] = mapped_column(default="")
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reconcile_note: Mapped[str] = mapped_column(default="")
@@ -39,7 +38,6 @@ class ProjectNews:
     title: str = ""
     label_config: str = ""
     hostname: str = ""
-    access_token: str = ""
 
 
 class Projects:

@@ -8,6 +8,7 @@ them. A version whose files are damaged is never handed out: the one that was li
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,14 +56,16 @@ class StoredPointer:
         self._look(SITE)
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
-        """Look for changes from now on, in a thread that ends with the process.
+        """Look for changes from now on, in a thread that ends with this object.
 
         Args:
             prepare: called with a version that is about to go live, so that the first request
                 finds it in memory.
         """
         self._prepare = prepare
-        threading.Thread(target=self._follow, name="live-pointer", daemon=True).start()
+        # The thread must not keep alive what nobody else uses any more.
+        arguments = (weakref.ref(self),)
+        threading.Thread(target=_follow, args=arguments, name="live-pointer", daemon=True).start()
 
     def live(self, project: str) -> Version:
         """Return the version that serves this project, from memory if it was asked for before."""
@@ -91,15 +94,6 @@ class StoredPointer:
         """Look at the pointers of all projects that were ever asked for."""
         for project in list(self._live):
             self._look(project)
-
-    def _follow(self) -> None:
-        while True:
-            time.sleep(POLL_SECONDS)
-            try:
-                self.refresh()
-            except (SQLAlchemyError, TrainingError, BackendError):
-                # What was live stays live; the database may be back at the next look.
-                logger.exception("the live pointers cannot be read")
 
     def _look(self, project: str) -> Version:
         live = self._versions.live(project)
@@ -148,3 +142,17 @@ class StoredPointer:
             self._damaged.pop(number, None)
             self._sound[number] = version
         return version
+
+
+def _follow(reference: "weakref.ref[StoredPointer]") -> None:
+    while True:
+        time.sleep(POLL_SECONDS)
+        pointer = reference()
+        if pointer is None:
+            return
+        try:
+            pointer.refresh()
+        except (SQLAlchemyError, TrainingError, BackendError):
+            # What was live stays live; the database may be back at the next look.
+            logger.exception("the live pointers cannot be read")
+        del pointer

@@ -173,7 +173,7 @@ class Worker:
                 "Label Studio did not say where it is: set LABEL_STUDIO_URL, or open the project "
                 "once so that it connects"
             )
-        key = (address, settings.api_key or project.access_token)
+        key = (address, settings.api_key or "")
         if key not in self._clients:
             self._clients[key] = LabelStudio(*key)
         return self._clients[key]

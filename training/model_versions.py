@@ -29,6 +29,7 @@ class Candidate:
     Attributes:
         origin: what made it, such as ``job 12``; publishing the same origin twice is once.
         checkpoint: the ``.safetensors`` file; its description lies beside it as ``.json``.
+        stem: what its name begins with; "v" and its number by default.
         project: the project it was made for; None for one that any project may use.
         parent: the version it started from.
         data_fingerprint: of the snapshot it was trained on.
@@ -41,6 +42,7 @@ class Candidate:
 
     origin: str
     checkpoint: Path
+    stem: str = ""
     project: str | None = None
     parent: int | None = None
     data_fingerprint: str | None = None
@@ -49,14 +51,6 @@ class Candidate:
     verdict: str = "base"
     reasons: tuple[str, ...] = ()
     report: str | None = None
-
-
-@dataclass(frozen=True)
-class VersionRef:
-    """A version that is live: its number, and the name that predictions carry."""
-
-    number: int
-    name: str
 
 
 class ModelVersions:
@@ -78,7 +72,7 @@ class ModelVersions:
         """
         weights, description = _read_pair(checkpoint)
         origin = f"base {_sha256(weights)[:16]} {_sha256(description)[:16]}"
-        number = self.publish(Candidate(origin, checkpoint))
+        number = self.publish(Candidate(origin, checkpoint, checkpoint.stem))
         with self._database.write() as session:
             moves = moves_of(session, SITE)
             known = any(move.version == number for move in moves)
@@ -196,13 +190,14 @@ class ModelVersions:
 
 
 def version_name(row: VersionRow) -> str:
-    """Return the name of a version that predictions carry, such as ``v7-3fa9c1``."""
-    return f"v{row.number}-{row.weights_sha256[:6]}"
+    """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
+    return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
 
 
 def _row_of(candidate: Candidate) -> VersionRow:
     return VersionRow(
         origin=candidate.origin,
+        stem=candidate.stem,
         project=candidate.project,
         parent=candidate.parent,
         created_at=now(),

@@ -12,12 +12,17 @@ Move = Literal["promote", "rollback", "pin", "unpin"]
 
 
 class VersionRow(Base):
-    """One immutable model version. `origin` says what made it, once: publishing twice is once."""
+    """One immutable model version.
+
+    `origin` says what made it, once: publishing twice is once. `stem` is what its name begins
+    with; empty for "v" and the number.
+    """
 
     __tablename__ = "versions"
 
     number: Mapped[int] = mapped_column(primary_key=True)
     origin: Mapped[str] = mapped_column(unique=True)
+    stem: Mapped[str]
     project: Mapped[str | None] = mapped_column(index=True)
     parent: Mapped[int | None] = mapped_column(ForeignKey("versions.number"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -264,7 +264,7 @@ def test_a_key_tells_projects_of_two_installations_apart(loop):
 
 def test_a_project_forgets_nothing_it_is_not_told(loop):
     projects = loop.ingest.projects
-    projects.remember(PROJECT, ProjectNews(title="Nuclei", access_token="abc"))
+    projects.remember(PROJECT, ProjectNews(title="Nuclei", hostname="http://ls"))
     projects.remember(PROJECT, replace(ProjectNews(), label_config=CONFIG))
     row = projects.find(PROJECT)
-    assert (row.title, row.access_token, row.label_config) == ("Nuclei", "abc", CONFIG)
+    assert (row.title, row.hostname, row.label_config) == ("Nuclei", "http://ls", CONFIG)

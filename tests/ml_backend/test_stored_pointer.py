@@ -1,0 +1,133 @@
+import gc
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from ml_backend import stored_pointer
+from ml_backend.stored_pointer import StoredPointer
+from ml_backend.versions import Version
+from training.database import Database
+from training.live_pointer import SITE, Mover, promote, roll_back
+from training.model_versions import Candidate, ModelVersions
+from training.stored_files import StoredFiles
+
+A, B = "2.1795327560", "3.1795327999"
+PERSON = Mover("ann", "because")
+UNTRAINED = Version("untrained", None)
+
+
+@pytest.fixture
+def versions(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    yield ModelVersions(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
+    database.close()
+
+
+def checkpoint(tmp_path, name):
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(name.encode())
+    path.with_suffix(".json").write_text("{}")
+    return path
+
+
+def publish(versions, tmp_path, name, project=None):
+    return versions.publish(Candidate(f"job {name}", checkpoint(tmp_path, name), project=project))
+
+
+def make_live(versions, number, project=SITE):
+    versions.move(partial(promote, project=project, version=number, mover=PERSON))
+
+
+def name(pointer, project):
+    return pointer.live(project).name.split("-")[0]
+
+
+def test_until_something_is_published_the_fallback_serves(versions):
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert pointer.live(A) == pointer.live(SITE) == UNTRAINED
+    assert pointer.names(A) == ["untrained"]
+
+
+def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    assert name(pointer, A) == "starter"  # from memory, until the next look
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("v2", "starter")
+    assert [one.split("-")[0] for one in pointer.names(A)] == ["v2", "starter"]
+    versions.move(partial(roll_back, project=A, mover=PERSON))
+    pointer.refresh()
+    assert name(pointer, A) == "starter"
+
+
+def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    prepared = []
+    pointer.follow(lambda version: prepared.append((version.name, name(pointer, A))))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    deadline = time.monotonic() + 5
+    while name(pointer, A) != "v2":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [(new.split("-")[0], before) for new, before in prepared] == [("v2", "starter")]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    third = publish(versions, tmp_path, "three", A)
+    versions.checkpoint(third).with_suffix(suffix).write_bytes(b"damaged")
+    make_live(versions, third, A)
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "v2"
+    assert "version 3 cannot be served" in pointer.problems()[0]
+    versions.checkpoint(2).with_suffix(suffix).unlink()
+    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    weights = versions.checkpoint(second)
+    weights.write_bytes(b"damaged")
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    weights.write_bytes(b"two")
+    pointer.refresh()
+    assert name(pointer, A) == "starter"  # it is not read again with every look
+    monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
+    pointer.refresh()
+    assert name(pointer, A) == "v2"
+    assert pointer.problems() == []
+
+
+def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    versions._database.close()
+    tmp_path.joinpath("state.db").mkdir()
+    assert name(pointer, SITE) == name(pointer, A) == "starter"
+
+
+def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
+    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    before = threading.active_count()
+    pointer = StoredPointer(versions, UNTRAINED)
+    pointer.follow(repr)
+    assert threading.active_count() == before + 1
+    del pointer
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        gc.collect()
+        time.sleep(0.01)
