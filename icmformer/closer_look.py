@@ -6,10 +6,8 @@ click comes, never crops less than 200 pixels, and cuts off what leaves the crop
 tiny or thin object gets a blob, nothing at all, or a straight cut edge, and has to click again to
 get rid of it. Here the same rule for the region of interest is applied at once:
 
-* A click is answered after up to `looks` passes. As long as the last answer says that the object
-  is much smaller than its region, or reaches out of it, a better region is looked at, starting from
-  the last answer. Where it is only somewhat smaller, moving in waits for the next click, because a
-  first answer is often only a part of the object.
+* A click is answered after up to `looks` passes. As long as the last answer says that another
+  region would show the object better, that region is looked at, starting from the last answer.
 * Where nothing was found, the next look goes to the surroundings of the positive clicks.
 * One look moves in by at most `step`, so a wrong first answer does not lose the context, and
   nothing is magnified more than `magnification` times: a click's disk, 11 pixels wide for the
@@ -44,8 +42,6 @@ class CloserLook:
         step: how many times smaller the sides of the next region may be, at most.
         aspect: longer side of a region over its shorter one, at most, where the image allows.
         recompute_iou: a region that overlaps the wanted one by less is left; as published.
-        closer_iou: a region that overlaps the wanted one by less is left at once, for the same
-            click. 0.25 is half as long and half as wide; see docs/experiments.md.
         threshold: probability above which a pixel counts as object; as published.
     """
 
@@ -56,7 +52,6 @@ class CloserLook:
     step: float = 4.0
     aspect: float = 3.0
     recompute_iou: float = 0.5
-    closer_iou: float = 0.25
     threshold: float = 0.5
     feeds_back: ClassVar[bool] = True
     antialias: ClassVar[bool] = True
@@ -66,7 +61,7 @@ class CloserLook:
     ) -> RegionOfInterest | None:
         """Return where to look first; see `icmformer.zoom_in.Zoom`."""
         if current is not None:
-            return self._better(probability, clicks, current, self.recompute_iou) or current
+            return self.look_again(probability, clicks, current) or current
         image_hw = probability.shape[0], probability.shape[1]
         found = bounding_box(probability > self.threshold)
         if found is None:
@@ -80,35 +75,23 @@ class CloserLook:
 
         See `icmformer.zoom_in.Zoom`.
         """
-        if current is None:
+        image_hw = probability.shape[0], probability.shape[1]
+        found = bounding_box(probability > self.threshold)
+        if found and current:
+            found = _with_what_was_cut_off(found, current, image_hw)
+        box = _box_of(found, clicks)
+        if current is None or box is None:
             return None
-        return self._better(probability, clicks, current, self.closer_iou)
+        height, width = current.size_hw
+        wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
+        fits = current.covers(box) and wanted.overlap(current) >= self.recompute_iou
+        return None if fits or wanted == current else wanted
 
     def network_size(
         self, region: RegionOfInterest | None, image_hw: tuple[int, int]
     ) -> tuple[int, int]:
         """Return the target, always; see `icmformer.zoom_in.Zoom`."""
         return self.target
-
-    def _better(
-        self,
-        probability: np.ndarray,
-        clicks: PlacedClicks,
-        current: RegionOfInterest,
-        least_overlap: float,
-    ) -> RegionOfInterest | None:
-        """Return a region for the object, unless the current one shows all of it large enough."""
-        image_hw = probability.shape[0], probability.shape[1]
-        found = bounding_box(probability > self.threshold)
-        if found:
-            found = _with_what_was_cut_off(found, current, image_hw)
-        box = _box_of(found, clicks)
-        if box is None:
-            return None
-        height, width = current.size_hw
-        wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
-        fits = current.covers(box) and wanted.overlap(current) >= least_overlap
-        return None if fits or wanted == current else wanted
 
     def _first_view(self, clicks: PlacedClicks, image_hw: tuple[int, int]) -> RegionOfInterest:
         """Return the whole image, or of a very long one a part with all positive clicks."""
