@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ml_backend.settings import load_settings
+from ml_backend.settings import child_environment, load_settings
 
 GUNICORN_CONFIGURATION = Path(__file__).with_name("gunicorn.conf.py")
 
@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> int:
     # A bad setting is said once, here, and not by every worker in a loop of restarts.
     load_settings()
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIGURATION)]
-    os.execv(sys.executable, command)
+    os.execve(sys.executable, command, child_environment({}))

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ml_backend.errors import SettingsError
-from ml_backend.settings import Settings, load_settings
+from ml_backend.settings import Settings, child_environment, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +118,11 @@ def test_secrets_do_not_show():
 def test_unknown_argument_is_refused():
     with pytest.raises(ValidationError):
         Settings(prot=9090)
+
+
+def test_programs_it_starts_do_not_spin_on_busy_cores(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert child_environment({"PORT": "1"})["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert child_environment({"PORT": "1"})["PORT"] == "1"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert child_environment({})["OMP_WAIT_POLICY"] == "ACTIVE"
