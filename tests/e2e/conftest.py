@@ -158,10 +158,13 @@ def new_project(
     """Make a project with images and a backend in it; returns its id."""
 
     def make(
-        backend: RunningBackend, *images: Path, labeling_config: str = project.LABELING_CONFIG
+        backend: RunningBackend,
+        *images: Path,
+        labeling_config: str = project.LABELING_CONFIG,
+        title: str = "",
     ) -> int:
         # Label Studio takes 50 characters
-        title = request.node.name.removeprefix("test_")[:50]
+        title = title or request.node.name.removeprefix("test_")[:50]
         identifier = project.ensure(label_studio.api, title, labeling_config, images)
         project.connect(label_studio.api, identifier, backend.url)
         return identifier

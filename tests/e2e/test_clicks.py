@@ -103,7 +103,17 @@ def test_undo_then_click(page, task, label_studio, predictor, coffee):
     np.testing.assert_array_equal(saved_masks(label_studio.api, task)["Object"], expected)
 
 
-def test_backend_restarts_between_two_clicks(page, task, backend, label_studio, predictor, coffee):
+def test_backend_restarts_between_two_clicks(
+    page, start_backend, new_project, label_studio, predictor, coffee
+):
+    """It needs its own token for that: the one that the connection brings is not kept on disk."""
+    backend = start_backend(
+        LABEL_STUDIO_URL=label_studio.url, LABEL_STUDIO_API_KEY=label_studio.login.token
+    )
+    project = new_project(backend, COFFEE)
+    (task,) = demo.task_ids(label_studio.api, project)
+    page.open(project, task)
+    page.turn_on_auto_annotation()
     page.choose("Object")
     page.click(0.45, 0.35)
     backend.stop()

@@ -1,0 +1,96 @@
+"""What the README and its companions say is true."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from ml_backend.__main__ import COMMANDS
+from ml_backend.demo.project import LABELING_CONFIG
+from ml_backend.versions import STARTER_WEIGHTS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+# made by tools, or by people for themselves
+NOT_OURS = {".git", ".venv", ".venv-label-studio", ".demo", "artefacts", "runs", "weights"}
+
+
+def blocks(text: str, language: str = "") -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in fenced if name == language]
+
+
+def tree() -> dict[str, str]:
+    """Paths of the annotated tree, with their phrases."""
+    (drawn,) = [block for block in blocks(README) if "├──" in block]
+    parents: list[str] = []
+    found = {}
+    for line in drawn.splitlines():
+        indent, name, phrase = re.fullmatch(r"([│ ]*)[├└]── (\S+)\s+(.*)", line).groups()
+        depth = len(indent) // 4
+        parents[depth:] = [name]
+        found["".join(parents)] = phrase
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path):
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+    assert set(re.findall(r"python -m ml_backend ([a-z-]+)", text)) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_tree_is_true():
+    paths = tree()
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert all(paths.values())
+
+
+def test_tree_names_everything_at_the_top():
+    listed = {path.partition("/")[0] for path in tree()}
+    caches = re.compile(r"\..*cache|__pycache__|\.hypothesis|.*\.egg-info|build|dist|\.icmformer")
+    there = {path.name for path in ROOT.iterdir() if not caches.fullmatch(path.name)}
+    assert there - NOT_OURS == listed
+
+
+def test_makefile_variables_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for name in re.findall(r"make demo.*?`", README):
+        for variable in re.findall(r"([A-Z_]+)=", name):
+            assert f"$({variable})" in makefile
+
+
+def test_labelling_configuration_is_that_of_the_demo():
+    assert blocks(README, "xml") == [LABELING_CONFIG]
+    guide = (ROOT / "docs" / "label-studio.md").read_text()
+    assert blocks(guide, "xml") == [LABELING_CONFIG]
+
+
+def test_pictures_are_small_and_well_formed():
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size <= 200_000, picture
+    ElementTree.parse(ROOT / "docs" / "images" / "flows.svg")
+
+
+def test_untrained_network_is_announced_until_weights_ship():
+    assert ("No trained weights ship" in README) == (not STARTER_WEIGHTS.exists())
+
+
+def test_demo_images_have_licences():
+    folder = ROOT / "ml_backend" / "demo" / "images"
+    licences = (folder / "LICENSES.md").read_text()
+    pictures = sorted(folder.glob("*.jpg"))
+    assert 3 <= len(pictures) <= 6
+    for picture in pictures:
+        assert f"`{picture.name}`" in licences
+        assert picture.stat().st_size <= 60_000
