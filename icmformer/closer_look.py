@@ -16,6 +16,8 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 * A mask that runs into the border of its region is looked at again in a larger one.
 * Regions are at most `aspect` times longer than wide, also the first: a panorama squeezed into a
   square would show nothing.
+* Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
+  offset of up to half a pixel of the image, 1.5 pixels of a network that sees it magnified 4 times.
 
 What a click costs is bounded, and the result still depends on image and clicks alone.
 """
@@ -27,7 +29,7 @@ from typing import ClassVar
 import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.zoom_in import RegionOfInterest, bounding_box
+from icmformer.region_of_interest import RegionOfInterest, bounding_box
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class CloserLook:
     recompute_iou: float = 0.5
     threshold: float = 0.5
     feeds_back: ClassVar[bool] = True
-    antialias: ClassVar[bool] = True
+    as_published: ClassVar[bool] = False
 
     def region(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None

@@ -7,36 +7,28 @@ import torch
 from torch.nn import functional as F
 
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.zoom_in import View, clicks_in_region, resize
+from icmformer.region_of_interest import View, clicks_in_view, resize
 
 DrawClicks = Callable[[np.ndarray, np.ndarray, tuple[int, int]], torch.Tensor]
 
 
-def image_planes(
-    image: np.ndarray, view: View, device: torch.device, antialias: bool
-) -> torch.Tensor:
-    """Return an (H, W, 3) uint8 image as (1, 3, h, w) float32 in [0, 1].
+def image_planes(image: np.ndarray, view: View, device: torch.device) -> torch.Tensor:
+    """Return an (H, W, 3) uint8 RGB image, in any memory layout, as (1, 3, h, w) float32 in [0, 1].
 
-    Args:
-        image: RGB, in any memory layout.
-        view: what of it is seen, and at which size.
-        device: on which the network lies.
-        antialias: average where the image is shrunk (in uint8, on the CPU, which is also many times
-            faster for large images) instead of sampling it, as published.
+    Where it need not be as published, it is averaged in uint8 on the CPU, which is also many times
+    faster for large images.
     """
     planes = torch.from_numpy(np.array(image[view.box.slices], order="C")).permute(2, 0, 1)[None]
-    if antialias:
-        shrunk = F.interpolate(
-            planes, view.size_hw, mode="bilinear", align_corners=True, antialias=True
-        )
-        return shrunk.to(device).contiguous().float().div(255)
-    return resize(planes.to(device).contiguous().float().div(255), view.size_hw)
+    if view.as_published:
+        return resize(planes.to(device).contiguous().float().div(255), view.size_hw, True)
+    averaged = F.interpolate(planes, view.size_hw, mode="bilinear", antialias=True)
+    return averaged.to(device).contiguous().float().div(255)
 
 
 def mask_plane(probability: np.ndarray, view: View, device: torch.device) -> torch.Tensor:
     """Return an (H, W) float32 probability map as (1, 1, h, w)."""
     cut = torch.from_numpy(np.array(probability[view.box.slices], order="C"))
-    return resize(cut[None, None].to(device), view.size_hw)
+    return resize(cut[None, None].to(device), view.size_hw, view.as_published)
 
 
 def click_planes(
@@ -50,7 +42,7 @@ def click_planes(
         view: what of the image is seen.
         mirrored: whether the network sees it mirrored, left and right exchanged.
     """
-    places = clicks_in_region(clicks.rows_columns, view.box, view.size_hw)
+    places = clicks_in_view(clicks.rows_columns, view)
     if mirrored:
         places = np.stack([places[:, 0], view.size_hw[1] - places[:, 1] - 1], axis=1)
     # Above and left of the view at once means "no click" in the reference's lists of points, so

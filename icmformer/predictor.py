@@ -14,9 +14,10 @@ from icmformer.errors import InputError
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast
+from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
 from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
-from icmformer.zoom_in import RegionOfInterest, View, WholeImage, Zoom, ZoomIn, resize
+from icmformer.zoom_in import WholeImage, Zoom, ZoomIn
 
 
 class ClickNetwork(Protocol):
@@ -149,7 +150,8 @@ class Predictor:
         """Run the network once."""
         image_hw = _size_hw(image)
         size_hw = self._zoom.network_size(region, image_hw)
-        view = View(image_hw, region or RegionOfInterest.whole(image_hw), size_hw)
+        box = region or RegionOfInterest.whole(image_hw)
+        view = View(image_hw, box, size_hw, self._zoom.as_published)
         features = self._features(image, view, before)
         seen = clicks.first(self._max_clicks)
         versions = (False, True) if self._flip else (False,)
@@ -169,7 +171,7 @@ class Predictor:
         known = before.features
         if known and known.encoder is self._encoder and known.view == view:
             return known
-        planes = image_planes(image, view, self._device, self._zoom.antialias)
+        planes = image_planes(image, view, self._device)
         encoded = self._model.encode_image(self._with_mirrored(planes))
         return CropFeatures(self._encoder, view, encoded)
 
@@ -183,7 +185,8 @@ class Predictor:
             cleaned = without_specks(probability[0, 0].cpu().numpy(), pixels, positive)
             probability = torch.from_numpy(cleaned)[None, None]
         result = np.zeros(view.image_hw, dtype=np.float32)
-        result[view.box.slices] = resize(probability, view.box.size_hw)[0, 0].cpu().numpy()
+        planes = resize(probability, view.box.size_hw, view.as_published)
+        result[view.box.slices] = planes[0, 0].cpu().numpy()
         if self._tidy:
             obey_clicks(result, clicks, view)
         return result

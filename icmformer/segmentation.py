@@ -8,7 +8,7 @@ import numpy as np
 
 from icmformer.clicks import Click
 from icmformer.errors import InputError
-from icmformer.zoom_in import RegionOfInterest, View
+from icmformer.region_of_interest import RegionOfInterest, View
 
 # Not 0.5: every published number of clicks since RITM was measured with 0.49.
 MASK_THRESHOLD = 0.49

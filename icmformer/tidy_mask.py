@@ -5,12 +5,14 @@ where people click, never in benchmarks. All of it is pure, and what it leaves i
 of the network reads as previous mask: people correct what they see.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
+from icmformer.region_of_interest import View, clicks_in_view
 from icmformer.segmentation import MASK_THRESHOLD
-from icmformer.zoom_in import View
 
 # In pixels of the network, which cannot mean anything by 4 × 4 of them.
 _LEAST_AREA = 16
@@ -23,13 +25,10 @@ _REPAIR_RADIUS = 2.0
 
 def pixels_in_view(clicks: PlacedClicks, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return where the clicks inside a view lie in it, (N, 2) int row, column, and their signs."""
-    corner = np.array([view.box.row_min, view.box.column_min])
-    length, size = np.array(view.box.size_hw), np.array(view.size_hw)
-    offset = clicks.pixels - corner
-    inside = ((offset >= 0) & (offset < length)).all(axis=1)
-    # Corners are aligned, as in `icmformer.zoom_in.resize`.
-    places = np.rint(offset[inside] * (size - 1) / np.maximum(length - 1, 1))
-    return places.astype(np.int64), clicks.positive[inside]
+    exact = clicks_in_view(clicks.pixels, replace(view, as_published=False))
+    places = np.rint(exact).astype(np.int64)
+    inside = ((places >= 0) & (places < view.size_hw)).all(axis=1)
+    return places[inside], clicks.positive[inside]
 
 
 def without_specks(probability: np.ndarray, pixels: np.ndarray, positive: np.ndarray) -> np.ndarray:

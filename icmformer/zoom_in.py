@@ -1,4 +1,4 @@
-"""Which part of the image the network sees, and the way there and back.
+"""Which part of the image the network sees.
 
 `ZoomIn` is the evaluation protocol of RITM, SimpleClick and iCMFormer: a region of interest
 around the object, resized to the network's input. `WholeImage` is the same without a region.
@@ -10,82 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from icmformer.placed_clicks import PlacedClicks
-
-
-@dataclass(frozen=True)
-class RegionOfInterest:
-    """A box of pixels; all four borders are indices that belong to it."""
-
-    row_min: int
-    row_max: int
-    column_min: int
-    column_max: int
-
-    @classmethod
-    def whole(cls, image_hw: tuple[int, int]) -> "RegionOfInterest":
-        """Return the region that covers an image of this height and width."""
-        return cls(0, image_hw[0] - 1, 0, image_hw[1] - 1)
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.row_max - self.row_min + 1, self.column_max - self.column_min + 1
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """The index that cuts the region out of an (H, W, ...) array."""
-        return (
-            slice(self.row_min, self.row_max + 1),
-            slice(self.column_min, self.column_max + 1),
-        )
-
-    def overlap(self, other: "RegionOfInterest") -> float:
-        """Return the product of the two 1-D IoUs, in [0, 1] (not the IoU of the boxes)."""
-        rows = _segment_iou(self.row_min, self.row_max, other.row_min, other.row_max)
-        columns = _segment_iou(self.column_min, self.column_max, other.column_min, other.column_max)
-        return rows * columns
-
-    def including(self, pixels: np.ndarray) -> "RegionOfInterest":
-        """Return the smallest region that covers this one and the (N, 2) row, column pixels."""
-        corners = [(self.row_min, self.column_min), (self.row_max, self.column_max)]
-        points = np.concatenate([np.array(corners), pixels])
-        (row_min, column_min), (row_max, column_max) = points.min(axis=0), points.max(axis=0)
-        return RegionOfInterest(int(row_min), int(row_max), int(column_min), int(column_max))
-
-    def covers(self, other: "RegionOfInterest") -> bool:
-        """Say whether another region lies inside this one, borders included."""
-        return (
-            self.including(
-                np.array([(other.row_min, other.column_min), (other.row_max, other.column_max)])
-            )
-            == self
-        )
-
-    def holds(self, pixels: np.ndarray) -> bool:
-        """Say whether all (N, 2) row, column pixels lie inside.
-
-        The last row and column count as outside, as in the reference: it can change the region.
-        """
-        lowest, highest = (self.row_min, self.column_min), (self.row_max, self.column_max)
-        return bool(((pixels >= lowest) & (pixels < highest)).all())
-
-
-def _segment_iou(a_min: int, a_max: int, b_min: int, b_max: int) -> float:
-    shared = max(0, min(a_max, b_max) - max(a_min, b_min) + 1)
-    return shared / (max(a_max, b_max) - min(a_min, b_min) + 1)
-
-
-@dataclass(frozen=True)
-class View:
-    """What the network sees of an image: a box of it, resized; all sizes are height and width."""
-
-    image_hw: tuple[int, int]
-    box: RegionOfInterest
-    size_hw: tuple[int, int]
+from icmformer.region_of_interest import RegionOfInterest, bounding_box
 
 
 class Zoom(Protocol):
@@ -100,8 +27,8 @@ class Zoom(Protocol):
         """Whether a second look at the same clicks reads the first look's probability."""
 
     @property
-    def antialias(self) -> bool:
-        """Whether the image is averaged where it is shrunk, rather than sampled."""
+    def as_published(self) -> bool:
+        """How image and clicks are resized; see `icmformer.region_of_interest.View`."""
 
     def region(
         self,
@@ -144,7 +71,7 @@ class WholeImage:
     longest_side: int | None = None
     looks: ClassVar[int] = 1
     feeds_back: ClassVar[bool] = False
-    antialias: ClassVar[bool] = False
+    as_published: ClassVar[bool] = True
 
     def region(
         self,
@@ -198,7 +125,7 @@ class ZoomIn:
     threshold: float = 0.5
     looks: ClassVar[int] = 2
     feeds_back: ClassVar[bool] = False
-    antialias: ClassVar[bool] = False
+    as_published: ClassVar[bool] = True
 
     def region(
         self,
@@ -263,37 +190,6 @@ class ZoomIn:
         side = max(self.expansion * (highest - lowest + 1), self.min_crop)
         first, last = round(centre - 0.5 * side), round(centre + 0.5 * side)
         return max(first, 0), min(last, length - 1)
-
-
-def bounding_box(mask: np.ndarray) -> RegionOfInterest | None:
-    """Return the box of the true pixels of an (H, W) mask, or None if there are none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return RegionOfInterest(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]))
-
-
-def resize(planes: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
-    """Resize float (B, C, H, W) planes as published: bilinear, corners aligned, no antialiasing."""
-    return F.interpolate(planes, size=size_hw, mode="bilinear", align_corners=True)
-
-
-def clicks_in_region(
-    rows_columns: np.ndarray, region: RegionOfInterest, size_hw: tuple[int, int]
-) -> np.ndarray:
-    """Map pixel indices of the image to those of the resized region.
-
-    Args:
-        rows_columns: (N, 2) float64 row, column in the image.
-        region: that the network sees.
-        size_hw: height and width to which the region is resized.
-
-    Returns:
-        (N, 2) float64 row, column, not rounded. The convention differs from that of `resize`
-        (corners aligned), as published.
-    """
-    corner = np.array([region.row_min, region.column_min])
-    return np.array(size_hw) * (rows_columns - corner) / np.array(region.size_hw)
 
 
 def _with_longest_side(size_hw: tuple[int, int], longest_side: int) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from icmformer.clicks import Click, disk_maps_at, from_row_column
 from icmformer.closer_look import CloserLook
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
+from icmformer.region_of_interest import RegionOfInterest
 from icmformer.segmentation import Segmentation
-from icmformer.zoom_in import RegionOfInterest
 from tests.toy_network import ToyFeatures
 from training.noc import iou
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from icmformer.clicks import Click
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
+from icmformer.region_of_interest import RegionOfInterest, View
 from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
-from icmformer.zoom_in import RegionOfInterest, View, WholeImage
+from icmformer.zoom_in import WholeImage
 from tests.toy_network import ToyNetwork
 
 CLICK_INSIDE = np.array([[30, 30]])
@@ -69,11 +70,11 @@ def test_without_a_positive_click_nothing_is_known_to_be_a_speck():
 
 def test_pixels_in_view_lie_on_what_resizing_puts_there():
     clicks = PlacedClicks.on_image(
-        [Click(100.5, 50.5, True), Click(149.9, 99.0, False), Click(10, 10, True)], (200, 300)
+        [Click(100.5, 50.5, True), Click(149.9, 99.9, False), Click(10, 10, True)], (200, 300)
     )
-    view = View((200, 300), RegionOfInterest(50, 99, 100, 149), (99, 491))
+    view = View((200, 300), RegionOfInterest(50, 99, 100, 149), (100, 500), False)
     pixels, positive = pixels_in_view(clicks, view)
-    assert pixels.tolist() == [[0, 0], [98, 490]]
+    assert pixels.tolist() == [[0, 4], [98, 494]]
     assert positive.tolist() == [True, False]
 
 

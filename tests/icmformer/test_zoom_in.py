@@ -1,17 +1,10 @@
 import numpy as np
 import pytest
-import torch
 
 from icmformer.clicks import from_row_column
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.zoom_in import (
-    RegionOfInterest,
-    WholeImage,
-    ZoomIn,
-    bounding_box,
-    clicks_in_region,
-    resize,
-)
+from icmformer.region_of_interest import RegionOfInterest
+from icmformer.zoom_in import WholeImage, ZoomIn
 from tests import golden_loops
 
 
@@ -117,35 +110,3 @@ def test_looks_again_only_at_a_small_object_and_only_without_skipping():
 )
 def test_network_size(zoom, region, expected):
     assert zoom.network_size(region, (300, 420)) == expected
-
-
-def test_overlap_is_the_product_of_the_sides():
-    region = RegionOfInterest(0, 9, 0, 9)
-    assert region.overlap(region) == 1
-    assert region.overlap(RegionOfInterest(5, 14, 0, 9)) == pytest.approx(5 / 15)
-    assert region.overlap(RegionOfInterest(5, 14, 0, 19)) == pytest.approx(5 / 15 / 2)
-    assert region.overlap(RegionOfInterest(10, 19, 0, 9)) == 0
-
-
-def test_covers_includes_the_borders():
-    region = RegionOfInterest(2, 9, 3, 9)
-    assert region.covers(region)
-    assert region.covers(RegionOfInterest(3, 8, 4, 4))
-    assert not region.covers(RegionOfInterest(2, 10, 3, 9))
-    assert not region.covers(RegionOfInterest(2, 9, 2, 9))
-
-
-def test_bounding_box():
-    mask = np.zeros((7, 9), dtype=bool)
-    assert bounding_box(mask) is None
-    mask[2, 3] = mask[4, 8] = True
-    assert bounding_box(mask) == RegionOfInterest(2, 4, 3, 8)
-
-
-def test_clicks_map_by_length_and_images_by_corner():
-    region = RegionOfInterest(10, 19, 100, 119)
-    places = np.array([[10.0, 100.0], [19.0, 119.0], [9.0, 130.5]])
-    mapped = clicks_in_region(places, region, (40, 10))
-    np.testing.assert_allclose(mapped, [[0, 0], [36, 9.5], [-4, 15.25]])
-    ramp = torch.arange(5.0).view(1, 1, 1, 5)
-    np.testing.assert_allclose(resize(ramp, (2, 9))[0, 0, 1], np.arange(9) / 2)
