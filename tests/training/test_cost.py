@@ -48,6 +48,15 @@ def test_the_table_counts_twice_and_measures(monkeypatch, capsys):
     assert "thop" in table
 
 
+def test_counting_needs_no_timing(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", "cost", "vit_huge", "--repeats", "0"])
+
+    assert command_line.main() == 0
+
+    table = capsys.readouterr().out
+    assert re.search(r"^vit_huge +448 +816\.82( +[\d.]+){3} +\d+%$", table, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"), [("vit", "no variant 'vit'"), ("tiny@big", "'big' in 'tiny@big'")]
 )
