@@ -54,8 +54,8 @@ class InferenceQueue:
             DeadlineError: if it is not done in time; what has not begun never will.
         """
         deadline.check()
-        self._count(1)
         future = self._executor.submit(self._unless_late, work, deadline)
+        self._count(1)
         future.add_done_callback(self._done)
         try:
             return future.result(timeout=deadline.remaining())
