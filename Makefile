@@ -5,6 +5,9 @@ RUN := .venv/bin/python
 UV := .venv/bin/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 
+# torch's threads sleep while they wait: spinning, they take the cores from whatever runs beside them
+export OMP_WAIT_POLICY := PASSIVE
+
 # Of `make demo`, all optional: CHECKPOINT=weights.safetensors LABEL_STUDIO_PORT=8080 BACKEND_PORT=9090
 DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
         $(if $(LABEL_STUDIO_PORT),--label-studio-port $(LABEL_STUDIO_PORT)) \
