@@ -94,6 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    # Now, not when all is done: the code may change in the hours between.
+    origin = provenance(arguments.device)
     contestants = _contestants(arguments)
     protocol = Protocol(
         arguments.max_clicks,
@@ -118,7 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
         published_sizes={name: dataset.published_size for name, dataset in datasets.items()},
         protocol=protocol,
         every=arguments.every,
-        provenance=provenance(arguments.device),
+        provenance=origin,
     )
     page = write_report(benchmark, galleries, arguments.output)
     sys.stdout.write(benchmark.text_table())
