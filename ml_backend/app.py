@@ -5,6 +5,8 @@ from flask import Flask, Response, request
 from ml_backend.auth import require_login
 from ml_backend.backend import Backend, EventInbox, build_backend
 from ml_backend.http_errors import answer_errors
+from ml_backend.learning_api import learning_api
+from ml_backend.learning_pages import learning_pages
 from ml_backend.live_models import LivePointer
 from ml_backend.operator_routes import PUBLIC, operator_routes
 from ml_backend.protocol_routes import protocol_routes
@@ -42,6 +44,8 @@ def create_app(
     answer_errors(app, backend.metrics)
     app.register_blueprint(protocol_routes(backend))
     app.register_blueprint(operator_routes(backend))
+    app.register_blueprint(learning_pages(backend))
+    app.register_blueprint(learning_api(backend))
     _count_responses(app, backend)
     return app
 

@@ -11,6 +11,7 @@ BackendError                 500
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
 ├── BusyError                503  more requests for masks than threads to spare
+├── ForeignSiteError         403  a change that another site's page asks for
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
 └── DemoError                500  the demo cannot start or one of its programs ended
 """
@@ -96,3 +97,9 @@ class JobError(BackendError):
     """A fine-tuning job does not exist, has ended, was cancelled, or belongs to another worker."""
 
     status = 409
+
+
+class ForeignSiteError(BackendError):
+    """Another site's page asks for a change, with the browser of somebody who may."""
+
+    status = 403

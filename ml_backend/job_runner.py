@@ -95,7 +95,8 @@ class _Heart:
         self._clock = StageClock()
         self._beat = Beat("starting", 0, 0, None)
         self._stop = threading.Event()
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def __enter__(self) -> "_Heart":
@@ -106,7 +107,8 @@ class _Heart:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
         self._thread.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -115,13 +117,16 @@ class _Heart:
         """Note the progress; raise StopJob when the job is to stop."""
         if self._stop.is_set():
             raise StopJob
+        is_new = stage != self._beat.stage
         self._beat = Beat(stage, done, total, self._clock.seconds_left(stage, done, total))
+        if is_new:
+            self._wake.set()
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
 
     def _run(self) -> None:
-        while True:
+        while not self._ended:
             if os.getppid() != self._parent:
                 # Whoever watches over this process was killed; the next one continues the job.
                 self._stop.set()
@@ -132,8 +137,8 @@ class _Heart:
                 self._stop.set()
             except Exception:
                 logger.exception("the claim could not be renewed")
-            if self._ended.wait(BEAT_SECONDS):
-                return
+            self._wake.wait(BEAT_SECONDS)
+            self._wake.clear()
 
 
 class StageClock:

@@ -75,6 +75,22 @@ class Projects:
         with self._database.read() as session:
             return session.get(ProjectRow, key)
 
+    def ask_to_reconcile(self, key: str) -> None:
+        """Let the project be compared with Label Studio at the worker's next look."""
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is not None:
+                row.reconciled_at = None
+
+    def named(self, name: str) -> ProjectRow:
+        """Return the project that a person or a URL means; see `key_of`.
+
+        Raises:
+            RequestError: if no such project was ever seen.
+        """
+        with self._database.read() as session:
+            return session.get_one(ProjectRow, self.key_of(name))
+
     def key_of(self, name: str) -> str:
         """Return the key that a person or a URL means: a key, or a number's newest project.
 

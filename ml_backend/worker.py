@@ -4,6 +4,7 @@ Everything it does may be done again, by it or by another worker, with the same 
 is lost when it is killed, and nobody has to clean up after it.
 """
 
+import contextlib
 import logging
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 
 from croniter import croniter
 
-from ml_backend.errors import BackendError, LabelStudioError
+from ml_backend.errors import BackendError, JobError, LabelStudioError
 from ml_backend.ingest import Image, Ingest, Json
 from ml_backend.job_runner import LOG_NAME, worker_name
 from ml_backend.label_studio import LabelStudio
@@ -20,7 +21,7 @@ from ml_backend.labeling_config import LabelingConfig
 from ml_backend.learning import Learning
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
-from ml_backend.settings import MEGABYTE
+from ml_backend.settings import MEGABYTE, child_environment
 from ml_backend.task_images import TaskImages
 from training.database import now
 from training.sample_overview import new_samples
@@ -118,10 +119,17 @@ class Worker:
         log = self._learning.job_folder(job.id) / LOG_NAME
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
         with log.open("ab") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=child_environment({})
+            )
             self._wait_for(process)
-        # A job that ended says so itself; one that crashed still looks as if it ran.
-        self._learning.jobs.recover(name)
+        # A job that ended says so itself; one that crashed, or was stopped before it could say
+        # anything, still looks as if it ran.
+        if self._stopping.is_set():
+            with contextlib.suppress(JobError):
+                self._learning.jobs.release(job.id, name)
+        else:
+            self._learning.jobs.recover(name)
         return True
 
     def _wait_for(self, process: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,80 @@
+"""Small charts as SVG elements that stand in a page; colours come from its style sheet."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from markupsafe import Markup
+
+_WIDTH, _HEIGHT = 640, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 24
+
+
+def growth_chart(growth: Sequence[tuple[str, int]], today: date) -> Markup:
+    """Draw how the number of samples grew.
+
+    Args:
+        growth: (ISO date, samples accepted up to then), in order, at least one.
+        today: where the chart ends.
+    """
+    days = [date.fromisoformat(day).toordinal() for day, _ in growth]
+    first, last = days[0] - 1, max(today.toordinal(), days[-1])
+    most = growth[-1][1]
+
+    def x(day: int) -> float:
+        return _LEFT + (day - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(count: int) -> float:
+        return _HEIGHT - _BOTTOM - count / most * (_HEIGHT - _TOP - _BOTTOM)
+
+    points = [(x(first), y(0))]
+    for day, (_, count) in zip(days, growth, strict=True):
+        points += [(x(day), points[-1][1]), (x(day), y(count))]
+    points.append((x(last), points[-1][1]))
+    line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
+    area = f"{line} {x(last):.1f},{y(0):.1f}"
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{most} samples">'
+        f'<polygon class="area" points="{area}"/><polyline class="line" points="{line}"/>'
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
+        f'<text x="{_LEFT - 6}" y="{y(most) + 4:.1f}" text-anchor="end">{most}</text>'
+        f'<text x="{_LEFT - 6}" y="{y(0):.1f}" text-anchor="end">0</text>'
+        f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{date.fromordinal(days[0])}</text>'
+        f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end">'
+        f"{date.fromordinal(last)}</text></svg>"
+    )
+
+
+def clicks_bar(clicks: float, most: float, kind: str) -> Markup:
+    """Draw a number of clicks as a bar.
+
+    Args:
+        clicks: how many.
+        most: clicks of the full width.
+        kind: class of the bar: "live" or "candidate".
+    """
+    width = 120 * min(clicks / most, 1.0)
+    return Markup(
+        '<svg class="bar" viewBox="0 0 120 8"><rect class="{}" width="{}" height="8"/></svg>'
+    ).format(kind, f"{width:.1f}")
+
+
+def lineage_mark(on_line: bool, first: bool, last: bool, live: bool) -> Markup:
+    """Draw one row of the line of descent.
+
+    Args:
+        on_line: whether the version is live or what the live one descends from.
+        first: whether this is the newest on the line or newer than it.
+        last: whether it is the oldest of all.
+        live: whether it is live.
+    """
+    parts = []
+    if not first:
+        parts.append('<line class="descent" x1="14" x2="14" y1="0" y2="30"/>')
+    if not last:
+        parts.append('<line class="descent" x1="14" x2="14" y1="30" y2="60"/>')
+    if not on_line:
+        parts.append('<path class="branch" d="M38 30 C38 52 14 40 14 60"/>')
+    x, kind = (14, "node") if on_line else (38, "node aside")
+    parts.append(f'<circle class="{kind}{" live" if live else ""}" cx="{x}" cy="30" r="7"/>')
+    return Markup(f'<svg class="lineage" viewBox="0 0 52 60">{"".join(parts)}</svg>')

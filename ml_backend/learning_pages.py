@@ -1,0 +1,188 @@
+"""The learning side as pages: server-rendered, usable without JavaScript."""
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ml_backend.backend import Backend
+from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
+from ml_backend.errors import BackendError, RequestError
+from ml_backend.learning_views import (
+    job_facts,
+    live_facts,
+    log_tail,
+    overview,
+    project_list,
+    version_facts,
+    version_list,
+)
+from ml_backend.live_moves import make_move
+from ml_backend.people import refuse_other_sites, who
+from training.errors import StoredFileError, TrainingError
+from training.live_pointer import SITE, Mover
+
+_MOST_CLICKS = 20.0
+_REFRESH_SECONDS = 5
+Page = str | tuple[str, int]
+
+
+def learning_pages(backend: Backend) -> Blueprint:
+    """Return the routes below /projects, bound to their collaborators."""
+    pages = _Pages(backend)
+    routes = Blueprint("learning", __name__, url_prefix="/projects")
+    routes.before_request(refuse_other_sites)
+    routes.register_error_handler(TrainingError, pages.refused)
+    routes.register_error_handler(BackendError, pages.refused)
+    for method, rule, view in (
+        ("GET", "/", pages.projects),
+        ("GET", "/<name>", pages.project),
+        ("POST", "/<name>/live", pages.move),
+        ("POST", "/<name>/jobs", pages.request_job),
+        ("POST", "/<name>/reconcile", pages.reconcile),
+        ("GET", "/<name>/jobs/<int:number>", pages.job),
+        ("POST", "/<name>/jobs/<int:number>/cancel", pages.cancel),
+        ("GET", "/<name>/versions/<int:number>", pages.version),
+    ):
+        routes.add_url_rule(rule, view.__name__, view, methods=[method])
+    for helper in (clicks_bar, growth_chart, lineage_mark, duration, moment):
+        routes.add_app_template_global(helper)
+    return routes
+
+
+class _Pages:
+    """One method a route."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._learning = backend.learning
+        self._hints = backend.hints
+
+    def projects(self) -> Page:
+        return render_template(
+            "projects.html",
+            projects=project_list(self._learning),
+            site=live_facts(self._learning, SITE),
+        )
+
+    def project(self, name: str) -> Page:
+        project = self._learning.projects.named(name)
+        facts = overview(self._learning, project)
+        return render_template(
+            "project.html",
+            project=facts,
+            versions=_rows(facts["versions"]),
+            today=datetime.now(timezone.utc).date(),
+            most_clicks=_MOST_CLICKS,
+            refresh=_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
+        )
+
+    def job(self, name: str, number: int) -> Page:
+        project, job = self._learning.projects.named(name), self._learning.jobs.get(number)
+        facts = job_facts(job)
+        return render_template(
+            "job.html",
+            project=project,
+            job=facts,
+            log=log_tail(self._learning, number, lines=200),
+            refresh=_REFRESH_SECONDS if _is_busy([facts]) else None,
+        )
+
+    def version(self, name: str, number: int) -> Page:
+        project, versions = self._learning.projects.named(name), self._learning.stores.versions
+        row = versions.get(number)
+        live = live_facts(self._learning, project.key)
+        children = [
+            other["version"]
+            for other in version_list(self._learning, project.key)
+            if other["parent"] == number
+        ]
+        return render_template(
+            "version.html",
+            project=project,
+            version=version_facts(row, versions.answers().get(number)),
+            live=live,
+            children=children,
+            report=self._report(row.report),
+            most_clicks=_MOST_CLICKS,
+        )
+
+    def move(self, name: str) -> Response:
+        project = self._learning.projects.key_of(name)
+        version = request.form.get("version", type=int)
+        mover = Mover(who(), request.form.get("reason", "")[:500] or "page")
+        move = request.form.get("move", "")
+        make_move(self._learning.stores.versions, project, move, version, mover)
+        return _back_to(name, "#versions")
+
+    def request_job(self, name: str) -> Response:
+        self._learning.jobs.request(self._learning.projects.key_of(name), f"{who()}, on the page")
+        self._hints.train()
+        return _back_to(name, "#jobs")
+
+    def cancel(self, name: str, number: int) -> Response:
+        self._learning.jobs.cancel(number)
+        return _back_to(name, "#jobs")
+
+    def reconcile(self, name: str) -> Response:
+        self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
+        return _back_to(name, "#samples")
+
+    def refused(self, error: Exception) -> Page:
+        """Show a failure as a page, with the same sentence as REST."""
+        status = error.status if isinstance(error, BackendError) else 409
+        if isinstance(error, RequestError) and request.method == "GET":
+            status = 404
+        return render_template("refused.html", sentence=str(error)), status
+
+    def _report(self, key: str | None) -> dict[str, Any]:
+        if key is None:
+            return {}
+        try:
+            report: dict[str, Any] = json.loads(self._learning.stores.files.read_verified(key))
+        except StoredFileError as error:
+            return {"problem": str(error)}
+        return report
+
+
+def duration(seconds: float | None) -> str:
+    """Return a stretch of time as people say it."""
+    if seconds is None:
+        return "unknown yet"
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def moment(text: str | None) -> str:
+    """Return a moment as it is shown: minutes are enough."""
+    return "" if text is None else text.replace("T", " ")[:16]
+
+
+def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each version how its row of the line of descent is drawn."""
+    line = [index for index, version in enumerate(versions) if version["ancestor"]]
+    first = line[0] if line else len(versions)
+    return [
+        {
+            **version,
+            "mark": lineage_mark(
+                version["ancestor"], index <= first, index == len(versions) - 1, version["live"]
+            ),
+        }
+        for index, version in enumerate(versions)
+    ]
+
+
+def _is_busy(jobs: list[dict[str, Any]]) -> bool:
+    return any(job["state"] in ("waiting", "running") for job in jobs)
+
+
+def _back_to(name: str, anchor: str) -> Response:
+    # 303: a reload shows the page again and does not repeat what was done.
+    response = redirect(url_for("learning.project", name=name) + anchor, 303)
+    return response

@@ -1,0 +1,182 @@
+"""What there is to know about projects, jobs and versions, as plain data for the page and REST."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.job_runner import LOG_NAME
+from ml_backend.learning import Learning
+from ml_backend.projects import ProjectRow
+from training.live_pointer import SITE
+from training.model_versions import version_name
+from training.sample_overview import noteworthy_annotations, sample_overview
+from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
+
+_LOG_BYTES = 64_000
+Facts = dict[str, Any]
+
+
+def project_list(learning: Learning) -> list[Facts]:
+    """Return every project that was ever seen, the one heard of last first."""
+    return [project_facts(learning, project) for project in learning.projects.all()]
+
+
+def project_facts(learning: Learning, project: ProjectRow) -> Facts:
+    """Return the numbers of one project."""
+    overview = sample_overview(learning.stores.database, project.key)
+    backlog = learning.inbox.backlog(project.key)
+    return {
+        "key": project.key,
+        "number": project.number,
+        "title": project.title or f"Project {project.number}",
+        "live": live_facts(learning, project.key),
+        "samples": {
+            "total": overview.samples,
+            "images": overview.images,
+            "by_split": overview.by_split,
+            "by_label": overview.by_label,
+            "growth": [(day.isoformat(), count) for day, count in overview.growth],
+        },
+        "messages": {
+            "waiting": backlog.waiting,
+            "oldest": _text(backlog.oldest),
+            "failed": backlog.failed,
+            "problem": backlog.problem,
+        },
+        "reconciled": {"at": _text(project.reconciled_at), "note": project.reconcile_note},
+    }
+
+
+def live_facts(learning: Learning, project: str) -> Facts | None:
+    """Return what is live for a project, `SITE` for the default; None if nothing is."""
+    live = learning.stores.versions.live(project)
+    if live is None:
+        return None
+    name = version_name(learning.stores.versions.get(live.version))
+    return {"version": live.version, "name": name, "pinned": live.pinned, "own": live.own}
+
+
+def annotations_to_look_at(learning: Learning, project: ProjectRow) -> list[Facts]:
+    """Return annotations without their mask, unreadable ones, and those with something left out."""
+    address = (learning.settings.label_studio_url or project.hostname).rstrip("/")
+    return [
+        {
+            "annotation": row.annotation,
+            "task": row.task,
+            "status": row.status,
+            "labels_without_mask": row.labels_without_mask,
+            "notes": row.notes,
+            "address": f"{address}/projects/{project.number}/data?task={row.task}",
+        }
+        for row in noteworthy_annotations(learning.stores.database, project.key)
+    ]
+
+
+def job_facts(job: JobRow) -> Facts:
+    """Return what is known of a job."""
+    return {
+        "job": job.id,
+        "project": job.project,
+        "state": job.state,
+        "reasons": job.reasons,
+        "requested_at": _text(job.requested_at),
+        "started_at": _text(job.started_at),
+        "finished_at": _text(job.finished_at),
+        "attempts": job.attempts,
+        "cancelling": job.cancel and job.state == "running",
+        "stage": job.stage,
+        "done": job.done,
+        "total": job.total,
+        "seconds_left": job.seconds_left,
+        "result": job.result,
+        "message": job.message,
+        "version": job.version,
+    }
+
+
+def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
+    """Return the last lines of a job's log."""
+    path: Path = learning.job_folder(job) / LOG_NAME
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LOG_BYTES, 0))
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def version_list(learning: Learning, project: str) -> list[Facts]:
+    """Return the versions a project may be served with, newest first."""
+    versions = learning.stores.versions
+    live, answers = versions.live(project), versions.answers()
+    rows = versions.usable_by(project)
+    ancestors = _ancestors(rows, live.version if live else None)
+    return [
+        {
+            **version_facts(row, answers.get(row.number)),
+            "live": live is not None and row.number == live.version,
+            "ancestor": row.number in ancestors,
+        }
+        for row in rows
+    ]
+
+
+def version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
+    """Return what is known of a version, without its report."""
+    return {
+        "version": row.number,
+        "name": version_name(row),
+        "project": row.project,
+        "parent": row.parent,
+        "origin": row.origin,
+        "created_at": _text(row.created_at),
+        "data_fingerprint": row.data_fingerprint,
+        "recipe": row.recipe,
+        "scores": row.scores,
+        "verdict": row.verdict,
+        "reasons": row.reasons,
+        "answer": answer and {"answer": answer.answer, "by": answer.by, "at": _text(answer.at)},
+        "undecided": row.verdict == "ask" and answer is None,
+    }
+
+
+def move_list(learning: Learning, project: str) -> list[Facts]:
+    """Return the moves of a project's own pointer, newest first; `SITE` for the default."""
+    return [_move_facts(move) for move in reversed(learning.stores.versions.history(project))]
+
+
+def overview(learning: Learning, project: ProjectRow) -> Facts:
+    """Return everything the page of a project shows."""
+    return {
+        **project_facts(learning, project),
+        "site": live_facts(learning, SITE),
+        "to_look_at": annotations_to_look_at(learning, project),
+        "jobs": [job_facts(job) for job in learning.jobs.of_project(project.key)],
+        "versions": version_list(learning, project.key),
+        "moves": move_list(learning, project.key),
+    }
+
+
+def _move_facts(move: LiveMoveRow) -> Facts:
+    return {
+        "move": move.move,
+        "version": move.version,
+        "pinned": move.pinned,
+        "by": move.by,
+        "reason": move.reason,
+        "at": _text(move.at),
+    }
+
+
+def _ancestors(rows: list[VersionRow], live: int | None) -> set[int]:
+    parents = {row.number: row.parent for row in rows}
+    line: set[int] = set()
+    while live is not None and live not in line:
+        line.add(live)
+        live = parents.get(live)
+    return line
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

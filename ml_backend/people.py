@@ -1,0 +1,30 @@
+"""Who asks, and whether the request came from our own page."""
+
+from urllib.parse import urlsplit
+
+from flask import request
+
+from ml_backend.errors import ForeignSiteError
+
+
+def who() -> str:
+    """Return the name to write into the history: the login's, if there is one."""
+    login = request.authorization
+    return (login.username if login else None) or "somebody on the page"
+
+
+def refuse_other_sites() -> None:
+    """Refuse changes that another site asks for with a visitor's browser and login.
+
+    Raises:
+        ForeignSiteError: if the browser says so. Programs say nothing and may pass.
+    """
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    said = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    foreign = said not in ("same-origin", "none") if said else False
+    if not said and origin:
+        foreign = urlsplit(origin).netloc != request.host
+    if foreign:
+        raise ForeignSiteError("this was asked for by another site's page, and is not done")

@@ -1,0 +1,241 @@
+"""The learning side over HTTP: pages for people and REST for programs, with the same effects."""
+
+from datetime import datetime, timezone
+from functools import partial
+
+import pytest
+import torch
+
+from icmformer import build_model, save_checkpoint
+from ml_backend.app import create_app
+from ml_backend.fine_tune_jobs import Beat
+from ml_backend.projects import ProjectNews
+from ml_backend.settings import Settings
+from tests.training.disc_project import PROJECT, accept, job, options
+from training.improvement import improve
+from training.live_pointer import Mover, promote, roll_back
+from training.samples import Annotation
+
+FORM = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """A backend whose project has samples, a version that waits for a decision, and a job."""
+    folder = tmp_path_factory.mktemp("state")
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), folder / "starter.safetensors")
+    settings = Settings(model_dir=folder / "model", checkpoint=folder / "starter.safetensors")
+    app = create_app(settings)
+    learning = app.extensions["icmformer"].learning
+    learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>", "http://ls:8080"))
+    for number in range(24):
+        accept(learning.samples, number)
+    lost = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    learning.samples.replace(
+        Annotation(PROJECT, 99, 77, lost, "empty", labels_without_mask=("Object",))
+    )
+    learning.samples.replace(
+        Annotation(PROJECT, 98, 76, lost, "unreadable", notes=("task 76: image is 404",))
+    )
+    number = learning.jobs.request(PROJECT, "20 new samples")
+    learning.jobs.claim("w")
+    folder.joinpath("job-1").mkdir(exist_ok=True)
+    outcome = improve(job(folder), learning.stores, options(), lambda *args: None)
+    learning.jobs.finish(number, "w", outcome.result, outcome.sentence, outcome.version)
+    (learning.job_folder(number) / "log.txt").write_text("first line\nthe last line\n")
+    return app
+
+
+@pytest.fixture
+def learning(state):
+    return state.extensions["icmformer"].learning
+
+
+@pytest.fixture
+def client(state, learning):
+    yield state.test_client()
+    while learning.stores.versions.live(PROJECT).own:
+        learning.stores.versions.move(
+            partial(roll_back, project=PROJECT, mover=Mover("test", "clean up"))
+        )
+
+
+def page(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    return " ".join(answer.text.split())
+
+
+def test_the_list_of_projects_leads_to_each(client):
+    text = page(client, "/projects/")
+    assert "Discs" in text
+    assert f'href="/projects/{PROJECT}"' in text
+    assert 'href="/projects/"' in page(client, "/")
+
+
+def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
+    text = page(client, "/projects/2")
+    assert "<strong>24</strong>accepted masks" in text
+    assert '<svg class="chart"' in text
+    assert "saved with clicks but without the mask of Object" in text
+    assert "http://ls:8080/projects/2/data?task=77" in text
+    assert "task 76: image is 404" in text
+    assert "20 new samples" in text
+    assert text.count('<svg class="lineage"') == 2
+    assert "v2-" in text
+    assert "starter-" in text
+
+
+def test_a_version_shows_its_story_curves_and_pictures(client):
+    text = page(client, "/projects/2/versions/2")
+    assert "What the gate said" in text
+    assert "saved with clicks" not in text
+    assert "held-out objects" in text.lower()
+    assert "data:image/jpeg;base64," in text
+    assert "iterative_clicks" in text
+    assert "version 1" in text
+
+
+def test_a_job_shows_its_log(client):
+    text = page(client, "/projects/2/jobs/1")
+    assert "the last line" in text
+    assert "20 new samples" in text
+
+
+def test_unknown_things_are_said_to_be_unknown(client):
+    for path, words in (
+        ("/projects/77", "project 77 has never been seen here"),
+        ("/projects/2/jobs/77", "there is no job 77"),
+        ("/projects/2/versions/77", "there is no version 77"),
+    ):
+        answer = client.get(path)
+        assert answer.status_code in (404, 409)
+        assert words in answer.text
+    assert client.get("/api/projects/77").json == {"error": "project 77 has never been seen here"}
+    assert client.get("/api/versions/77").json == {"error": "there is no version 77"}
+
+
+def live(client):
+    return client.get("/api/projects/2").json["live"]
+
+
+def test_people_promote_pin_and_roll_back_on_the_page(client):
+    for form, version, pinned in (
+        ({"move": "promote", "version": 2}, 2, False),
+        ({"move": "pin"}, 2, True),
+        ({"move": "unpin"}, 2, False),
+        ({"move": "rollback", "reason": "worse on dark images"}, 1, False),
+    ):
+        answer = client.post("/projects/2/live", data=form, headers=FORM)
+        assert (answer.status_code, answer.location) == (303, "/projects/2#versions")
+        assert (live(client)["version"], live(client)["pinned"]) == (version, pinned)
+    assert "worse on dark images" in page(client, "/projects/2")
+
+
+def test_programs_do_the_same_over_rest(client):
+    answer = client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+    assert answer.json["live"]["version"] == 2
+    assert answer.json["moves"][0]["move"] == "promote"
+    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
+    assert answer.json["live"] | {"name": ""} == {
+        "version": 1, "name": "", "pinned": False, "own": False,
+    }  # fmt: skip
+
+
+def test_the_decision_of_a_person_is_recorded(client, learning):
+    client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
+    assert client.get("/api/versions/2").json["answer"]["answer"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"move": "promote"}, 400, "say which version to promote"),
+        ({"move": "explode"}, 400, "is not one of"),
+        ({"move": "promote", "version": "two"}, 400, "must be the number"),
+        ({"move": "promote", "version": 77}, 409, "there is no version 77"),
+        ({"move": "unpin"}, 409, "nothing is pinned here"),
+        ([], 400, "send a JSON object"),
+    ],
+)
+def test_what_cannot_be_done_gets_a_sentence(client, body, status, words):
+    answer = client.post("/api/projects/2/live", json=body)
+    assert (answer.status_code, words in answer.json["error"]) == (status, True)
+
+
+def test_a_damaged_version_cannot_be_made_live(client, learning):
+    weights = learning.stores.versions.checkpoint(2)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"?")
+    answer = client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
+    weights.write_bytes(content)
+    assert answer.status_code == 409
+    assert "is damaged" in answer.text
+    assert live(client)["version"] == 1
+
+
+def test_another_site_cannot_act_with_a_visitors_browser(client):
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+    ):
+        answer = client.post("/projects/2/live", data={"move": "pin"}, headers=headers)
+        assert answer.status_code == 403
+        assert client.post("/api/projects/2/jobs", json={}, headers=headers).status_code == 403
+    assert client.post("/api/projects/2/live", data={"move": "pin"}).status_code == 400
+    assert live(client)["pinned"] is False
+
+
+def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
+    answer = client.post("/api/projects/2/jobs", json={"reason": "a test"})
+    assert answer.status_code == 202
+    number = answer.json["job"]
+    assert answer.json["state"] == "waiting"
+    learning.jobs.claim("w2", number)
+    learning.jobs.beat(number, "w2", Beat("training", 30, 300, 240.0))
+    text = page(client, "/projects/2")
+    assert '<progress value="30" max="300">' in text
+    assert "time left: 4 min" in text
+    assert 'http-equiv="refresh"' in text
+    assert client.get(f"/api/jobs/{number}").json["seconds_left"] == 240.0
+    answer = client.post(f"/projects/2/jobs/{number}/cancel", headers=FORM)
+    assert answer.status_code == 303
+    assert "cancelling" in page(client, f"/projects/2/jobs/{number}")
+    learning.jobs.release(number, "w2")
+    assert client.get(f"/api/jobs/{number}").json["state"] == "cancelled"
+    assert client.post(f"/api/jobs/{number}/cancel").status_code == 409
+    assert 'http-equiv="refresh"' not in page(client, "/projects/2")
+
+
+def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
+    assert client.post("/projects/2/jobs", headers=FORM).status_code == 303
+    (newest, *_) = learning.jobs.of_project(PROJECT)
+    assert newest.state == "waiting"
+    learning.jobs.cancel(newest.id)
+    learning.projects.reconciled(PROJECT, "all well")
+    assert "all well" in page(client, "/projects/2")
+    assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
+    assert learning.projects.find(PROJECT).reconciled_at is None
+
+
+def test_the_site_has_a_pointer_of_its_own(client, learning):
+    assert client.post("/api/site/live", json={"move": "rollback"}).status_code == 409
+    other = Mover("test", "")
+    learning.stores.versions.move(partial(promote, project="", version=2, mover=other))
+    assert client.get("/api/projects").json["site"]["version"] == 2
+    client.post("/api/site/live", json={"move": "rollback"})
+    assert client.get("/api/projects").json["site"]["version"] == 1
+
+
+def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
+    login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
+    app = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint, **login))
+    client = app.test_client()
+    learning = app.extensions["icmformer"].learning
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    assert client.get("/projects/").status_code == 401
+    assert client.post("/api/site/live", json={"move": "pin"}).status_code == 401
+    client.post("/api/site/live", json={"move": "pin"}, auth=("ann", "secret"))
+    assert learning.stores.versions.history("")[-1].by == "ann"
