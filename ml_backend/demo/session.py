@@ -99,6 +99,9 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     settings = {
         "LABEL_STUDIO_URL": label_studio_server.url(port),
         "LABEL_STUDIO_API_KEY": login.token,
+        # a login meant for another backend of this shell would shut the demo out
+        "BASIC_AUTH_USER": "",
+        "BASIC_AUTH_PASS": "",
     }
     if arguments.checkpoint is not None:
         settings["ICMFORMER_CHECKPOINT"] = str(arguments.checkpoint.resolve())

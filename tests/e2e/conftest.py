@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, sync_playwright
 
 from icmformer import Predictor, load_checkpoint
@@ -24,6 +25,7 @@ LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 # pictures and logs of the last run, for people to look at
 ARTEFACTS = ROOT / "artefacts" / "e2e"
 IMAGES = ROOT / "ml_backend" / "demo" / "images"
+READY_SECONDS = 300.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGUMENTS = [
     "--headless",
@@ -54,7 +56,14 @@ class RunningBackend:
 
     def start(self) -> None:
         self._process = backend_server.start(self.data, self.port, self.log, self.settings)
-        backend_server.wait_until_ready(self._process, self.port)
+        self._process.wait_until(self._is_ready, READY_SECONDS)
+
+    def _is_ready(self) -> bool:
+        login = self.settings.get("BASIC_AUTH_USER", ""), self.settings.get("BASIC_AUTH_PASS", "")
+        try:
+            return requests.get(f"{self.url}/ready", auth=login, timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def stop(self) -> None:
         if self._process is not None:

@@ -1,0 +1,70 @@
+"""Saved annotations reach the backend, also where it asks for a login."""
+
+import time
+
+import pytest
+import requests
+
+from ml_backend.demo import project as demo
+from tests.e2e.conftest import IMAGES
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+LOGIN = ("label-studio", "between us")
+
+
+def saved_here(backend, login: tuple[str, str] | None) -> float:
+    """How many saved annotations the backend has heard of."""
+    page = requests.get(f"{backend.url}/metrics", auth=login, timeout=10)
+    page.raise_for_status()
+    counts = [
+        float(line.rsplit(" ", 1)[1])
+        for line in page.text.splitlines()
+        if line.startswith('icmformer_webhooks_total{action="ANNOTATION_CREATED"}')
+    ]
+    return sum(counts)
+
+
+def save_annotation(api, project: int) -> None:
+    (task,) = demo.task_ids(api, project)
+    api.post(f"/api/tasks/{task}/annotations/", {"result": []})
+
+
+def test_saved_annotation_arrives(backend, new_project, label_studio):
+    project = new_project(backend, IMAGES / "cat.jpg")
+    before = saved_here(backend, None)
+    save_annotation(label_studio.api, project)
+    # Label Studio sends the event before it answers
+    assert saved_here(backend, None) == before + 1
+
+
+def test_backend_with_a_login(start_backend, new_project, label_studio):
+    api = label_studio.api
+    backend = start_backend(
+        BASIC_AUTH_USER=LOGIN[0],
+        BASIC_AUTH_PASS=LOGIN[1],
+        LABEL_STUDIO_URL=label_studio.url,
+        LABEL_STUDIO_API_KEY=label_studio.login.token,
+    )
+    assert requests.post(f"{backend.url}/webhook", json={}, timeout=10).status_code == 401
+    images = [IMAGES / "cat.jpg"]
+    project = demo.ensure(api, "login", demo.LABELING_CONFIG, images)
+    connection = {"url": backend.url, "project": project, "title": "guarded"}
+    api.post(
+        "/api/ml/",
+        {
+            **connection,
+            "is_interactive": True,
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": LOGIN[0],
+            "basic_auth_pass": LOGIN[1],
+        },
+    )
+    deadline = time.monotonic() + 60
+    while not api.get("/api/webhooks/", project=project)[0]["headers"]:
+        # whenever somebody looks at the project, Label Studio asks the backend again
+        api.get("/api/ml/", project=project)
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    save_annotation(api, project)
+    assert saved_here(backend, LOGIN) == 1
