@@ -59,22 +59,22 @@ def clicks_bar(clicks: float, most: float, kind: str) -> Markup:
     ).format(kind, f"{width:.1f}")
 
 
-def lineage_mark(on_line: bool, first: bool, last: bool, live: bool) -> Markup:
-    """Draw one row of the line of descent.
+def lineage_mark(on_line: bool, above: bool, below: bool, live: bool) -> Markup:
+    """Draw one row of the line of descent, as high as the row.
 
     Args:
-        on_line: whether the version is live or what the live one descends from.
-        first: whether this is the newest on the line or newer than it.
-        last: whether it is the oldest of all.
+        on_line: whether the version is live or what the live one descends from; others branch off.
+        above: whether there is a newer version.
+        below: whether there is an older one.
         live: whether it is live.
     """
     parts = []
-    if not first:
-        parts.append('<line class="descent" x1="14" x2="14" y1="0" y2="30"/>')
-    if not last:
-        parts.append('<line class="descent" x1="14" x2="14" y1="30" y2="60"/>')
-    if not on_line:
-        parts.append('<path class="branch" d="M38 30 C38 52 14 40 14 60"/>')
-    x, kind = (14, "node") if on_line else (38, "node aside")
-    parts.append(f'<circle class="{kind}{" live" if live else ""}" cx="{x}" cy="30" r="7"/>')
-    return Markup(f'<svg class="lineage" viewBox="0 0 52 60">{"".join(parts)}</svg>')
+    if above:
+        parts.append('<line x1="14" x2="14" y1="0" y2="50%"/>')
+    if below and (on_line or above):
+        parts.append('<line x1="14" x2="14" y1="50%" y2="100%"/>')
+    if below and not on_line:
+        parts.append('<line x1="38" x2="14" y1="50%" y2="100%"/>')
+    kind = "node live" if live else "node"
+    parts.append(f'<circle class="{kind}" cx="{14 if on_line else 38}" cy="50%" r="7"/>')
+    return Markup(f'<svg class="lineage">{"".join(parts)}</svg>')

@@ -165,13 +165,14 @@ def moment(text: str | None) -> str:
 
 def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add to each version how its row of the line of descent is drawn."""
-    line = [index for index, version in enumerate(versions) if version["ancestor"]]
-    first = line[0] if line else len(versions)
     return [
         {
             **version,
             "mark": lineage_mark(
-                version["ancestor"], index <= first, index == len(versions) - 1, version["live"]
+                on_line=version["ancestor"],
+                above=index > 0,
+                below=index < len(versions) - 1,
+                live=version["live"],
             ),
         }
         for index, version in enumerate(versions)

@@ -169,6 +169,6 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
 def _in_words(change: Change) -> str:
     saved = change.saved
     return (
-        f"{change.live:.2f} → {change.candidate:.2f} clicks ({-change.share:+.1%}; "
+        f"{change.live:.2f} → {change.candidate:.2f} clicks ({0 - change.share:+.1%}; "
         f"saved {saved.mean:+.2f}, 95 % {saved.low:+.2f} to {saved.high:+.2f})"
     )

@@ -37,4 +37,4 @@ def _clicks(scores: dict[str, Any]) -> str:
     change = scores.get("held_out")
     if not change:
         return "not compared"
-    return f"{change['live']:.2f} → {change['candidate']:.2f} clicks ({-change['share']:+.1%})"
+    return f"{change['live']:.2f} → {change['candidate']:.2f} clicks ({0 - change['share']:+.1%})"
