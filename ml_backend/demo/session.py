@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ml_backend.demo import backend_server, label_studio_server, ports, project
 from ml_backend.demo.child_process import ChildProcess
-from ml_backend.demo.credentials import load_or_create
+from ml_backend.demo.credentials import Credentials, load_or_create
 from ml_backend.demo.rest_api import RestApi
 from ml_backend.errors import DemoError
 
@@ -29,7 +29,7 @@ _INSTRUCTIONS = """
   Label Studio   {address}
   login          {login.email}
   password       {login.password}
-  backend        {backend}
+  backend        {backend}  (a page about itself)
 
   1. Log in and turn on Auto-Annotation, below the image.
   2. Click the pink magic tool, the last one beside the image. It stays chosen.
@@ -95,42 +95,54 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     login = load_or_create(data_dir / "credentials.json")
     port = ports.choose(arguments.label_studio_port, LABEL_STUDIO_PORT, "LABEL_STUDIO_PORT")
     backend_port = ports.choose(arguments.backend_port, BACKEND_PORT, "BACKEND_PORT", taken=port)
+    model_dir, settings = data_dir / "backend", _settings(arguments.checkpoint, port, login)
 
+    def keep(server: ChildProcess) -> ChildProcess:
+        running.callback(server.stop)
+        return server
+
+    logger.info("Starting Label Studio and the backend; the first time takes a minute or two …")
+    backend = keep(
+        backend_server.start(model_dir, backend_port, data_dir / "backend.log", settings)
+    )
+    log = data_dir / "label-studio.log"
+    label_studio = keep(
+        label_studio_server.start(
+            arguments.label_studio, data_dir / "label-studio", port, login, log
+        )
+    )
+    backend_server.wait_until_ready(backend, backend_port)
+    worker = keep(backend_server.start_worker(model_dir, data_dir / "worker.log", settings))
+
+    api = RestApi(label_studio_server.url(port), login.token)
+    logger.info(_provide_project(api, login, backend_server.url(backend_port)))
+    return [backend, label_studio, worker]
+
+
+def _settings(
+    checkpoint: Path | None, label_studio_port: int, login: Credentials
+) -> dict[str, str]:
+    """Return what backend and worker are told on top of the environment."""
     settings = {
-        "LABEL_STUDIO_URL": label_studio_server.url(port),
+        "LABEL_STUDIO_URL": label_studio_server.url(label_studio_port),
         "LABEL_STUDIO_API_KEY": login.token,
         # a login meant for another backend of this shell would shut the demo out
         "BASIC_AUTH_USER": "",
         "BASIC_AUTH_PASS": "",
     }
-    if arguments.checkpoint is not None:
-        settings["ICMFORMER_CHECKPOINT"] = str(arguments.checkpoint.resolve())
-    model_dir = data_dir / "backend"
-    backend = backend_server.start(model_dir, backend_port, data_dir / "backend.log", settings)
-    running.callback(backend.stop)
-    logger.info("Starting Label Studio and the backend; the first time takes a minute or two …")
-    label_studio = label_studio_server.start(
-        arguments.label_studio,
-        data_dir / "label-studio",
-        port,
-        login,
-        data_dir / "label-studio.log",
-    )
-    running.callback(label_studio.stop)
-    backend_server.wait_until_ready(backend, backend_port)
-    worker = backend_server.start_worker(model_dir, data_dir / "worker.log", settings)
-    running.callback(worker.stop)
+    if checkpoint is not None:
+        settings["ICMFORMER_CHECKPOINT"] = str(checkpoint.resolve())
+    return settings
 
-    api = RestApi(label_studio_server.url(port), login.token)
+
+def _provide_project(api: RestApi, login: Credentials, backend_url: str) -> str:
+    """Make sure that the project is there and connected; return what to tell people."""
     images = [IMAGES / name for name in IMAGE_NAMES]
     identifier = project.ensure(api, project.TITLE, project.LABELING_CONFIG, images)
-    connection = project.connect(api, identifier, backend_server.url(backend_port))
+    connection = project.connect(api, identifier, backend_url)
     address = f"{api.url}/projects/{identifier}/data?task={project.task_ids(api, identifier)[0]}"
     note = _UNTRAINED_NOTE if connection["model_version"] == UNTRAINED else ""
-    logger.info(
-        _INSTRUCTIONS.format(address=address, login=login, backend=connection["url"], note=note)
-    )
-    return [backend, label_studio, worker]
+    return _INSTRUCTIONS.format(address=address, login=login, backend=backend_url, note=note)
 
 
 @contextmanager
