@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 IMAGES = Path(__file__).with_name("images")
 # the clearest object first: this is the task that opens
-IMAGE_NAMES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
+IMAGE_NAMES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg")
 LABEL_STUDIO_PORT = 8080
 BACKEND_PORT = 9090
 UNTRAINED = "untrained"
