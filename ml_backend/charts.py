@@ -1,37 +1,39 @@
 """Small charts as SVG elements that stand in a page; colours come from its style sheet."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 640, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 24
+_LEAST_STRETCH = timedelta(minutes=10)
 
 
-def growth_chart(growth: Sequence[tuple[str, int]], today: date) -> Markup:
+def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
     """Draw how the number of samples grew.
 
     Args:
-        growth: (ISO date, samples accepted up to then), in order, at least one.
-        today: where the chart ends.
+        growth: (ISO moment, samples accepted up to then), in order, at least one.
+        now: where the chart ends.
     """
-    days = [date.fromisoformat(day).toordinal() for day, _ in growth]
-    first, last = days[0] - 1, max(today.toordinal(), days[-1])
+    moments = [datetime.fromisoformat(moment.replace("Z", "+00:00")) for moment, _ in growth]
+    first, last = moments[0], max(now, moments[-1] + _LEAST_STRETCH)
     most = growth[-1][1]
 
-    def x(day: int) -> float:
-        return _LEFT + (day - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
+    def x(moment: datetime) -> float:
+        return _LEFT + (moment - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(count: int) -> float:
         return _HEIGHT - _BOTTOM - count / most * (_HEIGHT - _TOP - _BOTTOM)
 
     points = [(x(first), y(0))]
-    for day, (_, count) in zip(days, growth, strict=True):
-        points += [(x(day), points[-1][1]), (x(day), y(count))]
+    for moment, (_, count) in zip(moments, growth, strict=True):
+        points += [(x(moment), points[-1][1]), (x(moment), y(count))]
     points.append((x(last), points[-1][1]))
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
     area = f"{line} {x(last):.1f},{y(0):.1f}"
+    written = "%Y-%m-%d" if last - first > timedelta(days=2) else "%Y-%m-%d %H:%M"
     return Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{most} samples">'
@@ -39,9 +41,9 @@ def growth_chart(growth: Sequence[tuple[str, int]], today: date) -> Markup:
         f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
         f'<text x="{_LEFT - 6}" y="{y(most) + 4:.1f}" text-anchor="end">{most}</text>'
         f'<text x="{_LEFT - 6}" y="{y(0):.1f}" text-anchor="end">0</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{date.fromordinal(days[0])}</text>'
+        f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{first.strftime(written)}</text>'
         f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end">'
-        f"{date.fromordinal(last)}</text></svg>"
+        f"{last.strftime(written)}</text></svg>"
     )
 
 

@@ -73,7 +73,7 @@ class _Pages:
             "project.html",
             project=facts,
             versions=_rows(facts["versions"]),
-            today=datetime.now(timezone.utc).date(),
+            now=datetime.now(timezone.utc),
             most_clicks=_MOST_CLICKS,
             refresh=_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
         )

@@ -36,7 +36,7 @@ def project_facts(learning: Learning, project: ProjectRow) -> Facts:
             "images": overview.images,
             "by_split": overview.by_split,
             "by_label": overview.by_label,
-            "growth": [(day.isoformat(), count) for day, count in overview.growth],
+            "growth": [(_text(minute), count) for minute, count in overview.growth],
         },
         "messages": {
             "waiting": backlog.waiting,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -28,14 +28,14 @@ class SampleOverview:
         images: number of different images they are on.
         by_split: samples on each side of the split.
         by_label: samples of each label, the most frequent first.
-        growth: (day, samples accepted up to then), days with news only.
+        growth: (moment, samples accepted up to then), minutes with news only.
     """
 
     samples: int
     images: int
     by_split: dict[str, int]
     by_label: dict[str, int]
-    growth: tuple[tuple[date, int], ...]
+    growth: tuple[tuple[datetime, int], ...]
 
 
 def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
@@ -53,11 +53,11 @@ def sample_overview(database: Database, project: str) -> SampleOverview:
     columns = (SampleRow.image, SampleRow.split, SampleRow.label, SampleRow.accepted_at)
     with database.read() as session:
         rows = session.execute(select(*columns).where(SampleRow.project == project)).all()
-    days = Counter(row.accepted_at.date() for row in rows)
+    minutes = Counter(row.accepted_at.replace(second=0, microsecond=0) for row in rows)
     total, growth = 0, []
-    for day in sorted(days):
-        total += days[day]
-        growth.append((day, total))
+    for minute in sorted(minutes):
+        total += minutes[minute]
+        growth.append((minute, total))
     return SampleOverview(
         samples=len(rows),
         images=len({row.image for row in rows}),

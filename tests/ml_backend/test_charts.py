@@ -1,5 +1,5 @@
 import re
-from datetime import date
+from datetime import datetime, timezone
 
 import pytest
 
@@ -7,7 +7,8 @@ from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
 
 
 def test_growth_climbs_in_steps_and_goes_on_until_today():
-    chart = growth_chart([("2026-11-01", 4), ("2026-11-05", 10)], date(2026, 11, 9))
+    growth = [("2026-11-01T08:00:00Z", 4), ("2026-11-05T09:30:00Z", 10)]
+    chart = growth_chart(growth, datetime(2026, 11, 9, tzinfo=timezone.utc))
     points = re.search(r'polyline class="line" points="([^"]+)"', chart)[1].split()
     heights = [float(point.split(",")[1]) for point in points]
     assert heights == sorted(heights, reverse=True)
@@ -16,8 +17,9 @@ def test_growth_climbs_in_steps_and_goes_on_until_today():
     assert "2026-11-09" in chart
 
 
-def test_growth_of_a_single_day():
-    assert "<svg" in growth_chart([("2026-11-01", 4)], date(2026, 11, 1))
+def test_growth_of_a_single_minute():
+    moment = datetime(2026, 11, 1, 8, tzinfo=timezone.utc)
+    assert "2026-11-01 08:10" in growth_chart([("2026-11-01T08:00:00Z", 4)], moment)
 
 
 @pytest.mark.parametrize(

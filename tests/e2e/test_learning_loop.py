@@ -1,0 +1,159 @@
+"""The loop, closed: accepted masks make the next click better, and nobody restarts anything."""
+
+import time
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from ml_backend.demo import backend_server
+from ml_backend.demo import project as demo
+from ml_backend.labeling_config import parse
+from ml_backend.regions import brush_region
+from tests.e2e.conftest import ARTEFACTS
+from tests.e2e.expected_masks import mask_of
+from tests.training.disc_project import disc
+from training.noc import iou
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+DISCS = 30
+SIZE = (192, 240)
+CONFIG = parse(demo.LABELING_CONFIG)
+# The tiny network of the tests learns discs in a minute; a large one would need none of this.
+RECIPE = """
+steps: 240
+batch_size: 8
+validate_every: 60
+validation_objects: 4
+validation_clicks: 2
+optimization: {learning_rate: 2.0e-3}
+"""
+
+
+def big_disc(seed):
+    """The disc of the tests, large enough to be clicked in a browser."""
+    image, mask = disc(seed)
+    width_height = (SIZE[1], SIZE[0])
+    return (
+        np.array(Image.fromarray(image).resize(width_height, Image.Resampling.NEAREST)),
+        np.array(Image.fromarray(mask).resize(width_height, Image.Resampling.NEAREST)),
+    )
+
+
+def save_disc(folder, seed):
+    path = folder / f"disc-{seed:02}.png"
+    Image.fromarray(big_disc(seed)[0]).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def loop(start_backend, label_studio, tmp_path_factory):
+    """A backend and its worker with the same settings and state."""
+    folder = tmp_path_factory.mktemp("loop")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    for kind in ("images", "masks"):
+        (folder / "retention" / kind).mkdir(parents=True)
+    for seed in range(500, 512):
+        image, mask = big_disc(seed)
+        Image.fromarray(image).save(folder / "retention" / "images" / f"{seed}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "retention" / "masks" / f"{seed}.png")
+    settings = {
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": label_studio.login.token,
+        "ICMFORMER_FINE_TUNE_RECIPE": str(folder / "recipe.yaml"),
+        "ICMFORMER_FINE_TUNE_AFTER": "0",
+        "ICMFORMER_RETENTION_SET": str(folder / "retention"),
+        "ICMFORMER_GATE_MIN_OBJECTS": "3",
+        "ICMFORMER_GATE_MIN_IMAGES": "3",
+        "ICMFORMER_RECONCILE_MINUTES": "0",
+    }
+    backend = start_backend(**settings)
+    worker = backend_server.start_worker(
+        backend.data, ARTEFACTS / "worker.log", {**settings, **backend.settings}
+    )
+    yield backend
+    worker.stop()
+
+
+def ask(backend, path):
+    answer = requests.get(f"{backend.url}/api{path}", timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def wait_until(condition, seconds=600):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def accept(api, task, seed):
+    """Save the true mask of a disc, as the editor saves an accepted suggestion."""
+    region = brush_region(big_disc(seed)[1], "Object", CONFIG, f"region{seed:04}", 0.9)
+    api.post(f"/api/tasks/{task}/annotations/", {"result": [{**region, "origin": "manual"}]})
+
+
+def served_versions(backend):
+    """The versions that answered clicks, in order, as the log says."""
+    lines = [line for line in backend.log.read_text().splitlines() if "mask task=" in line]
+    return [line.split("version=")[1].split()[0] for line in lines]
+
+
+def test_accepted_masks_make_the_next_click_better(loop, new_project, label_studio, page, tmp_path):
+    api = label_studio.api
+    project = new_project(loop, *(save_disc(tmp_path, seed) for seed in range(DISCS)))
+    tasks = demo.task_ids(api, project)
+    for seed, task in enumerate(tasks):
+        accept(api, task, seed)
+    wait_until(lambda: ask(loop, f"/projects/{project}")["samples"]["total"] == DISCS, 120)
+    base = ask(loop, f"/projects/{project}")["live"]
+    assert (base["version"], base["own"]) == (1, False)
+
+    (connected,) = api.get("/api/ml/", project=project)
+    api.post(f"/api/ml/{connected['id']}/train", {})
+    wait_until(lambda: ask(loop, f"/projects/{project}")["jobs"], 60)
+
+    def ended():
+        (job,) = ask(loop, f"/projects/{project}")["jobs"]
+        return job["state"] not in ("waiting", "running")
+
+    wait_until(ended)
+    facts = ask(loop, f"/projects/{project}")
+    (job,) = facts["jobs"]
+    assert (job["state"], job["result"]) == ("finished", "promoted"), job["message"]
+    assert job["reasons"] == ["Start training in Label Studio"]
+    assert facts["live"]["version"] == job["version"] == 2
+    for name, path in (("project", ""), ("version", "/versions/2")):
+        page.page.goto(f"{loop.url}/projects/{project}{path}", timeout=120_000)
+        page.page.screenshot(path=ARTEFACTS / f"learning-{name}.png", full_page=True)
+
+    # The next click on an image that nobody has seen.
+    demo.import_images(api, project, [save_disc(tmp_path, 77)])
+    task = max(demo.task_ids(api, project))
+    page.open(project, task)
+    page.turn_on_auto_annotation()
+    truth = big_disc(77)[1]
+    rows, columns = np.nonzero(truth)
+    where = (columns.mean() + 0.5) / SIZE[1], (rows.mean() + 0.5) / SIZE[0]
+    page.choose("Object")
+    answer = page.click(*where)
+    page.wait_for_suggestion()
+    page.keep_picture(ARTEFACTS / "after-fine-tuning.png")
+    assert iou(truth.astype(np.int8), mask_of(answer.regions[0])) > 0.85
+    assert served_versions(loop)[-1] == facts["live"]["name"]
+    page.accept()
+    page.submit()
+    wait_until(lambda: ask(loop, f"/projects/{project}")["samples"]["total"] == DISCS + 1, 60)
+
+    # Back in seconds, in the running process.
+    body = {"move": "rollback", "reason": "to see whether it can be done"}
+    requests.post(f"{loop.url}/api/projects/{project}/live", json=body, timeout=30)
+    time.sleep(5)
+    demo.import_images(api, project, [save_disc(tmp_path, 78)])
+    page.open(project, max(demo.task_ids(api, project)))  # the browser remembers tool and switch
+    page.choose("Object")
+    page.click(0.5, 0.5)
+    assert served_versions(loop)[-1] == base["name"]
