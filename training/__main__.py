@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("training.train", "train a network from a recipe"),
     "convert-coco-lvis": ("training.convert_coco_lvis", "make COCO+LVIS from COCO and LVIS"),
     "benchmark": ("training.benchmark", "count the clicks that networks need, and report"),
+    "learning-curve": ("training.learning_curve", "measure what accepted masks are worth"),
     "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
 }
 

@@ -1,7 +1,7 @@
 """Plots for reports, as SVG text that stands in an HTML page."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -52,6 +52,32 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
         axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def line_chart(
+    title: str, across: str, up: str, lines: Mapping[str, Sequence[tuple[float, float]]]
+) -> str:
+    """Plot lines through points.
+
+    Args:
+        title: of the plot.
+        across: what the horizontal axis shows.
+        up: what the vertical axis shows.
+        lines: (x, y) of each point, by name.
+
+    Returns:
+        An <svg> element.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for colour, (name, points) in zip(_colours(len(lines)), lines.items(), strict=True):
+            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o")
+        axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
+        axes.set(title=title, xlabel=across, ylabel=up)
+        axes.grid(axis="y", color="#eeeeee", zorder=-1)
+        axes.legend(frameon=False)
         return _svg(figure)
 
 

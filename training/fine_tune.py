@@ -41,6 +41,8 @@ from training.training_state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
+_LEAST_OBJECTS, _LEAST_IMAGES = 5, 3  # to validate on
+
 # (what is being done, how much of it is done, how much there is); may raise to stop the run.
 Report = Callable[[str, int, int], None]
 
@@ -187,6 +189,11 @@ def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineT
     )
     model.train()
     return float(card.mean_ious().mean())
+
+
+def can_validate(objects: int, images: int) -> bool:
+    """Return whether there is enough to say when to stop; fewer objects would say it by chance."""
+    return objects >= _LEAST_OBJECTS and images >= _LEAST_IMAGES
 
 
 def training_device(wanted: str) -> str:

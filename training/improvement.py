@@ -22,7 +22,7 @@ from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.retention import RetentionSet
 from training.errors import VersionError
-from training.fine_tune import FineTuneData, Report, fine_tune, training_device
+from training.fine_tune import FineTuneData, Report, can_validate, fine_tune, training_device
 from training.fine_tune_recipe import FineTuneRecipe
 from training.improvement_plan import (
     Assignment,
@@ -45,8 +45,6 @@ from training.trial import Trial, compared, run_trial
 from training.version_rows import VersionRow
 
 GATE = "gate"
-# Fewer validation objects say nothing about when to stop.
-_LEAST_VALIDATION_OBJECTS, _LEAST_VALIDATION_IMAGES = 5, 3
 
 Result = Literal["promoted", "kept", "asked", "unchanged"]
 
@@ -171,8 +169,7 @@ def _trained(
 def _validation(
     snapshot: Snapshot, files: SampleFiles, recipe: FineTuneRecipe
 ) -> AcceptedObjects | None:
-    objects, images = len(snapshot.samples), len(snapshot.images())
-    if objects < _LEAST_VALIDATION_OBJECTS or images < _LEAST_VALIDATION_IMAGES:
+    if not can_validate(len(snapshot.samples), len(snapshot.images())):
         return None
     return AcceptedObjects(snapshot, files, recipe.validation_objects)
 

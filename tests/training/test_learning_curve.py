@@ -1,0 +1,83 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icmformer import build_model, save_checkpoint
+from tests.training.disc_project import disc
+from training.accepted_domain import AcceptedDomain
+from training.split import HELD_OUT, image_hash, split_of
+
+ROOT = Path(__file__).parents[2]
+DISCS = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of discs, two on each image."""
+    folder = tmp_path_factory.mktemp("discs")
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for number in range(DISCS):
+        (left, left_mask), (right, right_mask) = disc(2 * number), disc(2 * number + 1)
+        ids = np.hstack([left_mask.astype(np.uint8), 2 * right_mask.astype(np.uint8)])
+        Image.fromarray(np.hstack([left, right])).save(folder / "images" / f"{number}.png")
+        Image.fromarray(ids).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def names(images):
+    return {images[index].name for index in range(len(images))}
+
+
+def objects(images):
+    return sum(len(images[index].objects) for index in range(len(images)))
+
+
+def test_a_fifth_of_the_masks_is_held_out_and_no_image_is_on_two_sides(folder):
+    domain = AcceptedDomain(folder, objects_per_image=5)
+    accepted, validation = domain.accepted(50)
+    assert objects(accepted) + objects(validation) == 40
+    sides = [names(accepted), names(validation), names(domain.held_out)]
+    assert sum(len(side) for side in sides) == len(set.union(*sides))
+    held_out = domain.held_out
+    for index in range(len(held_out)):
+        assert split_of(image_hash(held_out[index].image)) == HELD_OUT
+
+
+def test_more_masks_are_the_same_masks_and_more(folder):
+    domain = AcceptedDomain(folder, objects_per_image=1)
+    few, _ = domain.accepted(10)
+    many, _ = domain.accepted(30)
+    assert names(few) < names(many)
+    assert all(len(many[index].objects) == 1 for index in range(len(many)))
+
+
+def test_what_is_not_accepted_is_not_outlined(folder):
+    accepted, _ = AcceptedDomain(folder, objects_per_image=1).accepted(20)
+    assert all(len(np.unique(accepted[index].layers)) == 2 for index in range(len(accepted)))
+
+
+@pytest.mark.slow
+def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
+    command = [
+        sys.executable, "-m", "training", "learning-curve",
+        "--checkpoint", str(tmp_path / "tiny.safetensors"), "--data", str(folder),
+        "--masks", "10,30", "--test-objects", "4", "--output", str(tmp_path / "out"),
+        "steps=120", "validate_every=40", "optimization.learning_rate=2e-3", "device=cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "out" / "learning_curve.json").read_text())
+    assert numbers["masks"] == [0, 10, 30]
+    before, *_, after = numbers["noc85"]["held out"]
+    assert after < before
+    assert "| 30 |" in (tmp_path / "out" / "learning_curve.md").read_text()
+    assert (tmp_path / "out" / "learning_curve.svg").read_text().startswith("<svg")
