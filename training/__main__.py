@@ -10,8 +10,10 @@ from training.errors import TrainingError
 
 COMMANDS = {
     "train": ("training.train", "train a network from a recipe"),
+    "export": ("training.export", "make the weights of a training ready to ship"),
     "convert-coco-lvis": ("training.convert_coco_lvis", "make COCO+LVIS from COCO and LVIS"),
     "benchmark": ("training.benchmark", "count the clicks that networks need, and report"),
+    "click-feel": ("training.click_feel", "see what happens around each click"),
     "learning-curve": ("training.learning_curve", "measure what accepted masks are worth"),
     "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
 }

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from icmformer import build_model, save_checkpoint
+from icmformer.clicks import from_row_column
+from icmformer.segmentation import Segmentation
+from training.__main__ import main
+from training.click_feel import count_specks, effect_of_change, object_effects, table
+from training.datasets.sample import EvaluationSample
+
+
+def _square(top, left, side, size=100):
+    mask = np.zeros((size, size), dtype=bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def test_a_correction_where_it_was_asked_for():
+    target = _square(20, 20, 40)
+    before = _square(20, 20, 40)
+    before[20:30, 20:60] = False
+    near, repaired, spoiled = effect_of_change(
+        target.astype(np.int8), before, target, from_row_column(25, 40, True)
+    )
+    assert (near, repaired, spoiled) == (1, 0, 0)
+
+
+def test_a_correction_that_breaks_something_far_away():
+    target = _square(20, 20, 40).astype(np.int8)
+    before = target == 1
+    before[20:30, 20:60] = False
+    after = (target == 1) | _square(90, 90, 10)
+    near, repaired, spoiled = effect_of_change(target, before, after, from_row_column(25, 40, True))
+    assert near == pytest.approx(400 / 500)
+    assert repaired == 0
+    assert spoiled == pytest.approx(100 / 1600)
+
+
+def test_a_correction_that_mends_another_error_too():
+    target = _square(20, 20, 40).astype(np.int8)
+    before = target == 1
+    before[20:25, 20:60] = before[55:60, 20:60] = False
+    after = target == 1
+    near, repaired, spoiled = effect_of_change(target, before, after, from_row_column(22, 40, True))
+    assert near == pytest.approx(0.5)
+    assert repaired == pytest.approx(200 / 1600)
+    assert spoiled == 0
+
+
+def test_pixels_that_do_not_count_do_not_change():
+    target = _square(20, 20, 40).astype(np.int8)
+    before = target == 1
+    before[20:30, 20:60] = False
+    target[80:] = -1
+    after = (target == 1) | _square(90, 90, 10)
+    assert effect_of_change(target, before, after, from_row_column(25, 40, True))[0] == 1
+
+
+def test_specks_are_small_parts_and_pinholes():
+    mask = _square(10, 10, 40)
+    assert count_specks(mask) == 0
+    mask[80:82, 80:82] = True
+    mask[30, 30] = False
+    assert count_specks(mask) == 2
+    mask |= _square(60, 60, 15)  # a part that is large enough to be meant
+    assert count_specks(mask) == 2
+
+
+class Disobedient:
+    """Answers the first click with nothing and every other one with everything."""
+
+    def segment(self, image, clicks, previous=None):
+        mask = np.full(image.shape[:2], len(clicks) > 1)
+        return Segmentation(mask.astype(np.float32), tuple(clicks))
+
+
+def test_clicks_that_are_not_obeyed():
+    target = _square(20, 20, 40).astype(np.int8)
+    sample = EvaluationSample("a", np.zeros((100, 100, 3), dtype=np.uint8), target)
+    first, second, third = object_effects(Disobedient(), sample, max_clicks=3)
+    assert first.positive_inside == 0
+    assert np.isnan(first.negative_outside)
+    assert second.positive_inside == 1
+    assert third.negative_outside == 0
+    assert np.isnan(third.near)  # nothing changed
+    last_row = table([[first, second, third], [first]]).splitlines()[-1]
+    assert last_row.startswith("| 3 | 1 | 0.160 | 100.0% | 0.0% | 0.00 | - |")
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
+    for kind, value in (("images", 90), ("masks", 0)):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        picture = np.full((48, 64), value, dtype=np.uint8)
+        picture[10:30, 10:40] += 1
+        Image.fromarray(picture).save(tmp_path / "own" / kind / "a.png")
+    monkeypatch.setattr(
+        "sys.argv",
+        f"training click-feel --checkpoint {tmp_path}/tiny.safetensors --data {tmp_path}"
+        " folder:own --max-clicks 2".split(),
+    )
+    assert main() == 0
+    printed = capsys.readouterr().out
+    assert "folder:own, as served:" in printed
+    assert "folder:own, the network alone:" in printed
+    assert "| 2 | 1 |" in printed

@@ -1,0 +1,203 @@
+"""Does a click feel right? `python -m training click-feel --checkpoint … --data … [NAME …]`.
+
+Benchmarks count clicks. People also mind what happens around each one: whether the pixel they
+clicked ends on the right side, whether the mask has specks, and whether a correction leaves alone
+what was right already. Objects are clicked as people click, near the middle of the largest error
+but not exactly there, once as the network is served and once as benchmarks use it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from icmformer import Predictor, load_checkpoint
+from icmformer.clicks import Click, rows_columns
+from training.annotator import JitteredAnnotator
+from training.datasets.benchmarks import BENCHMARKS, open_benchmark
+from training.datasets.sample import EvaluationSample
+from training.evaluation import ClickSegmenter, click_through
+
+# A part or hole below this share of the mask, without a click in it, looks like dirt.
+_SPECK_SHARE = 0.01
+# How far around an error a correction may reach, in sides of a square as large as the object.
+_NEIGHBOURHOOD = 0.15
+_COLUMNS = (
+    ("click", "{:.0f}"),
+    ("objects", "{:.0f}"),
+    ("mIoU", "{:.3f}"),
+    ("positive inside", "{:.1%}"),
+    ("negative outside", "{:.1%}"),
+    ("specks", "{:.2f}"),
+    ("change near", "{:.1%}"),
+    ("far repaired", "{:.2%}"),
+    ("far spoiled", "{:.2%}"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--data", type=Path, required=True, help="holds the benchmarks' folders")
+    parser.add_argument(
+        "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"
+    )
+    parser.add_argument("--max-clicks", type=int, default=5)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th object")
+    parser.add_argument("--device", default="cpu", help="such as cpu, cuda, cuda:1")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command: write a table for each data set to the standard output."""
+    model = load_checkpoint(arguments.checkpoint, arguments.device)
+    predictors = {
+        "as served": Predictor.for_serving(model),
+        "the network alone": Predictor.for_benchmark(model),
+    }
+    for name in arguments.datasets:
+        dataset = open_benchmark(name, arguments.data)
+        indices = range(0, len(dataset), arguments.every)
+        for how, predictor in predictors.items():
+            effects = [
+                object_effects(predictor, dataset[index], arguments.max_clicks)
+                for index in tqdm(indices, desc=f"{name}, {how}", unit="obj")
+            ]
+            sys.stdout.write(f"\n{name}, {how}:\n\n{table(effects)}\n")
+
+
+@dataclass(frozen=True)
+class ClickEffect:
+    """What a mask is like after a click, and what the click did to it.
+
+    Attributes:
+        iou: in [0, 1].
+        positive_inside: share of the positive clicks so far that lie inside; NaN without any.
+        negative_outside: share of the negative clicks so far that lie outside; NaN without any.
+        specks: number of small parts and pinholes.
+        near: share of the changed pixels that lie in the error that was clicked or around it; NaN
+            at the first click and where nothing changed.
+        far_repaired: pixels away from it that became right, per pixel of the object; NaN at first.
+        far_spoiled: pixels away from it that became wrong, per pixel of the object; NaN at first.
+    """
+
+    iou: float
+    positive_inside: float
+    negative_outside: float
+    specks: int
+    near: float
+    far_repaired: float
+    far_spoiled: float
+
+
+def object_effects(
+    predictor: ClickSegmenter, sample: EvaluationSample, max_clicks: int
+) -> list[ClickEffect]:
+    """Click on one object and describe every click.
+
+    Args:
+        predictor: answers.
+        sample: image and true mask.
+        max_clicks: fewer if the IoU reaches 0.95 before.
+    """
+    clicks: list[Click] = []
+    effects: list[ClickEffect] = []
+    before: np.ndarray | None = None
+    for step in click_through(
+        predictor, sample, max_clicks=max_clicks, target_iou=0.95, annotator=JitteredAnnotator()
+    ):
+        clicks.append(step.click)
+        mask = step.segmentation.mask
+        change = (np.nan, np.nan, np.nan)
+        if before is not None:
+            change = effect_of_change(sample.target, before, mask, step.click)
+        obeyed = _obeyed(mask, clicks)
+        effects.append(ClickEffect(step.iou, *obeyed, count_specks(mask), *change))
+        before = mask
+    return effects
+
+
+def count_specks(mask: np.ndarray) -> int:
+    """Count the parts and holes of a mask (H, W) bool that are below one per cent of its area."""
+    least = _SPECK_SHARE * np.count_nonzero(mask)
+    return _small_parts(mask, least, 8) + _small_parts(np.pad(~mask, 1, mode="edge"), least, 4)
+
+
+def effect_of_change(
+    target: np.ndarray, before: np.ndarray, after: np.ndarray, click: Click
+) -> tuple[float, float, float]:
+    """Say where a correction changed the mask.
+
+    Args:
+        target: (H, W) int8; 1 is the object, -1 is ignored.
+        before: (H, W) bool, the mask that was clicked.
+        after: (H, W) bool, the answer.
+        click: lies in an error of `before`.
+
+    Returns:
+        Share of the changed pixels that are near, then the far ones that became right and those
+        that became wrong, both per pixel of the object.
+    """
+    near = _neighbourhood(target, before, click)
+    counted = target != -1
+    changed = (before != after) & counted
+    right = after == (target == 1)
+    area = np.count_nonzero(target == 1)
+    share = np.count_nonzero(changed & near) / changed.sum() if changed.any() else np.nan
+    far = changed & ~near
+    return share, np.count_nonzero(far & right) / area, np.count_nonzero(far & ~right) / area
+
+
+def table(effects: Sequence[Sequence[ClickEffect]]) -> str:
+    """Return the means over objects, click by click, as a Markdown table."""
+    rows = [
+        "| " + " | ".join(title for title, _ in _COLUMNS) + " |",
+        "|" + "---|" * len(_COLUMNS),
+    ]
+    for number in range(max(map(len, effects))):
+        reached = np.array([astuple(clicks[number]) for clicks in effects if len(clicks) > number])
+        values = [number + 1, len(reached), *_means(reached)]
+        cells = [
+            "-" if np.isnan(value) else form.format(value)
+            for value, (_, form) in zip(values, _COLUMNS, strict=True)
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _means(values: np.ndarray) -> list[float]:
+    """Return the means of columns, NaN for those that know nothing."""
+    known = [column[~np.isnan(column)] for column in values.T]
+    return [float(column.mean()) if len(column) else np.nan for column in known]
+
+
+def _obeyed(mask: np.ndarray, clicks: Sequence[Click]) -> tuple[float, float]:
+    rows, columns = rows_columns(clicks).astype(np.int64).T
+    inside = mask[rows, columns]
+    positive = np.array([click.positive for click in clicks])
+    return (
+        float(inside[positive].mean()) if positive.any() else np.nan,
+        float((~inside[~positive]).mean()) if not positive.all() else np.nan,
+    )
+
+
+def _neighbourhood(target: np.ndarray, mask: np.ndarray, click: Click) -> np.ndarray:
+    """Return the error that was clicked and what lies around it, (H, W) bool."""
+    wrong = (mask != (target == 1)) & (target != -1)
+    row, column = rows_columns([click]).astype(np.int64)[0]
+    _, labels = cv2.connectedComponents(wrong.astype(np.uint8), connectivity=8)
+    error = (labels == labels[row, column]) & wrong
+    error[row, column] = True
+    distance = cv2.distanceTransform((~error).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance <= _NEIGHBOURHOOD * np.sqrt(np.count_nonzero(target == 1))
+
+
+def _small_parts(mask: np.ndarray, least_area: float, connectivity: int) -> int:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    return int((stats[1:, cv2.CC_STAT_AREA] < least_area).sum())
