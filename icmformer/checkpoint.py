@@ -29,6 +29,7 @@ _KEYS = {"format", "config", "normalization", "weights_sha256", "provenance"}
 def save_checkpoint(
     model: ICMFormer,
     path: str | os.PathLike[str],
+    /,
     weights_dtype: torch.dtype = torch.float32,
     **provenance: Any,
 ) -> None:

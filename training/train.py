@@ -8,6 +8,7 @@ import argparse
 import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from training.optimization import (
     update_average,
 )
 from training.processes import StopSignals, fast_attention, make_accelerator
+from training.provenance import Provenance, provenance
 from training.recipe import Optimization, Recipe, load_recipe
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate
 from training.training_data import open_mixture
@@ -57,6 +59,8 @@ def train(recipe: Recipe) -> Path:
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
     accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
+    # Now, not when weights are written: the code may change in the hours between.
+    origin = provenance(accelerator.device.type)
     validation = None if recipe.validation is None else Validation(recipe.validation)
     with accelerator.local_main_process_first():  # which fills the cache of decoded images
         mixture = open_mixture(recipe)
@@ -100,16 +104,16 @@ def train(recipe: Recipe) -> Path:
 
             if validation and _ends(state, recipe, validation.options.every):
                 if accelerator.is_main_process:
-                    _look(recipe, state, validation, monitor)
+                    _look(recipe, state, validation, monitor, origin)
                 accelerator.wait_for_everyone()
             if accelerator.is_main_process and _ends(state, recipe, recipe.checkpoint_every):
-                _save(recipe, state)
+                _save(recipe, state, origin)
             if stop.agreed(accelerator):
                 break
     stop.forget()
     monitor.close()
     if accelerator.is_main_process:
-        _save(recipe, state)
+        _save(recipe, state, origin)
     accelerator.wait_for_everyone()
     return recipe.run / "latest.safetensors"
 
@@ -190,25 +194,32 @@ def _ends(state: TrainingState, recipe: Recipe, epochs: int) -> bool:
     return state.samples % (epochs * recipe.epoch) == 0
 
 
-def _look(recipe: Recipe, state: TrainingState, validation: Validation, monitor: Monitor) -> None:
+def _look(
+    recipe: Recipe,
+    state: TrainingState,
+    validation: Validation,
+    monitor: Monitor,
+    origin: Provenance,
+) -> None:
     """Measure the averaged weights, and keep them if they are the best so far."""
     look = validation.look(state.average)
     state.network.train()
     monitor.look(state.samples, look)
     if look.quality() > state.best:
         state.best = look.quality()
-        _save_weights(recipe, state, "best.safetensors")
+        _save_weights(recipe, state, origin, "best.safetensors")
 
 
-def _save(recipe: Recipe, state: TrainingState) -> None:
+def _save(recipe: Recipe, state: TrainingState, origin: Provenance) -> None:
     state.save(recipe.run, recipe.keep)
-    _save_weights(recipe, state, "latest.safetensors")
+    _save_weights(recipe, state, origin, "latest.safetensors")
 
 
-def _save_weights(recipe: Recipe, state: TrainingState, name: str) -> None:
+def _save_weights(recipe: Recipe, state: TrainingState, origin: Provenance, name: str) -> None:
     save_checkpoint(
         state.average,
         recipe.run / name,
         samples=state.samples,
         recipe=recipe.model_dump(mode="json"),
+        **asdict(origin),
     )

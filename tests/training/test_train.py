@@ -75,6 +75,7 @@ def test_in_half_precision_old_states_are_forgotten_and_weights_described(shapes
     assert not list(path.parent.glob("unfinished*"))
     description = json.loads(path.with_suffix(".json").read_text())
     assert "object_crop" in json.dumps(description)
+    assert {"samples", "hardware", "commit", "date"} <= description["provenance"].keys()
     assert list((path.parent / "curves").glob("events*"))
 
 

@@ -1,0 +1,142 @@
+"""Make the weights of a training ready to ship: `python -m training export --checkpoint … …`.
+
+A training keeps its weights in float32, with the network's nominal input size and the paths of the
+machine it ran on. What ships is half as large, says the size it was really trained at, and carries
+no paths.
+"""
+
+import argparse
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icmformer import ICMFormer, load_checkpoint, save_checkpoint
+from icmformer.checkpoint import read_description
+from icmformer.plain_vit import grid_size, resize_position_embedding
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_POSITIONS = "backbone.position_embedding"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="FILE", help="RUN/latest.safetensors"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="ends in .safetensors"
+    )
+    parser.add_argument(
+        "--dtype", choices=_DTYPES, default="bfloat16", help="of the stored weights (%(default)s)"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="pixels a side that the network is to be used at; by default those of the last stage"
+        " it was trained in",
+    )
+    parser.add_argument(
+        "--note",
+        type=_note,
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="add to the description, or replace in it: licence, hardware, recipe, …",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    path: Path = arguments.output
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = export(
+        arguments.checkpoint,
+        path,
+        dtype=_DTYPES[arguments.dtype],
+        size=arguments.size,
+        notes=dict(arguments.note),
+    )
+    megabytes = path.stat().st_size / 1e6
+    logger.info("%s: %.1f MB, for %d x %d pixels", path, megabytes, size, size)
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    size: int | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> int:
+    """Write a copy of a checkpoint for others to use; return its input size in pixels a side.
+
+    Args:
+        checkpoint: of a training or a fine-tuning.
+        output: path of the new weights; its description lies beside it.
+        dtype: of the stored weights.
+        size: pixels a side of the network's input; None takes it from the description.
+        notes: added to the description; a key that is there already gets the new value.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read or the output not be named so.
+        ConfigError: if the network cannot work at this size.
+    """
+    provenance = read_description(checkpoint)["provenance"]
+    network = load_checkpoint(checkpoint)
+    size = size or _last_size(provenance) or network.input_size[0]
+    kept = {key: value for key, value in provenance.items() if key != "command"}
+    shipped = _without_folders(kept) | {"size": size} | dict(notes or {})
+    save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, **shipped)
+    return size
+
+
+def _last_size(provenance: Mapping[str, Any]) -> int | None:
+    """Return the size of the stage a training had reached; None for what was no such training."""
+    recipe = provenance.get("recipe")
+    if not isinstance(recipe, dict) or "stages" not in recipe:
+        return None
+    end = 0
+    for stage in recipe["stages"]:
+        end += stage["epochs"] * recipe["epoch"]
+        if provenance["samples"] <= end:
+            break
+    return int(stage["size"])
+
+
+def _at_size(network: ICMFormer, size: int) -> ICMFormer:
+    """Return the same network with another nominal input size; what it computes is the same."""
+    config = replace(network.config, input_size=(size, size))
+    resized = ICMFormer(config)
+    weights = network.state_dict()
+    if _POSITIONS in weights:  # a plain ViT's, stored at the nominal size
+        source, target = (
+            grid_size(each.input_size, each.patch_size) for each in (network.config, config)
+        )
+        weights[_POSITIONS] = resize_position_embedding(weights[_POSITIONS], source, target)
+    resized.load_state_dict(weights)
+    return resized
+
+
+def _without_folders(value: Any) -> Any:
+    """Leave of absolute paths, which mean nothing on another machine, the last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def _note(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not (key and separator):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    return key, value
