@@ -99,7 +99,8 @@ def build_backend(
         settings.model_memory_mb * MEGABYTE,
         metrics,
     )
-    queue = InferenceQueue()
+    sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
+    queue = InferenceQueue(relieve=sessions.clear)
     backend = Backend(
         settings=settings,
         device=device,
@@ -107,7 +108,7 @@ def build_backend(
         webhook_login=WebhookLogin(settings.credentials),
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
         models=models,
-        sessions=ClickSessions(settings.click_memory_mb * MEGABYTE),
+        sessions=sessions,
         admission=Admission(settings.threads),
         queue=queue,
         readiness=Readiness(models, queue),

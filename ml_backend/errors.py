@@ -11,6 +11,7 @@ BackendError                 500
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
 ├── BusyError                503  more requests for masks than threads to spare
+├── DeviceMemoryError        503  a GPU whose memory does not suffice
 ├── ForeignSiteError         403  a change that another site's page asks for
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
 └── DemoError                500  the demo cannot start or one of its programs ended
@@ -85,6 +86,12 @@ class DeadlineError(BackendError):
 
 class BusyError(BackendError):
     """More requests for masks than threads to spare."""
+
+    status = 503
+
+
+class DeviceMemoryError(BackendError):
+    """The GPU has not enough memory to answer, even after everything remembered was forgotten."""
 
     status = 503
 

@@ -3,8 +3,12 @@
 Two forward passes at once would share the same cores or the same GPU and both be slower; and torch
 keeps a pool of worker threads for every thread that calls it. So all requests hand their work to
 one thread, and wait for it no longer than their deadline.
+
+Whoever shares the GPU may leave too little memory at any moment: then everything that is held only
+to save time is given back, and the work tried once more.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
-from ml_backend.errors import DeadlineError
+import torch
+
+from ml_backend.errors import DeadlineError, DeviceMemoryError
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -37,7 +45,13 @@ class Deadline:
 class InferenceQueue:
     """Runs work in one thread, first come, first served."""
 
-    def __init__(self) -> None:
+    def __init__(self, relieve: Callable[[], None]) -> None:
+        """Begin the thread.
+
+        Args:
+            relieve: gives back what memory of the GPU can be spared.
+        """
+        self._relieve = relieve
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._lock = threading.Lock()
         self._depth = 0
@@ -52,6 +66,7 @@ class InferenceQueue:
 
         Raises:
             DeadlineError: if it is not done in time; what has not begun never will.
+            DeviceMemoryError: if it does not fit into the GPU's memory.
         """
         deadline.check()
         future = self._executor.submit(self._unless_late, work, deadline)
@@ -64,10 +79,22 @@ class InferenceQueue:
             deadline.check()
             raise
 
-    @staticmethod
-    def _unless_late(work: Callable[[], Result], deadline: Deadline) -> Result:
+    def _unless_late(self, work: Callable[[], Result], deadline: Deadline) -> Result:
         deadline.check()
-        return work()
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            logger.warning("out of GPU memory: forgetting all masks and trying once more")
+        # Not inside the handler: while the error lives, so do the tensors of what failed.
+        self._relieve()
+        torch.cuda.empty_cache()
+        try:
+            return work()
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                "the GPU has too little memory for one more click: keep other programs off it, or "
+                "lower ICMFORMER_MODEL_MEMORY_MB or ICMFORMER_CLICK_MEMORY_MB"
+            ) from error
 
     def _done(self, _: Future[Any]) -> None:
         self._count(-1)

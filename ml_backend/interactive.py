@@ -20,7 +20,7 @@ from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.click_sessions import ObjectKey
 from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects
-from ml_backend.errors import BackendError, DeadlineError, RequestError
+from ml_backend.errors import BackendError, DeadlineError, DeviceMemoryError, RequestError
 from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
 from ml_backend.protocol import task_number
@@ -56,6 +56,9 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
 
     Or, when a batch takes too long, that of the first task alone: Label Studio then asks for the
     tasks one by one, each with a deadline of its own, and finds the finished masks remembered.
+
+    Raises:
+        DeviceMemoryError: if the GPU's memory does not suffice for the first task.
     """
     predictions: list[Prediction] = []
     for task in tasks:
@@ -65,6 +68,10 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
             if predictions:
                 logger.warning("batch cut tasks=%d done=%d", len(tasks), len(predictions))
                 return predictions[:1]
+            predictions.append(_failed(task, asked, backend, error))
+        except DeviceMemoryError as error:
+            if not predictions:  # no task is at fault, and the next one would not fit either
+                raise
             predictions.append(_failed(task, asked, backend, error))
         # Whatever is wrong with this task, the others still get their answer.
         except Exception as error:

@@ -3,13 +3,14 @@
 import threading
 
 import pytest
+import torch
 
-from ml_backend.errors import DeadlineError
+from ml_backend.errors import DeadlineError, DeviceMemoryError
 from ml_backend.inference_queue import Deadline, InferenceQueue
 
 
 def test_result_and_exception_come_back():
-    queue = InferenceQueue()
+    queue = InferenceQueue(relieve=lambda: None)
     assert queue.run(lambda: 7, Deadline(10)) == 7
     with pytest.raises(ZeroDivisionError):
         queue.run(lambda: 1 / 0, Deadline(10))
@@ -17,14 +18,14 @@ def test_result_and_exception_come_back():
 
 
 def test_only_one_thread_works():
-    queue = InferenceQueue()
+    queue = InferenceQueue(relieve=lambda: None)
     names = {queue.run(lambda: threading.current_thread().name, Deadline(10)) for _ in range(5)}
     assert len(names) == 1
     assert names != {threading.current_thread().name}
 
 
 def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
-    queue = InferenceQueue()
+    queue = InferenceQueue(relieve=lambda: None)
     release, began = threading.Event(), threading.Event()
     blocker = threading.Thread(target=queue.run, args=(release.wait, Deadline(30)))
     blocker.start()
@@ -39,5 +40,36 @@ def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
 def test_passed_deadline_is_noticed_before_queueing():
     deadline = Deadline(1e-9)
     with pytest.raises(DeadlineError):
-        InferenceQueue().run(lambda: None, deadline)
+        InferenceQueue(relieve=lambda: None).run(lambda: None, deadline)
     assert deadline.remaining() == 0.0
+
+
+class Greedy:
+    """Work that fits into memory only after some attempts."""
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.relieved = 0
+
+    def work(self):
+        if self.failures:
+            self.failures -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB …")
+        return "mask"
+
+    def relieve(self):
+        self.relieved += 1
+
+
+def test_memory_that_can_be_spared_is_given_back_before_giving_up():
+    greedy = Greedy(failures=1)
+    assert InferenceQueue(greedy.relieve).run(greedy.work, Deadline(10)) == "mask"
+    assert greedy.relieved == 1
+
+
+def test_memory_that_does_not_suffice_is_a_sentence():
+    greedy = Greedy(failures=2)
+    queue = InferenceQueue(greedy.relieve)
+    with pytest.raises(DeviceMemoryError, match="ICMFORMER_MODEL_MEMORY_MB"):
+        queue.run(greedy.work, Deadline(10))
+    assert queue.run(greedy.work, Deadline(10)) == "mask"
