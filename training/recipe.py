@@ -39,6 +39,7 @@ class DataPart(_Strict):
     Attributes:
         kind: how it is read; see the modules of these names in `training.datasets`.
         path: below `Data.root`.
+        project: of `accepted` only: Label Studio's number of the project; all without it.
         weight: its share of the samples, relative to the other parts'.
         objects: how targets are put together.
         scores: file below `Data.root` that says how well each image is known already; see
@@ -46,12 +47,24 @@ class DataPart(_Strict):
         score_exponent: how strongly it counts.
     """
 
-    kind: Literal["image_folder", "sbd", "coco_lvis", "layered_folder"] = "image_folder"
+    kind: Literal["image_folder", "sbd", "coco_lvis", "layered_folder", "accepted"] = "image_folder"
     path: Path
+    project: int | None = None
     weight: float = Field(default=1.0, gt=0)
     objects: ObjectSampling = ObjectSampling()
     scores: Path | None = None
     score_exponent: float = 1.25
+
+    @property
+    def cache_name(self) -> str:
+        """Folder of its decoded images."""
+        return self.path.stem if self.project is None else f"{self.path.stem}-{self.project}"
+
+    @model_validator(mode="after")
+    def _only_stores_have_projects(self) -> "DataPart":
+        if self.project is not None and self.kind != "accepted":
+            raise ValueError(f"project is for parts of kind accepted, this one is {self.kind}")
+        return self
 
 
 class Data(_Strict):
@@ -70,6 +83,13 @@ class Data(_Strict):
     cache: Path | None = None
     max_side: int | None = None
     workers: int = Field(default=4, ge=0)
+
+    @model_validator(mode="after")
+    def _caches_are_apart(self) -> "Data":
+        names = [part.cache_name for part in self.parts]
+        if self.cache is not None and len(set(names)) < len(names):
+            raise ValueError(f"parts of the same name would share a cache: {sorted(names)}")
+        return self
 
 
 class Stage(_Strict):
@@ -188,7 +208,7 @@ class Recipe(_Strict):
             if stage.batch_size % self.optimization.accumulate:
                 raise ValueError("accumulate must divide every batch_size")
         if not self.replacement and len(self.data.parts) > 1:
-            raise ValueError("several parts are drawn with replacement only")
+            raise ValueError("several parts are drawn with replacement only: set replacement=true")
         return self
 
     @property

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from training.errors import RecipeError
 
@@ -69,10 +70,14 @@ def validate(model: type[Model], values: Settings, name: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
+        problems = "; ".join(map(_problem, error.errors()))
         raise RecipeError(f"{name} does not work: {problems}") from error
+
+
+def _problem(details: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in details["loc"])
+    what = details["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def _nested(keys: Sequence[str], value: Any) -> Settings:

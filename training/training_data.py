@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.datasets.accepted import AcceptedImages
+from training.datasets.accepted_store import accepted_store
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.decoded_cache import decoded
 from training.datasets.image_folder import ImageFolder
@@ -15,7 +17,7 @@ from training.datasets.sample import TrainingDataset
 from training.datasets.sbd_training import SBDImages
 from training.recipe import Data, DataPart, Recipe
 
-_KINDS: dict[str, Callable[[Path], TrainingDataset]] = {
+_FOLDERS: dict[str, Callable[[Path], TrainingDataset]] = {
     "image_folder": ImageFolder,
     "sbd": SBDImages,
     "coco_lvis": CocoLvis,
@@ -36,12 +38,25 @@ def open_mixture(recipe: Recipe) -> Mixture:
 
 def _open(data: Data, part: DataPart) -> Part:
     path = data.root / part.path
-    dataset = _KINDS[part.kind](path)
+    dataset = _dataset(path, part)
     if data.cache is not None:
-        status = path.stat()
-        fingerprint = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-        dataset = decoded(dataset, data.cache / path.stem, fingerprint, data.max_side)
+        folder = data.cache / part.cache_name
+        dataset = decoded(dataset, folder, _fingerprint(dataset, path), data.max_side)
     weights: np.ndarray | None = None
     if part.scores is not None:
         weights = read_image_weights(data.root / part.scores, dataset, part.score_exponent)
     return Part(dataset, part.weight, part.objects, weights)
+
+
+def _dataset(path: Path, part: DataPart) -> TrainingDataset:
+    if part.kind == "accepted":
+        return accepted_store(path, part.project)
+    return _FOLDERS[part.kind](path)
+
+
+def _fingerprint(dataset: TrainingDataset, path: Path) -> str:
+    """Return what changes when the images do."""
+    if isinstance(dataset, AcceptedImages):
+        return dataset.fingerprint
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"

@@ -34,9 +34,11 @@ def minimal(tmp_path):
         ("sampling.augmentation.zoom=2", "zoom"),
         ("networks.name=tiny", "networks"),
         ("optimization.kind=sgd", "kind"),
-        ("epoch=10", "10 is no multiple of 4"),
+        ("epoch=10", "not work: epoch 10 is no multiple of 4"),
         ("optimization.accumulate=3", "accumulate"),
         ("stages=[]", "stages"),
+        ("data.parts=[{path: x, project: 2}]", "kind accepted"),
+        ("data={root: x, cache: y, parts: [{path: a/z}, {path: b/z}]}", "share a cache"),
         ("epoch", "key=value"),
     ],
 )

@@ -21,6 +21,7 @@ class AcceptedImages:
             snapshot: of one side of the split.
             files: where the pixels are.
         """
+        self.fingerprint = snapshot.fingerprint
         self._files = files
         self._images = snapshot.images()
         self._masks: dict[str, list[str]] = {image: [] for image in self._images}

@@ -5,12 +5,16 @@ import pytest
 
 from training.database import Database
 from training.datasets.accepted import AcceptedImages, AcceptedObjects, layered
-from training.errors import StoredFileError
+from training.datasets.accepted_store import accepted_store
+from training.errors import DatasetError, StoredFileError
 from training.object_mask import ObjectMask
+from training.recipe import Recipe
 from training.sample_files import SampleFiles
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.snapshot import SampleReference, Snapshot, take_snapshot
+from training.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 from training.stored_files import StoredFiles
+from training.training_data import open_mixture
 
 BOXES = [(1, 1, 6, 6), (1, 8, 6, 13), (3, 4, 9, 10)]
 
@@ -42,6 +46,23 @@ def stored(tmp_path):
         )  # fmt: skip
     yield take_snapshot(database, "2.1"), SampleFiles(files), tmp_path / "files"
     database.close()
+
+
+def accept(folder, project, photos):
+    """Accept an object on each photo, in the store that a backend would keep in the folder."""
+    database = Database(f"sqlite:///{folder}/state.db")
+    store = SampleStore(database, StoredFiles(str(folder / "files"), folder / "downloads"))
+    for number in photos:
+        box = AcceptedObject("r", "Object", ObjectMask.of(box_mask(BOXES[0])))
+        moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        store.replace(
+            Annotation(project, number, number, moment, "accepted", photo(number), (box,))
+        )
+    database.close()
+
+
+def photos_on(side):
+    return [number for number in range(40) if split_of(image_hash(photo(number))) == side]
 
 
 def test_images_come_back_with_every_object_whole(stored):
@@ -101,3 +122,55 @@ def test_a_crowded_image_does_not_crowd_out_the_others(tmp_path):
     assert len({sample.image for sample in chosen}) == 6
     shuffled = Snapshot(tuple(reversed(samples)))
     assert AcceptedObjects(shuffled, files, limit=10)._samples == chosen
+
+
+def test_a_store_shows_its_training_side_only(tmp_path):
+    accept(tmp_path, "2.1", range(40))
+    images = accepted_store(tmp_path)
+    assert photos_on(VALIDATION)
+    assert photos_on(HELD_OUT)
+    found = {images[index].image.tobytes() for index in range(len(images))}
+    assert found == {photo(number).tobytes() for number in photos_on(TRAINING)}
+
+
+def test_a_store_may_be_asked_for_one_project(tmp_path):
+    first, second, third = photos_on(TRAINING)[:3]
+    accept(tmp_path, "2.1", [first, second])
+    accept(tmp_path, "21.7", [second, third])
+    assert [len(accepted_store(tmp_path, number)) for number in (2, 21, None)] == [2, 2, 3]
+    assert all(len(accepted_store(tmp_path)[index].objects) == 1 for index in range(3))
+
+
+def test_a_store_that_is_missing_or_empty_is_a_sentence(tmp_path):
+    with pytest.raises(DatasetError, match=r"no sample store .* MODEL_DIR"):
+        accepted_store(tmp_path)
+    assert not list(tmp_path.iterdir())
+    Database(f"sqlite:///{tmp_path}/state.db").close()
+    with pytest.raises(DatasetError, match="in no project is an accepted mask"):
+        accepted_store(tmp_path)
+    accept(tmp_path, "2.1", photos_on(TRAINING)[:1])
+    with pytest.raises(DatasetError, match="in project 3 is an accepted mask"):
+        accepted_store(tmp_path, 3)
+
+
+def test_a_recipe_trains_on_a_store_and_notices_what_is_new_in_it(tmp_path):
+    known, new = photos_on(TRAINING)[:2]
+    (tmp_path / "state").mkdir()
+    accept(tmp_path / "state", "2.1", [known])
+    part = {"kind": "accepted", "path": "state", "project": 2}
+    data = {"root": tmp_path, "cache": tmp_path / "cache", "parts": [part]}
+    recipe = Recipe.model_validate(
+        {
+            "run": tmp_path / "run",
+            "network": {"name": "tiny"},
+            "data": data,
+            "sampling": {"augmentation": {"kind": "object_crop"}},
+            "epoch": 2,
+            "stages": [{"epochs": 1, "size": 32, "batch_size": 2}],
+        }
+    )
+    for expected in (1, 2):
+        (opened,) = open_mixture(recipe).parts
+        assert len(opened.dataset) == expected
+        assert np.array_equal(opened.dataset[0].image, photo(known)) or expected == 2
+        accept(tmp_path / "state", "2.1", [new])
