@@ -113,8 +113,8 @@ VARIANTS: dict[str, ModelConfig] = {
 MODEL_NAMES = tuple(VARIANTS)
 
 
-def build_model(name: str, **overrides: Any) -> ICMFormer:
-    """Build a network with random weights.
+def model_config(name: str, **overrides: Any) -> ModelConfig:
+    """Return the numbers of a network.
 
     Args:
         name: one of `MODEL_NAMES`.
@@ -125,4 +125,9 @@ def build_model(name: str, **overrides: Any) -> ICMFormer:
     """
     if name not in VARIANTS:
         raise ConfigError(f"unknown model {name!r}; known are {', '.join(MODEL_NAMES)}")
-    return ICMFormer(ModelConfig.from_dict({**VARIANTS[name].to_dict(), **overrides}))
+    return ModelConfig.from_dict({**VARIANTS[name].to_dict(), **overrides})
+
+
+def build_model(name: str, **overrides: Any) -> ICMFormer:
+    """Build a network with random weights; arguments and errors are those of `model_config`."""
+    return ICMFormer(model_config(name, **overrides))

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from icmformer.config import ModelConfig
+from icmformer.errors import ConfigError
+from icmformer.variants import model_config
 from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
 from training.recipe_files import override, read_settings, validate
@@ -24,13 +27,26 @@ class Network(_Strict):
         name: one of `icmformer.MODEL_NAMES`.
         overrides: settings of `icmformer.ModelConfig` that differ.
         backbone_weights: ImageNet or MAE weights: a timm model name or a local file.
-        checkpoint: our own weights to continue from, as a .safetensors file.
+        checkpoint: our own weights of such a network to continue from, as a .safetensors file.
     """
 
     name: str
     overrides: dict[str, Any] = {}
     backbone_weights: str | None = None
     checkpoint: Path | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        """The numbers of the network."""
+        return model_config(self.name, **self.overrides)
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "Network":
+        try:
+            _ = self.config
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class DataPart(_Strict):
@@ -201,8 +217,11 @@ class Recipe(_Strict):
     validation: ValidationOptions | None = None
 
     @model_validator(mode="after")
-    def _batches_fill_epochs(self) -> "Recipe":
+    def _stages_can_be_run(self) -> "Recipe":
+        network = self.network.config
         for stage in self.stages:
+            if network.backbone == "vit" and not network.windows_along(stage.size):
+                raise ValueError(f"size {stage.size} cannot be cut into the network's windows")
             if self.epoch % stage.batch_size:
                 raise ValueError(f"epoch {self.epoch} is no multiple of {stage.batch_size}")
             if stage.batch_size % self.optimization.accumulate:

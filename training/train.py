@@ -8,7 +8,7 @@ import argparse
 import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from icmformer import ICMFormer, build_model, load_checkpoint, save_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
+from training.errors import RecipeError
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
 from training.monitor import Monitor
 from training.optimization import (
@@ -55,6 +56,7 @@ def train(recipe: Recipe) -> Path:
     Raises:
         DatasetError: if the data is missing.
         CheckpointError: if the weights to start from are.
+        RecipeError: if they are those of another network.
     """
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
@@ -123,6 +125,8 @@ def _network(recipe: Recipe) -> ICMFormer:
     options = recipe.network
     if options.checkpoint is not None:
         network = load_checkpoint(options.checkpoint)
+        if replace(network.config, input_size=options.config.input_size) != options.config:
+            raise RecipeError(f"{options.checkpoint} holds another network than {options.name}")
     else:
         network = build_model(options.name, **options.overrides)
     if options.backbone_weights is not None:

@@ -10,9 +10,10 @@ import time
 import pytest
 import torch
 
-from icmformer import Predictor, load_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
+from training.errors import RecipeError
 from training.evaluation import evaluate
 from training.recipe import Recipe
 from training.train import train
@@ -99,13 +100,21 @@ def test_validation_draws_measures_and_keeps_the_best(shapes, tmp_path):
 
 def test_weights_alone_can_be_continued_from(shapes, tmp_path):
     first = train(a_recipe(shapes, tmp_path / "first"))
-    network = {"name": "tiny", "checkpoint": first}
+    network = {"name": "tiny", "overrides": {"head_dropout": 0.0}, "checkpoint": first}
     options = {"kind": "adamw", "learning_rate": 1e-9}
 
     second = train(a_recipe(shapes, tmp_path / "second", network=network, optimization=options))
 
     for name, tensor in weights(first).items():
         torch.testing.assert_close(weights(second)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused(shapes, tmp_path):
+    save_checkpoint(build_model("tiny_swin"), tmp_path / "swin.safetensors")
+    network = {"name": "tiny", "checkpoint": tmp_path / "swin.safetensors"}
+
+    with pytest.raises(RecipeError, match="another network than tiny"):
+        train(a_recipe(shapes, tmp_path / "run", network=network))
 
 
 def command(recipe: Recipe, folder, *launcher: str) -> list[str]:
