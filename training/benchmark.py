@@ -14,6 +14,7 @@ from training.benchmark_numbers import Benchmark, Entry
 from training.benchmark_runs import Protocol, Run, measure
 from training.contestants import ClassicalMethod, Contestant, named_checkpoints
 from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
+from training.devices import device
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
 from training.example_pictures import Strip, choose_samples, strip
@@ -54,13 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="input size of the networks; by default the one they were trained at, and 672 on"
         " DAVIS for those of 448, as in the paper",
     )
-    contestants.add_argument("--device", default="cpu", help="such as cpu, cuda, cuda:1")
+    contestants.add_argument("--device", type=device, default="cpu", help="such as cuda or cuda:1")
     protocol = parser.add_argument_group("how they are asked")
     defaults = Protocol()
     protocol.add_argument("--max-clicks", type=_positive, default=defaults.max_clicks)
     protocol.add_argument(
         "--target-iou",
-        type=float,
+        type=_iou,
         default=defaults.target_iou,
         help="where an object ends: 0.9 as published and fastest, 0.95 for NoC95 too (default),"
         " 1 for whole curves; no NoC below depends on it",
@@ -179,12 +180,24 @@ def _gallery(what: Run, card: ScoreCard, count: int) -> Gallery:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
+
+
+def _iou(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
+    return value
 
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    return int(height), int(width or height)
+    try:
+        return _positive(height), _positive(width or height)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not of the form 448 or 448x672") from error

@@ -62,7 +62,7 @@ class Checkpoint:
         height, width = config.input_size
         return (
             f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"
-            f" trained at {height} x {width}"
+            f" made for {height} x {width} pixels"
         )
 
     def settings(self, dataset: str) -> dict[str, str]:

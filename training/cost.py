@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from icmformer import MODEL_NAMES
 from icmformer.variants import VARIANTS
+from training.devices import device
 from training.errors import BenchmarkError
 from training.network_cost import Cost, Pair, Seconds, count, measure
 from training.provenance import provenance
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT_VARIANTS),
         help=f"of {', '.join(MODEL_NAMES)}; NAME@SIZE for another input size in pixels",
     )
-    parser.add_argument("--device", default="cpu", help="on which to measure seconds")
+    parser.add_argument("--device", type=device, default="cpu", help="on which to measure seconds")
     parser.add_argument(
         "--repeats", type=int, default=3, help="passes of which the fastest counts; 0 times nothing"
     )

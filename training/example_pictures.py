@@ -10,7 +10,7 @@ import numpy as np
 from icmformer.clicks import Click
 from training.datasets.sample import EvaluationSample
 from training.evaluation import Step
-from training.noc import ScoreCard
+from training.noc import ScoreCard, iou
 
 _MOST_WIDTH = 208
 _MOST_HEIGHT = 170
@@ -73,7 +73,7 @@ def choose_samples(card: ScoreCard, count: int, threshold: float = 0.90) -> dict
 
 
 def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
-    """Draw a sample's first click, its last, and up to two in between.
+    """Draw a sample's first click, its last, and up to two in between; before them its start.
 
     Args:
         sample: that was clicked.
@@ -85,7 +85,7 @@ def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
     image = _resized(sample.image, scale)
     truth = image.copy()
     _outline(truth, _resized((sample.target == 1).astype(np.uint8), scale), _TRUTH)
-    panels = []
+    panels = [] if sample.initial_mask is None else [_start(sample, image, scale)]
     for index in shown:
         clicks = [step.click for step in steps[: index + 1]]
         panels.append(
@@ -97,6 +97,16 @@ def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
             )
         )
     return Strip(sample.name, _data_url(truth), tuple(panels))
+
+
+def _start(sample: EvaluationSample, image: np.ndarray, scale: float) -> Panel:
+    """Draw the mask that is to be corrected."""
+    assert sample.initial_mask is not None
+    return Panel(
+        caption=f"to be corrected, IoU {iou(sample.target, sample.initial_mask):.3f}",
+        overlay=_data_url(_overlay(image, sample.initial_mask, [], scale)),
+        probability=_data_url(_heat(sample.initial_mask.astype(np.float32), scale)),
+    )
 
 
 def _overlay(

@@ -45,7 +45,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
         for colour, (name, card) in zip(_colours(len(cards)), cards.items(), strict=True):
             _draw_curve(axes, name, card, colour)
         for threshold in (0.85, 0.90):
-            axes.axhline(threshold, color="#bbbbbb", linewidth=0.8, linestyle="--", zorder=0)
+            axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
         axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
         axes.title.set_fontweight("bold")
         axes.set_xlim(0.5, None)

@@ -201,6 +201,25 @@ def test_what_cannot_be_run_is_answered_with_a_sentence(
     assert re.search(sentence, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--device=cuda:99", "torch cannot compute on 'cuda:99'"),
+        ("--device=abacus", "torch cannot compute on 'abacus'"),
+        ("--target-size=axb", "axb is not of the form 448 or 448x672"),
+        ("--target-iou=3", "3 is not a number above 0"),
+        ("--every=0", "0 is not a whole number from 1"),
+    ],
+)
+def test_an_impossible_option_is_answered_with_a_sentence(monkeypatch, capsys, option, sentence):
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", "--data", ".", option])
+
+    with pytest.raises(SystemExit):
+        command_line.main()
+
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_data_folder_without_benchmarks_is_answered_with_their_names(
     tmp_path, monkeypatch, capsys
 ):

@@ -45,7 +45,7 @@ def test_a_checkpoint_is_described_without_loading_its_weights(at_448, tmp_path)
     copy.with_suffix(".json").write_bytes(at_448.with_suffix(".json").read_bytes())
 
     assert Checkpoint("copy", copy).describe() == (
-        "copy.safetensors: vit, 0.2 M parameters, trained at 448 x 448"
+        "copy.safetensors: vit, 0.2 M parameters, made for 448 x 448 pixels"
     )
 
 

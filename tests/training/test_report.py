@@ -208,6 +208,17 @@ def test_a_long_sample_is_shown_in_four_moments():
     assert captions == ["1 click", "7 clicks", "14 clicks", "20 clicks"]
 
 
+def test_a_mask_to_start_from_is_shown_first():
+    target = np.ones((8, 8), dtype=np.int8)
+    start = np.arange(64).reshape(8, 8) < 16
+    sample = EvaluationSample("all", np.zeros((8, 8, 3), np.uint8), target, start)
+    steps = [Step(Click(4, 4, True), Segmentation.from_mask(target), 1.0)]
+
+    captions = [panel.caption for panel in strip(sample, steps).panels]
+
+    assert captions == ["to be corrected, IoU 0.250", "1 click, IoU 1.000"]
+
+
 def test_pictures_find_their_way_onto_the_page():
     sample = EvaluationSample("one", np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.int8))
     steps = [Step(Click(4, 4, True), Segmentation.from_mask(sample.target), 0.25)]
