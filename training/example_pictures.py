@@ -79,7 +79,8 @@ def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
         sample: that was clicked.
         steps: all of them, at least one.
     """
-    shown = np.unique(np.linspace(0, len(steps) - 1, _MOST_PANELS).round().astype(int))
+    moments = _MOST_PANELS - (sample.initial_mask is not None)
+    shown = np.unique(np.linspace(0, len(steps) - 1, moments).round().astype(int))
     height, width = sample.target.shape
     scale = min(_MOST_WIDTH / width, _MOST_HEIGHT / height)
     image = _resized(sample.image, scale)
