@@ -15,8 +15,9 @@ from PIL import Image
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
 from tests.training.disc_project import PROJECT, accept, disc, fill, job, open_stores, options
-from training import improvement
+from training import improvement, trial
 from training.errors import StoredFileError, VersionError
+from training.evaluation import evaluate
 from training.improvement import improve
 from training.improvement_plan import Assignment
 from training.live_pointer import Mover, pin, promote
@@ -29,6 +30,14 @@ ROOT = Path(__file__).parents[2]
 
 def quiet(stage, done, total):
     """Nobody watches."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_clicks():
+    """Judge with few clicks: most of what a job does would be clicking, and take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -32,14 +32,16 @@ def a_recipe(shapes, run, **changes) -> Recipe:
         "sampling": {"augmentation": {"kind": "object_crop"}, "clicks": {"single": 0.4}},
         "optimization": {"kind": "adamw", "learning_rate": 1e-3, "clip": 1.0, "ema": 0.9},
         "epoch": 16,
-        "stages": [{"epochs": 2, "size": 64, "batch_size": 8}],
+        "stages": [{"epochs": 2, "size": 32, "batch_size": 8}],
         "keep": 10,
     }
     return Recipe.model_validate(values | changes)
 
 
-def weights(path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(path).state_dict()
+def assert_same_weights(path, expected, *, rtol, atol):
+    found, wanted = (load_checkpoint(each).state_dict() for each in (path, expected))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=rtol, atol=atol, msg=name)
 
 
 def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path):
@@ -57,16 +59,14 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path
 
     resumed = train(interrupted)
 
-    for name, tensor in weights(whole).items():
-        torch.testing.assert_close(weights(resumed)[name], tensor, rtol=0, atol=0, msg=name)
+    assert_same_weights(resumed, whole, rtol=0, atol=0)
 
 
 def test_pieces_of_a_batch_add_up_to_it(shapes, tmp_path):
     whole = train(a_recipe(shapes, tmp_path / "whole", optimization=TAME))
     pieces = train(a_recipe(shapes, tmp_path / "pieces", optimization=TAME | {"accumulate": 4}))
 
-    for name, tensor in weights(whole).items():
-        torch.testing.assert_close(weights(pieces)[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    assert_same_weights(pieces, whole, rtol=1e-3, atol=1e-5)
 
 
 def test_in_half_precision_old_states_are_forgotten_and_weights_described(shapes, tmp_path):
@@ -105,8 +105,7 @@ def test_weights_alone_can_be_continued_from(shapes, tmp_path):
 
     second = train(a_recipe(shapes, tmp_path / "second", network=network, optimization=options))
 
-    for name, tensor in weights(first).items():
-        torch.testing.assert_close(weights(second)[name], tensor, rtol=1e-4, atol=1e-6)
+    assert_same_weights(second, first, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_of_another_network_are_refused(shapes, tmp_path):
@@ -145,10 +144,8 @@ def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
     subprocess.run(arguments, env=environment(), check=True, capture_output=True)
 
     assert samples(recipe.run) == recipe.samples
-    for name, tensor in weights(whole).items():
-        found = weights(recipe.run / "latest.safetensors")[name]
-        # Another number of threads adds in another order.
-        torch.testing.assert_close(found, tensor, rtol=1e-2, atol=1e-3, msg=name)
+    # Another number of threads adds in another order.
+    assert_same_weights(recipe.run / "latest.safetensors", whole, rtol=1e-2, atol=1e-3)
 
 
 def samples(run) -> int:
@@ -165,9 +162,7 @@ def test_two_processes_equal_one(shapes, tmp_path):
         command(recipe, tmp_path, *launcher), env=environment(), check=True, capture_output=True
     )
 
-    for name, tensor in weights(one).items():
-        found = weights(recipe.run / "latest.safetensors")[name]
-        torch.testing.assert_close(found, tensor, rtol=1e-3, atol=1e-5, msg=name)
+    assert_same_weights(recipe.run / "latest.safetensors", one, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
