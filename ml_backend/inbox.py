@@ -3,6 +3,9 @@
 Label Studio waits one second for an answer and never repeats a message. So a request does no more
 than write one row, and the worker takes the rows from here; a row that cannot be dealt with now,
 because Label Studio or an image is away, waits and is tried again.
+
+SQLite lets one process write at a time. So the inbox has a file of its own, in which the worker
+writes no more than a line for each message: a request never waits while it stores samples.
 """
 
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Index, LargeBinary, delete, select
+from sqlalchemy import Index, LargeBinary, delete, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from training.database import Base, Database, UtcDateTime, now
@@ -91,17 +94,11 @@ class Inbox:
 
     def done(self, message: int, note: str = "") -> None:
         """Note that a message has been dealt with, and forget its body: it holds a token."""
-        with self._database.write() as session:
-            row = session.get(MessageRow, message)
-            if row is not None:
-                row.state, row.note, row.body = "done", note, b""
+        self._change(message, state="done", note=note, body=b"")
 
     def fail(self, message: int, problem: str) -> None:
         """Note that a message cannot be dealt with."""
-        with self._database.write() as session:
-            row = session.get(MessageRow, message)
-            if row is not None:
-                row.state, row.note = "failed", problem
+        self._change(message, state="failed", note=problem)
 
     def retry(self, message: int, problem: str) -> None:
         """Let a message wait, twice as long as the time before."""
@@ -130,11 +127,20 @@ class Inbox:
             problem=problems[-1] if problems else "",
         )
 
-    def forget_old(self) -> None:
-        """Delete rows of messages that were dealt with long ago."""
+    def tidy(self) -> None:
+        """Delete rows of messages that were dealt with long ago; put the others into order."""
         with self._database.write() as session:
             session.execute(
                 delete(MessageRow).where(
                     MessageRow.state == "done", MessageRow.received_at < now() - KEPT
                 )
             )
+        self._database.checkpoint()
+
+    def close(self) -> None:
+        """Close its database."""
+        self._database.close()
+
+    def _change(self, message: int, **values: object) -> None:
+        with self._database.write() as session:
+            session.execute(update(MessageRow).where(MessageRow.id == message).values(**values))

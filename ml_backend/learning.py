@@ -39,7 +39,8 @@ class Learning:
         return folder
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the databases."""
+        self.inbox.close()
         self.stores.database.close()
 
 
@@ -61,7 +62,7 @@ def open_learning(settings: Settings) -> Learning:
     return Learning(
         settings=settings,
         stores=Stores(database, files, versions),
-        inbox=Inbox(database),
+        inbox=Inbox(Database(settings.inbox_database)),
         projects=Projects(database),
         samples=SampleStore(database, files),
         jobs=FineTuneJobs(database),
@@ -83,5 +84,5 @@ def improvement_options(settings: Settings) -> ImprovementOptions:
             min_images=settings.gate_min_images,
         ),
         start=settings.fine_tune_start,
-        retention=settings.retention_set or (PACKAGED if PACKAGED.is_dir() else None),
+        retention=settings.retention_set or PACKAGED,
     )

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,15 +32,21 @@ class Readiness:
         """Whether a network has answered."""
         return self._answered.is_set()
 
-    def warm_up(self) -> None:
-        """Begin, unless it is ready or on its way; a failed attempt may be repeated."""
+    def warm_up(self, then: Callable[[], object] = lambda: None) -> None:
+        """Begin, unless it is ready or on its way; a failed attempt may be repeated.
+
+        Args:
+            then: called after the network has answered, before the process counts as ready.
+        """
         with self._lock:
             if self.ready or (self._thread and self._thread.is_alive()):
                 return
-            self._thread = threading.Thread(target=self._answer_once, name="warm-up", daemon=True)
+            self._thread = threading.Thread(
+                target=self._answer_once, args=(then,), name="warm-up", daemon=True
+            )
             self._thread.start()
 
-    def _answer_once(self) -> None:
+    def _answer_once(self, then: Callable[[], object]) -> None:
         image = np.full((64, 64, 3), 128, dtype=np.uint8)
         try:
             predictor = self._models.serving("").predictor
@@ -50,5 +57,6 @@ class Readiness:
         except BackendError as error:
             logger.error("not ready: %s", error)
         else:
+            then()
             self._answered.set()
             logger.info("ready")

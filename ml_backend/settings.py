@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.model_dir / 'state.db'}"
 
     @property
+    def inbox_database(self) -> str:
+        """The database's address that webhooks go to, see `ml_backend.inbox`."""
+        return self.database_url or f"sqlite:///{self.model_dir / 'inbox.db'}"
+
+    @property
     def files(self) -> str:
         """The address of stored files, as fsspec writes it."""
         return self.files_url or str(self.model_dir / "files")

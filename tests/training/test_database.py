@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import threading
@@ -65,6 +66,17 @@ def test_threads_write_without_losing_a_row(database):
     for thread in threads:
         thread.join()
     assert len(set(words(database))) == 80
+
+
+def test_after_a_checkpoint_the_file_is_complete_without_its_log(database, tmp_path):
+    with database.write() as session:
+        session.add(Note(words="moved", at=now()))
+    database.checkpoint()
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "state.db", tmp_path / "copy" / "state.db")
+    copy = Database(f"sqlite:///{tmp_path}/copy/state.db")
+    assert words(copy) == ["moved"]
+    copy.close()
 
 
 def test_processes_create_and_write_at_once(tmp_path):
