@@ -53,6 +53,7 @@ class StoredPointer:
         self._damaged: dict[int, _Damage] = {}
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
+        self._stuck: dict[str, str] = {}
         self._look(SITE)
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
@@ -93,7 +94,18 @@ class StoredPointer:
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for."""
         for project in list(self._live):
-            self._look(project)
+            try:
+                self._look(project)
+            except (TrainingError, BackendError) as error:
+                # One project's version that does not load must not keep the others from moving.
+                self._note_stuck(project, str(error))
+            else:
+                self._stuck.pop(project, None)
+
+    def _note_stuck(self, project: str, problem: str) -> None:
+        if self._stuck.get(project) != problem:
+            logger.error("project=%s stays with what it has: %s", project, problem)
+            self._stuck[project] = problem
 
     def _look(self, project: str) -> Version:
         live = self._versions.live(project)
@@ -152,7 +164,7 @@ def _follow(reference: "weakref.ref[StoredPointer]") -> None:
             return
         try:
             pointer.refresh()
-        except (SQLAlchemyError, TrainingError, BackendError):
-            # What was live stays live; the database may be back at the next look.
+        except Exception:
+            # What was live stays live; database or files may be back at the next look.
             logger.exception("the live pointers cannot be read")
         del pointer

@@ -183,6 +183,7 @@ class ModelVersions:
             ):
                 path = self._files.local_path(key)
                 if not path.is_file() or _sha256(path.read_bytes()) != expected:
+                    self._files.forget_copy(key)
                     raise VersionError(f"version {number} cannot be served: {path} is damaged")
         except StoredFileError as error:
             raise VersionError(f"version {number} cannot be served: {error}") from error

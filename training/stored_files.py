@@ -39,9 +39,12 @@ class StoredFiles:
         return key
 
     def write(self, key: str, content: bytes) -> None:
-        """Store the content under a key that only this content can have; all of it or nothing."""
+        """Store the content under a key that only this content can have; all of it or nothing.
+
+        A file that was damaged since is mended.
+        """
         target = self._path(key)
-        if self.exists(key) and self._filesystem.size(target) == len(content):
+        if self.exists(key) and self.read(key) == content:
             return
         if not self._is_local:
             self._filesystem.pipe_file(target, content)  # object stores write all or nothing
@@ -88,6 +91,11 @@ class StoredFiles:
         if not target.exists():
             write_atomically(target, self.read(key))
         return target
+
+    def forget_copy(self, key: str) -> None:
+        """Delete the local copy of a file that is not local; `local_path` makes a new one."""
+        if not self._is_local:
+            (self._downloads / key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

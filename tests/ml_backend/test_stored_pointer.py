@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from ml_backend import stored_pointer
+from ml_backend.errors import ModelError
 from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import Version
 from training.database import Database
@@ -76,6 +77,22 @@ def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path)
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert [(new.split("-")[0], before) for new, before in prepared] == [("v2", "starter")]
+
+
+def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+
+    def load(version):
+        if version.name.startswith("v2"):
+            raise ModelError("version v2 cannot be loaded: the GPU is full")
+
+    pointer.follow(load)
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    make_live(versions, publish(versions, tmp_path, "three", B), B)
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])

@@ -32,11 +32,21 @@ def test_a_missing_file_is_named(files):
 def test_damage_is_noticed_and_mended_by_storing_again(tmp_path):
     files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
     key = files.put("weights", ".bin", b"seven")
-    files.local_path(key).write_bytes(b"sev")
-    with pytest.raises(StoredFileError, match="damaged"):
-        files.read_verified(key)
-    files.put("weights", ".bin", b"seven")
-    assert files.read_verified(key) == b"seven"
+    for damage in (b"sev", b"SEVEN"):
+        files.local_path(key).write_bytes(damage)
+        with pytest.raises(StoredFileError, match="damaged"):
+            files.read_verified(key)
+        files.put("weights", ".bin", b"seven")
+        assert files.read_verified(key) == b"seven"
+
+
+def test_a_damaged_copy_of_a_remote_file_is_fetched_again(tmp_path):
+    files = StoredFiles(f"memory://{tmp_path.name}", tmp_path / "downloads")
+    key = files.put("weights", ".bin", b"seven")
+    files.local_path(key).write_bytes(b"SEVEN")
+    files.forget_copy(key)
+    assert files.local_path(key).read_bytes() == b"seven"
+    MemoryFileSystem.store.clear()
 
 
 def test_nothing_half_written_stays_behind(tmp_path):
