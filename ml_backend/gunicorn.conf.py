@@ -18,7 +18,6 @@ graceful_timeout = 30
 # Label Studio keeps its connection open between clicks.
 keepalive = 75
 loglevel = "warning"
-# Its default place is one file a user, which two backends would fight for.
-control_socket_disable = True
-# Nobody steers it but signals; the socket would need a writable home directory.
+# Nobody steers it but signals. The socket would need a writable home directory, and its default
+# place is one file a user, which two backends would fight for.
 control_socket_disable = True

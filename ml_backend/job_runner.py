@@ -42,12 +42,18 @@ def worker_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
-def run_job(learning: Learning, job: JobRow) -> None:
-    """Do a job that was claimed for this process; whatever happens, its row says so."""
+def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> None:
+    """Do a job that was claimed for this process; whatever happens, its row says so.
+
+    Args:
+        learning: the stores.
+        job: what to do.
+        watched_by: the process that started this one; the job is given back when that is gone.
+    """
     _make_way_for_clicks(learning.settings.fine_tune_threads)
     logger.info("job %d of project %s: %s", job.id, job.project, "; ".join(job.reasons))
     try:
-        with _Heart(learning, job) as heart:
+        with _Heart(learning, job, watched_by) as heart:
             outcome = _improve(learning, job, heart)
     except StopJob:
         logger.info("job %d stops", job.id)
@@ -88,10 +94,10 @@ def _make_way_for_clicks(threads: int) -> None:
 class _Heart:
     """Tells the row how far the job is, and the job when to stop."""
 
-    def __init__(self, learning: Learning, job: JobRow) -> None:
+    def __init__(self, learning: Learning, job: JobRow, watched_by: int | None) -> None:
         self._jobs = learning.jobs
         self._job = job
-        self._parent = os.getppid()
+        self._watched_by = watched_by
         self._clock = StageClock()
         self._beat = Beat("starting", 0, 0, None)
         self._stop = threading.Event()
@@ -127,8 +133,8 @@ class _Heart:
 
     def _run(self) -> None:
         while not self._ended:
-            if os.getppid() != self._parent:
-                # Whoever watches over this process was killed; the next one continues the job.
+            if self._watched_by not in (None, os.getppid()):
+                # The worker was killed; the next one continues the job.
                 self._stop.set()
             try:
                 self._jobs.beat(self._job.id, self._job.worker, self._beat)

@@ -1,6 +1,7 @@
 """`python -m ml_backend run-job JOB WORKER`: the process that a worker starts for each job."""
 
 import argparse
+import os
 
 from ml_backend.errors import JobError
 from ml_backend.job_runner import run_job
@@ -17,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the job; its row says how it ended."""
+    worker = os.getppid()
     settings = load_settings()
     write_logs(settings.log_level)
     learning = open_learning(settings)
     job = learning.jobs.get(arguments.job)
     if job.state != "running" or job.worker != arguments.worker:
         raise JobError(f"job {job.id} is not {arguments.worker}'s")
-    run_job(learning, job)
+    run_job(learning, job, watched_by=worker)
     learning.close()
     return 0

@@ -68,7 +68,8 @@ class Worker:
         """Do what is due: once a minute, and when the worker starts."""
         self._learning.jobs.recover()
         self.ingest()
-        self._learning.inbox.forget_old()
+        self._learning.inbox.tidy()
+        self._learning.stores.database.checkpoint()
         for project in self._learning.projects.all():
             reason = self._reason_to_train(project.key)
             if reason:
@@ -145,7 +146,8 @@ class Worker:
     def _reason_to_train(self, project: str) -> str:
         """Return why a project is due for fine-tuning, "" if it is not."""
         settings, last = self._learning.settings, self._learning.jobs.of_project(project, limit=1)
-        since = last[0].requested_at if last else None
+        # A job that has begun knows what was accepted before that.
+        since = (last[0].started_at or last[0].requested_at) if last else None
         new = new_samples(self._learning.stores.database, project, since)
         if new.newest is None:
             return ""
