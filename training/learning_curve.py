@@ -58,9 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = load_fine_tune_recipe(arguments.recipe, arguments.overrides)
     domain = AcceptedDomain(arguments.data, arguments.objects_per_image)
     tests = _tests(domain, arguments)
-    replay = None
-    if arguments.retention.is_dir():
-        replay = RetentionSet(arguments.retention).replay()
+    replay = RetentionSet(arguments.retention).replay()
     output: Path = arguments.output
     points = [_measured(0, arguments.checkpoint, tests, output / "0 masks", recipe)]
     for masks in arguments.masks:
