@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from zlib import crc32
 
-import cv2
 import numpy as np
 
 from icmformer.clicks import Click, from_row_column, rows_columns
 from training.datasets.sample import IGNORE
+from training.depth import exact_depth
 
 
 class Annotator(Protocol):
@@ -85,21 +85,10 @@ def deepest_error(
         border of the error, 0 outside of it and on clicked pixels.
     """
     counts = target != IGNORE
-    missing = _depth((target == 1) & ~mask & counts)
-    superfluous = _depth((target != 1) & mask & counts)
+    missing = exact_depth((target == 1) & ~mask & counts)
+    superfluous = exact_depth((target != 1) & mask & counts)
     rows, columns = rows_columns(clicks).astype(np.int64).T
     missing[rows, columns] = 0
     superfluous[rows, columns] = 0
     positive = bool(missing.max() > superfluous.max())
     return positive, missing if positive else superfluous
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Return the exact distance to the nearest false pixel; all outside the image is false.
-
-    OpenCV's last bit depends on where in memory a pixel happens to lie. Squared distances are whole
-    numbers, so rounding them makes ties true ties, and every run choose the same pixel.
-    """
-    padded = np.pad(mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return np.sqrt(np.rint(np.square(distance, dtype=np.float64)))

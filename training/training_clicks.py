@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from training.depth import exact_depth
 from training.object_sampling import Target
 
 EMPTY = -1
@@ -77,8 +78,7 @@ def sample_clicks(target: Target, options: ClickSampling, rng: np.random.Generat
 
 def object_centre(mask: np.ndarray) -> tuple[int, int]:
     """Return (row, column) of the pixel deepest inside the mask; the image's edge is an edge."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1]
+    depth = exact_depth(mask)
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(row), int(column)
 

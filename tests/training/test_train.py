@@ -49,8 +49,8 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path
         {"epochs": 1, "size": 32, "batch_size": 8},
         {"epochs": 2, "size": 64, "batch_size": 4},
     ]
-    whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages))
-    interrupted = a_recipe(shapes, tmp_path / "interrupted", stages=stages)
+    whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages, epoch=8))
+    interrupted = a_recipe(shapes, tmp_path / "interrupted", stages=stages, epoch=8)
     train(interrupted)
     # A kill after the second epoch leaves everything of later epochs unwritten.
     for state in sorted(interrupted.run.glob("state-*.pt"))[2:]:
