@@ -108,6 +108,8 @@ def _without_wrapping(content: Any, source: str | os.PathLike[str]) -> Weights:
 
 def _read(source: str | os.PathLike[str]) -> Any:
     path = Path(source)
+    if path.suffix in (".pth", ".pt", ".bin", ".safetensors") and not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file of pretrained weights")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

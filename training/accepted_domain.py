@@ -6,8 +6,8 @@ import numpy as np
 
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
-from training.datasets.retention import spread
 from training.datasets.sample import AnnotatedImage, TrainingDataset
+from training.datasets.subset import spread
 from training.evaluation import EvaluationDataset
 from training.split import HELD_OUT, HELD_OUT_SHARE, VALIDATION, image_hash, split_of
 

@@ -240,6 +240,10 @@ class Recipe(_Strict):
         """Length of the whole training, in samples."""
         return self.epoch * self.epochs
 
+    def size_at(self, samples: int) -> int:
+        """Return the size of the stage in which so many samples have been seen, in pixels."""
+        return next(size for end, size, _ in self.boundaries() if samples <= end)
+
     def boundaries(self) -> tuple[tuple[int, int, int], ...]:
         """Return (last sample + 1, size, batch size) of each stage."""
         end, found = 0, []

@@ -206,7 +206,7 @@ def _look(
     origin: Provenance,
 ) -> None:
     """Measure the averaged weights, and keep them if they are the best so far."""
-    look = validation.look(state.average)
+    look = validation.look(state.average, recipe.size_at(state.samples))
     state.network.train()
     monitor.look(state.samples, look)
     if look.quality() > state.best:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from icmformer import ICMFormer, Predictor
 from training.datasets.benchmarks import open_benchmark
 from training.datasets.sample import EvaluationSample
-from training.evaluation import EvaluationDataset, Step, click_through, evaluate
+from training.datasets.subset import spread
+from training.evaluation import Step, click_through, evaluate
 from training.noc import ScoreCard
 
 _POSITIVE, _NEGATIVE = (0, 200, 60), (230, 40, 40)
@@ -69,13 +70,18 @@ class Validation:
     def __init__(self, options: ValidationOptions) -> None:
         self.options = options
         self._sets = {
-            name: _Spread(open_benchmark(name, options.data), options.objects)
+            name: spread(open_benchmark(name, options.data), options.objects)
             for name in options.sets
         }
 
-    def look(self, network: ICMFormer) -> Look:
-        """Click on everything; the network is in evaluation mode afterwards."""
-        predictor = Predictor.for_benchmark(network)
+    def look(self, network: ICMFormer, size: int) -> Look:
+        """Click on everything; the network is in evaluation mode afterwards.
+
+        Args:
+            network: as it is now.
+            size: at which it is being trained, in pixels a side.
+        """
+        predictor = Predictor.for_benchmark(network, (size, size))
         cards = {
             name: evaluate(predictor, objects, max_clicks=self.options.clicks)
             for name, objects in self._sets.items()
@@ -86,21 +92,6 @@ class Validation:
             _row(first[i], click_through(predictor, first[i], max_clicks=3)) for i in range(count)
         ]
         return Look(cards, np.concatenate(rows) if rows else None)
-
-
-class _Spread:
-    """Evenly spread objects of a data set."""
-
-    def __init__(self, dataset: EvaluationDataset, most: int) -> None:
-        count = min(most, len(dataset))
-        self._dataset = dataset
-        self._chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        return self._dataset[int(self._chosen[index])]
 
 
 def _row(sample: EvaluationSample, steps: Iterator[Step]) -> np.ndarray:

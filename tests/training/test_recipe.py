@@ -59,6 +59,14 @@ def test_overrides_reach_nested_settings(minimal):
     assert recipe.boundaries() == ((24, 64, 4),)
 
 
+def test_the_size_grows_from_stage_to_stage(minimal):
+    stages = "[{epochs: 2, size: 32, batch_size: 4}, {epochs: 1, size: 64, batch_size: 4}]"
+
+    recipe = load_recipe(minimal, [f"stages={stages}"])
+
+    assert [recipe.size_at(samples) for samples in (0, 16, 17, 24)] == [32, 32, 64, 64]
+
+
 def test_a_recipe_may_change_another(minimal, tmp_path):
     path = tmp_path / "changed.yaml"
     path.write_text("extends: minimal.yaml\nnetwork: {overrides: {num_cross_blocks: 0}}\n")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
-from training.datasets.sample import AnnotatedImage, EvaluationSample, TrainingDataset
+from training.datasets.sample import TrainingDataset
+from training.datasets.subset import Subset, spread
 from training.evaluation import EvaluationDataset
 from training.split import image_hash
 
@@ -33,46 +34,10 @@ class RetentionSet:
 
     def replay(self) -> TrainingDataset | None:
         """Return the images to train on; None if there is none."""
-        return Chosen(self._images, self._replayed) if self._replayed else None
+        return Subset(self._images, self._replayed) if self._replayed else None
 
     def judged(self, limit: int) -> EvaluationDataset | None:
         """Return at most `limit` objects of the other images, spread over all; None if none."""
         if not self._judged:
             return None
-        return spread(EachObject(Chosen(self._images, self._judged)), limit)
-
-
-class Chosen:
-    """Some images of a data set."""
-
-    def __init__(self, images: TrainingDataset, indices: list[int]) -> None:
-        self._images = images
-        self._indices = indices
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> AnnotatedImage:
-        """Return one image."""
-        return self._images[self._indices[index]]
-
-
-class _ChosenObjects:
-    """Some objects of a data set."""
-
-    def __init__(self, objects: EvaluationDataset, indices: list[int]) -> None:
-        self._objects = objects
-        self._indices = indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        return self._objects[self._indices[index]]
-
-
-def spread(objects: EvaluationDataset, limit: int) -> EvaluationDataset:
-    """Return at most `limit` objects, evenly spaced."""
-    count = min(limit, len(objects))
-    return _ChosenObjects(objects, [index * len(objects) // count for index in range(count)])
+        return spread(EachObject(Subset(self._images, self._judged)), limit)
