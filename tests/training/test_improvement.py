@@ -275,3 +275,23 @@ def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
         assert work(folder, kill_at).returncode == -signal.SIGKILL
         assert work(folder).returncode == 0
         assert ending(folder) == ending(tmp_path / "whole"), f"killed at report {kill_at}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "uncommitted", "committed"])
+@pytest.mark.parametrize("table", ["versions", "live_moves"])
+def test_killed_while_it_publishes_or_promotes(folder, verdict, table, moment):
+    command = [sys.executable, "-m", "tests.training.killed_promotion", str(folder), table, moment]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    stores = open_stores(folder)
+    written = stores.versions.history(PROJECT) if table == "live_moves" else [
+        row for row in stores.versions.usable_by(PROJECT) if row.parent
+    ]  # fmt: skip
+    assert len(written) == int(moment == "committed")
+    verdict("promote")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert [move.version for move in stores.versions.history(PROJECT)] == [2]
+    assert len(stores.versions.usable_by(PROJECT)) == 2
+    stores.database.close()
