@@ -65,7 +65,7 @@ class Sources:
 
 
 def read_sources(lvis: Path, coco: Path, panoptic: Path | None) -> Sources:
-    """Read the annotation files, which takes some minutes and 10 GB for all of COCO and LVIS.
+    """Read the annotation files, all of them into memory.
 
     Raises:
         DatasetError: if a file is missing or not what it should be.
