@@ -46,8 +46,8 @@ def accepted_store(folder: Path, project: int | None = None) -> AcceptedImages:
         database.close()
     snapshot = _together(snapshots).on_side(TRAINING)
     if not snapshot.samples:
-        whose = "in no project" if project is None else f"in project {project}"
-        raise DatasetError(f"{folder}: {whose} is an accepted mask to train on; {_ADVICE}")
+        whose = "no project has an" if project is None else f"project {project} has no"
+        raise DatasetError(f"{folder}: {whose} accepted mask to train on; {_ADVICE}")
     return AcceptedImages(snapshot, SampleFiles(files))
 
 

@@ -146,10 +146,10 @@ def test_a_store_that_is_missing_or_empty_is_a_sentence(tmp_path):
         accepted_store(tmp_path)
     assert not list(tmp_path.iterdir())
     Database(f"sqlite:///{tmp_path}/state.db").close()
-    with pytest.raises(DatasetError, match="in no project is an accepted mask"):
+    with pytest.raises(DatasetError, match="no project has an accepted mask"):
         accepted_store(tmp_path)
     accept(tmp_path, "2.1", photos_on(TRAINING)[:1])
-    with pytest.raises(DatasetError, match="in project 3 is an accepted mask"):
+    with pytest.raises(DatasetError, match="project 3 has no accepted mask"):
         accepted_store(tmp_path, 3)
 
 
