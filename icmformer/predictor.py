@@ -16,8 +16,11 @@ from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
-from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
+from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import WholeImage, Zoom, ZoomIn
+
+# The second click still says which object is meant; the ones after it correct a mask.
+_CLICKS_TO_FIND_THE_OBJECT = 2
 
 
 class ClickNetwork(Protocol):
@@ -73,7 +76,8 @@ class Predictor:
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
             max_clicks: the network sees only this many clicks, the first ones.
-            tidy: clear specks away and obey every click; see `icmformer.tidy_mask`.
+            tidy: clear specks away, obey every click, and from the third one on change the mask
+                near it only; see `icmformer.tidy_mask`.
         """
         model.eval()
         self._model = model
@@ -138,7 +142,22 @@ class Predictor:
             if region is None:
                 break
             result = self._look(image, clicks, region, result if self._zoom.feeds_back else before)
-        return result
+        return self._leaving_alone(before, result, clicks) if self._tidy else result
+
+    def _leaving_alone(
+        self, before: Segmentation, after: Segmentation, clicks: PlacedClicks
+    ) -> Segmentation:
+        """Take back what a correction changed far from its click."""
+        if len(clicks) <= _CLICKS_TO_FIND_THE_OBJECT:
+            return after
+        view = self._view(after.region, _size_hw(after.probability))
+        kept = only_near(before.probability, after.probability, clicks.pixels[-1], view)
+        return replace(after, probability=kept)
+
+    def _view(self, region: RegionOfInterest | None, image_hw: tuple[int, int]) -> View:
+        box = region or RegionOfInterest.whole(image_hw)
+        size_hw = self._zoom.network_size(region, image_hw)
+        return View(image_hw, box, size_hw, self._zoom.as_published)
 
     def _look(
         self,
@@ -148,10 +167,7 @@ class Predictor:
         before: Segmentation,
     ) -> Segmentation:
         """Run the network once."""
-        image_hw = _size_hw(image)
-        size_hw = self._zoom.network_size(region, image_hw)
-        box = region or RegionOfInterest.whole(image_hw)
-        view = View(image_hw, box, size_hw, self._zoom.as_published)
+        view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
         seen = clicks.first(self._max_clicks)
         versions = (False, True) if self._flip else (False,)

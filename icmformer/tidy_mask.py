@@ -1,8 +1,9 @@
 """What people expect of a mask they clicked, whatever the network says.
 
-A positive click lies inside, a negative one outside, and there are no specks or pinholes. Used
-where people click, never in benchmarks. All of it is pure, and what it leaves is what the next pass
-of the network reads as previous mask: people correct what they see.
+A positive click lies inside, a negative one outside, there are no specks or pinholes, and a
+correction leaves alone what it was not about. Used where people click, never in benchmarks. All of
+it is pure, and what it leaves is what the next pass of the network reads as previous mask: people
+correct what they see.
 """
 
 from dataclasses import replace
@@ -21,6 +22,8 @@ _LEAST_AREA = 16
 _LEAST_PART = 0.01
 _LEAST_HOLE = 0.001
 _REPAIR_RADIUS = 2.0
+# In pixels of the network: half the size of the disk that stands for a click.
+_REACH = 2.5
 
 
 def pixels_in_view(clicks: PlacedClicks, view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +77,31 @@ def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> No
             reach = np.hypot(*others.T).min(initial=np.inf) / 2
             radii = np.minimum(radius_hw, reach)
             _paint_disk(probability, (int(row), int(column)), radii, value=float(positive))
+
+
+def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: View) -> np.ndarray:
+    """Take back what a correction changed elsewhere than around its click.
+
+    Of the connected areas in which the mask changed, those stay that reach the click; if none
+    does, the click was about something else than what was seen, and everything stays.
+
+    Args:
+        before: (H, W) float32 in [0, 1], of the image, that was clicked.
+        after: (H, W) float32 in [0, 1], the answer.
+        pixel: (2,) int, row and column of the click.
+        view: what the network saw.
+
+    Returns:
+        A new (H, W) float32 in [0, 1].
+    """
+    changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
+    _, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+    down, across = (_REACH * np.array(view.box.size_hw) / view.size_hw).astype(np.int64)
+    (top, left), (row, column) = np.maximum(pixel - (down, across), 0), pixel
+    reached = np.unique(labels[top : row + down + 1, left : column + across + 1])
+    if not reached.any():
+        return after
+    return np.where(changed & ~np.isin(labels, reached), before, after)
 
 
 def _small(

@@ -7,7 +7,7 @@ from icmformer.clicks import Click
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest, View
-from icmformer.tidy_mask import obey_clicks, pixels_in_view, without_specks
+from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import WholeImage
 from tests.toy_network import ToyNetwork
 
@@ -129,3 +129,55 @@ def test_the_last_click_on_a_pixel_counts(last):
     clicks = [Click(10.2, 10.3, not last), Click(10.8, 10.6, last)]
     result = Predictor(ToyNetwork(), zoom_in=WholeImage(), tidy=True).segment(image, clicks)
     assert result.mask[10, 10] == last
+
+
+def _whole_view(size_hw=(100, 100), network_hw=(100, 100)):
+    return View(size_hw, RegionOfInterest.whole(size_hw), network_hw, as_published=False)
+
+
+def test_a_correction_leaves_alone_what_it_was_not_about():
+    before, after = _blob(), _blob()
+    after[20:30, 20:60] = 0.1  # asked for
+    after[80:95, 80:95] = 0.9  # not asked for
+    after[50:55, 30:35] = 0.7  # still object
+    kept = only_near(before, after, np.array([25, 40]), _whole_view())
+    wanted = after.copy()
+    wanted[80:95, 80:95] = 0.1
+    np.testing.assert_array_equal(kept, wanted)
+
+
+def test_a_correction_just_beside_the_click_counts():
+    before, after = _blob(), _blob()
+    after[60:70, 20:60] = 0.9
+    after[80:95, 80:95] = 0.9
+    kept = only_near(before, after, np.array([58, 40]), _whole_view())
+    assert (kept[60:70, 20:60] == np.float32(0.9)).all()
+    assert (kept[80:95, 80:95] == np.float32(0.1)).all()
+
+
+def test_a_click_that_nothing_changed_around_changes_what_the_network_wants():
+    before, after = _blob(), _blob()
+    after[80:95, 80:95] = 0.9
+    np.testing.assert_array_equal(
+        only_near(before, after, np.array([40, 40]), _whole_view()), after
+    )
+
+
+def test_the_reach_of_a_click_grows_with_the_pixels_that_the_network_saw():
+    before, after = _blob(), _blob()
+    after[66:70, 20:60] = 0.9
+    after[80:95, 80:95] = 0.9
+    near, far = (
+        only_near(before, after, np.array([58, 40]), _whole_view(network_hw=hw))
+        for hw in ((25, 25), (100, 100))
+    )
+    assert near[90, 90] == np.float32(0.1)
+    assert far[90, 90] == np.float32(0.9)
+
+
+def test_a_click_at_the_corner():
+    before, after = _blob(), _blob()
+    after[:5, :5] = after[80:95, 80:95] = 0.9
+    kept = only_near(before, after, np.array([0, 0]), _whole_view())
+    assert kept[0, 0] == np.float32(0.9)
+    assert kept[90, 90] == np.float32(0.1)
