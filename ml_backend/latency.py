@@ -76,6 +76,7 @@ def _measure(annotators: Annotators, seconds: float) -> None:
             f"webhooks, {CROWD} annotators click",
             annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds),
         )
+    _wait_until_stored(annotators)
     job = annotators.start_job()
     _wait_for_training(annotators, job)
     _row("clicks, a job trains", annotators.click_calmly(seconds))
@@ -87,6 +88,14 @@ def _measure(annotators: Annotators, seconds: float) -> None:
     stage, done, total = annotators.progress(job)
     sys.stdout.write(f"the job was at: {stage}, {done} of {total}\n")
     annotators.cancel(job)
+
+
+def _wait_until_stored(annotators: Annotators) -> None:
+    deadline = time.monotonic() + _JOB_SECONDS
+    while not annotators.all_stored():
+        if time.monotonic() > deadline:
+            raise DemoError("the worker did not store the masks; see --state for its log")
+        time.sleep(0.5)
 
 
 def _wait_for_training(annotators: Annotators, job: int) -> None:

@@ -111,6 +111,13 @@ class Annotators:
                 traffic.note(began, answer)
         return traffic
 
+    def all_stored(self) -> bool:
+        """Return whether the worker has dealt with everything that was submitted."""
+        address = f"{self._backend}/api/projects/{PROJECT['id']}"
+        answer = requests.get(address, timeout=_TIMEOUT)
+        # Before its first message the project is unknown.
+        return answer.ok and answer.json()["messages"]["waiting"] == 0
+
     def start_job(self) -> int:
         """Ask for a fine-tuning job; return its number."""
         job: int = self._post(f"/api/projects/{PROJECT['id']}/jobs")["job"]
