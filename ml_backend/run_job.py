@@ -1,10 +1,12 @@
 """`python -m ml_backend run-job JOB WORKER`: the process that a worker starts for each job."""
 
 import argparse
+import contextlib
 import os
+from pathlib import Path
 
 from ml_backend.errors import JobError
-from ml_backend.job_runner import run_job
+from ml_backend.job_runner import LOWEST_PRIORITY, run_job
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
@@ -25,6 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
     job = learning.jobs.get(arguments.job)
     if job.state != "running" or job.worker != arguments.worker:
         raise JobError(f"job {job.id} is not {arguments.worker}'s")
+    _yield_as_a_session()
     run_job(learning, job, watched_by=worker)
     learning.close()
     return 0
+
+
+def _yield_as_a_session() -> None:
+    """Lower the priority of this process's session, which a worker made for it.
+
+    Linux may share the cores out between sessions before it looks at priorities within one
+    ("autogroup", sched(7)); elsewhere there is nothing to do.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(LOWEST_PRIORITY))

@@ -121,7 +121,11 @@ class Worker:
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
         with log.open("ab") as output:
             process = subprocess.Popen(
-                command, stdout=output, stderr=output, env=child_environment({})
+                command,
+                stdout=output,
+                stderr=output,
+                env=child_environment({}),
+                start_new_session=True,  # the job lowers the priority of its session
             )
             self._wait_for(process)
         # A job that ended says so itself; one that crashed, or was stopped before it could say

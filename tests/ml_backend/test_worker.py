@@ -312,14 +312,25 @@ def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learn
     assert (row.state, row.attempts) == ("waiting", 0)
 
 
+def gives_way(worker):
+    """Say whether the worker's job has the lowest priority, in a session of its own."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(worker.pid), "-f", "run-job"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    jobs = [int(number) for number in found.stdout.split()]
+    return any((os.getpriority(os.PRIO_PROCESS, job), os.getsid(job)) == (19, job) for job in jobs)
+
+
 @pytest.mark.slow
-def test_a_running_job_can_be_cancelled(environment, settings, learning, server):
+def test_a_running_job_gives_way_and_can_be_cancelled(environment, settings, learning, server):
     deliver(learning, server, *range(12))
     with working(environment) as process:
         wait_until(lambda: len(tasks_with_samples(learning)) == 12, process)
         job = learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
         wait_until(lambda: stages(learning, job)[0] == "running", process)
+        wait_until(lambda: gives_way(process), process)
         learning.jobs.cancel(job)
         wait_until(lambda: learning.jobs.get(job).state == "cancelled", process)
     assert learning.stores.versions.live(PROJECT).version == 1
