@@ -11,6 +11,7 @@ from training.promotion import Comparison, Policy, compare
 from training.stored_files import write_atomically
 
 _POLICY = Policy()
+THRESHOLD = _POLICY.threshold
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _cell(base: Point, point: Point, test: str, saved: Interval) -> str:
 
 
 def _noc(point: Point, test: str) -> float:
-    return point.cards[test].noc(_POLICY.threshold)
+    return point.cards[test].noc(THRESHOLD)
 
 
 def _change(base: Point, point: Point, test: str) -> Interval:
