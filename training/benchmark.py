@@ -12,7 +12,7 @@ from pathlib import Path
 
 from training.benchmark_numbers import Benchmark, Entry
 from training.benchmark_runs import Protocol, Run, measure
-from training.contestants import ClassicalMethod, Contestant, named_checkpoints
+from training.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
 from training.devices import device
 from training.errors import BenchmarkError, DatasetError
@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     contestants.add_argument(
         "--baseline", choices=["grabcut"], help="a classical method beside them"
+    )
+    contestants.add_argument(
+        "--as-served",
+        action="store_true",
+        help="each checkpoint once more, with the zoom and the tidy masks that people get",
     )
     contestants.add_argument(
         "--target-size",
@@ -138,9 +143,10 @@ def _measured(what: Run, arguments: argparse.Namespace) -> ScoreCard:
 
 
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
-    contestants: list[Contestant] = list(
-        named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
-    )
+    checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
+    contestants: list[Contestant] = [*checkpoints]
+    if arguments.as_served:
+        contestants += [Served(f"{c.name} as served", c.path, c.device) for c in checkpoints]
     if arguments.baseline:
         contestants.append(ClassicalMethod())
     if not contestants:

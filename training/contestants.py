@@ -97,6 +97,26 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Served(Checkpoint):
+    """A network as people get it: with close looks and tidy masks, at its own size."""
+
+    def describe(self) -> str:
+        """Return backbone, size and number of parameters."""
+        return f"{super().describe()}, as served"
+
+    def settings(self, dataset: str) -> dict[str, str]:
+        """Return the hash of the weights and the input size."""
+        return {**super().settings(dataset), "zoom": "as served"}
+
+    def segmenter(self, dataset: str) -> ClickSegmenter:
+        """Load the network and serve it."""
+        return Predictor.for_serving(self._load(self.device))
+
+    def _size(self, config: ModelConfig, dataset: str) -> Pair:
+        return config.input_size
+
+
+@dataclass(frozen=True)
 class ClassicalMethod:
     """OpenCV's GrabCut, seeded by the same clicks."""
 

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
+from icmformer.clicks import from_row_column
 from icmformer.errors import CheckpointError
-from training.contestants import Checkpoint, ClassicalMethod, named_checkpoints
+from training.contestants import Checkpoint, ClassicalMethod, Served, named_checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,21 @@ def test_checkpoints_of_one_file_name_are_told_apart_by_their_folders():
 
 def test_the_classical_method_says_what_it_is():
     assert "OpenCV's GrabCut" in ClassicalMethod().describe()
+
+
+def test_as_served_it_keeps_its_own_size_and_its_own_results(at_448):
+    published, served = Checkpoint("large", at_448), Served("large", at_448)
+    assert input_size(served, "DAVIS") == "(448, 448)"
+    assert served.settings("GrabCut") != published.settings("GrabCut")
+    assert served.describe() == f"{published.describe()}, as served"
+
+
+def test_as_served_every_click_is_obeyed(tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
+    image = np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8)
+    clicks = [from_row_column(20, 30, True), from_row_column(60, 70, False)]
+    served = Served("tiny", tmp_path / "tiny.safetensors").segmenter("GrabCut")
+    mask = served.segment(image, clicks).mask
+    assert mask[20, 30]
+    assert not mask[60, 70]
