@@ -3,7 +3,7 @@
 A fine-tuning job runs exactly this function, and so does the command that measures what accepted
 masks are worth. The network starts from the live weights, is trained with iterative clicks as in
 `train.py`, sees other images in between so that it does not forget, and ends with the average of
-its weights that did best on the validation images, or a part of the way there.
+its weights that did best on the validation images.
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.
@@ -159,23 +159,11 @@ def fine_tune(
 
     average.load_state_dict(best)
     merge(average)
-    _go_part_of_the_way(load_checkpoint(base, device), average, recipe.share)
     candidate = folder / "candidate.safetensors"
     save_checkpoint(
         average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
     )
     return candidate
-
-
-def _go_part_of_the_way(base: ICMFormer, tuned: ICMFormer, share: float) -> None:
-    """Move tuned weights, in place, back towards those they come from.
-
-    In between lies most of what was learned and little of what was forgotten (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022).
-    """
-    with torch.no_grad():
-        for before, after in zip(base.parameters(), tuned.parameters(), strict=True):
-            after.lerp_(before, 1 - share)
 
 
 def _loss(

@@ -27,7 +27,6 @@ class FineTuneRecipe(BaseModel):
         batch_size: samples a step.
         steps: the longest a run can be.
         replay: share of the samples that come from the retention set.
-        share: of what was learned that is kept, 1 is all; less forgets less.
         objects: how targets are put together.
         sampling, iterative_clicks, loss, optimization: as in a training recipe.
         validate_every: steps between two looks at the validation images.
@@ -47,7 +46,6 @@ class FineTuneRecipe(BaseModel):
     batch_size: int = Field(ge=1)
     steps: int = Field(ge=1)
     replay: float = Field(ge=0, lt=1)
-    share: float = Field(gt=0, le=1)
     objects: ObjectSampling
     sampling: Sampling
     iterative_clicks: IterativeClicks

@@ -92,17 +92,6 @@ def test_a_run_that_was_killed_ends_where_one_that_was_not_would_have(base, tmp_
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_share_of_what_was_learned(base, tmp_path):
-    before = weights(base)
-    whole = weights(run(base, tmp_path / "whole", "share=1"))
-    quarter = weights(run(base, tmp_path / "quarter", "share=0.25"))
-    for name, start in before.items():
-        torch.testing.assert_close(
-            quarter[name] - start, 0.25 * (whole[name] - start), atol=1e-7, rtol=0
-        )
-    assert any(not torch.equal(before[name], quarter[name]) for name in before)
-
-
 def test_the_loss_falls(base, tmp_path, caplog):
     caplog.set_level("INFO", "training.fine_tune")
     run(base, tmp_path / "job", "steps=40", "validate_every=20", "optimization.learning_rate=2e-3")
