@@ -50,7 +50,10 @@ def test_a_model_comes_back_bit_for_bit_ready_to_be_used(path, name):
 
     assert loaded.config == model.config
     assert not loaded.training
-    assert torch.equal(loaded(*inputs()), model(*inputs()))
+    before, after = model.state_dict(), loaded.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    # Not bit for bit: the CPU's kernels depend on where in memory the weights lie.
+    torch.testing.assert_close(loaded(*inputs()), model(*inputs()), atol=1e-5, rtol=1e-5)
 
 
 def test_a_loaded_model_can_be_trained(path):
