@@ -88,7 +88,7 @@ def test_demo_twice(tmp_path):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert twin.returncode == 1
         assert "already runs" in twin.stderr
@@ -111,7 +111,7 @@ def test_checkpoint_that_does_not_exist(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert refused.returncode == 1
     assert "There is no checkpoint" in refused.stderr
