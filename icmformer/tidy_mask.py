@@ -22,7 +22,7 @@ _LEAST_AREA = 16
 _LEAST_PART = 0.01
 _LEAST_HOLE = 0.001
 _REPAIR_RADIUS = 2.0
-# In pixels of the network: half the size of the disk that stands for a click.
+# In pixels of the network: half the radius of the disk that stands for a click.
 _REACH = 2.5
 
 
@@ -92,16 +92,18 @@ def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: Vi
         view: what the network saw.
 
     Returns:
-        A new (H, W) float32 in [0, 1].
+        (H, W) float32 in [0, 1]: `after` itself where everything stays, or a new array.
     """
     changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
-    _, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+    count, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
     down, across = (_REACH * np.array(view.box.size_hw) / view.size_hw).astype(np.int64)
     (top, left), (row, column) = np.maximum(pixel - (down, across), 0), pixel
-    reached = np.unique(labels[top : row + down + 1, left : column + across + 1])
-    if not reached.any():
+    stays = np.zeros(count, dtype=bool)
+    stays[labels[top : row + down + 1, left : column + across + 1]] = True
+    if not stays[1:].any():
         return after
-    return np.where(changed & ~np.isin(labels, reached), before, after)
+    stays[0] = True  # what did not change
+    return np.where(stays[labels], after, before)
 
 
 def _small(
