@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ml_backend.admission import Admission
+from ml_backend.click_mark import ClickMark
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
 from ml_backend.inference_queue import InferenceQueue
@@ -50,6 +51,7 @@ class Backend:
     models: LiveModels
     sessions: ClickSessions
     admission: Admission
+    click_mark: ClickMark
     queue: InferenceQueue
     readiness: Readiness
     metrics: Metrics
@@ -110,6 +112,7 @@ def build_backend(
         models=models,
         sessions=sessions,
         admission=Admission(settings.threads),
+        click_mark=ClickMark(settings.model_dir),
         queue=queue,
         readiness=Readiness(models, queue),
         metrics=metrics,

@@ -60,6 +60,7 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
     Raises:
         DeviceMemoryError: if the GPU's memory does not suffice for the first task.
     """
+    backend.click_mark.leave()
     predictions: list[Prediction] = []
     for task in tasks:
         try:

@@ -1,8 +1,8 @@
 """Runs one fine-tuning job, in a process of its own so that clicks always come first.
 
-The process has the lowest priority and half the cores, gives all its memory back when it ends, and
-takes nothing along when it crashes. It renews its claim from a thread of its own, because a single
-step of a large network may take minutes.
+The process has the lowest priority and half the cores, holds still between two steps while people
+click, gives all its memory back when it ends, and takes nothing along when it crashes. It renews
+its claim from a thread of its own, because a single step of a large network may take minutes.
 """
 
 import logging
@@ -19,6 +19,7 @@ from types import FrameType
 import torch
 
 from icmformer.errors import ICMFormerError
+from ml_backend.click_mark import ClickMark
 from ml_backend.errors import BackendError, JobError
 from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
 from ml_backend.learning import Learning, improvement_options
@@ -98,6 +99,7 @@ class _Heart:
         self._jobs = learning.jobs
         self._job = job
         self._watched_by = watched_by
+        self._click_mark = ClickMark(learning.settings.model_dir)
         self._clock = StageClock()
         self._beat = Beat("starting", 0, 0, None)
         self._stop = threading.Event()
@@ -120,13 +122,14 @@ class _Heart:
             signal.signal(number, handler)
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Note the progress; raise StopJob when the job is to stop."""
+        """Note the progress, let people click; raise StopJob when the job is to stop."""
         if self._stop.is_set():
             raise StopJob
         is_new = stage != self._beat.stage
         self._beat = Beat(stage, done, total, self._clock.seconds_left(stage, done, total))
         if is_new:
             self._wake.set()
+        self._click_mark.hold_still()
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
