@@ -1,9 +1,7 @@
 """Make COCO+LVIS from COCO and LVIS: `python -m training convert-coco-lvis`.
 
-LVIS outlines carefully, but not every object; COCO has the objects LVIS left out. As in RITM, every
-mask of LVIS is kept, and one of COCO is added where none of LVIS covers the same object (IoU at
-least 0.8). Sky, grass and the like, if COCO's panoptic masks are given, are kept apart as stuff.
-The result is a folder that `training.datasets.layered_folder` reads.
+Which masks are taken is decided by `training.combined_masks`; sky, grass and the like are kept
+apart as stuff. The result is a folder that `training.datasets.layered_folder` reads.
 """
 
 import argparse
@@ -11,7 +9,7 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from training.coco_masks import decode_segmentation
+from training.combined_masks import CombinedMasks, combine
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 
 logger = logging.getLogger(__name__)
-_SAME_OBJECT = 0.8
 _Annotations = dict[int, list[dict[str, Any]]]
 
 
@@ -34,18 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("--photos", type=Path, required=True, help="COCO's train2017 folder")
     parser.add_argument("--lvis", type=Path, required=True, help="lvis_v1_train.json")
-    parser.add_argument("--coco", type=Path, required=True, help="instances_train2017.json")
     parser.add_argument(
-        "--panoptic", type=Path, help="panoptic_train2017.json, its PNGs in a folder beside it"
+        "--panoptic",
+        type=Path,
+        required=True,
+        help="panoptic_train2017.json, its PNGs in a folder beside it",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the result")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    sources = read_sources(arguments.lvis, arguments.coco, arguments.panoptic)
+    sources = read_sources(arguments.lvis, arguments.panoptic)
     count = convert(sources, arguments.photos, arguments.output)
     logger.info("wrote %d images to %s", count, arguments.output)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """One image of COCO's panoptic segmentation: its PNG, and the numbers of its segments."""
+
+    path: Path
+    things: tuple[int, ...]
+    stuff: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -54,53 +63,54 @@ class Sources:
 
     Attributes:
         images: entries of LVIS: number, size and address.
-        lvis, coco: annotations of each image.
-        panoptic: PNG file and stuff segments of each image.
+        lvis: annotations of each image.
+        coco: segments of each image.
     """
 
     images: dict[int, dict[str, Any]]
     lvis: _Annotations
-    coco: _Annotations
-    panoptic: dict[int, tuple[Path, tuple[int, ...]]]
+    coco: dict[int, Segments]
 
 
-def read_sources(lvis: Path, coco: Path, panoptic: Path | None) -> Sources:
+def read_sources(lvis: Path, panoptic: Path) -> Sources:
     """Read the annotation files, all of them into memory.
 
     Raises:
         DatasetError: if a file is missing or not what it should be.
     """
     content = _read(lvis, "lvis_v1_train.json of lvisdataset.org")
-    advice = "annotations_trainval2017.zip of cocodataset.org"
     return Sources(
         images={image["id"]: image for image in content["images"]},
         lvis=_by_image(content["annotations"]),
-        coco=_by_image(_read(coco, advice)["annotations"]),
-        panoptic={} if panoptic is None else _stuff(panoptic),
+        coco=_segments(panoptic),
     )
 
 
 def convert(sources: Sources, photos: Path, output: Path) -> int:
     """Write the folder; return the number of images.
 
-    Photos that are not there, such as LVIS's from COCO's validation set, are left out: COCO_MVal
-    is measured on those.
+    Only photos that are there and in COCO's training set are used, and of these only such with
+    an object: LVIS also has photos of COCO's validation set, on which COCO_MVal is measured.
 
     Raises:
-        DatasetError: if no photo is there.
+        DatasetError: if no photo is there, or the PNG of one is not.
     """
     output.mkdir(parents=True, exist_ok=True)
     count = 0
     unfinished = output / "index.unfinished"
     with unfinished.open("w", encoding="utf-8") as index:
-        for number, image in tqdm(sorted(sources.images.items()), unit="image"):
+        for number in tqdm(sorted(sources.images.keys() & sources.coco.keys()), unit="image"):
+            image = sources.images[number]
             photo = photos / Path(image["coco_url"]).name
             if not photo.is_file():
                 continue
-            size = (image["height"], image["width"])
-            objects = list(_objects(sources, number, size))
-            sample = _layered(photo.stem, objects, list(_stuff_masks(sources, number)), size)
-            entry = write_layers(output, sample, Path(os.path.relpath(photo, output)))
+            size_hw = (image["height"], image["width"])
+            masks = _combined(sources.lvis.get(number, []), sources.coco[number], size_hw)
+            if not masks.whole:
+                continue
+            entry = write_layers(
+                output, _layered(photo.stem, masks, size_hw), Path(os.path.relpath(photo, output))
+            )
             index.write(json.dumps(entry) + "\n")
             count += 1
     if not count:
@@ -109,41 +119,29 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
     return count
 
 
-def _objects(sources: Sources, number: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the masks of LVIS, then those of COCO that LVIS lacks."""
-    known = [decode_segmentation(a["segmentation"], size) for a in sources.lvis.get(number, [])]
-    yield from known
-    for annotation in sources.coco.get(number, []):
-        if annotation.get("iscrowd"):
-            continue
-        mask = decode_segmentation(annotation["segmentation"], size)
-        if not any(_iou(mask, other) >= _SAME_OBJECT for other in known):
-            yield mask
-
-
-def _stuff_masks(sources: Sources, number: int) -> Iterator[np.ndarray]:
-    if number not in sources.panoptic:
-        return
-    path, segments = sources.panoptic[number]
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def _combined(
+    lvis: list[dict[str, Any]], coco: Segments, size_hw: tuple[int, int]
+) -> CombinedMasks:
+    picture = cv2.imread(str(coco.path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise DatasetError(f"{path} is missing or no image; unpack COCO's panoptic PNGs there")
+        raise DatasetError(f"{coco.path} is missing or no image; unpack COCO's panoptic PNGs there")
     # COCO writes a segment's number as red + 256 green + 65536 blue.
     numbers = picture[:, :, ::-1].astype(np.int64) @ np.array([1, 256, 65536])
-    for segment in segments:
-        yield numbers == segment
+    return combine(
+        (decode_segmentation(annotation["segmentation"], size_hw) for annotation in lvis),
+        (numbers == number for number in coco.things),
+        (numbers == number for number in coco.stuff),
+    )
 
 
-def _layered(
-    name: str, objects: list[np.ndarray], stuff: list[np.ndarray], size: tuple[int, int]
-) -> AnnotatedImage:
-    """Put masks into as few layers as keep overlapping ones apart."""
-    layers: list[np.ndarray] = [np.zeros(size, np.int16)]
+def _layered(name: str, masks: CombinedMasks, size_hw: tuple[int, int]) -> AnnotatedImage:
+    """Put masks into as few layers as keep overlapping ones apart, the largest objects first."""
+    layers: list[np.ndarray] = []
     places = []
-    for mask in objects + stuff:
+    for mask in (*masks.whole, *masks.parts, *masks.stuff):
         layer = next((i for i, plane in enumerate(layers) if not plane[mask].any()), len(layers))
         if layer == len(layers):
-            layers.append(np.zeros(size, np.int16))
+            layers.append(np.zeros(size_hw, np.int16))
         number = int(layers[layer].max()) + 1
         layers[layer][mask] = number
         places.append((layer, number))
@@ -151,14 +149,9 @@ def _layered(
         name=name,
         image=np.empty((0, 0, 3), np.uint8),
         layers=np.stack(layers, axis=2),
-        objects=tuple(places[: len(objects)]),
-        stuff=tuple(places[len(objects) :]),
+        objects=tuple(places[: len(masks.whole)]),
+        stuff=tuple(places[len(places) - len(masks.stuff) :]),
     )
-
-
-def _iou(mask: np.ndarray, other: np.ndarray) -> float:
-    overlap = np.count_nonzero(mask & other)
-    return overlap / max(np.count_nonzero(mask | other), 1)
 
 
 def _by_image(annotations: Iterable[dict[str, Any]]) -> _Annotations:
@@ -168,14 +161,18 @@ def _by_image(annotations: Iterable[dict[str, Any]]) -> _Annotations:
     return found
 
 
-def _stuff(panoptic: Path) -> dict[int, tuple[Path, tuple[int, ...]]]:
+def _segments(panoptic: Path) -> dict[int, Segments]:
     content = _read(panoptic, "panoptic_annotations_trainval2017.zip of cocodataset.org")
-    stuff = {category["id"] for category in content["categories"] if not category["isthing"]}
+    things = {category["id"] for category in content["categories"] if category["isthing"]}
     folder = panoptic.with_suffix("")
+
+    def numbers(image: dict[str, Any], thing: bool) -> tuple[int, ...]:
+        segments = image["segments_info"]
+        return tuple(s["id"] for s in segments if (s["category_id"] in things) == thing)
+
     return {
-        image["image_id"]: (
-            folder / image["file_name"],
-            tuple(s["id"] for s in image["segments_info"] if s["category_id"] in stuff),
+        image["image_id"]: Segments(
+            folder / image["file_name"], numbers(image, thing=True), numbers(image, thing=False)
         )
         for image in content["annotations"]
     }

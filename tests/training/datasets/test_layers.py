@@ -133,75 +133,73 @@ def test_other_segmentations_are_refused():
         decode_segmentation({"counts": [3]}, (2, 2))
 
 
+def polygon(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
 @pytest.fixture
 def downloads(tmp_path):
-    """COCO and LVIS of one photo: a shared object, one LVIS lacks, a crowd, and stuff."""
-
-    def annotation(x, width, **more):
-        corners = [x, 2.0, x + width, 2.0, x + width, 12.0, x, 12.0]
-        return {"image_id": 9, "segmentation": [corners], **more}
-
-    image = {"id": 9, "height": 20, "width": 40, "coco_url": "http://x/train2017/000000000009.jpg"}
+    """COCO and LVIS of one photo: a whole with a part, what LVIS lacks, what both have, a sky."""
+    image = {"id": 9, "height": 60, "width": 80, "coco_url": "http://x/train2017/000000000009.jpg"}
     absent = {**image, "id": 10, "coco_url": "http://x/val2017/000000000010.jpg"}
     (tmp_path / "train2017").mkdir()
-    photo = np.full((20, 40, 3), 90, np.uint8)
+    photo = np.full((60, 80, 3), 90, np.uint8)
     cv2.imwrite(str(tmp_path / "train2017" / "000000000009.jpg"), photo)
+    whole, part = polygon(2.0, 30.0, 32.0, 50.0), polygon(6.0, 34.0, 18.0, 46.0)
+    segments = [
+        {"id": 300, "category_id": 200},
+        {"id": 5, "category_id": 1},
+        {"id": 6, "category_id": 1},
+    ]
     files = {
         "lvis": {
             "images": [image, absent],
-            # The second lies on the first, so they need two layers.
-            "annotations": [annotation(2.0, 10.0), annotation(4.0, 4.0)],
-        },
-        "coco": {
-            "annotations": [
-                annotation(2.5, 9.5, iscrowd=0),
-                annotation(25.0, 10.0, iscrowd=0),
-                annotation(15.0, 20.0, iscrowd=1),
-            ]
+            "annotations": [{"image_id": 9, "segmentation": one} for one in (whole, part)],
         },
         "panoptic": {
             "categories": [{"id": 1, "isthing": 1}, {"id": 200, "isthing": 0}],
-            "annotations": [
-                {
-                    "image_id": 9,
-                    "file_name": "9.png",
-                    "segments_info": [
-                        {"id": 300, "category_id": 200},
-                        {"id": 5, "category_id": 1},
-                    ],
-                }
-            ],
+            "annotations": [{"image_id": 9, "file_name": "9.png", "segments_info": segments}],
         },
     }
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     (tmp_path / "panoptic").mkdir()
-    picture = np.zeros((20, 40, 3), np.uint8)
-    picture[15:] = (0, 1, 44)  # blue, green, red: 44 + 256
+    picture = np.zeros((60, 80, 3), np.uint8)  # blue, green, red
+    picture[:20] = (0, 1, 44)  # 44 + 256
+    picture[31:50, 3:32] = (0, 0, 5)
+    picture[30:50, 50:70] = (0, 0, 6)
     cv2.imwrite(str(tmp_path / "panoptic" / "9.png"), picture)
     return tmp_path
 
 
 def test_coco_and_lvis_become_layers(downloads):
-    sources = read_sources(
-        downloads / "lvis.json", downloads / "coco.json", downloads / "panoptic.json"
-    )
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
     assert convert(sources, downloads / "train2017", downloads / "out") == 1
     sample = LayeredFolder(downloads / "out")[0]
 
-    assert sample.image.shape == (20, 40, 3)
-    # Two of LVIS, the one COCO adds; not the shared one, not the crowd.
-    assert sample.objects == ((0, 1), (1, 1), (0, 2))
+    assert sample.image.shape == (60, 80, 3)
+    # The whole of LVIS and what COCO adds; neither the part nor what LVIS outlines better.
+    assert sample.objects == ((0, 1), (0, 2))
     assert sample.stuff == ((0, 3),)
-    assert (sample.layers[15:, :, 0] == 3).all()
-    assert (sample.layers[5, 26:34, 0] == 2).all()
+    assert (sample.layers[:20, :, 0] == 3).all()
+    assert (sample.layers[32:48, 4:30, 0] == 1).all()
+    assert (sample.layers[30:50, 50:70, 0] == 2).all()
+    assert (sample.layers[36:44, 8:16, 1] == 1).all()
 
 
 def test_a_conversion_without_photos_says_so(downloads):
-    sources = read_sources(downloads / "lvis.json", downloads / "coco.json", None)
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
     with pytest.raises(DatasetError, match="none of the photos"):
         convert(sources, downloads, downloads / "out")
     with pytest.raises(DatasetError, match="convert-coco-lvis"):
         LayeredFolder(downloads / "out")
+
+
+def test_a_conversion_without_panoptic_pictures_says_so(downloads):
+    (downloads / "panoptic" / "9.png").unlink()
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+
+    with pytest.raises(DatasetError, match="unpack COCO's panoptic PNGs"):
+        convert(sources, downloads / "train2017", downloads / "out")
