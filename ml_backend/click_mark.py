@@ -6,7 +6,6 @@ at it between two steps.
 """
 
 import contextlib
-import time
 from pathlib import Path
 
 _STILL_SECONDS = 1.0
@@ -25,14 +24,16 @@ class ClickMark:
         with contextlib.suppress(OSError):
             self._file.touch()
 
-    def hold_still(self) -> None:
-        """Return a second after the last mark: at once if it is older, else a second from now.
+    def seconds_to_wait(self, now: float) -> float:
+        """Return how much of the second after the last click is left, in [0, 1].
 
-        That is the longest it takes, however fast people click, so that a job ends.
+        A job that waits that long before each step ends, however fast people click.
+
+        Args:
+            now: seconds since the epoch, as `time.time` gives them.
         """
         try:
-            since = time.time() - self._file.stat().st_mtime
+            since = now - self._file.stat().st_mtime
         except OSError:  # nobody has clicked yet
-            return
-        if 0 <= since < _STILL_SECONDS:
-            time.sleep(_STILL_SECONDS - since)
+            return 0.0
+        return _STILL_SECONDS - since if 0 <= since < _STILL_SECONDS else 0.0

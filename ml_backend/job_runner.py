@@ -129,7 +129,7 @@ class _Heart:
         self._beat = Beat(stage, done, total, self._clock.seconds_left(stage, done, total))
         if is_new:
             self._wake.set()
-        self._click_mark.hold_still()
+        time.sleep(self._click_mark.seconds_to_wait(time.time()))
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()

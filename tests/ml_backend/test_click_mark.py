@@ -1,7 +1,6 @@
-"""A job holds still after a click, for a second and no longer."""
+"""A job waits after a click, for a second and no longer."""
 
 import os
-import time
 
 import pytest
 
@@ -9,36 +8,28 @@ from ml_backend.click_mark import ClickMark
 from tests.ml_backend.label_studio_requests import clicks, keypoint
 
 
-@pytest.fixture
-def slept(monkeypatch):
-    """The seconds that were slept; no test waits for them."""
-    slept = []
-    monkeypatch.setattr("ml_backend.click_mark.time.sleep", slept.append)
-    return slept
+def test_a_click_leaves_a_mark_for_jobs(client, settings):
+    assert client.post("/predict", json=clicks(keypoint(50, 50, id="a"))).status_code == 200
+    clicked_at = (settings.model_dir / "last-click").stat().st_mtime
+    assert ClickMark(settings.model_dir).seconds_to_wait(clicked_at) == 1
 
 
-def test_a_click_makes_a_job_hold_still_for_the_rest_of_a_second(client, settings, slept):
-    answer = client.post("/predict", json=clicks(keypoint(50, 50, id="a")))
-    assert answer.status_code == 200
-    mark = ClickMark(settings.model_dir)
-    os.utime(settings.model_dir / "last-click", times=(time.time() - 0.25,) * 2)
-    mark.hold_still()
-    (seconds,) = slept
-    assert 0 < seconds <= 0.75
-
-
-@pytest.mark.parametrize("age", [1.01, 3600, -3600], ids=["a second ago", "an hour ago", "clock"])
-def test_otherwise_the_job_goes_on(tmp_path, slept, age):
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [(0, 1), (0.25, 0.75), (0.75, 0.25), (1, 0), (3600, 0), pytest.param(-1, 0, id="other clock")],
+)
+def test_a_job_waits_for_the_rest_of_a_second(tmp_path, age, wait):
     mark = ClickMark(tmp_path)
-    mark.hold_still()
     mark.leave()
-    os.utime(tmp_path / "last-click", times=(time.time() - age,) * 2)
-    mark.hold_still()
-    assert slept == []
+    os.utime(tmp_path / "last-click", times=(1_800_000_000, 1_800_000_000))
+    assert mark.seconds_to_wait(1_800_000_000 + age) == wait
 
 
-def test_where_no_mark_can_be_left_people_click_all_the_same(tmp_path, slept):
+def test_without_a_click_nobody_waits(tmp_path):
+    assert ClickMark(tmp_path).seconds_to_wait(1_800_000_000) == 0
+
+
+def test_where_no_mark_can_be_left_people_click_all_the_same(tmp_path):
     mark = ClickMark(tmp_path / "missing")
     mark.leave()
-    mark.hold_still()
-    assert slept == []
+    assert mark.seconds_to_wait(1_800_000_000) == 0
