@@ -29,6 +29,7 @@ def test_a_sample_depends_on_its_number_alone(shapes, augmentation):
             np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_workers_yield_the_same_batches(shapes):
     dataset = stream(ImageFolder(shapes))
     plan = BatchPlan(((8, 32, 4), (16, 64, 2)), start=0)
