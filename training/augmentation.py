@@ -12,12 +12,20 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from training.object_sampling import ObjectIds
 
 Planes = tuple[np.ndarray, np.ndarray]
-Range = tuple[float, float]
+
+
+def _ordered(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError("the first of two limits must not exceed the second")
+    return values
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Colour(BaseModel):

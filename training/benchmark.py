@@ -14,6 +14,7 @@ from training.benchmark_numbers import Benchmark, Entry
 from training.benchmark_runs import Protocol, Run, measure
 from training.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
+from training.datasets.fingerprint import files_fingerprint
 from training.devices import device
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
@@ -112,11 +113,12 @@ def run(arguments: argparse.Namespace) -> None:
     )
     names = arguments.datasets or _present(arguments.data)
     datasets = {name: open_benchmark(name, arguments.data) for name in names}
+    files = {name: files_fingerprint(benchmark_folder(name, arguments.data)) for name in names}
     cards: dict[str, dict[str, ScoreCard]] = {contestant.name: {} for contestant in contestants}
     galleries = []
     for contestant in contestants:
         for name, dataset in datasets.items():
-            what = Run(contestant, name, dataset, protocol, arguments.every)
+            what = Run(contestant, name, dataset, files[name], protocol, arguments.every)
             card = _measured(what, arguments)
             cards[contestant.name][name] = card
             if arguments.pictures > 0:

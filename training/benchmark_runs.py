@@ -65,6 +65,7 @@ class Run:
         contestant: who answers the clicks.
         dataset_name: such as "GrabCut".
         dataset: opened.
+        files: what changes when its files do; see `files_fingerprint`.
         protocol: how it is clicked.
         every: only every so manieth sample, counted from the first.
     """
@@ -72,6 +73,7 @@ class Run:
     contestant: Contestant
     dataset_name: str
     dataset: BenchmarkDataset
+    files: str
     protocol: Protocol
     every: int = 1
 
@@ -84,6 +86,7 @@ class Run:
         return {
             "format": _FORMAT,
             "data set": self.dataset_name,
+            "files": self.files,
             **self.contestant.settings(self.dataset_name),
             **asdict(self.protocol),
         }

@@ -47,8 +47,8 @@ class ClickTraining(nn.Module):
 
         Args:
             images: (B, 3, H, W) uint8 RGB, on the device.
-            labels: (B, 1, H, W) int8, on the CPU, which is where clicks are found.
-            slots: (B, 2, P, 2) int16 first clicks, on the CPU; iterative clicks are written in.
+            labels: (B, 1, H, W) int8; clicks are found on the CPU, wherever it lies.
+            slots: (B, 2, P, 2) int16 first clicks; iterative clicks are written into a copy.
             indices: of the samples.
             rounds: iterative clicks of each sample.
         """
@@ -56,7 +56,8 @@ class ClickTraining(nn.Module):
         features = self._encode_image(image)
         previous = torch.zeros_like(image[:, :1])
         if rounds:
-            slots = slots.clone()
+            # A wrapper for several GPUs moves whatever it is given to its own.
+            labels, slots = labels.cpu(), slots.cpu().clone()
             known = self._features_in_eval_mode(image, features)
             for number in range(1, rounds + 1):
                 previous = self._answer(known, slots, previous)

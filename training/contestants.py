@@ -136,12 +136,14 @@ class ClassicalMethod:
 
 
 def named_checkpoints(paths: list[Path], device: str, target_size: Pair | None) -> list[Checkpoint]:
-    """Name checkpoints after their files, and after their folders too where files share a name."""
-    stems = [path.stem for path in paths]
-    names = [
-        path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}"
-        for path in paths
-    ]
-    return [
-        Checkpoint(name, path, device, target_size) for name, path in zip(names, paths, strict=True)
-    ]
+    """Name checkpoints after their files, with as many folders as tell those of one name apart."""
+    return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
+
+
+def _name(path: Path, paths: list[Path]) -> str:
+    full = path.with_suffix("").parts
+    same_file = [other.with_suffix("").parts for other in paths if other.stem == path.stem]
+    count = 1
+    while count < len(full) and [other[-count:] for other in same_file].count(full[-count:]) > 1:
+        count += 1
+    return "/".join(full[-count:])

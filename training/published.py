@@ -177,7 +177,7 @@ FAILURES = (
 )
 
 TABLE_3 = (
-    PublishedCost("ResNet-101 (f-BRS)", 384, 59.35, 102.02, 384),
+    PublishedCost("ResNet-101 (FocusCut)", 384, 59.35, 102.02, 384),
     PublishedCost("HRNet-18s (RITM)", 400, 4.22, 17.84, 64),
     PublishedCost("HRNet-18 (RITM)", 400, 10.03, 30.80, 70),
     PublishedCost("HRNet-32 (RITM)", 400, 30.95, 82.84, 84),

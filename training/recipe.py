@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icmformer.config import ModelConfig
 from icmformer.errors import ConfigError
 from icmformer.variants import model_config
+from training.errors import RecipeError
 from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
 from training.recipe_files import override, read_settings, validate
 from training.sample_stream import Sampling
 from training.validation import ValidationOptions
+
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
@@ -130,8 +133,14 @@ class IterativeClicks(_Strict):
         placement: the authors' code ("inner_half") or the paper's text ("centre_and_border").
     """
 
-    probabilities: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    probabilities: tuple[Annotated[float, Field(ge=0)], ...] = (0.25, 0.25, 0.25, 0.25)
     placement: Placement = "inner_half"
+
+    @model_validator(mode="after")
+    def _probabilities_are_a_distribution(self) -> "IterativeClicks":
+        if abs(sum(self.probabilities) - 1) > 1e-9:
+            raise ValueError("probabilities must add up to 1")
+        return self
 
 
 class Loss(_Strict):
@@ -142,8 +151,8 @@ class Loss(_Strict):
         dice: weight of the Dice loss.
     """
 
-    alpha: float = 0.5
-    gamma: float = 2.0
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    gamma: float = Field(default=2.0, ge=0)
     dice: float = Field(default=0.0, ge=0)
 
 
@@ -167,18 +176,24 @@ class Optimization(_Strict):
 
     kind: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=5e-5, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    clip: float | None = None
+    clip: float | None = Field(default=None, gt=0)
     accumulate: int = Field(default=1, ge=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
     warmup: float = Field(default=0.0, ge=0)
     shape: Literal["steps", "cosine", "decay_at_end"] = "steps"
     milestones: tuple[int, ...] = ()
-    step_factor: float = 0.1
+    step_factor: float = Field(default=0.1, gt=0)
     decay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _shape_has_its_lengths(self) -> "Optimization":
+        if (self.shape == "decay_at_end") != (self.decay > 0):
+            raise ValueError('decay belongs to shape "decay_at_end", which needs it')
+        return self
 
 
 class Recipe(_Strict):
@@ -229,6 +244,16 @@ class Recipe(_Strict):
         if not self.replacement and len(self.data.parts) > 1:
             raise ValueError("several parts are drawn with replacement only: set replacement=true")
         return self
+
+    def check_shares(self, processes: int) -> None:
+        """Raise RecipeError unless every batch can be shared out evenly."""
+        shares = processes * self.optimization.accumulate
+        for stage in self.stages:
+            if stage.batch_size % shares:
+                raise RecipeError(
+                    f"batch_size {stage.batch_size} cannot be shared out to {processes} processes"
+                    f" in {self.optimization.accumulate} pieces each: choose a multiple of {shares}"
+                )
 
     @property
     def epochs(self) -> int:

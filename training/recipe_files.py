@@ -47,13 +47,16 @@ def override(values: Settings, overrides: Sequence[str]) -> None:
     """Change settings in place, each given as `key=value`: keys with dots, values as in YAML.
 
     Raises:
-        RecipeError: for one without "=".
+        RecipeError: for one without "=", or whose value is no YAML.
     """
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
             raise RecipeError(f"{text!r} is not of the form key=value")
-        change(values, _nested(key.split("."), yaml.safe_load(value)))
+        try:
+            change(values, _nested(key.split("."), yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"the value of {text!r} is no YAML: {error}") from error
 
 
 def validate(model: type[Model], values: Settings, name: str) -> Model:

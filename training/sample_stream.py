@@ -112,7 +112,9 @@ class SampleStream(Dataset[Sample]):
             focus = choose_objects(annotated.layers, annotated.objects, part.objects, rng)
         image, layers = options.augmentation(planes, focus, size, rng)
         visible = with_area(layers, focus or annotated.objects, options.min_object_area)
-        if not visible and rng.random() >= options.keep_empty:
+        # As RITM has it, a view anywhere that shows small objects alone is trained as an empty one.
+        shows_something = visible if focus else with_area(layers, annotated.objects, 1)
+        if not shows_something and rng.random() >= options.keep_empty:
             return None
         chosen = visible if focus else choose_objects(layers, visible, part.objects, rng)
         target = make_target(layers, chosen, annotated.objects if focus else visible)

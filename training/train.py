@@ -61,6 +61,7 @@ def train(recipe: Recipe) -> Path:
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
     accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
+    recipe.check_shares(accelerator.num_processes)
     # Now, not when weights are written: the code may change in the hours between.
     origin = provenance(accelerator.device.type)
     validation = None if recipe.validation is None else Validation(recipe.validation)

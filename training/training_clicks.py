@@ -153,7 +153,9 @@ def _negative_clicks(
 
 def _negative_region(strategy: int, target: Target, options: ClickSampling) -> np.ndarray:
     outside = ~(target.mask | target.ignored)
-    if strategy == 0 or not target.parts:
+    if not target.parts:
+        return outside & ~target.others
+    if strategy == 0:
         return outside
     if strategy == 1:
         return target.others & ~target.ignored

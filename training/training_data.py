@@ -9,6 +9,7 @@ from training.datasets.accepted import AcceptedImages
 from training.datasets.accepted_store import accepted_store
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.decoded_cache import decoded
+from training.datasets.fingerprint import files_fingerprint
 from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
 from training.datasets.layered_folder import LayeredFolder
@@ -58,5 +59,4 @@ def _fingerprint(dataset: TrainingDataset, path: Path) -> str:
     """Return what changes when the images do."""
     if isinstance(dataset, AcceptedImages):
         return dataset.fingerprint
-    status = path.stat()
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return f"{path.resolve()} {files_fingerprint(path)}"

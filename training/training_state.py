@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer
+from training.errors import RecipeError
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,24 @@ class TrainingState:
     best: float = float("-inf")
 
     def restore(self, folder: Path) -> None:
-        """Continue from the newest state in the folder, if there is one."""
+        """Continue from the newest state in the folder, if there is one.
+
+        Raises:
+            RecipeError: if it does not fit.
+        """
         state = load_state(folder)
         if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.network.load_state_dict(state["network"])
+            if self.average is not self.network:
+                self.average.load_state_dict(state["average"])
+            _load_moments(self.optimizer, state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise RecipeError(
+                f"{folder} holds the state of another network, or of another kind of optimiser:"
+                " choose another run folder, or start from its weights with network.checkpoint"
+            ) from error
         self.samples, self.step, self.best = (
             state["samples"],
             state["step"],
@@ -92,3 +104,14 @@ class TrainingState:
             "best": self.best,
         }
         save_state(folder, self.samples, state, keep)
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore what an optimiser has gathered; its settings stay those of the recipe."""
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, wanted in zip(optimizer.param_groups, settings, strict=True):
+        group.update(wanted)

@@ -135,6 +135,18 @@ def test_results_of_other_settings_are_not_mixed(benchmark, data, tmp_path, monk
     assert "target_iou = 0.9, now it is 0.95; choose another --output" in capsys.readouterr().err
 
 
+def test_results_of_other_files_are_not_mixed(benchmark, data, tmp_path, monkeypatch, capsys):
+    folder = benchmark("GrabCut", "--baseline", "grabcut")
+    image = next((data / "GrabCut" / "data_GT").iterdir())
+    os.utime(image, (1_800_000_000, 1_800_000_000))
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(folder)]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert "was measured with files = " in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(benchmark, checkpoint):
     arguments = ("GrabCut", "--checkpoint", str(checkpoint), "--max-clicks", "3", "--pictures", "0")
@@ -149,8 +161,9 @@ def test_two_processes_find_what_one_finds(benchmark, checkpoint):
 @pytest.mark.slow
 def test_a_process_that_dies_is_answered_with_a_sentence(checkpoint, data, tmp_path):
     run = Run(
-        DyingContestant("dying", checkpoint), "GrabCut", open_benchmark("GrabCut", data), Protocol()
-    )
+        DyingContestant("dying", checkpoint), "GrabCut", open_benchmark("GrabCut", data), "",
+        Protocol(),
+    )  # fmt: skip
 
     with pytest.raises(BenchmarkError, match=r"a process died.*repeat the command to go on"):
         measure(run, tmp_path, processes=2)

@@ -43,11 +43,26 @@ def minimal(tmp_path):
         ("data.parts=[{path: x, project: 2}]", "kind accepted"),
         ("data={root: x, cache: y, parts: [{path: a/z}, {path: b/z}]}", "share a cache"),
         ("epoch", "key=value"),
+        ("stages=[{", "no YAML"),
+        ("iterative_clicks.probabilities=[0.5, 0.1]", "add up to 1"),
+        ("iterative_clicks.probabilities=[]", "add up to 1"),
+        ("iterative_clicks.probabilities=[1.5, -0.5]", "probabilities"),
+        ("sampling.augmentation.box_scale=[2.2, 1.1]", "must not exceed"),
+        ("optimization.betas=[0.9, 2]", "betas"),
+        ("optimization.shape=decay_at_end", "decay belongs to"),
+        ("loss.alpha=2", "alpha"),
     ],
 )
 def test_what_cannot_work_is_named(minimal, override, named):
     with pytest.raises(RecipeError, match=named):
         load_recipe(minimal, [override])
+
+
+def test_every_process_gets_an_equal_share_of_each_piece(minimal):
+    recipe = load_recipe(minimal, ["optimization.accumulate=2"])
+    recipe.check_shares(processes=2)
+    with pytest.raises(RecipeError, match="batch_size 4 cannot be shared out to 4 processes in 2"):
+        recipe.check_shares(processes=4)
 
 
 def test_overrides_reach_nested_settings(minimal):

@@ -116,6 +116,37 @@ def test_weights_of_another_network_are_refused(shapes, tmp_path):
         train(a_recipe(shapes, tmp_path / "run", network=network))
 
 
+def test_what_a_changed_recipe_says_counts_when_a_run_is_continued(shapes, tmp_path):
+    first = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 1, "size": 32, "batch_size": 8}])
+    train(first)
+    options = {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.2, "betas": (0.8, 0.9)}
+
+    train(a_recipe(shapes, tmp_path / "run", optimization=options))
+
+    state = torch.load(max(first.run.glob("state-*.pt")), weights_only=True)
+    groups = state["optimizer"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.2}
+    assert {tuple(group["betas"]) for group in groups} == {(0.8, 0.9)}
+
+
+def test_the_weights_themselves_go_on_when_averaging_ends(shapes, tmp_path):
+    run = tmp_path / "run"
+    short = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    train(a_recipe(shapes, run, stages=short))
+    weights = torch.load(max(run.glob("state-*.pt")), weights_only=True)["network"]
+
+    path = train(a_recipe(shapes, run, stages=short, optimization={"kind": "adamw", "ema": None}))
+
+    found = load_checkpoint(path).state_dict()
+    assert all(torch.equal(found[name], weights[name]) for name in found)
+
+
+def test_a_run_of_another_network_is_not_continued(shapes, tmp_path):
+    train(a_recipe(shapes, tmp_path / "run"))
+    with pytest.raises(RecipeError, match="holds the state of another network"):
+        train(a_recipe(shapes, tmp_path / "run", network={"name": "tiny_swin"}))
+
+
 def command(recipe: Recipe, folder, *launcher: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(recipe.model_dump(mode="json")))

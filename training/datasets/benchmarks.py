@@ -52,15 +52,18 @@ def open_benchmark(name: str, data: Path) -> BenchmarkDataset:
     Raises:
         DatasetError: if the name is unknown, or the data set missing or half-unpacked.
     """
+    folder = benchmark_folder(name, data)
     if name.startswith(FOLDER_PREFIX):
-        return EachObject(ImageFolder(data / name.removeprefix(FOLDER_PREFIX)))
+        return EachObject(ImageFolder(folder))
     if name not in _OPENERS:
         known = ", ".join(BENCHMARKS)
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
-    return _OPENERS[name](benchmark_folder(name, data))
+    return _OPENERS[name](folder)
 
 
 def benchmark_folder(name: str, data: Path) -> Path:
     """Return where the benchmark lies below `data`, or where it is expected to lie."""
+    if name.startswith(FOLDER_PREFIX):
+        return data / name.removeprefix(FOLDER_PREFIX)
     nested = data / "benchmarks" / name
     return nested if nested.is_dir() else data / name

@@ -43,12 +43,13 @@ class CocoLvis:
             raise DatasetError(f"there is no {annotation}; {_ADVICE}")
         content: dict[Any, Any] = load_plain_pickle(annotation)
         self._images = sorted(content.items())
-        missing = [name for name, _ in self._images if not self._mask_file(name).is_file()]
-        if missing:
-            raise DatasetError(
-                f"{len(missing)} of the {len(self._images)} images in {annotation} lack their masks"
-                f" (the first is {missing[0]}); {_ADVICE}"
-            )
+        for what, file_of in (("masks", self._mask_file), ("photos", self._photo)):
+            missing = [name for name, _ in self._images if not file_of(name).is_file()]
+            if missing:
+                raise DatasetError(
+                    f"{len(missing)} of the {len(self._images)} images in {annotation} lack their"
+                    f" {what} (the first is {missing[0]}); {_ADVICE}"
+                )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -63,11 +64,14 @@ class CocoLvis:
         roots = [i for i, node in hierarchy.items() if node is None or node["parent"] is None]
         return AnnotatedImage(
             name=str(name),
-            image=read_rgb(self._folder / "images" / f"{name}.jpg"),
+            image=read_rgb(self._photo(name)),
             layers=np.stack(layers, axis=2).astype(np.int16),
             objects=tuple(places[i] for i in sorted(roots) if i < instances),
             stuff=tuple(places[instances:]),
         )
+
+    def _photo(self, name: object) -> Path:
+        return self._folder / "images" / f"{name}.jpg"
 
     def _mask_file(self, name: object) -> Path:
         return self._folder / "masks" / f"{name}.pickle"

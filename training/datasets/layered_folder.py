@@ -38,13 +38,22 @@ class LayeredFolder:
             raise DatasetError(
                 f"{index} cannot be read ({error}); `python -m training convert-coco-lvis` makes it"
             ) from error
+        files = [path / entry["image"] for entry in self._entries]
+        files += [self._layers_of(entry) for entry in self._entries]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} of the {len(files)} files that {index} names are not there (the"
+                f" first is {missing[0]}); put the photos back, or make it again with"
+                " `python -m training convert-coco-lvis`"
+            )
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         entry = self._entries[index]
-        file = self._path / "layers" / f"{entry['name']}.png"
+        file = self._layers_of(entry)
         stacked = cv2.imdecode(np.frombuffer(_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
         if stacked is None:
             raise DatasetError(f"{file} is no image")
@@ -56,6 +65,9 @@ class LayeredFolder:
             objects=tuple((layer, number) for layer, number in entry["objects"]),
             stuff=tuple((layer, number) for layer, number in entry["stuff"]),
         )
+
+    def _layers_of(self, entry: dict[str, Any]) -> Path:
+        return self._path / "layers" / f"{entry['name']}.png"
 
 
 def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, Any]:

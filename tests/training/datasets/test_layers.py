@@ -197,6 +197,15 @@ def test_a_conversion_without_photos_says_so(downloads):
         LayeredFolder(downloads / "out")
 
 
+def test_layers_without_their_photos_are_refused_at_once(downloads):
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+    convert(sources, downloads / "train2017", downloads / "out")
+    (downloads / "train2017" / "000000000009.jpg").unlink()
+
+    with pytest.raises(DatasetError, match=r"1 of the 2 files .* are not there.*put the photos"):
+        LayeredFolder(downloads / "out")
+
+
 def test_a_conversion_without_panoptic_pictures_says_so(downloads):
     (downloads / "panoptic" / "9.png").unlink()
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
