@@ -62,12 +62,16 @@ class FetchError(Exception):
     Attributes:
         address: the one that failed, which after a redirect is not the one asked for.
         status: what it answered; None without an answer.
+        connected: whether the server was there at all; if not, no other file would come either.
     """
 
-    def __init__(self, address: str, reason: str, status: int | None = None) -> None:
+    def __init__(
+        self, address: str, reason: str, status: int | None = None, *, connected: bool = True
+    ) -> None:
         super().__init__(reason)
         self.address = address
         self.status = status
+        self.connected = connected
 
 
 class Downloads:
@@ -108,7 +112,11 @@ class Downloads:
         except (requests.RequestException, HTTPError) as error:
             request = getattr(error, "request", None)
             failed = request.url if request is not None and request.url else address
-            raise FetchError(failed, f"no answer ({type(error).__name__})") from error
+            raise FetchError(
+                failed,
+                f"no answer ({type(error).__name__})",
+                connected=not isinstance(error, requests.ConnectionError),
+            ) from error
 
     def _read(self, response: requests.Response) -> bytes:
         limits = self._limits

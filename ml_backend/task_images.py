@@ -93,7 +93,8 @@ class TaskImages:
         Raises:
             TaskImageError: if there is no image or it cannot be used; the text names task, address
                 and problem.
-            LabelStudioError: if Label Studio cannot be reached or refuses the token.
+            LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
+                other image would come either.
         """
         address = _address(task, config)
         # Cloud storage is resolved by task, so the same address may be another file elsewhere.
@@ -178,10 +179,12 @@ class TaskImages:
         except FetchError as error:
             if not label_studio.is_here(error.address):
                 raise TaskImageError(f"the cloud storage does not give it: {error}") from error
-            if error.status is None:
+            if not error.connected:
                 raise label_studio.unreachable(error) from error
-            if error.status in (401, 403):
-                raise LabelStudioError(label_studio.refusal(error.status), error.status) from error
+            if error.status is None:
+                raise TaskImageError(f"Label Studio does not finish sending it: {error}") from error
+            if error.status == 401:
+                raise LabelStudioError(label_studio.refusal(401), 401) from error
             before, upload, name = address.partition("/data/upload/")
             if error.status == 404 and upload:
                 # An installation that keeps uploads in a cloud storage serves them here only.
@@ -246,6 +249,16 @@ def _refusal(status: int, address: str) -> str:
         )
     if status == 404:
         return "Label Studio does not have the file (404)"
+    if status == 403 and "/data/local-files" in address:
+        return (
+            "Label Studio does not give out local files (403): start it with "
+            "LOCAL_FILES_SERVING_ENABLED=true"
+        )
+    if status == 403:
+        return (
+            "Label Studio does not let the token's owner see it (403): use a token of a member of "
+            "the project's organisation"
+        )
     return f"Label Studio answers {status}"
 
 

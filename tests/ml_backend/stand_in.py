@@ -50,6 +50,7 @@ class StandInLabelStudio:
     webhooks: list[dict[str, Any]] = field(default_factory=list)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    forbidden_files: set[str] = field(default_factory=set)
     presigned: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     access_tokens: list[str] = field(default_factory=list)
@@ -148,6 +149,8 @@ class StandInLabelStudio:
         return redirect(target, 303) if target else ("", 404)
 
     def _file(self, name: str) -> Any:
+        if name in self.forbidden_files:
+            return "", 403
         if name not in self.files:
             return "", 404
         return Response(self.files[name], mimetype="application/octet-stream")

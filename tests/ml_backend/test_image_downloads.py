@@ -163,6 +163,14 @@ def test_a_server_that_falls_silent_is_given_up(server):
     assert "no answer" in text
 
 
+def test_a_server_that_is_away_is_told_from_a_file_that_does_not_come(server):
+    server.answers["short"] = lambda: Response(iter([FILE]), headers={"Content-Length": "400"})
+    for address, connected in ((f"{server.url}/short", True), ("http://127.0.0.1:1/x", False)):
+        with pytest.raises(FetchError) as error:
+            fetch(address)
+        assert error.value.connected is connected
+
+
 def test_a_file_that_ends_too_soon(server):
     headers = {"Content-Length": "400"}
     server.answers["short"] = lambda: Response(iter([FILE]), headers=headers)

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from flask import Response
 from PIL import Image
 
 from ml_backend.errors import LabelStudioError, TaskImageError
@@ -282,6 +283,27 @@ def test_a_refused_token_or_a_silent_label_studio_is_no_fault_of_the_image(stand
         images().load(task(UPLOAD), CONFIG, LabelStudio(stand_in.url, LEGACY_TOKEN))
     with pytest.raises(LabelStudioError, match="cannot be reached"):
         images().load(task(UPLOAD), CONFIG, LabelStudio("http://127.0.0.1:1", LEGACY_TOKEN))
+
+
+def test_one_file_that_label_studio_may_not_show_is_no_fault_of_the_token(stand_in):
+    stand_in.forbidden_files = {"a.png", "upload/1/0123abcd-cells.png"}
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    text = failure(images(), "/data/local-files/?d=a.png", label_studio)
+    assert "start it with LOCAL_FILES_SERVING_ENABLED=true" in text
+    assert "(403): use a token of a member" in failure(images(), UPLOAD, label_studio)
+
+
+def test_one_file_that_does_not_come_to_an_end_is_no_fault_of_label_studio(stand_in):
+    silence = threading.Event()
+    app = stand_in.app()
+    app.view_functions["/data/upload/<path:name>"] = lambda name: Response(
+        silence.wait(10) or b"" for _ in range(1)
+    )
+    with serving(app) as url:
+        loader = images(read_seconds=0.2)
+        text = failure(loader, UPLOAD, LabelStudio(url, LEGACY_TOKEN))
+        silence.set()
+    assert "Label Studio does not finish sending it: no answer" in text
 
 
 def test_an_access_token_that_expired_meanwhile_is_renewed(stand_in):

@@ -216,6 +216,14 @@ def test_reconcile_mends_what_changed_and_skips_what_is_broken(learning, worker,
     assert tasks_with_samples(learning) == [n for n in range(24) if n != 5]
 
 
+def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
+    worker_project(learning, server)
+    server.forbidden_files = {"upload/1/0123abcd-0.png"}
+    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    assert sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable, such as: task 0")
+    assert tasks_with_samples(learning) == list(range(1, 24))
+
+
 def test_when_label_studio_goes_away_while_listing_nothing_is_withdrawn(learning, worker, server):
     worker_project(learning, server)
     worker.reconcile(learning.projects.find(PROJECT))
