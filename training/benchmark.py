@@ -124,7 +124,9 @@ def run(arguments: argparse.Namespace) -> None:
             if arguments.pictures > 0:
                 galleries.append(_gallery(what, card, arguments.pictures))
     benchmark = Benchmark(
-        entries=tuple(Entry(c.name, c.describe(), cards[c.name]) for c in contestants),
+        entries=tuple(
+            Entry(c.name, c.describe(), c.deviation(), cards[c.name]) for c in contestants
+        ),
         published_sizes={name: dataset.published_size for name, dataset in datasets.items()},
         protocol=protocol,
         every=arguments.every,
@@ -147,6 +149,8 @@ def _measured(what: Run, arguments: argparse.Namespace) -> ScoreCard:
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
     checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
     contestants: list[Contestant] = [*checkpoints]
+    if arguments.as_served and arguments.target_size:
+        raise BenchmarkError("people are served at a network's own size: drop --target-size")
     if arguments.as_served:
         contestants += [Served(f"{c.name} as served", c.path, c.device) for c in checkpoints]
     if arguments.baseline:

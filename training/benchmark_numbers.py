@@ -20,11 +20,13 @@ class Entry:
     Attributes:
         name: of the contestant.
         description: one line on what it is.
+        deviation: how it departs from the published protocol; empty if it does not.
         cards: by data set.
     """
 
     name: str
     description: str
+    deviation: str
     cards: Mapping[str, ScoreCard]
 
 
@@ -87,6 +89,7 @@ class Benchmark:
         """Return why the numbers may not stand beside published ones; nothing if they may."""
         protocol = self.protocol
         reasons = [f"{name}: {text}" for name, text in self._incomplete().items()]
+        reasons += [f"{one.name}: {one.deviation}" for one in self.entries if one.deviation]
         if protocol.annotator != "centre":
             reasons.append("the simulated annotator misses the centre of the errors on purpose")
         if protocol.start_from_mask:
@@ -170,9 +173,10 @@ def _conventions(protocol: Protocol) -> list[str]:
         " (grey 128 in GrabCut) count neither for nor against.",
         "The first click is the pixel deepest inside the object, every next one the pixel deepest"
         " inside the larger of missing and superfluous area (exact distance, first in row order).",
-        "Networks see a zoomed crop of a fixed size, whatever the aspect ratio (expansion 1.4, at"
-        " least 200 pixels), averaged with its mirror image before the sigmoid. The size is that"
-        " of their training, but 672 on DAVIS for networks of 448, as in the paper.",
+        "Unless it is said otherwise of one, networks see a zoomed crop of a fixed size, whatever"
+        " the aspect ratio (expansion 1.4, at least 200 pixels), averaged with its mirror image"
+        " before the sigmoid. The size is that of their training, but 672 on DAVIS for networks of"
+        " 448, as in the paper.",
         f"An object is clicked until IoU {protocol.target_iou:g}. The published protocol stops at"
         " 0.90; going on changes no NoC up to 90. In curves the last IoU is carried forward.",
         "Seconds per click: network, simulated annotator and IoU together, without reading files,"

@@ -30,6 +30,9 @@ class Contestant(Protocol):
     def describe(self) -> str:
         """Return one line on what it is."""
 
+    def deviation(self) -> str:
+        """Return how it departs from the published protocol; empty if it does not."""
+
     def settings(self, dataset: str) -> dict[str, str]:
         """Return all that its results on the data set depend on, to recognise them again."""
 
@@ -64,6 +67,13 @@ class Checkpoint:
             f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"
             f" made for {height} x {width} pixels"
         )
+
+    def deviation(self) -> str:
+        """Return which size was asked for, if one was."""
+        if self.target_size is None:
+            return ""
+        height, width = self.target_size
+        return f"it reads {height} x {width} pixels on every data set, as --target-size says"
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
@@ -104,6 +114,10 @@ class Served(Checkpoint):
         """Return backbone, size and number of parameters."""
         return f"{super().describe()}, as served"
 
+    def deviation(self) -> str:
+        """Return what serving does otherwise."""
+        return "it looks closer, tidies its masks and does not average with the mirror image"
+
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
         return {**super().settings(dataset), "zoom": "as served"}
@@ -125,6 +139,10 @@ class ClassicalMethod:
     def describe(self) -> str:
         """Return its source and values."""
         return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {GrabCutBaseline()}"
+
+    def deviation(self) -> str:
+        """Return nothing: the method has no input size and sees the whole image."""
+        return ""
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return its values."""

@@ -1,4 +1,4 @@
-"""What a network costs: `python -m training cost [NAME …]` (table 3 of the paper).
+"""What a network costs: `python -m training cost [NAME …]` (tables 3 and 8 of the paper).
 
 Parameters and FLOPs are counted twice, as the paper does and honestly; seconds are measured.
 """
@@ -6,17 +6,19 @@ Parameters and FLOPs are counted twice, as the paper does and honestly; seconds 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from pathlib import Path
 
 from tqdm import tqdm
 
-from icmformer import MODEL_NAMES
-from icmformer.variants import VARIANTS
+from icmformer import MODEL_NAMES, ModelConfig
+from icmformer.variants import model_config
 from training.devices import device
 from training.errors import BenchmarkError
-from training.network_cost import Cost, Pair, Seconds, count, measure
+from training.network_cost import Cost, Seconds, count, measure
 from training.provenance import provenance
 from training.published import TABLE_3
+from training.recipe import load_recipe
 
 # Swin-S is trained at 224 pixels, but the FLOPs that table 3 prints for it are those of 384.
 DEFAULT_VARIANTS = (
@@ -68,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME",
         default=list(DEFAULT_VARIANTS),
-        help=f"of {', '.join(MODEL_NAMES)}; NAME@SIZE for another input size in pixels",
+        help=f"of {', '.join(MODEL_NAMES)}, or a recipe.yaml for its network; NAME@SIZE for"
+        " another input size in pixels",
     )
     parser.add_argument("--device", type=device, default="cpu", help="on which to measure seconds")
     parser.add_argument(
@@ -78,12 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    variants = [parse_variant(text) for text in arguments.names]
+    networks = [parse_network(text) for text in arguments.names]
     rows = []
-    for name, size_hw in tqdm(variants, unit="network", leave=False):
+    for name, config in tqdm(networks, unit="network", leave=False):
         timed = arguments.repeats > 0
-        seconds = measure(name, size_hw, arguments.device, arguments.repeats) if timed else None
-        rows.append(_row(name, size_hw, count(name, size_hw), seconds))
+        seconds = measure(config, arguments.device, arguments.repeats) if timed else None
+        rows.append(_row(name, config.input_size[0], count(config), seconds))
     where = provenance(arguments.device)
     sys.stdout.write(
         f"{_table([*rows, *_published_rows()])}\n"
@@ -92,27 +95,30 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def parse_variant(text: str) -> tuple[str, Pair]:
-    """Read NAME or NAME@SIZE, and return the variant's name with height and width.
+def parse_network(text: str) -> tuple[str, ModelConfig]:
+    """Read NAME or RECIPE.yaml, perhaps with @SIZE behind it; return a short name and the network.
 
     Raises:
-        BenchmarkError: if there is no such variant or the size is not a number.
+        ConfigError: if there is no such network.
+        RecipeError: if the recipe cannot be read.
+        BenchmarkError: if the size is not a number.
     """
     name, at, size = text.partition("@")
-    if name not in VARIANTS:
-        raise BenchmarkError(f"there is no variant {name!r}; known are {', '.join(MODEL_NAMES)}")
-    if not at:
-        return name, VARIANTS[name].input_size
-    if not size.isdecimal():
+    path = Path(name)
+    is_recipe = path.suffix == ".yaml"
+    config = load_recipe(path).network.config if is_recipe else model_config(name)
+    if at and not size.isdecimal():
         raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")
-    return name, (int(size), int(size))
+    if at:
+        config = replace(config, input_size=(int(size), int(size)))
+    return path.stem if is_recipe else name, config
 
 
-def _row(name: str, size_hw: Pair, cost: Cost, seconds: Seconds | None) -> tuple[str, ...]:
+def _row(name: str, size: int, cost: Cost, seconds: Seconds | None) -> tuple[str, ...]:
     flops = cost.image_flops + cost.click_flops
     return (
         name,
-        f"{size_hw[0]}",
+        f"{size}",
         # Rounded before it is doubled, as the paper does.
         *(f"{cost.paper_parameters / 1e6:.2f}", f"{2 * round(cost.paper_macs / 1e9, 2):.2f}"),
         *(f"{cost.parameters / 1e6:.2f}", f"{flops / 1e9:.2f}"),

@@ -8,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from icmformer import ICMFormer, build_model
+from icmformer import ICMFormer, ModelConfig
 from training.paper_cost import paper_macs, paper_parameters
 
 Pair = tuple[int, int]
@@ -48,19 +48,15 @@ class Seconds:
     click_half_unmirrored: float
 
 
-def count(name: str, size_hw: Pair) -> Cost:
-    """Count a variant's parameters and FLOPs without computing anything.
-
-    Args:
-        name: of the variant.
-        size_hw: height and width of the input, in pixels.
+def count(config: ModelConfig) -> Cost:
+    """Count a network's parameters, and its FLOPs at its input size, without computing anything.
 
     Raises:
-        ConfigError: if there is no such variant.
-        InputError: if the variant cannot work at this size.
+        InputError: if it cannot work at this size.
     """
+    size_hw = config.input_size
     with torch.device("meta"):
-        model = build_model(name).eval()
+        model = ICMFormer(config).eval()
         inputs = _Inputs(1, size_hw)
     image_flops = _flops(lambda: model.encode_image(inputs.image))
     return Cost(
@@ -72,22 +68,20 @@ def count(name: str, size_hw: Pair) -> Cost:
     )
 
 
-def measure(name: str, size_hw: Pair, device: str, repeats: int) -> Seconds:
-    """Time a variant with random weights, on whose values the time does not depend.
+def measure(config: ModelConfig, device: str, repeats: int) -> Seconds:
+    """Time a network with random weights, on whose values the time does not depend.
 
     Args:
-        name: of the variant.
-        size_hw: height and width of the input, in pixels.
+        config: of the network; says at which input size.
         device: on which to compute.
         repeats: passes of which the fastest counts, after one that does not.
 
     Raises:
-        ConfigError: if there is no such variant.
-        InputError: if the variant cannot work at this size.
+        InputError: if it cannot work at this size.
     """
     with torch.device(device):
-        model = build_model(name).eval()
-        inputs, unmirrored = _Inputs(2, size_hw), _Inputs(1, size_hw)
+        model = ICMFormer(config).eval()
+        inputs, unmirrored = _Inputs(2, config.input_size), _Inputs(1, config.input_size)
     return Seconds(
         _fastest(lambda: inputs.everything(model), device, repeats),
         _fastest(inputs.click(model), device, repeats),

@@ -147,6 +147,19 @@ def test_results_of_other_files_are_not_mixed(benchmark, data, tmp_path, monkeyp
     assert "was measured with files = " in capsys.readouterr().err
 
 
+def test_a_network_as_served_does_not_stand_unmarked_beside_published_rows(
+    benchmark, checkpoint, data, monkeypatch, capsys
+):
+    weights = ("--checkpoint", str(checkpoint), "--as-served")
+    benchmark("GrabCut", *weights, "--max-clicks", "1", "--pictures", "0")
+    assert "tiny as served: it looks closer, tidies its masks" in capsys.readouterr().out
+
+    command = ["benchmark", "--data", str(data), *weights, "--target-size", "64"]
+    monkeypatch.setattr("sys.argv", ["training", *command])
+    assert command_line.main() == 1
+    assert "drop --target-size" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(benchmark, checkpoint):
     arguments = ("GrabCut", "--checkpoint", str(checkpoint), "--max-clicks", "3", "--pictures", "0")

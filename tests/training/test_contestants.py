@@ -74,6 +74,15 @@ def test_checkpoints_of_one_file_name_are_told_apart_by_their_folders():
     assert names == ["a/best", "b/best", "last"]
 
 
+def test_runs_of_several_seeds_have_names_of_their_own():
+    paths = [Path("runs/a/s0/latest.safetensors"), Path("runs/b/s0/latest.safetensors")]
+
+    assert [one.name for one in named_checkpoints(paths, "cpu", None)] == [
+        "a/s0/latest",
+        "b/s0/latest",
+    ]
+
+
 def test_the_classical_method_says_what_it_is():
     assert "OpenCV's GrabCut" in ClassicalMethod().describe()
 
@@ -83,6 +92,9 @@ def test_as_served_it_keeps_its_own_size_and_its_own_results(at_448):
     assert input_size(served, "DAVIS") == "(448, 448)"
     assert served.settings("GrabCut") != published.settings("GrabCut")
     assert served.describe() == f"{published.describe()}, as served"
+    assert "tidies its masks" in served.deviation()
+    assert not published.deviation()
+    assert "224 x 320" in Checkpoint("large", at_448, target_size=(224, 320)).deviation()
 
 
 def test_as_served_every_click_is_obeyed(tmp_path):

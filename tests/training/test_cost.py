@@ -4,14 +4,16 @@ import re
 
 import pytest
 
+from icmformer.errors import ConfigError
+from icmformer.variants import model_config
 from training import __main__ as command_line
-from training.cost import parse_variant
-from training.errors import BenchmarkError
+from training.cost import parse_network
+from training.errors import BenchmarkError, RecipeError
 from training.network_cost import count
 
 
 def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
-    cost = count("vit_base", (448, 448))
+    cost = count(model_config("vit_base"))
 
     # The reference's forward pass has 296.22 GFLOP by the same counter. It projects more in its
     # three cross-modality blocks (6 C² MACs a token), and fuses the head's four maps after
@@ -25,7 +27,7 @@ def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
 
 
 def test_swin_base_costs_what_the_reference_does_less_what_that_throws_away():
-    cost = count("swin_base", (384, 384))
+    cost = count(model_config("swin_base"))
 
     dim, tokens, width = 512, 24 * 24, 256
     wasted = 2 * 4 * 6 * dim * dim * tokens
@@ -57,9 +59,28 @@ def test_counting_needs_no_timing(monkeypatch, capsys):
     assert re.search(r"^vit_huge +448 +816\.82( +[\d.]+){3} +\d+%$", table, re.MULTILINE)
 
 
+def test_table_8_is_counted_from_its_recipes(monkeypatch, capsys):
+    recipes = [
+        f"training/recipes/table8_{name}_cross.yaml" for name in ("vit_base_8", "swin_base_1")
+    ]
+    monkeypatch.setattr("sys.argv", ["training", "cost", *recipes, "--repeats", "0"])
+
+    assert command_line.main() == 0
+
+    # The paper prints 172.07 and 91.64, cut off after two decimals.
+    table = capsys.readouterr().out
+    assert re.search(r"^table8_vit_base_8_cross +448 +172\.0[78] ", table, re.MULTILINE)
+    assert re.search(r"^table8_swin_base_1_cross +384 +91\.6[45] ", table, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("vit", "no variant 'vit'"), ("tiny@big", "'big' in 'tiny@big'")]
+    ("text", "error", "sentence"),
+    [
+        ("vit", ConfigError, "unknown model 'vit'"),
+        ("tiny@big", BenchmarkError, "'big' in 'tiny@big'"),
+        ("none.yaml", RecipeError, "none.yaml cannot be read"),
+    ],
 )
-def test_a_misspelt_variant_is_answered_with_a_sentence(text, sentence):
-    with pytest.raises(BenchmarkError, match=sentence):
-        parse_variant(text)
+def test_a_misspelt_network_is_answered_with_a_sentence(text, error, sentence):
+    with pytest.raises(error, match=sentence):
+        parse_network(text)

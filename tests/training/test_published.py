@@ -1,6 +1,15 @@
 """The published rows are complete and consistent with one another."""
 
-from training.published import FAILURES, TABLE_1, TABLE_3, TABLE_8, click_rows
+from training.published import (
+    ABLATIONS,
+    FAILURES,
+    TABLE_1,
+    TABLE_3,
+    TABLE_4,
+    TABLE_5,
+    TABLE_8,
+    click_rows,
+)
 
 
 def row(rows, method, backbone, trained_on):
@@ -33,12 +42,26 @@ def test_numbers_a_source_does_not_give_are_absent():
 def test_table_8_repeats_the_default_rows_of_table_1():
     for backbone, blocks in [("ViT-B", 3), ("Swin-B", 4)]:
         default = row(TABLE_1, "iCMFormer", backbone, "SBD")
-        ablation = row(TABLE_8, f"iCMFormer, {blocks} cross-modality blocks", backbone, "SBD")
+        ablation = row(TABLE_8, f"iCMFormer, {blocks} cross-modality blocks", backbone, ABLATIONS)
         assert ablation.scores == default.scores
 
 
+def test_tables_4_and_5_end_with_rows_of_table_1():
+    for ablation, backbone in [
+        (TABLE_4[2], "ViT-B"),
+        (TABLE_4[3], "Swin-B"),
+        (TABLE_5[3], "ViT-B"),
+    ]:
+        default = row(TABLE_1, "iCMFormer", backbone, "SBD")
+        assert ablation.scores["DAVIS"] == {"NoC90": default.scores["DAVIS"]["NoC90"]}
+        assert all(
+            scores["NoC90"] == default.scores[name]["NoC90"]
+            for name, scores in ablation.scores.items()
+        )
+
+
 def test_more_iou_never_takes_fewer_clicks_nor_fails_less_often():
-    for published in [*click_rows(), *TABLE_8, *FAILURES]:
+    for published in [*click_rows(), *FAILURES]:
         assert published.source
         for scores in published.scores.values():
             values = [scores[metric] for metric in sorted(scores)]
