@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ml_backend.errors import TaskImageError
+from training.upright import upright
 
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM", "ICO")
@@ -69,14 +70,14 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
         image.info.pop(key, None)
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
-    upright = image if image.format == "WEBP" else ImageOps.exif_transpose(image)
-    if upright.mode in _DEEP_MODES:
-        upright = Image.fromarray(_eight_bits(np.asarray(upright), image.format == "PNG"))
-    if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
+    shown = image if image.format == "WEBP" else upright(image)
+    if shown.mode in _DEEP_MODES:
+        shown = Image.fromarray(_eight_bits(np.asarray(shown), image.format == "PNG"))
+    if shown.has_transparency_data:
+        layered = shown.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
-        upright = Image.alpha_composite(white, layered)
-    return np.array(upright.convert("RGB"))
+        shown = Image.alpha_composite(white, layered)
+    return np.array(shown.convert("RGB"))
 
 
 def _eight_bits(deep: NDArray[Any], whole_range: bool) -> NDArray[np.uint8]:

@@ -62,6 +62,28 @@ def test_every_exif_orientation_is_turned_upright(format, orientation):
     assert np.abs(decoded.astype(int) - PICTURE).max() < 12
 
 
+def exif_of_a_sideways_camera(*odd):
+    """EXIF with orientation 6 and entries (tag, type, count, 4 bytes), as cameras write it."""
+    entries = sorted([(0x0112, 3, 1, b"\6\0\0\0"), *odd])
+    packed = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+
+
+@pytest.mark.parametrize("tag", [0x0100, 0x0103, 0x0128, 0x0213])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_photo_whose_camera_wrote_a_number_as_text_is_still_turned(format, tag):
+    exif = exif_of_a_sideways_camera((tag, 2, 2, b"2\0\0\0"))
+    turned = np.ascontiguousarray(np.rot90(PICTURE, 1))
+    options = {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
+    decoded = decode(encoded(turned, format=format, exif=exif, **options), LIMIT)
+    assert np.abs(decoded.astype(int) - PICTURE).max() < 12
+
+
+def test_a_photo_with_damaged_exif_is_shown_as_it_lies():
+    data = encoded(PICTURE, format="JPEG", exif=b"Exif\0\0" + b"nonsense" * 9)
+    assert decode(data, LIMIT).shape == PICTURE.shape
+
+
 def test_an_orientation_in_webp_is_not_applied_as_chromium_does_not():
     exif = Image.Exif()
     exif[0x0112] = 6

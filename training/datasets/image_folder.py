@@ -11,10 +11,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from training.datasets.sample import IGNORE, AnnotatedImage
 from training.errors import DatasetError
+from training.upright import upright
 
 _IGNORE_IN_8_BIT = 255
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
@@ -71,7 +72,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     Raises:
         DatasetError: if it is damaged.
     """
-    return np.array(ImageOps.exif_transpose(_decoded(content, name)).convert("RGB"))
+    return np.array(upright(_decoded(content, name)).convert("RGB"))
 
 
 def decode_instance_ids(content: bytes, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import struct
 import zipfile
 
 import cv2
@@ -65,8 +66,9 @@ def test_ids_of_16_bits_have_no_ignored_value(folder):
 
 def test_a_photo_lying_on_its_side_is_turned_upright(folder):
     image = Image.new("RGB", (30, 40), (200, 10, 10))
-    exif = Image.Exif()
-    exif[0x0112] = 6
+    # orientation 6, and a resolution unit written as text, as some cameras do
+    tags = struct.pack("<HHI4s", 0x0112, 3, 1, b"\6") + struct.pack("<HHI4s", 0x0128, 2, 2, b"2")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + bytes(4)
     image.save(folder / "images" / "a.jpg", exif=exif)
     (folder / "images" / "a.webp").unlink()
 
