@@ -26,10 +26,11 @@ class WebhookLogin:
         self._header = authorization_header(*credentials) if credentials else None
         self._lock = threading.Lock()
         self._busy = False
-        self._done: set[tuple[str, str]] = set()
 
     def ensure(self, label_studio: LabelStudio | None, project: str, host: str) -> None:
-        """Begin to set the header, unless that is done or on its way.
+        """Begin to look whether the header is set, and set it, unless that is on its way.
+
+        Every /setup looks again: the webhook may have been deleted and made anew since.
 
         Args:
             label_studio: of the project.
@@ -39,8 +40,6 @@ class WebhookLogin:
         with self._lock:
             if not (self._header and label_studio and project) or self._busy:
                 return
-            if (project, host) in self._done:
-                return
             self._busy = True
         arguments = (label_studio, project, host)
         threading.Thread(target=self._set, args=arguments, name="webhook", daemon=True).start()
@@ -49,20 +48,21 @@ class WebhookLogin:
         try:
             webhooks = label_studio.webhooks(project_number(project))
             ours = next((one for one in webhooks if _calls(one, host)), None)
-            if ours is not None:
-                self._change(label_studio, ours)
-                self._done.add((project, host))
+            if ours is not None and self._change(label_studio, ours):
                 logger.info("webhook carries the login project=%s", project)
         except BackendError as error:
             logger.warning("webhook of project=%s cannot be given the login: %s", project, error)
         finally:
             self._busy = False
 
-    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any]) -> None:
+    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any]) -> bool:
+        """Set the header where it is missing or another; return whether it was."""
         headers = dict(webhook.get("headers") or {})
-        if headers.get("Authorization") != self._header:
-            changed = {**headers, "Authorization": self._header}
-            label_studio.change_webhook(webhook["id"], {"headers": changed})
+        if headers.get("Authorization") == self._header:
+            return False
+        changed = {**headers, "Authorization": self._header}
+        label_studio.change_webhook(webhook["id"], {"headers": changed})
+        return True
 
 
 def _calls(webhook: dict[str, Any], host: str) -> bool:
