@@ -93,8 +93,13 @@ def build_backend(
     device = choose_device(settings.device)
     metrics = Metrics()
     learning = open_learning(settings)
+    default = default_version(settings.checkpoint)
+    if default.weights is not None:
+        # Only who serves moves the default: the worker and commands may be started without the
+        # setting, and must not take it back.
+        learning.stores.versions.install(default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
-    stored = StoredPointer(learning.stores.versions, default_version(settings.checkpoint))
+    stored = StoredPointer(learning.stores.versions, default)
     models = LiveModels(
         pointer or stored,
         lambda version: load_version(version, device),

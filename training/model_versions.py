@@ -63,9 +63,7 @@ class ModelVersions:
         database.create(VersionRow, VersionAnswerRow, LiveMoveRow)
 
     def register_base(self, checkpoint: Path) -> int:
-        """Make the checkpoint that ships with the program a version, and the site's default.
-
-        A default that people chose stays; one that an earlier installation set is replaced.
+        """Make a checkpoint a version that any project may use, and the first one live everywhere.
 
         Returns:
             The number of the version, the same for the same files.
@@ -74,10 +72,25 @@ class ModelVersions:
         origin = f"base {_sha256(weights)[:16]} {_sha256(description)[:16]}"
         number = self.publish(Candidate(origin, checkpoint, checkpoint.stem))
         with self._database.write() as session:
+            if not moves_of(session, SITE):
+                promote(session, SITE, number, _installation(checkpoint))
+        return number
+
+    def install(self, checkpoint: Path) -> int:
+        """Make the checkpoint that an installation is to serve the site's default.
+
+        A default that people chose stays; one that an earlier installation set is replaced, also
+        by one that was the default before.
+
+        Returns:
+            The number of the version, the same for the same files.
+        """
+        number = self.register_base(checkpoint)
+        with self._database.write() as session:
             moves = moves_of(session, SITE)
-            known = any(move.version == number for move in moves)
-            if not known and all(move.by == INSTALLATION for move in moves):
-                promote(session, SITE, number, Mover(INSTALLATION, f"shipped as {checkpoint.name}"))
+            chosen_by_people = any(move.by != INSTALLATION for move in moves)
+            if not chosen_by_people and moves[-1].version != number:
+                promote(session, SITE, number, _installation(checkpoint))
         return number
 
     def publish(self, candidate: Candidate) -> int:
@@ -193,6 +206,10 @@ class ModelVersions:
 def version_name(row: VersionRow) -> str:
     """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
+
+
+def _installation(checkpoint: Path) -> Mover:
+    return Mover(INSTALLATION, f"shipped as {checkpoint.name}")
 
 
 def _row_of(candidate: Candidate) -> VersionRow:

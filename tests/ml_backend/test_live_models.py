@@ -10,9 +10,12 @@ from icmformer import Click, build_model
 from icmformer.checkpoint import save_checkpoint
 from icmformer.errors import CheckpointError
 from ml_backend import live_models
+from ml_backend.app import create_app
 from ml_backend.errors import ModelError, SettingsError
+from ml_backend.learning import open_learning
 from ml_backend.live_models import FixedPointer, LiveModels
 from ml_backend.metrics import Metrics
+from ml_backend.settings import Settings
 from ml_backend.versions import (
     Version,
     choose_device,
@@ -214,6 +217,25 @@ def test_checkpoint_of_the_settings_is_the_default(versions, tmp_path):
     assert default_version(versions[0].weights) == versions[0]
     with pytest.raises(SettingsError, match="ICMFORMER_CHECKPOINT"):
         default_version(tmp_path / "missing.safetensors")
+
+
+def test_serving_follows_its_setting_back_and_a_worker_leaves_it_alone(versions, tmp_path):
+    starter, own = (
+        Settings(model_dir=tmp_path / "state", checkpoint=version.weights)
+        for version in versions[:2]
+    )
+
+    def served(settings):
+        backend = create_app(settings).extensions["icmformer"]
+        backend.learning.close()
+        return backend.models.pointer.live("").name
+
+    assert served(starter) == versions[0].name
+    assert served(own) == versions[1].name
+    worker = open_learning(starter)
+    assert worker.stores.versions.live("").version == 2
+    worker.close()
+    assert served(starter) == versions[0].name
 
 
 def test_untrained_network_is_the_same_in_every_process():

@@ -53,12 +53,33 @@ def test_what_ships_is_version_1_and_live_everywhere(versions, base, tmp_path):
 def test_a_newer_installation_replaces_the_default_unless_people_chose_one(
     versions, base, tmp_path
 ):
-    assert versions.register_base(checkpoint(tmp_path, "starter-2")) == 2
+    assert versions.install(checkpoint(tmp_path, "starter-2")) == 2
     assert numbers(versions, SITE) == (2,)
     versions.move(partial(promote, project=SITE, version=1, mover=PERSON))
-    versions.register_base(checkpoint(tmp_path, "starter-3"))
+    versions.install(checkpoint(tmp_path, "starter-3"))
     assert numbers(versions, SITE) == (1,)
-    versions.register_base(checkpoint(tmp_path, "starter-2"))
+    versions.install(checkpoint(tmp_path, "starter-2"))
+    assert numbers(versions, SITE) == (1,)
+
+
+def test_an_installation_may_go_back_to_an_earlier_checkpoint(versions, tmp_path):
+    installed = []
+    for name in ("starter", "own", "own", "starter", "own"):
+        versions.install(checkpoint(tmp_path, name))
+        installed.append(*numbers(versions, SITE))
+    assert installed == [1, 2, 2, 1, 2]
+    assert len(versions.history(SITE)) == 4
+
+
+def test_a_rollback_by_a_person_outlives_restarts(versions, base, tmp_path):
+    versions.install(checkpoint(tmp_path, "own"))
+    versions.move(partial(roll_back, project=SITE, mover=PERSON))
+    versions.install(checkpoint(tmp_path, "own"))
+    assert numbers(versions, SITE) == (1,)
+
+
+def test_what_is_registered_after_the_first_does_not_go_live(versions, base, tmp_path):
+    assert versions.register_base(checkpoint(tmp_path, "own")) == 2
     assert numbers(versions, SITE) == (1,)
 
 
