@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.job_runner import LOG_NAME
+from ml_backend.label_studio import origin
 from ml_backend.learning import Learning
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE
@@ -59,7 +60,10 @@ def live_facts(learning: Learning, project: str) -> Facts | None:
 
 def annotations_to_look_at(learning: Learning, project: ProjectRow) -> list[Facts]:
     """Return annotations without their mask, unreadable ones, and those with something left out."""
-    address = (learning.settings.label_studio_url or project.hostname).rstrip("/")
+    # For people's browsers: LABEL_STUDIO_URL may be a name that only containers know. What /setup
+    # brought is not ours, so it becomes a link only if it is an address.
+    told = project.hostname if origin(project.hostname) else ""
+    address = (told or learning.settings.label_studio_url or "").rstrip("/")
     return [
         {
             "annotation": row.annotation,

@@ -9,7 +9,8 @@ import torch
 from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.fine_tune_jobs import Beat
-from ml_backend.projects import ProjectNews
+from ml_backend.learning_views import annotations_to_look_at
+from ml_backend.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
 from tests.training.disc_project import PROJECT, accept, job, options
 from training import trial
@@ -27,7 +28,11 @@ def state(tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     torch.manual_seed(0)
     save_checkpoint(build_model("tiny"), folder / "starter.safetensors")
-    settings = Settings(model_dir=folder / "model", checkpoint=folder / "starter.safetensors")
+    settings = Settings(
+        model_dir=folder / "model",
+        checkpoint=folder / "starter.safetensors",
+        label_studio_url="http://label-studio.internal:8080",
+    )
     app = create_app(settings)
     learning = app.extensions["icmformer"].learning
     learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>", "http://ls:8080"))
@@ -90,6 +95,21 @@ def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
     assert text.count('<svg class="lineage"') == 2
     assert "v2-" in text
     assert "starter-" in text
+
+
+@pytest.mark.parametrize(
+    ("hostname", "link"),
+    [
+        ("https://ls.example.com/studio/", "https://ls.example.com/studio/projects/2/"),
+        ("javascript:alert(1)//", "http://label-studio.internal:8080/projects/2/"),
+        ("", "http://label-studio.internal:8080/projects/2/"),
+    ],
+)
+def test_links_lead_where_browsers_find_label_studio(learning, hostname, link):
+    project = ProjectRow(key=PROJECT, number="2", hostname=hostname)
+    addresses = [row["address"] for row in annotations_to_look_at(learning, project)]
+    assert addresses
+    assert all(address.startswith(f"{link}data?task=") for address in addresses)
 
 
 def test_a_version_shows_its_story_curves_and_pictures(client):
