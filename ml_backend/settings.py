@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     label_studio_api_key: SecretStr | None = Field(
         default=None, validation_alias=_also("LABEL_STUDIO_API_KEY")
     )
-    """Legacy or personal access token; without it, the token that /setup brings is used."""
+    """Legacy or personal access token; without it, clicks use the token that /setup brings, and
+    the worker, which never sees that one, learns nothing."""
     basic_auth_user: str | None = Field(default=None, validation_alias=_also("BASIC_AUTH_USER"))
     basic_auth_pass: SecretStr | None = Field(
         default=None, validation_alias=_also("BASIC_AUTH_PASS")

@@ -47,9 +47,10 @@ def problems(backend: Backend, live: Version) -> list[str]:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
     if settings.api_key is None:
         found.append(
-            "LABEL_STUDIO_API_KEY is not set: images are fetched with the legacy token that Label "
-            "Studio sends when a project connects, which works only while legacy tokens are "
-            "enabled in its organization settings."
+            "LABEL_STUDIO_API_KEY is not set: the worker has no token, so nothing is learned from "
+            "images that Label Studio keeps. For clicks they are fetched with the legacy token "
+            "that Label Studio sends when a project connects, which works only while legacy "
+            "tokens are enabled in its organization settings."
         )
     if settings.credentials is None and settings.host not in ("127.0.0.1", "localhost", "::1"):
         found.append(

@@ -14,6 +14,10 @@ logger = logging.getLogger(__name__)
 # One thread may watch a job for hours, one may list a project for minutes.
 _THREADS = 4
 _LONGEST_POLL_SECONDS = 1.0
+_NO_TOKEN = (
+    "LABEL_STUDIO_API_KEY is not set: what /setup brings stays in the serving process, so nothing "
+    "is learned from images that Label Studio keeps; set it and LABEL_STUDIO_URL for the worker"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     worker = Worker(learning, consumer.stop_flag)
     declare_tasks(queue, worker).tick()
+    if settings.api_key is None:
+        logger.warning(_NO_TOKEN)
     logger.info("working: %s", settings.model_dir)
     consumer.run()
     worker.wait_until_jobs_stop()

@@ -158,6 +158,13 @@ def test_page_needs_no_script_and_names_the_model(client):
     assert "1 mask by tiny-" in page
 
 
+def test_page_says_that_nothing_is_learned_without_a_token(settings, client):
+    sentence = "LABEL_STUDIO_API_KEY is not set: the worker has no token, so nothing is learned"
+    assert sentence not in client.get("/").text
+    without = settings.model_copy(update={"label_studio_api_key": None})
+    assert sentence in create_app(without).test_client().get("/").text
+
+
 def test_webhook_is_kept_before_it_is_acknowledged(settings):
     kept = []
 

@@ -1,0 +1,29 @@
+"""What `python -m ml_backend work` says when it starts."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_worker_without_a_token_warns_that_it_learns_nothing(tmp_path, label_studio):
+    environment = {
+        "MODEL_DIR": str(tmp_path),
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": "",
+    }
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "work"],
+        cwd=ROOT, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    said = list(itertools.takewhile(lambda line: " working: " not in line, worker.stderr))
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=60)
+    assert any("nothing is learned from images that Label Studio keeps" in line for line in said)
