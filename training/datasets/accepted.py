@@ -1,6 +1,6 @@
 """What annotators accepted, as data sets: images to train on, objects to be judged by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,8 @@ class AcceptedImages:
         """
         name = self._images[index]
         image = self._files.read_image(name)
-        masks = [self._files.read_mask(mask) for mask in self._masks[name]]
-        layers, objects = layered(masks)
+        # One mask at a time: hundreds of them at full size would not fit in memory.
+        layers, objects = layered(self._files.read_mask(mask) for mask in self._masks[name])
         return AnnotatedImage(name, image, layers, objects)
 
 
@@ -80,12 +80,12 @@ class AcceptedObjects:
 
 
 def layered(
-    masks: Sequence[NDArray[np.bool_]],
+    masks: Iterable[NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int16], tuple[tuple[int, int], ...]]:
     """Lay masks that may overlap into as few planes of instance ids as come first.
 
     Args:
-        masks: at least one, (H, W) bool, of the same size.
+        masks: at least one, (H, W) bool, of the same size; gone through once, none is kept.
 
     Returns:
         (H, W, L) instance ids from 1, 0 where nothing is; and the (layer, id) of each mask.

@@ -1,3 +1,4 @@
+import tracemalloc
 from datetime import datetime, timezone
 
 import numpy as np
@@ -73,6 +74,24 @@ def test_images_come_back_with_every_object_whole(stored):
     assert np.array_equal(crowded.image, photo(1))
     found = {(crowded.layers[:, :, layer] == i).tobytes() for layer, i in crowded.objects}
     assert found == {box_mask(box).tobytes() for box in BOXES}
+
+
+def test_a_crowded_image_is_read_without_holding_its_masks(tmp_path):
+    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
+    size = 500, 600
+    image = files.write_image(np.zeros((*size, 3), dtype=np.uint8))
+    samples = []
+    for top in range(0, 480, 8):
+        mask = files.write_mask(box_mask((top, 9, top + 6, 500), size))
+        samples.append(SampleReference(image, mask, "", TRAINING, 6 * 491))
+    images = AcceptedImages(Snapshot(tuple(samples)), files)
+    tracemalloc.start()
+    crowded = images[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(crowded.objects) == len(samples) == 60
+    # The image, its ids, and what a mask or two take while they are looked at.
+    assert peak < 20 * size[0] * size[1]
 
 
 def test_objects_come_back_one_by_one(stored):
