@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_backend.fine_tune_jobs import FineTuneJobs
+from ml_backend.fine_tune_jobs import FineTuneJobs, JobRow
 from ml_backend.inbox import Inbox
 from ml_backend.projects import Projects
 from ml_backend.settings import Settings
@@ -33,8 +33,12 @@ class Learning:
     jobs: FineTuneJobs
 
     def job_folder(self, job: int) -> Path:
-        """Return where a job keeps what it needs to be continued, and its log."""
-        folder = self.settings.model_dir / "jobs" / str(job)
+        """Return where a job keeps what it needs to be continued, and its log.
+
+        Raises:
+            JobError: if there is no such job.
+        """
+        folder = self.settings.model_dir / "jobs" / _folder_name(self.jobs.get(job))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -42,6 +46,12 @@ class Learning:
         """Close the databases."""
         self.inbox.close()
         self.stores.database.close()
+
+
+def _folder_name(job: JobRow) -> str:
+    # A database that was lost or replaced counts its jobs from 1 again: the moment tells them
+    # apart, and no job continues one of another database.
+    return f"{job.id}-{job.requested_at:%Y%m%dT%H%M%S%f}"
 
 
 def open_learning(settings: Settings) -> Learning:

@@ -189,6 +189,22 @@ def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
     learning.close()
 
 
+def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settings):
+    first = learning.jobs.request("2.1795327560", "button")
+    kept = learning.job_folder(first) / "plan.json"
+    kept.write_text("of another project")
+    learning.close()
+    again = open_learning(settings)
+    assert again.job_folder(first) / "plan.json" == kept
+    again.close()
+    for file in settings.model_dir.glob("state.db*"):
+        file.unlink()
+    new = open_learning(settings)
+    assert new.jobs.request(PROJECT, "button") == first
+    assert not list(new.job_folder(first).iterdir())
+    new.close()
+
+
 def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
     deliver(learning, server, 1)
     deliver(learning, server, 30, action="ANNOTATION_CREATED")  # deleted since, and nobody said so
