@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey, crontab
+from huey.exceptions import ConfigurationError
 
 from ml_backend.errors import SettingsError
 from ml_backend.inbox import Inbox
@@ -60,7 +61,8 @@ def open_queue(settings: Settings) -> Huey:
     """Open the queue that the settings name.
 
     Raises:
-        SettingsError: if its address is of no kind that is known.
+        SettingsError: if its address is of no kind that is known, or needs a package that is not
+            installed.
     """
     url = settings.queue_url
     if url is None:
@@ -71,8 +73,14 @@ def open_queue(settings: Settings) -> Huey:
     if url.startswith(("redis://", "rediss://")):
         return RedisHuey(_NAME, url=url, results=False)
     if url.startswith(("postgresql://", "postgres://")):
-        return PostgresHuey(_NAME, dsn=url, results=False)
-    raise SettingsError("QUEUE_URL must start with redis:// or postgresql://")
+        try:
+            return PostgresHuey(_NAME, dsn=url, results=False)
+        except ConfigurationError as error:
+            raise SettingsError(
+                "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: "
+                'pip install "psycopg[binary]"'
+            ) from error
+    raise SettingsError("ICMFORMER_QUEUE_URL must start with redis:// or postgresql://")
 
 
 def declare_tasks(queue: Huey, duties: Duties) -> Tasks:

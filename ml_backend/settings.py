@@ -64,11 +64,13 @@ class Settings(BaseSettings):
     model_dir: Path = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
     """Everything that outlives the process: database, samples, model versions."""
     database_url: str | None = None
-    """As SQLAlchemy writes it, for PostgreSQL; without it, a SQLite file in MODEL_DIR."""
+    """postgresql+psycopg://… (pip install "psycopg[binary]"); else a SQLite file in MODEL_DIR."""
     files_url: str | None = None
-    """Where images, masks and weights go, as fsspec writes it (s3://…); else a folder there."""
+    """Where images, masks and weights go: s3://… (pip install s3fs) or what else fsspec knows;
+    else a folder there."""
     queue_url: str | None = None
-    """redis://… or postgresql://… for hints to the worker; without it, a SQLite file there."""
+    """redis://… or postgresql://… (pip install "psycopg[binary]"), for hints to the worker; else a
+    SQLite file there."""
     checkpoint: Path | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

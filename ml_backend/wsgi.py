@@ -3,10 +3,14 @@
 import gc
 
 import torch
+from gunicorn.errors import AppImportError
 
+from icmformer.errors import ICMFormerError
 from ml_backend.app import create_app
+from ml_backend.errors import BackendError
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
+from training.errors import TrainingError
 
 
 def _set_aside_what_stays() -> None:
@@ -23,5 +27,9 @@ _settings = load_settings()
 write_logs(_settings.log_level)
 if _settings.torch_threads:
     torch.set_num_threads(_settings.torch_threads)
-app = create_app(_settings)
+try:
+    app = create_app(_settings)
+except (BackendError, ICMFormerError, TrainingError) as error:
+    # Of this one gunicorn prints the sentence and no trace, and ends.
+    raise AppImportError(str(error)) from error
 app.extensions["icmformer"].readiness.warm_up(_set_aside_what_stays)

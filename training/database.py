@@ -22,7 +22,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -70,7 +70,7 @@ class Database:
         Raises:
             DatabaseError: if it cannot be opened, or a newer version of this program wrote it.
         """
-        self._engine = create_engine(url)
+        self._engine = _engine(url)
         self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self._is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
@@ -132,6 +132,24 @@ class Database:
                     f"the database has schema {found}, this program writes {SCHEMA_VERSION}: "
                     "run the version that made it"
                 )
+
+
+def _engine(url: str) -> Engine:
+    """Prepare to connect; the address may hold a password, so only its kind is ever repeated."""
+    kind = url.partition(":")[0]
+    try:
+        return create_engine(url)
+    except ImportError as error:
+        raise DatabaseError(
+            f"a {kind} database needs the package {error.name}, which is not installed here; for "
+            'PostgreSQL run pip install "psycopg[binary]" and let the address begin with '
+            "postgresql+psycopg://"
+        ) from error
+    except ArgumentError as error:
+        raise DatabaseError(
+            f"{kind[:40]!r} is no kind of database that SQLAlchemy knows: write the address like "
+            "postgresql+psycopg://user:password@host/name"
+        ) from error
 
 
 def _write_engine(engine: Engine) -> Engine:

@@ -26,8 +26,17 @@ class StoredFiles:
         Args:
             address: a local path or an fsspec URL.
             download_folder: where `local_path` puts copies of files that are not local.
+
+        Raises:
+            StoredFileError: if the address is of no known kind, or its package is not installed.
         """
-        filesystem, self._root = fsspec.core.url_to_fs(address)
+        try:
+            filesystem, self._root = fsspec.core.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            kind = address.partition(":")[0][:40]
+            raise StoredFileError(
+                f"stored files at {kind}:// cannot be opened: {error} (for s3://: pip install s3fs)"
+            ) from error
         self._filesystem: Any = filesystem
         self._is_local = isinstance(filesystem, LocalFileSystem)
         self._downloads = download_folder

@@ -123,3 +123,12 @@ def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
     assert program.process.wait(120) == 1
     (line,) = program.log.read_text().splitlines()
     assert "did you mean ICMFORMER_CHECKPOINT?" in line
+
+
+@pytest.mark.slow
+def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path):
+    program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
+    assert program.process.wait(300) != 0
+    log = program.log.read_text()
+    assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[0]
+    assert "Traceback" not in log

@@ -3,9 +3,11 @@
 import os
 
 import pytest
+from huey import storage
 from pydantic import ValidationError
 
 from ml_backend.errors import SettingsError
+from ml_backend.jobs import open_queue
 from ml_backend.settings import Settings, child_environment, load_settings
 
 
@@ -126,3 +128,16 @@ def test_programs_it_starts_do_not_spin_on_busy_cores(monkeypatch):
     assert child_environment({"PORT": "1"})["PORT"] == "1"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert child_environment({})["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("postgresql://db/icmformer", r'pip install "psycopg\[binary\]"'),
+        ("amqp://broker", "must start with redis:// or postgresql://"),
+    ],
+)
+def test_queue_that_cannot_be_opened_is_said_in_a_sentence(monkeypatch, address, sentence):
+    monkeypatch.setattr(storage, "psycopg", None)
+    with pytest.raises(SettingsError, match=f"ICMFORMER_QUEUE_URL.*{sentence}"):
+        open_queue(Settings(queue_url=address))

@@ -111,3 +111,17 @@ def test_a_newer_schema_is_refused_with_a_sentence(database, tmp_path):
 def test_a_place_that_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(DatabaseError, match=r"absent/state\.db"):
         Database(f"sqlite:///{tmp_path}/absent/state.db")
+
+
+def test_a_driver_that_is_not_installed_is_named_without_the_password(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r'pip install "psycopg\[binary\]"') as error:
+        Database("postgresql+psycopg://ann:secret@db/icmformer")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["postgres://ann:secret@db/icmformer", "secret"])
+def test_an_address_of_no_known_kind_is_refused_with_a_sentence(address):
+    with pytest.raises(DatabaseError, match="no kind of database") as error:
+        Database(address)
+    assert "ann:secret" not in str(error.value)

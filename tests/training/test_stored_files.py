@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -53,3 +55,11 @@ def test_nothing_half_written_stays_behind(tmp_path):
     files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
     files.put("images", ".png", b"one")
     assert [path.suffix for path in (tmp_path / "files").rglob("*") if path.is_file()] == [".png"]
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(StoredFileError, match="pip install s3fs"):
+        StoredFiles("s3://bucket/icmformer", tmp_path)
+    with pytest.raises(StoredFileError, match="Protocol not known: carrier-pigeon"):
+        StoredFiles("carrier-pigeon://bucket", tmp_path)
