@@ -21,7 +21,9 @@ from icmformer import Predictor, load_checkpoint
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.retention import RetentionSet
-from training.errors import VersionError
+from training.datasets.sample import TrainingDataset
+from training.datasets.subset import Subset
+from training.errors import DatasetError, VersionError
 from training.fine_tune import FineTuneData, Report, can_validate, fine_tune, training_device
 from training.fine_tune_recipe import FineTuneRecipe
 from training.improvement_plan import (
@@ -72,6 +74,7 @@ def improve(
     Raises:
         VersionError: if a version, or the candidate, is damaged.
         StoredFileError: if an accepted image or mask is damaged.
+        DatasetError: if the accepted objects are too small to train on.
         ICMFormerError: if the candidate cannot be loaded, or does not answer.
     """
     published = stores.versions.made_by(job.origin)
@@ -156,7 +159,9 @@ def _trained(
     fingerprint = plan.snapshot.fingerprint
     accepted = AcceptedImages(plan.snapshot.on_side(TRAINING), files)
     data = FineTuneData(
-        accepted=decoded(accepted, folder / "decoded", fingerprint, recipe.max_side),
+        accepted=_with_objects(
+            decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
+        ),
         replay=None if retention is None else retention.replay(),
         validation=_validation(plan.snapshot.on_side(VALIDATION), files, recipe),
     )
@@ -164,6 +169,17 @@ def _trained(
     fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
     write_atomically(_seal(candidate), _hashes(candidate).encode())
     return candidate
+
+
+def _with_objects(images: TrainingDataset, max_side: int | None) -> TrainingDataset:
+    """Leave out the images whose objects vanished when they were shrunk: they show nothing."""
+    usable = [index for index in range(len(images)) if images[index].objects]
+    if not usable:
+        raise DatasetError(
+            f"every accepted object to train on vanishes where images are shrunk to {max_side} "
+            "pixels: accept larger ones, or raise max_side in the recipe of the fine-tuning"
+        )
+    return Subset(images, usable)
 
 
 def _validation(

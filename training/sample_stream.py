@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from training.augmentation import Augmentation, ObjectCrop
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import AnnotatedImage
+from training.errors import DatasetError
 from training.object_sampling import (
     ObjectIds,
     choose_objects,
@@ -25,6 +26,7 @@ from training.object_sampling import (
 from training.training_clicks import ClickSampling, sample_clicks
 
 _ATTEMPTS_PER_IMAGE = 20
+_IMAGES_PER_SAMPLE = 1000
 
 
 class Sampling(BaseModel):
@@ -88,17 +90,25 @@ class SampleStream(Dataset[Sample]):
 
         Returns:
             its number, image (S, S, 3) uint8, labels (S, S) int8, clicks (2, P, 2) int16.
+
+        Raises:
+            DatasetError: if image after image shows nothing that may be asked for.
         """
         index, size = key
         rng = np.random.default_rng((self._seed, index))
         annotated, part = self._mixture.draw(index, rng)
-        while True:
+        for _ in range(_IMAGES_PER_SAMPLE):
             annotated = settle_stuff(annotated, part.objects, rng)
             for _ in range(_ATTEMPTS_PER_IMAGE):
                 found = self._attempt(annotated, part, size, rng)
                 if found is not None:
                     return index, *found
             annotated = self._mixture.redraw(part, rng)
+        raise DatasetError(
+            f"no view of {_IMAGES_PER_SAMPLE} images, the last of which is {annotated.name!r}, "
+            f"shows an object of {self._sampling.min_object_area} pixels: train on larger "
+            "objects, or lower sampling.min_object_area"
+        )
 
     def _attempt(
         self, annotated: AnnotatedImage, part: Part, size: int, rng: np.random.Generator

@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
@@ -11,19 +12,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import select
 
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
 from tests.training.disc_project import PROJECT, accept, disc, fill, job, open_stores, options
 from training import improvement, trial
-from training.errors import StoredFileError, VersionError
+from training.errors import DatasetError, StoredFileError, VersionError
 from training.evaluation import evaluate
 from training.improvement import improve
 from training.improvement_plan import Assignment
 from training.live_pointer import Mover, pin, promote
+from training.object_mask import ObjectMask
 from training.promotion import Decision, Policy
-from training.samples import SampleStore
+from training.sample_rows import SampleRow
+from training.samples import AcceptedObject, Annotation, SampleStore
 from training.serving_check import check_serves
+from training.split import TRAINING
 
 ROOT = Path(__file__).parents[2]
 
@@ -225,6 +230,34 @@ def test_a_damaged_sample_stops_the_job_before_it_does_harm(folder, stores, verd
     with pytest.raises(StoredFileError):
         improve(job(folder), stores, options(), quiet)
     assert stores.versions.live(PROJECT).version == 1
+
+
+def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
+    shutil.rmtree(folder / "job-1")
+    samples = SampleStore(stores.database, stores.files)
+    with stores.database.read() as session:
+        to_train_on = select(SampleRow.annotation).where(SampleRow.split == TRAINING)
+        known = session.scalars(to_train_on).all()
+    speck = np.zeros((64, 80), dtype=bool)
+    speck[33, 44] = True
+
+    def accept_specks(numbers):
+        for number in numbers:
+            moment = datetime(2027, 1, 1, tzinfo=timezone.utc)
+            mask = AcceptedObject("r", "Object", ObjectMask.of(speck))
+            samples.replace(
+                Annotation(
+                    PROJECT, number, number, moment, "accepted", disc(number)[0], (mask,)
+                )
+            )  # fmt: skip
+
+    accept_specks(known[:-1])
+    small = options("max_side=64")
+    version = improve(job(folder, 1), stores, small, quiet).version
+    assert version is not None
+    accept_specks(known[-1:])
+    with pytest.raises(DatasetError, match="shrunk to 64 pixels"):
+        improve(job(folder, 2), stores, small, quiet)
 
 
 def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, tmp_path):

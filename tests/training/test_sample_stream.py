@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from training import sample_stream
 from training.augmentation import ObjectCrop, ScaleAndCrop
 from training.datasets.image_folder import ImageFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import AnnotatedImage
+from training.errors import DatasetError
 from training.object_sampling import ObjectSampling, with_area
 from training.sample_stream import BatchPlan, SampleStream, Sampling, collate
 from training.training_clicks import EMPTY, POSITIVE
@@ -90,6 +92,14 @@ def test_views_without_objects_are_tried_again(shapes):
     dataset = stream(BareAndBusy(), keep_empty=0.0)
 
     assert all((dataset[index, 64][2] == 1).any() for index in range(5))
+
+
+def test_images_that_never_show_an_object_end_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(sample_stream, "_IMAGES_PER_SAMPLE", 5)
+    dataset = stream(Bare(), keep_empty=0.0)
+
+    with pytest.raises(DatasetError, match=r"'bare', shows an object of 20 pixels"):
+        _ = dataset[0, 32]
 
 
 def test_the_processes_share_each_batch_and_together_see_all_of_it():
