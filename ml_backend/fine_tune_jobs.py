@@ -217,6 +217,12 @@ class FineTuneJobs:
         with self._database.read() as session:
             return session.scalars(rows.limit(limit)).all()
 
+    def unfinished(self) -> Sequence[JobRow]:
+        """Return the jobs of all projects that wait or run, the oldest first."""
+        rows = select(JobRow).where(JobRow.state.in_(("waiting", "running")))
+        with self._database.read() as session:
+            return session.scalars(rows.order_by(JobRow.id)).all()
+
 
 def _fresh() -> dict[str, object]:
     return {

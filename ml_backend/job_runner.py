@@ -30,7 +30,6 @@ from training.improvement_plan import Assignment
 logger = logging.getLogger(__name__)
 
 LOWEST_PRIORITY = 19
-LOG_NAME = "log.txt"
 BEAT_SECONDS = LEASE.total_seconds() / 6
 
 

@@ -1,6 +1,7 @@
 """Everything the learning side keeps, put together once a process; the settings say where."""
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from training.stored_files import StoredFiles
 
 logger = logging.getLogger(__name__)
 
+LOG_NAME = "log.txt"
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -38,9 +41,30 @@ class Learning:
         Raises:
             JobError: if there is no such job.
         """
-        folder = self.settings.model_dir / "jobs" / _folder_name(self.jobs.get(job))
+        folder = self._job_folders / _folder_name(self.jobs.get(job))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def tidy_job_folders(self) -> None:
+        """Delete what no job needs to be continued any more; the logs stay.
+
+        What an ended job leaves is hundreds of megabytes: decoded images, optimiser, candidate.
+        """
+        # In this order: a folder is made after its job, so that one made meanwhile is not seen.
+        found = list(self._job_folders.glob("*/*"))
+        needed = {_folder_name(job) for job in self.jobs.unfinished()}
+        for path in found:
+            if path.parent.name in needed or path.name == LOG_NAME:
+                continue
+            # Another worker may be at it, too.
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    @property
+    def _job_folders(self) -> Path:
+        return self.settings.model_dir / "jobs"
 
     def close(self) -> None:
         """Close the databases."""

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.fine_tune_jobs import JobRow
-from ml_backend.job_runner import LOG_NAME
 from ml_backend.label_studio import origin
-from ml_backend.learning import Learning
+from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE
 from training.model_versions import version_name

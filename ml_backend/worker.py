@@ -15,10 +15,10 @@ from croniter import croniter
 
 from ml_backend.errors import BackendError, JobError, LabelStudioError
 from ml_backend.ingest import Image, Ingest, Json
-from ml_backend.job_runner import LOG_NAME, worker_name
+from ml_backend.job_runner import worker_name
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import LabelingConfig
-from ml_backend.learning import Learning
+from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
@@ -74,6 +74,7 @@ class Worker:
             reason = self._reason_to_train(project.key)
             if reason:
                 self._learning.jobs.request(project.key, reason)
+        self._learning.tidy_job_folders()
 
     def reconcile_due(self) -> None:
         """Compare the projects with Label Studio whose turn it is."""
