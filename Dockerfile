@@ -26,13 +26,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     ICMFORMER_HOST=0.0.0.0 \
-    ICMFORMER_PORT=9090 \
-    ICMFORMER_MODEL_DIR=/data
+    PORT=9090 \
+    MODEL_DIR=/data
 USER 10001
 VOLUME /data
 EXPOSE 9090
 # liveness; /ready says when the network is loaded
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['ICMFORMER_PORT'] + '/health', timeout=3)"]
+    CMD ["python", "-c", "import os, urllib.request as u; e = os.environ; u.urlopen('http://127.0.0.1:' + (e.get('ICMFORMER_PORT') or e['PORT']) + '/health', timeout=3)"]
 ENTRYPOINT ["python", "-m", "ml_backend"]
 CMD ["serve"]

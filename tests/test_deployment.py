@@ -73,6 +73,24 @@ def test_image_copies_what_exists_and_is_not_ignored():
                 assert source in kept
 
 
+def test_image_leaves_every_setting_to_whoever_runs_it():
+    """ICMFORMER_PORT set here would win over PORT, which people give to a container."""
+    both = {
+        str(choice)
+        for field in Settings.model_fields.values()
+        if isinstance(field.validation_alias, AliasChoices)
+        for choice in field.validation_alias.choices
+        if str(choice).startswith(PREFIX)
+    }
+    variables = " ".join(instructions("ENV "))
+    for name in OURS:
+        variables += " ".join(COMPOSE["services"][name]["environment"])
+    assert not [name for name in both if name in variables]
+    assert "PORT=9090" in variables
+    (check,) = instructions("HEALTHCHECK ")
+    assert "e.get('ICMFORMER_PORT') or e['PORT']" in check
+
+
 def test_every_variable_is_a_setting():
     mentioned = re.findall(rf"\b({PREFIX}[A-Z_]+)=", DOCKERFILE)
     for name in OURS:
