@@ -109,7 +109,7 @@ def improvement_options(settings: Settings) -> ImprovementOptions:
     Raises:
         RecipeError: if the recipe of the settings does not work.
     """
-    overrides = ["device=cpu"] if settings.device == "cpu" else []
+    overrides = [] if settings.device == "auto" else [f"device={settings.device}"]
     return ImprovementOptions(
         recipe=load_fine_tune_recipe(settings.fine_tune_recipe, overrides),
         policy=Policy(

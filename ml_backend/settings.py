@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     """Address to listen on; 0.0.0.0 for every interface (set BASIC_AUTH_* then)."""
     port: int = Field(default=9090, ge=1, le=65535, validation_alias=_also("PORT"))
     workers: int = Field(default=1, ge=1, le=64, validation_alias=_also("WORKERS"))
-    """Processes. Each loads its own copy of the network; one a GPU is right."""
+    """Processes. Each loads its own copy of the network, all on the same device; on a GPU one is
+    right."""
     threads: int = Field(default=32, ge=1, le=256, validation_alias=_also("THREADS"))
     """Requests a process works on at once; two are kept for other things than masks, and the
     network itself runs one after the other."""

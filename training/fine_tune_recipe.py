@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +32,7 @@ class FineTuneRecipe(BaseModel):
         patience: looks without improvement after which the run ends.
         validation_objects: most objects that are looked at.
         validation_clicks: on each of them.
-        device: "cpu" keeps off a GPU that is there.
+        device: "auto" is CUDA where there is one; or "cpu", "cuda", "cuda:1".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +54,7 @@ class FineTuneRecipe(BaseModel):
     patience: int = Field(ge=1)
     validation_objects: int = Field(ge=1)
     validation_clicks: int = Field(ge=1)
-    device: Literal["auto", "cpu"]
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
 
 def load_fine_tune_recipe(

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ml_backend.errors import SettingsError
 from ml_backend.jobs import open_queue
+from ml_backend.learning import improvement_options
 from ml_backend.settings import Settings, child_environment, load_settings
 
 
@@ -141,3 +142,8 @@ def test_queue_that_cannot_be_opened_is_said_in_a_sentence(monkeypatch, address,
     monkeypatch.setattr(storage, "psycopg", None)
     with pytest.raises(SettingsError, match=f"ICMFORMER_QUEUE_URL.*{sentence}"):
         open_queue(Settings(queue_url=address))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_jobs_train_on_the_device_of_the_settings(device):
+    assert improvement_options(Settings(device=device)).recipe.device == device
