@@ -5,7 +5,9 @@ from ml_backend.settings import load_settings
 _settings = load_settings()
 
 wsgi_app = "ml_backend.wsgi:app"
-bind = f"{_settings.host}:{_settings.port}"
+# An IPv6 address wears brackets in front of a port.
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "gthread"
 threads = _settings.threads
