@@ -15,7 +15,7 @@ from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_qu
 from ml_backend.learning import Learning, open_learning
 from ml_backend.live_models import LiveModels, LivePointer
 from ml_backend.metrics import Metrics
-from ml_backend.projects import project_key
+from ml_backend.projects import project_key, project_number
 from ml_backend.readiness import Readiness
 from ml_backend.recent_requests import RecentRequests
 from ml_backend.settings import MEGABYTE, Settings, load_settings
@@ -72,7 +72,8 @@ class Backend:
         written = body or json.dumps({**payload, "action": action}).encode()
         self.inbox.put(action, project, written)
         self.metrics.count_webhook(action)
-        logger.info("event action=%s project=%s", action, project or "?")
+        # A line break in what came from outside would forge a log line.
+        logger.info("event action=%r project=%s", action[:60], project_number(project) or "?")
 
 
 def build_backend(

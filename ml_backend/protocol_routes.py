@@ -12,12 +12,14 @@ from ml_backend import protocol
 from ml_backend.backend import Backend
 from ml_backend.connecting import connect
 from ml_backend.model import ICMFormerModel
+from ml_backend.people import refuse_other_sites
 from ml_backend.projects import project_number
 
 
 def protocol_routes(backend: Backend) -> Blueprint:
     """Return the routes, bound to their collaborators."""
     routes = Blueprint("protocol", __name__)
+    routes.before_request(refuse_other_sites)
     model = ICMFormerModel(backend=backend)
 
     @routes.post("/setup")

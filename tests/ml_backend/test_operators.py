@@ -178,3 +178,21 @@ def test_webhook_is_kept_before_it_is_acknowledged(settings):
     answer = client.post("/webhook", data=body, content_type="application/json")
     assert answer.status_code == 201
     assert kept == [("ANNOTATION_CREATED", "2", body)]
+
+
+@pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict"])
+def test_another_sites_page_cannot_ask(client, path):
+    body = {"data": b'{"action": "START_TRAINING"}', "content_type": "text/plain"}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):
+        assert client.post(path, headers=headers, **body).status_code == 403
+    assert client.post(path, **body).status_code != 403
+
+
+def test_event_cannot_forge_a_log_line(client, caplog):
+    caplog.set_level("INFO", "ml_backend")
+    for project in ({"id": 2}, "2.5\nforged"):
+        event = {"action": "A\nforged", "project": project}
+        assert client.post("/webhook", json=event).status_code == 201
+    lines = [record.getMessage() for record in caplog.records if "event" in record.getMessage()]
+    assert len(lines) == 2
+    assert not any("\n" in line for line in lines)
