@@ -189,48 +189,6 @@ def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
     learning.close()
 
 
-def test_ended_jobs_keep_only_their_logs(learning, worker):
-    def left():
-        return {
-            job: sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-            for job, folder in folders.items()
-        }
-
-    folders = {}
-    for project in "abcde":
-        job = learning.jobs.request(project, "button")
-        folders[job] = learning.job_folder(job)
-        (folders[job] / "decoded").mkdir()
-        for name in ("log.txt", "plan.json", "state-000000000012.pt", "decoded/pixels.u8"):
-            (folders[job] / name).write_text(project)
-    running, waiting, *ended = folders
-    for job in (running, *ended[:2]):
-        learning.jobs.claim("w", job)
-    learning.jobs.finish(ended[0], "w", "kept", "no better", None)
-    learning.jobs.fail(ended[1], "w", "out of memory")
-    learning.jobs.cancel(ended[2])
-    before = left()
-    worker.tick()
-    assert left() == before | {job: ["log.txt"] for job in ended}
-    assert len(before[waiting]) == 5
-
-
-def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settings):
-    first = learning.jobs.request("2.1795327560", "button")
-    kept = learning.job_folder(first) / "plan.json"
-    kept.write_text("of another project")
-    learning.close()
-    again = open_learning(settings)
-    assert again.job_folder(first) / "plan.json" == kept
-    again.close()
-    for file in settings.model_dir.glob("state.db*"):
-        file.unlink()
-    new = open_learning(settings)
-    assert new.jobs.request(PROJECT, "button") == first
-    assert not list(new.job_folder(first).iterdir())
-    new.close()
-
-
 def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
     deliver(learning, server, 1)
     deliver(learning, server, 30, action="ANNOTATION_CREATED")  # deleted since, and nobody said so
