@@ -19,7 +19,6 @@ from training.recipe import Optimization
         ({"milestones": (50, 55)}, {0: 1, 49.9: 1, 50: 0.1, 54.9: 0.1, 55: 0.01}),
         ({"shape": "cosine", "warmup": 10}, {0: 0, 5: 0.5, 10: 1, 35: 0.5, 60: 0}),
         ({"shape": "decay_at_end", "decay": 20}, {0: 1, 40: 1, 50: 0.5, 60: 0}),
-        ({"shape": "decay_at_end"}, {0: 1, 59.9: 1}),
     ],
 )
 def test_learning_rates_over_60_epochs(options, expected):
