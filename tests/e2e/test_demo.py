@@ -41,6 +41,8 @@ def demo(data_dir: Path, *arguments: str) -> Iterator[Demo]:
     """Run the demo until the block ends; then Ctrl-C, and look for survivors."""
     if not LABEL_STUDIO.exists():
         pytest.skip("needs Label Studio: make install")
+    # A shell starts background jobs with Ctrl-C ignored, and whatever they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "ml_backend", "demo", "--data-dir", str(data_dir), *arguments]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
