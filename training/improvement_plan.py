@@ -14,6 +14,7 @@ from training.errors import VersionError
 from training.fine_tune_recipe import FineTuneRecipe
 from training.model_versions import ModelVersions
 from training.promotion import Policy
+from training.samples import SampleStore
 from training.snapshot import Snapshot, take_snapshot
 from training.split import TRAINING
 from training.stored_files import StoredFiles, write_atomically
@@ -77,6 +78,8 @@ class Plan:
 def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) -> Plan:
     """Return the plan of a job, making it where there is none yet.
 
+    Accepted masks whose files were damaged are set aside first; the job learns from the others.
+
     Raises:
         VersionError: if there is no version to start from.
     """
@@ -88,6 +91,7 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
     start = live.version if options.start == "live" else _base_of(stores.versions, live.version)
+    SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
     snapshot = take_snapshot(stores.database, job.project)
     plan = Plan(live.version, start, snapshot, options.recipe.model_dump(mode="json"))
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})

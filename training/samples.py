@@ -5,7 +5,7 @@ Label Studio's own time of the change, the newest wins, a deletion beats every c
 unchanged sample keeps its row; so any order of the same messages leaves the same store.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
+from training.errors import StoredFileError
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
@@ -166,6 +167,34 @@ class SampleStore:
                 _withdraw(session, project, annotation)
             return len(gone)
 
+    def set_aside_damaged(self, project: str) -> int:
+        """Read every file the project's samples point at, and take out what is damaged or missing.
+
+        An annotation with such a file becomes unreadable, with a note that says why; `replace`
+        takes the same state of it again, as a reconcile does, and stores its files anew.
+
+        Returns:
+            How many annotations were set aside.
+        """
+        began = now()
+        with self._database.read() as session:
+            samples = session.execute(
+                select(SampleRow.annotation, SampleRow.image, SampleRow.mask).where(
+                    SampleRow.project == project
+                )
+            ).all()
+        images = _damage(self._files.read_image, {sample.image for sample in samples})
+        masks = _damage(self._files.read_mask, {sample.mask for sample in samples})
+        damaged = {
+            sample.annotation: images.get(sample.image) or masks[sample.mask]
+            for sample in samples
+            if sample.image in images or sample.mask in masks
+        }
+        with self._database.write() as session:
+            for annotation, problem in damaged.items():
+                _set_aside(session, project, annotation, problem, began)
+        return len(damaged)
+
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
         if annotation.image is None or not annotation.objects:
             return []
@@ -248,10 +277,35 @@ def _sample_row(annotation: Annotation, stored: _StoredObject) -> SampleRow:
     )
 
 
-def _withdraw(session: Session, project: str, annotation: int) -> None:
+def _damage(read: Callable[[str], object], content_hashes: Collection[str]) -> dict[str, str]:
+    """Return what is wrong with those files that cannot be read."""
+    problems = {}
+    for content_hash in content_hashes:
+        try:
+            read(content_hash)
+        except StoredFileError as error:
+            problems[content_hash] = f"{error}; the next reconcile stores it again"
+    return problems
+
+
+def _set_aside(
+    session: Session, project: str, annotation: int, problem: str, began: datetime
+) -> None:
+    row = session.get(AnnotationRow, (project, annotation))
+    if row is None or row.stored_at >= began:
+        return  # stored again while the files were read
+    _delete_samples(session, project, annotation)
+    row.status, row.stored_at, row.notes = "unreadable", now(), [problem]
+
+
+def _delete_samples(session: Session, project: str, annotation: int) -> None:
     session.execute(
         delete(SampleRow).where(SampleRow.project == project, SampleRow.annotation == annotation)
     )
+
+
+def _withdraw(session: Session, project: str, annotation: int) -> None:
+    _delete_samples(session, project, annotation)
     row = session.get(AnnotationRow, (project, annotation))
     if row is None:
         row = AnnotationRow(project=project, annotation=annotation)

@@ -118,18 +118,6 @@ def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
     assert "cannot be loaded" in client.get("/").text
 
 
-def test_untrained_network_is_called_that_everywhere(tmp_path, label_studio, caplog):
-    settings = Settings(
-        model_dir=tmp_path, label_studio_url=label_studio.url, label_studio_api_key=LEGACY_TOKEN
-    )
-    client = create_app(settings).test_client()
-    version = client.post("/setup", json=recorded_setup()).json["model_version"]
-    if version != "untrained":
-        pytest.skip("trained weights ship with the project")
-    assert "UNTRAINED" in caplog.text
-    assert "UNTRAINED" in client.get("/").text
-
-
 def test_project_and_its_problem_are_on_the_page(client):
     client.post("/setup", json=config_without("BrushLabels", "EllipseLabels"))
     assert "&lt;BrushLabels&gt;" in client.get("/").text

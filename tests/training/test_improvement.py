@@ -222,11 +222,26 @@ def test_a_network_that_answers_nonsense_does_not_serve(tmp_path):
         check_serves(tmp_path / "nan.safetensors")
 
 
-def test_a_damaged_sample_stops_the_job_before_it_does_harm(folder, stores, verdict):
-    verdict("promote")
-    shutil.rmtree(folder / "job-1")
+def damage_images(folder):
     for image in (folder / "files" / "images").rglob("*.png"):
         image.write_bytes(b"")
+
+
+def test_damaged_samples_are_set_aside_until_they_are_stored_again(folder, stores):
+    shutil.rmtree(folder / "job-1")
+    damage_images(folder)
+    outcome = improve(job(folder, 1), stores, options(), quiet)
+    assert outcome.result == "unchanged"
+    samples = SampleStore(stores.database, stores.files)
+    for number in range(24):
+        accept(samples, number)
+    assert improve(job(folder, 2), stores, options(), quiet).version is not None
+
+
+def test_a_sample_that_is_damaged_later_stops_the_job_before_it_does_harm(folder, stores, verdict):
+    verdict("promote")
+    (folder / "job-1" / "live.json").unlink()
+    damage_images(folder)
     with pytest.raises(StoredFileError):
         improve(job(folder), stores, options(), quiet)
     assert stores.versions.live(PROJECT).version == 1

@@ -115,6 +115,27 @@ def test_an_unreadable_annotation_is_tried_again_with_the_same_message(store):
     assert store.replace(accepted())
 
 
+def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
+    store, database, tmp_path
+):
+    store.replace(accepted(4, image=1))
+    store.replace(accepted(5, image=2, lefts=(2, 7)))
+    before = contents(database)
+    kept = image_hash(photo(1))
+    for file in (tmp_path / "files" / "images").rglob("*.png"):
+        if file.stem != kept:
+            file.unlink()
+    assert store.set_aside_damaged(PROJECT) == 1
+    with database.read() as session:
+        row = session.get(AnnotationRow, (PROJECT, 5))
+        assert row.status == "unreadable"
+        assert "missing" in row.notes[0]
+        assert session.scalars(select(SampleRow.annotation)).all() == [4]
+    assert store.replace(accepted(5, image=2, lefts=(2, 7)))
+    assert contents(database) == before
+    assert store.set_aside_damaged(PROJECT) == 0
+
+
 def test_projects_do_not_share_annotation_ids(store, database):
     store.replace(accepted())
     store.withdraw("2.1800000000", [4])
