@@ -83,6 +83,17 @@ def open_queue(settings: Settings) -> Huey:
     raise SettingsError("ICMFORMER_QUEUE_URL must start with redis:// or postgresql://")
 
 
+def require_reachable(queue: Huey) -> None:
+    """Raise SettingsError unless the queue answers."""
+    try:
+        queue.pending_count()
+    except Exception as error:  # each kind of queue has its own
+        raise SettingsError(
+            f"the queue cannot be reached: {_said_by(error)}; start it, or correct "
+            "ICMFORMER_QUEUE_URL"
+        ) from error
+
+
 def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     """Tell the queue what can be asked of a worker; the same names in every process."""
 
@@ -107,6 +118,10 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     queue.periodic_task(crontab(), name="every_minute")(tick)
     queue.periodic_task(crontab(), name="reconcile")(reconcile)
     return tasks
+
+
+def _said_by(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 class HintedInbox:
@@ -154,6 +169,9 @@ class Hints:
             for name in sorted(wanted):
                 try:
                     getattr(self._tasks, name)()
-                except Exception:
-                    # Without a hint the worker finds out by itself within a minute.
-                    logger.warning("the queue cannot be reached", exc_info=True)
+                except Exception as error:
+                    logger.warning(
+                        "the queue cannot be reached (%s): the worker looks by itself, within a "
+                        "minute of when it can",
+                        _said_by(error),
+                    )

@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from ml_backend.jobs import declare_tasks, open_queue
+from ml_backend.jobs import declare_tasks, open_queue, require_reachable
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_logs(settings.log_level)
     learning = open_learning(settings)
     queue = open_queue(settings)
+    require_reachable(queue)
     consumer = queue.create_consumer(
         workers=_THREADS, worker_type="thread", max_delay=_LONGEST_POLL_SECONDS
     )
