@@ -11,13 +11,13 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 * Where nothing was found, the next look goes to the surroundings of the positive clicks.
 * One look moves in by at most `step`, so a wrong first answer does not lose the context, and
   nothing is magnified more than `magnification` times: a click's disk, 11 pixels wide for the
-  network, then hides less than 3 pixels of a thin object, and a crop is never smaller than a
-  quarter of the network's input.
+  network, then hides less than 2 pixels of a thin object, the network's answer, at a quarter of
+  its input, has half a pixel of the image, and a crop is never smaller than an eighth of the input.
 * A mask that runs into the border of its region is looked at again in a larger one.
 * Regions are at most `aspect` times longer than wide, also the first: a panorama squeezed into a
   square would show nothing.
 * Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
-  offset of up to half a pixel of the image, 1.5 pixels of a network that sees it magnified 4 times.
+  offset of up to half a pixel of the image, 4 pixels of a network that sees it magnified 8 times.
 
 What a click costs is bounded, and the result still depends on image and clicks alone.
 """
@@ -50,7 +50,7 @@ class CloserLook:
     target: tuple[int, int]
     looks: int = 3
     expansion: float = 1.4
-    magnification: float = 4.0
+    magnification: float = 8.0
     step: float = 4.0
     aspect: float = 3.0
     recompute_iou: float = 0.5

@@ -104,9 +104,9 @@ class Predictor:
 
     @classmethod
     def for_serving(cls, model: ClickNetwork, precision: Precision = "auto") -> "Predictor":
-        """Return a predictor for people who click: flip, close looks, and tidy masks."""
+        """Return a predictor for people who click: close looks and tidy masks, no mirror image."""
         zoom_in = CloserLook(model.input_size)
-        return cls(model, zoom_in=zoom_in, flip=True, tidy=True, precision=precision)
+        return cls(model, zoom_in=zoom_in, tidy=True, precision=precision)
 
     def segment(
         self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None

@@ -72,7 +72,7 @@ VARIANTS: dict[str, ModelConfig] = {
     # ships with the project, trained
     "starter": replace(
         _SWIN_BASE,
-        input_size=(224, 224),
+        input_size=(336, 336),
         embed_dim=48,
         depths=(1, 1, 6, 2),
         num_heads=(2, 4, 8, 16),

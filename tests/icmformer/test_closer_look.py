@@ -94,8 +94,10 @@ def test_looks_closer_where_nothing_was_found():
     assert quarter.size_hw == (400, 600)
     assert quarter == RegionOfInterest(200, 599, 300, 899)
     sixteenth = LOOK.look_again(nothing, clicks, quarter)
-    assert sixteenth.size_hw == (112, 150), "not smaller than a quarter of the network's input"
-    assert LOOK.look_again(nothing, clicks, sixteenth) is None
+    assert sixteenth.size_hw == (100, 150)
+    closest = LOOK.look_again(nothing, clicks, sixteenth)
+    assert closest.size_hw == (56, 56), "not smaller than an eighth of the network's input"
+    assert LOOK.look_again(nothing, clicks, closest) is None
 
 
 def test_moves_in_at_once_on_an_object_that_the_next_click_would_move_in_on():
