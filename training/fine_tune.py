@@ -139,7 +139,8 @@ def fine_tune(
         if step % recipe.validate_every and step != recipe.steps:
             continue
         score = _score(average, data.validation, recipe)
-        logger.info("step %d: loss %.4f, validation IoU %.4f", step, loss.item(), score)
+        judged = "nothing to validate on" if data.validation is None else f"IoU {score:.4f}"
+        logger.info("step %d: loss %.4f, %s", step, loss.item(), judged)
         if data.validation is None or score > best_score:
             best_score, best_step = score, step
             best = copy.deepcopy(average.state_dict())
