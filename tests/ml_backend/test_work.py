@@ -27,3 +27,15 @@ def test_worker_without_a_token_warns_that_it_learns_nothing(tmp_path, label_stu
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=60)
     assert any("nothing is learned from images that Label Studio keeps" in line for line in said)
+
+
+@pytest.mark.slow
+def test_worker_says_in_one_sentence_that_its_queue_is_down(tmp_path):
+    environment = {"MODEL_DIR": str(tmp_path), "ICMFORMER_QUEUE_URL": "redis://127.0.0.1:1/0"}
+    failed = subprocess.run(
+        [sys.executable, "-m", "ml_backend", "work"],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert failed.returncode == 1
+    (sentence,) = failed.stderr.splitlines()
+    assert "the queue cannot be reached" in sentence

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from ml_backend import brush_rle
 from ml_backend.fine_tune_jobs import JobRow
-from ml_backend.jobs import Hints, NoDuties, declare_tasks, open_queue
+from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from ml_backend.learning import open_learning
 from ml_backend.settings import Settings
 from ml_backend.worker import Worker
@@ -375,40 +375,3 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     moves = learning.stores.versions.history(PROJECT)
     assert [move.move for move in moves] == ["promote", "pin", "unpin", "rollback"]
     assert moves[0].reason == "I looked"
-
-
-UNREACHABLE = "redis://127.0.0.1:1/0"
-
-
-def test_a_worker_says_that_its_queue_is_down(environment):
-    failed = command({**environment, "ICMFORMER_QUEUE_URL": UNREACHABLE}, "work")
-    assert failed.returncode == 1
-    (sentence,) = failed.stderr.splitlines()
-    assert "127.0.0.1:1" in sentence
-    assert "ICMFORMER_QUEUE_URL" in sentence
-
-
-def test_a_hint_that_is_lost_is_one_line_in_the_log(settings, caplog):
-    queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
-    Hints(declare_tasks(queue, NoDuties())).train()
-    deadline = time.monotonic() + 20
-    while not caplog.records and time.monotonic() < deadline:
-        time.sleep(0.05)
-    (record,) = caplog.records
-    assert "127.0.0.1:1" in record.message
-    assert record.exc_info is None
-
-
-def test_the_same_hints_in_every_process(settings):
-    queue = open_queue(settings)
-    done = []
-
-    class Duties(NoDuties):
-        def ingest(self):
-            done.append("ingest")
-
-    declare_tasks(open_queue(settings), NoDuties()).ingest()
-    declare_tasks(queue, Duties())
-    queue.execute(queue.dequeue())
-    assert done == ["ingest"]
-    queue.storage.close()

@@ -1,0 +1,47 @@
+import time
+
+import pytest
+
+from ml_backend.errors import SettingsError
+from ml_backend.jobs import Hints, NoDuties, declare_tasks, open_queue, require_reachable
+from ml_backend.settings import Settings
+
+UNREACHABLE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(model_dir=tmp_path)
+
+
+def test_the_same_hints_in_every_process(settings):
+    queue = open_queue(settings)
+    done = []
+
+    class Duties(NoDuties):
+        def ingest(self):
+            done.append("ingest")
+
+    declare_tasks(open_queue(settings), NoDuties()).ingest()
+    declare_tasks(queue, Duties())
+    queue.execute(queue.dequeue())
+    assert done == ["ingest"]
+    queue.storage.close()
+
+
+def test_a_queue_that_is_down_is_named(settings):
+    require_reachable(open_queue(settings))
+    queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1.*ICMFORMER_QUEUE_URL"):
+        require_reachable(queue)
+
+
+def test_a_hint_that_is_lost_is_one_line_in_the_log(settings, caplog):
+    queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
+    Hints(declare_tasks(queue, NoDuties())).train()
+    deadline = time.monotonic() + 20
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (record,) = caplog.records
+    assert "127.0.0.1:1" in record.message
+    assert record.exc_info is None
