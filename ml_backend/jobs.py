@@ -171,7 +171,7 @@ class Hints:
                     getattr(self._tasks, name)()
                 except Exception as error:
                     logger.warning(
-                        "the queue cannot be reached (%s): the worker looks by itself, within a "
-                        "minute of when it can",
+                        "the queue cannot be reached (%s): the worker finds out by itself, a "
+                        "minute after the queue is back",
                         _said_by(error),
                     )

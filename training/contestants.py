@@ -116,7 +116,7 @@ class Served(Checkpoint):
 
     def deviation(self) -> str:
         """Return what serving does otherwise."""
-        return "it looks closer and tidies its masks"
+        return "it looks closer, tidies its masks and sees no mirror image"
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""

@@ -5,6 +5,7 @@ and read by whoever continues the job, so all of it speaks of the same samples a
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from training.samples import SampleStore
 from training.snapshot import Snapshot, take_snapshot
 from training.split import TRAINING
 from training.stored_files import StoredFiles, write_atomically
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
     start = live.version if options.start == "live" else _base_of(stores.versions, live.version)
-    SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
+    damaged = SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
+    if damaged:
+        logger.warning("set aside %d annotations whose stored files are damaged", damaged)
     snapshot = take_snapshot(stores.database, job.project)
     plan = Plan(live.version, start, snapshot, options.recipe.model_dump(mode="json"))
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})

@@ -190,10 +190,13 @@ class SampleStore:
             for sample in samples
             if sample.image in images or sample.mask in masks
         }
+        if not damaged:
+            return 0
         with self._database.write() as session:
-            for annotation, problem in damaged.items():
+            return sum(
                 _set_aside(session, project, annotation, problem, began)
-        return len(damaged)
+                for annotation, problem in damaged.items()
+            )
 
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
         if annotation.image is None or not annotation.objects:
@@ -290,12 +293,13 @@ def _damage(read: Callable[[str], object], content_hashes: Collection[str]) -> d
 
 def _set_aside(
     session: Session, project: str, annotation: int, problem: str, began: datetime
-) -> None:
+) -> bool:
     row = session.get(AnnotationRow, (project, annotation))
     if row is None or row.stored_at >= began:
-        return  # stored again while the files were read
+        return False  # stored again while the files were read
     _delete_samples(session, project, annotation)
     row.status, row.stored_at, row.notes = "unreadable", now(), [problem]
+    return True
 
 
 def _delete_samples(session: Session, project: str, annotation: int) -> None:

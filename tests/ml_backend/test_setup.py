@@ -4,6 +4,7 @@ import pytest
 
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
+from ml_backend import versions
 from ml_backend.app import create_app
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
@@ -116,6 +117,17 @@ def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
     assert "damaged" in prediction["error"]
     assert "damaged" in refusal(client, recorded_setup(), 503)
     assert "cannot be loaded" in client.get("/").text
+
+
+def test_untrained_network_is_called_that_everywhere(tmp_path, label_studio, caplog, monkeypatch):
+    monkeypatch.setattr(versions, "STARTER_WEIGHTS", tmp_path / "none.safetensors")
+    settings = Settings(
+        model_dir=tmp_path, label_studio_url=label_studio.url, label_studio_api_key=LEGACY_TOKEN
+    )
+    client = create_app(settings).test_client()
+    assert client.post("/setup", json=recorded_setup()).json["model_version"] == "untrained"
+    assert "UNTRAINED" in caplog.text
+    assert "UNTRAINED" in client.get("/").text
 
 
 def test_project_and_its_problem_are_on_the_page(client):

@@ -152,7 +152,10 @@ def test_a_network_as_served_does_not_stand_unmarked_beside_published_rows(
 ):
     weights = ("--checkpoint", str(checkpoint), "--as-served")
     benchmark("GrabCut", *weights, "--max-clicks", "1", "--pictures", "0")
-    assert "tiny as served: it looks closer and tidies its masks" in capsys.readouterr().out
+    assert (
+        "tiny as served: it looks closer, tidies its masks and sees no mirror image"
+        in capsys.readouterr().out
+    )
 
     command = ["benchmark", "--data", str(data), *weights, "--target-size", "64"]
     monkeypatch.setattr("sys.argv", ["training", *command])
