@@ -113,6 +113,7 @@ def improvement_options(settings: Settings) -> ImprovementOptions:
     return ImprovementOptions(
         recipe=load_fine_tune_recipe(settings.fine_tune_recipe, overrides),
         policy=Policy(
+            threshold=settings.gate_iou,
             max_retention_loss=settings.gate_max_retention_loss,
             min_objects=settings.gate_min_objects,
             min_images=settings.gate_min_images,

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """CPU threads of a job; 0 is half the cores. Its priority is the lowest in any case."""
     retention_set: Path | None = None
     """Folder of images/ and masks/ that a job must not forget; else the one that is packaged."""
+    gate_iou: float = Field(default=0.85, ge=0.5, le=0.9)
+    """The IoU whose number of clicks the gate compares; lower where outlines are uncertain."""
     gate_min_objects: int = Field(default=20, ge=1)
     """Held-out masks below which a person decides about a candidate."""
     gate_min_images: int = Field(default=5, ge=1)

@@ -1,6 +1,7 @@
 """The forward pass of training: the network answers, is corrected a few times, answers again."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,20 @@ from icmformer import ICMFormer
 from icmformer.image_features import ImageFeatures
 from training.iterative_clicks import Placement, add_click, find_correction, place_click
 from training.training_clicks import batch_disk_maps
+
+
+class Answer(NamedTuple):
+    """The network's last answer, and what it saw.
+
+    Attributes:
+        logits: (B, 1, H, W).
+        click_maps: (B, 2, H, W) in {0, 1}, positive then negative.
+        previous_mask: (B, 1, H, W) probabilities of the answer before; zeros if there was none.
+    """
+
+    logits: torch.Tensor
+    click_maps: torch.Tensor
+    previous_mask: torch.Tensor
 
 
 class ClickTraining(nn.Module):
@@ -42,8 +57,8 @@ class ClickTraining(nn.Module):
         slots: torch.Tensor,
         indices: Sequence[int],
         rounds: int,
-    ) -> torch.Tensor:
-        """Return the logits (B, 1, H, W) of the last of `rounds` + 1 answers.
+    ) -> Answer:
+        """Return the last of `rounds` + 1 answers.
 
         Args:
             images: (B, 3, H, W) uint8 RGB, on the device.
@@ -62,7 +77,8 @@ class ClickTraining(nn.Module):
             for number in range(1, rounds + 1):
                 previous = self._answer(known, slots, previous)
                 self._click(previous, labels, slots, indices, number)
-        return self._fuse(features, self._maps(slots, image), previous)
+        maps = self._maps(slots, image)
+        return Answer(self._fuse(features, maps, previous), maps, previous)
 
     @torch.no_grad()
     def _features_in_eval_mode(self, image: torch.Tensor, features: ImageFeatures) -> ImageFeatures:

@@ -2,8 +2,9 @@
 
 A fine-tuning job runs exactly this function, and so does the command that measures what accepted
 masks are worth. The network starts from the live weights, is trained with iterative clicks as in
-`train.py`, sees other images in between so that it does not forget, and ends with the average of
-its weights that did best on the validation images.
+`train.py`, and ends with the average of its weights that did best on the validation images. So
+that it does not forget, it sees other images in between, on which it must go on answering every
+click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016).
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.
@@ -11,8 +12,9 @@ validation images was, and returns the same weights.
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,12 @@ from torch.utils.data import DataLoader
 from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
 from icmformer.precision import autocast
 from training.adaptation import adapt, merge
-from training.click_training import ClickTraining
+from training.click_training import Answer, ClickTraining
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune_recipe import FineTuneRecipe
-from training.losses import dice_loss, normalized_focal_loss
+from training.losses import dice_loss, drift_loss, normalized_focal_loss
 from training.optimization import (
     learning_rate,
     make_optimizer,
@@ -53,7 +55,7 @@ class FineTuneData:
 
     Attributes:
         accepted: images with what annotators accepted.
-        replay: other images, against forgetting; None where there are none.
+        replay: other images, on which answers must stay; None where there are none.
         validation: accepted objects on images that are not trained on; None where they are too
             few to say when to stop, and the run then takes all its steps.
     """
@@ -91,6 +93,7 @@ def fine_tune(
     device = torch.device(training_device(recipe.device))
     torch.manual_seed(recipe.seed)
     network = load_checkpoint(base, device)
+    before = copy.deepcopy(network).requires_grad_(False).eval()
     adapt(network, recipe.adaptation, recipe.rank)
     network.train()
     average = copy.deepcopy(network).requires_grad_(False)
@@ -107,17 +110,15 @@ def fine_tune(
         step, best_score, best_step = state["step"], state["best_score"], state["best_step"]
         logger.info("continuing after step %d of %d", step, recipe.steps)
 
-    parts = [Part(data.accepted, 1 - recipe.replay, recipe.objects)]
-    if data.replay is not None and recipe.replay:
-        parts.append(Part(data.replay, recipe.replay, recipe.objects))
-    stream = SampleStream(Mixture(parts, recipe.seed), recipe.sampling, recipe.seed)
+    replayed = 0 if data.replay is None else round(recipe.replay * recipe.batch_size)
     size = recipe.size or network.input_size[0]
-    end = recipe.steps * recipe.batch_size
-    plan = BatchPlan(((end, size, recipe.batch_size),), start=step * recipe.batch_size)
-    loader = DataLoader(stream, batch_sampler=plan, collate_fn=collate)
+    accepted = _batches(data.accepted, recipe.batch_size - replayed, size, step, recipe)
+    others: Iterable[Batch | None] = repeat(None)
+    if data.replay is not None and replayed:
+        others = _batches(data.replay, replayed, size, step, recipe)
     model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
 
-    for batch in loader:
+    for batch, other in zip(accepted, others, strict=False):
         # Everything random in a step follows from the seed and the step: a run that was killed
         # ends where one that was not would have.
         rng = np.random.default_rng((recipe.seed, step))
@@ -126,7 +127,8 @@ def fine_tune(
         rounds = int(rng.choice(len(probabilities), p=probabilities))
         set_learning_rate(optimizer, learning_rate(recipe.optimization, step, recipe.steps))
 
-        loss = _loss(model, batch, rounds, recipe.loss, device)
+        loss = _error(model, batch, rounds, recipe.loss, device)
+        loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.optimization.clip is not None:
@@ -167,14 +169,48 @@ def fine_tune(
     return candidate
 
 
-def _loss(
+def _batches(
+    images: TrainingDataset, samples: int, size: int, step: int, recipe: FineTuneRecipe
+) -> Iterable[Batch]:
+    """Return the batches of all steps from `step` on, each of so many samples of the images."""
+    mixture = Mixture([Part(images, 1.0, recipe.objects)], recipe.seed)
+    plan = BatchPlan(((recipe.steps * samples, size, samples),), start=step * samples)
+    stream = SampleStream(mixture, recipe.sampling, recipe.seed)
+    return DataLoader(stream, batch_sampler=plan, collate_fn=collate)
+
+
+def _error(
     model: ClickTraining, batch: Batch, rounds: int, options: Loss, device: torch.device
 ) -> torch.Tensor:
-    images, labels = batch.images.to(device), batch.labels.to(device)
-    with autocast("auto", device):
-        logits = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
+    """Return how wrong the answers on accepted masks are."""
+    labels = batch.labels.to(device)
+    logits = _answer(model, batch, rounds, device).logits
     loss = normalized_focal_loss(logits, labels, alpha=options.alpha, gamma=options.gamma).mean()
     return loss + options.dice * dice_loss(logits, labels).mean()
+
+
+def _drift(
+    model: ClickTraining,
+    before: ICMFormer,
+    batch: Batch | None,
+    rounds: int,
+    device: torch.device,
+) -> torch.Tensor | float:
+    """Return how far the answers on other images are from those of the network before."""
+    if batch is None:
+        return 0.0
+    answer = _answer(model, batch, rounds, device)
+    image = batch.images.to(device).float() / 255
+    with torch.no_grad(), autocast("auto", device):
+        expected = before(image, answer.previous_mask, answer.click_maps)
+    return drift_loss(answer.logits, torch.sigmoid(expected)).mean()
+
+
+def _answer(model: ClickTraining, batch: Batch, rounds: int, device: torch.device) -> Answer:
+    with autocast("auto", device):
+        return model(
+            batch.images.to(device), batch.labels, batch.slots, batch.indices.tolist(), rounds
+        )
 
 
 def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineTuneRecipe) -> float:

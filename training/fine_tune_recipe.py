@@ -25,7 +25,9 @@ class FineTuneRecipe(BaseModel):
         max_side: images are shrunk to this longest side before training, in pixels.
         batch_size: samples a step.
         steps: the longest a run can be.
-        replay: share of the samples that come from the retention set.
+        replay: share of the samples that come from the retention set; on them the network is to
+            answer as it did before.
+        replay_weight: of that against learning what was accepted.
         objects: how targets are put together.
         sampling, iterative_clicks, loss, optimization: as in a training recipe.
         validate_every: steps between two looks at the validation images.
@@ -45,6 +47,7 @@ class FineTuneRecipe(BaseModel):
     batch_size: int = Field(ge=1)
     steps: int = Field(ge=1)
     replay: float = Field(ge=0, lt=1)
+    replay_weight: float = Field(ge=0)
     objects: ObjectSampling
     sampling: Sampling
     iterative_clicks: IterativeClicks

@@ -22,7 +22,7 @@ from training.datasets.sample import TrainingDataset
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune import FineTuneData, can_validate, fine_tune, training_device
 from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
-from training.learning_curve_report import THRESHOLD, Point, write_learning_curve
+from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.noc import ScoreCard
 from training.provenance import provenance
 from training.stored_files import write_atomically
@@ -110,10 +110,11 @@ def _measured(
         kept = folder / f"{name}.json"
         if not kept.exists():
             predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
-            card = evaluate(predictor, objects, target_iou=THRESHOLD)
+            card = evaluate(predictor, objects, target_iou=max(THRESHOLDS))
             write_atomically(kept, card.to_json().encode())
         cards[name] = ScoreCard.from_json(kept.read_text())
-        logger.info("%d masks, %s: NoC@85 %.2f", masks, name, cards[name].noc(THRESHOLD))
+        clicks = ", ".join(f"{cards[name].noc(t):.2f} to {t:.0%}" for t in THRESHOLDS)
+        logger.info("%d masks, %s: clicks %s", masks, name, clicks)
     return Point(masks, cards)
 
 

@@ -58,6 +58,26 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 1.0 - (2.0 * overlap + 1.0) / (total + 1.0)
 
 
+def drift_loss(logits: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Return how far an answer is from the one that is expected of it, relative to its object.
+
+    The squared form of Dice between two probability maps: 0 where they are equal, about 1 where
+    they have nothing in common, whatever the size of the object.
+
+    Args:
+        logits: (B, 1, H, W) float.
+        expected: (B, 1, H, W) probabilities.
+
+    Returns:
+        (B,) float in [0, 1].
+    """
+    probability = torch.sigmoid(logits)
+    apart = (probability - expected).square().sum(dim=(1, 2, 3))
+    total = (probability.square() + expected.square()).sum(dim=(1, 2, 3))
+    # One pixel's worth, as in Dice: two empty answers are equal.
+    return apart / (total + 1.0)
+
+
 def mean_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the mean overlap of the masks at probability 0.49, for the training curve.
 

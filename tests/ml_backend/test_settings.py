@@ -147,3 +147,8 @@ def test_queue_that_cannot_be_opened_is_said_in_a_sentence(monkeypatch, address,
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
 def test_jobs_train_on_the_device_of_the_settings(device):
     assert improvement_options(Settings(device=device)).recipe.device == device
+
+
+def test_the_gate_counts_clicks_to_the_iou_of_the_settings(monkeypatch):
+    monkeypatch.setenv("ICMFORMER_GATE_IOU", "0.75")
+    assert improvement_options(load_settings()).policy.threshold == 0.75

@@ -38,7 +38,7 @@ def test_without_rounds_it_is_the_network(batch):
     images, labels, slots, indices = batch
     model = network()
 
-    logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 0)
+    logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 0).logits
 
     maps = batch_disk_maps(slots, (64, 64), 5)
     expected = model(images.float() / 255, torch.zeros(2, 1, 64, 64), maps)
@@ -57,8 +57,10 @@ def test_rounds_add_clicks_and_feed_the_raw_probability_back(batch):
         return logits
 
     model.fuse = watched
-    ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 2)
+    answer = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 2)
 
+    for told, happened in zip(answer, (seen[-1][2], *seen[-1][:2]), strict=True):
+        torch.testing.assert_close(told, happened, rtol=0, atol=0)
     clicks = [maps.sum().item() for maps, _, _ in seen]
     assert clicks[0] < clicks[1] < clicks[2]
     assert not seen[0][1].any()
@@ -83,7 +85,7 @@ def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
 
     training._fuse = watched
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        logits = training(images, labels, slots, indices, 3)
+        logits = training(images, labels, slots, indices, 3).logits
     normalized_focal_loss(logits, labels).mean().backward()
     found = gradients(model)
 
@@ -122,7 +124,7 @@ def test_iterative_clicks_depend_on_the_sample_alone(batch):
     images, labels, slots, indices = batch
     training = ClickTraining(network(), "inner_half", 0)
 
-    both = training(images, labels, slots, indices, 2)
-    second = training(images[1:], labels[1:], slots[1:], indices[1:], 2)
+    both = training(images, labels, slots, indices, 2).logits
+    second = training(images[1:], labels[1:], slots[1:], indices[1:], 2).logits
 
     torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-5)

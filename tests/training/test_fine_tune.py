@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer import build_model, load_checkpoint, save_checkpoint
+from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
 from training.datasets.accepted import layered
 from training.datasets.each_object import EachObject
@@ -112,6 +112,25 @@ def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path)
     data = FineTuneData(Discs(4), None, None)
     candidate = run(base, tmp_path / "job", data=data)
     assert read_description(candidate)["provenance"]["steps"] == 6
+
+
+def answers(path, images):
+    """Probabilities after a click on the first object of each image."""
+    predictor = Predictor(load_checkpoint(path))
+    return np.stack(
+        [predictor.segment(images[i].image, [Click(22, 32, True)]).probability for i in range(3)]
+    )
+
+
+def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
+    """Discs in the dark are no longer to be found as such; those of the other images are."""
+    wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3")
+    before = answers(base, DATA.replay)
+    moved = {}
+    for weight in ("0", "20"):
+        candidate = run(base, tmp_path / weight, *wanted, f"replay_weight={weight}")
+        moved[weight] = np.abs(answers(candidate, DATA.replay) - before).mean()
+    assert moved["20"] < 0.5 * moved["0"]
 
 
 def changed(base, candidate):

@@ -77,7 +77,8 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     numbers = json.loads((tmp_path / "out" / "learning_curve.json").read_text())
     assert numbers["masks"] == [0, 10, 30]
-    before, *_, after = numbers["noc85"]["held out"]
-    assert after < before
+    for threshold in ("0.75", "0.85"):
+        before, *_, after = numbers["clicks"][threshold]["held out"]["mean"]
+        assert after < before
     assert "| 30 |" in (tmp_path / "out" / "learning_curve.md").read_text()
     assert (tmp_path / "out" / "learning_curve.svg").read_text().startswith("<svg")

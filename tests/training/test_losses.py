@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import dice_loss, mean_iou, normalized_focal_loss
+from training.losses import dice_loss, drift_loss, mean_iou, normalized_focal_loss
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +96,27 @@ def test_mean_iou_counts_half_of_the_object_as_half():
     logits[1, :, :2] = -5
 
     assert mean_iou(logits, labels).item() == pytest.approx(0.75)
+
+
+def disc(size, column):
+    rows, columns = np.mgrid[:size, :size]
+    inside = (rows - size / 2) ** 2 + (columns - column) ** 2 < (size / 8) ** 2
+    return torch.from_numpy(inside.astype(np.float32))[None, None]
+
+
+def test_drift_is_none_between_equal_answers_and_whole_between_strangers():
+    logits = torch.randn(2, 1, 16, 16, requires_grad=True)
+    drift = drift_loss(logits, torch.sigmoid(logits.detach()))
+    drift.sum().backward()
+    assert not drift.any()
+    assert not logits.grad.any()
+
+    left, right = disc(64, 16), disc(64, 48)
+    assert drift_loss(40 * right - 20, left).item() == pytest.approx(1, abs=0.01)
+    empty = drift_loss(torch.full((1, 1, 8, 8), -40.0), torch.zeros(1, 1, 8, 8))
+    assert empty.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_drift_does_not_depend_on_the_size_of_the_object():
+    small, large = (drift_loss(40 * disc(n, n / 2) - 20, disc(n, n * 0.55)) for n in (64, 512))
+    assert small.item() == pytest.approx(large.item(), rel=0.15)

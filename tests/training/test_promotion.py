@@ -116,3 +116,19 @@ def test_a_candidate_that_needs_more_clicks_on_average_never_goes_live(before, a
 def test_of_two_models_at_most_one_is_better(before, after):
     verdicts = [decide(both(*pair), SAME).verdict for pair in ((before, after), (after, before))]
     assert verdicts.count("promote") <= 1
+
+
+def test_the_policy_says_to_which_iou_clicks_are_counted():
+    """Where outlines are uncertain, a candidate may be better to 75 % and equal to 85 %."""
+
+    def clicked(loose, tight):
+        ious = [[0.5] * (loose - 1) + [0.8] * (tight - loose) + [0.9] for _ in range(40)]
+        samples = [
+            SampleScore(f"{number // 4}#{number % 4}", tuple(values), 0.0, 0.1)
+            for number, values in enumerate(ious)
+        ]
+        return ScoreCard(tuple(samples), 20, 0.9)
+
+    held_out = Comparison(clicked(5, 9), clicked(2, 9))
+    assert decide(held_out, SAME, Policy(threshold=0.75)).verdict == "promote"
+    assert decide(held_out, SAME, Policy(threshold=0.85)).verdict == "keep"
