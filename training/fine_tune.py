@@ -110,12 +110,13 @@ def fine_tune(
         step, best_score, best_step = state["step"], state["best_score"], state["best_step"]
         logger.info("continuing after step %d of %d", step, recipe.steps)
 
-    replayed = 0 if data.replay is None else round(recipe.replay * recipe.batch_size)
     size = recipe.size or network.input_size[0]
-    accepted = _batches(data.accepted, recipe.batch_size - replayed, size, step, recipe)
+    replayed = 0
     others: Iterable[Batch | None] = repeat(None)
-    if data.replay is not None and replayed:
+    if data.replay is not None and recipe.replayed:
+        replayed = recipe.replayed
         others = _batches(data.replay, replayed, size, step, recipe)
+    accepted = _batches(data.accepted, recipe.batch_size - replayed, size, step, recipe)
     model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
 
     for batch, other in zip(accepted, others, strict=False):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.adaptation import Adaptation
 from training.object_sampling import ObjectSampling
@@ -58,6 +58,20 @@ class FineTuneRecipe(BaseModel):
     validation_objects: int = Field(ge=1)
     validation_clicks: int = Field(ge=1)
     device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+
+    @property
+    def replayed(self) -> int:
+        """How many of a step's samples come from the retention set: at least one, unless none."""
+        return max(round(self.replay * self.batch_size), 1) if self.replay else 0
+
+    @model_validator(mode="after")
+    def _something_accepted_is_learned(self) -> "FineTuneRecipe":
+        if self.replayed >= self.batch_size:
+            raise ValueError(
+                f"replay {self.replay:g} leaves none of batch_size {self.batch_size} for what was "
+                "accepted: lower the one or raise the other"
+            )
+        return self
 
 
 def load_fine_tune_recipe(

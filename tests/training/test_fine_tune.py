@@ -123,7 +123,7 @@ def answers(path, images):
 
 
 def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
-    """Discs in the dark are no longer to be found as such; those of the other images are."""
+    """Learning moves the answers elsewhere, too, unless it is told to keep them."""
     wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3")
     before = answers(base, DATA.replay)
     moved = {}
@@ -174,3 +174,14 @@ def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
     changes.write_text("stepz: 7\n")
     with pytest.raises(RecipeError, match=r"mine\.yaml does not work: stepz"):
         load_fine_tune_recipe(changes)
+
+
+@pytest.mark.parametrize(("replay", "replayed"), [(0, 0), (0.01, 1), (0.25, 2), (0.9, 7)])
+def test_a_step_replays_its_share(replay, replayed):
+    chosen = load_fine_tune_recipe(overrides=["batch_size=8", f"replay={replay}"])
+    assert chosen.replayed == replayed
+
+
+def test_replay_that_leaves_nothing_to_learn_is_refused():
+    with pytest.raises(RecipeError, match="leaves none of batch_size 1"):
+        load_fine_tune_recipe(overrides=["batch_size=1"])
