@@ -52,7 +52,8 @@ def test_golden_loop(name, two_threads):
     if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         np.testing.assert_array_equal(probabilities[:, ::6, ::6], recorded)
         sums = probabilities.astype(np.float64).sum(axis=(1, 2))
-        np.testing.assert_allclose(sums, golden["prob_sums"], rtol=1e-12)
+        # A few pixels in between end in another bit where vectors are 256 instead of 512 bits wide.
+        np.testing.assert_allclose(sums, golden["prob_sums"], rtol=1e-10)
 
 
 def _borders(region):
