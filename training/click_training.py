@@ -1,6 +1,7 @@
 """The forward pass of training: the network answers, is corrected a few times, answers again."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -114,12 +115,17 @@ class ClickTraining(nn.Module):
         number: int,
     ) -> None:
         answers = probability[:, 0].cpu().numpy()
-        for answer, truth, clicks, index in zip(
-            answers, labels[:, 0].numpy(), slots.numpy(), indices, strict=True
-        ):
-            correction = find_correction(truth, answer)
-            rng = np.random.default_rng((self._seed, index, number))
-            add_click(clicks, correction, number, place_click(correction, self._placement, rng))
+        truths, clicks = labels[:, 0].numpy(), slots.numpy()
+
+        def click(place: int) -> None:
+            correction = find_correction(truths[place], answers[place])
+            rng = np.random.default_rng((self._seed, indices[place], number))
+            position = place_click(correction, self._placement, rng)
+            add_click(clicks[place], correction, number, position)
+
+        # A GPU waits for these clicks, so all cores look for them.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(click, range(len(indices))))
 
     def _maps(self, slots: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]

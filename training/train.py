@@ -6,12 +6,14 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -89,6 +91,7 @@ def train(recipe: Recipe) -> Path:
         batch_sampler=plan,
         num_workers=recipe.data.workers,
         collate_fn=collate,
+        worker_init_fn=_settle_worker,
         pin_memory=accelerator.device.type == "cuda",
     )
     silent = not accelerator.is_main_process
@@ -135,6 +138,16 @@ def _network(recipe: Recipe) -> ICMFormer:
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+def _settle_worker(worker: int) -> None:
+    """Let a process that prepares samples keep to one core, and end when the training does.
+
+    Ctrl-C reaches all processes of a terminal; without these the last step could not be finished.
+    """
+    cv2.setNumThreads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

@@ -81,7 +81,7 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         _appearing(folder / "index.json") as index,
         _appearing(folder / "pixels.u8") as pixels,
         _appearing(folder / "ids.i16") as ids,
-        ThreadPoolExecutor(2) as pool,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
         for sample in tqdm(images, "decoding", len(dataset), unit="image", leave=False):

@@ -7,6 +7,7 @@ Masks are single-channel PNGs of instance ids 1…N with 0 for background. In 8-
 import functools
 import io
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from training.upright import upright
 
 _IGNORE_IN_8_BIT = 255
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
+# Threads that read one archive at the same time have been seen to get each other's bytes.
+_READING = threading.Lock()
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -55,8 +58,11 @@ class ImageFolder:
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_name, mask_name = self._pairs[index]
         root = _opened(self.path)
-        image = decode_image((root / "images" / image_name).read_bytes(), image_name)
-        ids = decode_instance_ids((root / "masks" / mask_name).read_bytes(), mask_name)
+        with _READING:
+            image_file = (root / "images" / image_name).read_bytes()
+            mask_file = (root / "masks" / mask_name).read_bytes()
+        image = decode_image(image_file, image_name)
+        ids = decode_instance_ids(mask_file, mask_name)
         if ids.shape != image.shape[:2]:
             raise DatasetError(
                 f"{self.path}: image and mask of {image_name} differ in height and width: "
