@@ -42,7 +42,7 @@ def target():
     with np.load(GOLDEN / "golden_eval.npz") as arrays:
         planes = [np.unpackbits(arrays[key]) for key in ("gt_packed", "ignore_packed")]
     gt, ignore = (plane[: SIZE[0] * SIZE[1]].reshape(SIZE) for plane in planes)
-    return np.where(ignore == 1, -1, gt).astype(np.int8)
+    return np.where(ignore == 1, np.int8(-1), gt.astype(np.int8))
 
 
 def image():

@@ -10,7 +10,7 @@ from torch import nn
 
 from icmformer import ICMFormer
 from icmformer.image_features import ImageFeatures
-from training.iterative_clicks import Placement, add_click, find_correction, place_click
+from training.iterative_clicks import Placement, add_click, find_corrections, place_click
 from training.training_clicks import batch_disk_maps
 
 
@@ -117,15 +117,17 @@ class ClickTraining(nn.Module):
         answers = probability[:, 0].cpu().numpy()
         truths, clicks = labels[:, 0].numpy(), slots.numpy()
 
-        def click(place: int) -> None:
-            correction = find_correction(truths[place], answers[place])
-            rng = np.random.default_rng((self._seed, indices[place], number))
-            position = place_click(correction, self._placement, rng)
-            add_click(clicks[place], correction, number, position)
+        def click(places: np.ndarray) -> None:
+            corrections = find_corrections(truths[places], answers[places])
+            for place, correction in zip(places, corrections, strict=True):
+                rng = np.random.default_rng((self._seed, indices[place], number))
+                position = place_click(correction, self._placement, rng)
+                add_click(clicks[place], correction, number, position)
 
         # A GPU waits for these clicks, so all cores look for them.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(click, range(len(indices))))
+        threads = min(torch.get_num_threads(), len(indices))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(click, np.array_split(np.arange(len(indices)), threads)))
 
     def _maps(self, slots: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]

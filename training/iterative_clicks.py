@@ -34,18 +34,21 @@ class Correction:
         return self.depth > 0.5 * self.depth.max()
 
 
-def find_correction(labels: np.ndarray, probability: np.ndarray) -> Correction:
-    """Find the sign and the place of the next training click.
+def find_corrections(labels: np.ndarray, probabilities: np.ndarray) -> list[Correction]:
+    """Find the sign and the place of the next training click of each sample.
 
     Args:
-        labels: (H, W); 1 is object, everything else is not, ignored pixels included.
-        probability: (H, W) float, the network's answer.
+        labels: (B, H, W); 1 is object, everything else is not, ignored pixels included.
+        probabilities: (B, H, W) float, the network's answers.
     """
     wanted = labels > 0.5
-    missing = _depth(wanted & (probability < _THRESHOLD))
-    surplus = _depth(~wanted & (probability > _THRESHOLD))
-    positive = bool(missing.max() > surplus.max())
-    return Correction(positive, missing if positive else surplus)
+    missing = _depths(wanted & (probabilities < _THRESHOLD))
+    surplus = _depths(~wanted & (probabilities > _THRESHOLD))
+    positive = missing.max(axis=(1, 2)) > surplus.max(axis=(1, 2))
+    return [
+        Correction(bool(more), inside if more else outside)
+        for more, inside, outside in zip(positive, missing, surplus, strict=True)
+    ]
 
 
 def place_click(
@@ -83,16 +86,14 @@ def add_click(
         slots[POSITIVE if correction.positive else NEGATIVE, -number] = position
 
 
-def _depth(error: np.ndarray) -> np.ndarray:
-    """Return the distance to the region's edge; the edge of the image counts as one.
+def _depths(errors: np.ndarray) -> np.ndarray:
+    """Return the distances to the regions' edges; the edge of an image counts as one.
 
     Mask size 5 is OpenCV's approximate transform, which training uses; evaluation's is exact.
     """
-    depth = np.zeros(error.shape, np.float32)
-    rows, columns = (np.flatnonzero(error.any(axis=axis)) for axis in (1, 0))
-    if len(rows):
-        # Errors are small, mostly; outside their box there is nothing to compute.
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        region = cv2.copyMakeBorder(error[box].view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-        depth[box] = cv2.distanceTransform(region, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return depth
+    count, height, width = errors.shape
+    framed = np.zeros((count, height + 2, width + 2), np.uint8)
+    framed[:, 1:-1, 1:-1] = errors
+    # One tall image: a single long call lets other threads run, many short ones would not.
+    depths = cv2.distanceTransform(framed.reshape(-1, width + 2), cv2.DIST_L2, 5)
+    return depths.reshape(framed.shape)[:, 1:-1, 1:-1]

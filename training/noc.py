@@ -35,7 +35,8 @@ def iou(target: np.ndarray, mask: np.ndarray) -> float:
     """
     counted = mask & (target != -1)
     union = np.count_nonzero(counted | (target == 1))
-    return np.count_nonzero(counted & (target == 1)) / union if union else 1.0
+    # A float of Python's own: NumPy's, compared and counted, would be no plain data for JSON.
+    return float(np.count_nonzero(counted & (target == 1)) / union) if union else 1.0
 
 
 @dataclass(frozen=True)

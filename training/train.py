@@ -62,6 +62,8 @@ def train(recipe: Recipe) -> Path:
     """
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
+    # Workers are forked, and OpenCV's threads do not survive that.
+    cv2.setNumThreads(1)
     accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
     recipe.check_shares(accelerator.num_processes)
     # Now, not when weights are written: the code may change in the hours between.
@@ -141,11 +143,10 @@ def _network(recipe: Recipe) -> ICMFormer:
 
 
 def _settle_worker(worker: int) -> None:
-    """Let a process that prepares samples keep to one core, and end when the training does.
+    """Let a process that prepares samples end when the training does.
 
     Ctrl-C reaches all processes of a terminal; without these the last step could not be finished.
     """
-    cv2.setNumThreads(1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 

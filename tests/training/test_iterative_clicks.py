@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from training.iterative_clicks import add_click, find_correction, place_click
+from training.iterative_clicks import add_click, find_corrections, place_click
 from training.training_clicks import EMPTY, NEGATIVE, POSITIVE
+
+
+def find_correction(labels, answer):
+    return find_corrections(labels[None], answer[None])[0]
 
 
 @pytest.mark.parametrize("sample", [0, 1])
@@ -85,3 +89,15 @@ def test_clicks_fill_their_slots_from_the_end():
     np.testing.assert_array_equal(slots[POSITIVE, 23], (3, 3))
     np.testing.assert_array_equal(slots[NEGATIVE, 22], (4, 4))
     assert (slots == EMPTY).sum() == 2 * 46
+
+
+def test_samples_of_a_batch_do_not_touch_each_other():
+    rng = np.random.default_rng(0)
+    labels, answers = rng.random((2, 7, 23, 31)) > 0.4
+
+    together = find_corrections(labels, answers)
+
+    for label, answer, correction in zip(labels, answers, together, strict=True):
+        alone = find_correction(label, answer)
+        assert correction.positive == alone.positive
+        np.testing.assert_array_equal(correction.depth, alone.depth)

@@ -34,6 +34,8 @@ def a_recipe(shapes, run, **changes) -> Recipe:
         "epoch": 16,
         "stages": [{"epochs": 2, "size": 32, "batch_size": 8}],
         "keep": 10,
+        # where the same computation gives the same bits
+        "device": "cpu",
     }
     return Recipe.model_validate(values | changes)
 
@@ -177,6 +179,38 @@ def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
     assert samples(recipe.run) == recipe.samples
     # Another number of threads adds in another order.
     assert_same_weights(recipe.run / "latest.safetensors", whole, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
+    data = {"root": shapes.parent, "parts": [{"path": shapes.name}], "workers": 2}
+    stages = [{"epochs": 500, "size": 32, "batch_size": 8}]
+    recipe = a_recipe(shapes, tmp_path / "run", stages=stages, keep=1, data=data)
+
+    training = subprocess.Popen(
+        command(recipe, tmp_path), env=environment(), stderr=subprocess.PIPE, start_new_session=True
+    )
+    while not list(recipe.run.glob("state-*.pt")):
+        assert training.poll() is None
+        time.sleep(0.05)
+    # A shell that starts jobs in the background would have them ignore SIGINT.
+    os.killpg(training.pid, signal.SIGTERM)
+
+    assert b"Traceback" not in training.communicate()[1]
+    assert training.returncode == 0
+    assert recipe.samples > samples(recipe.run) > 0
+
+
+@pytest.mark.cuda
+@pytest.mark.slow
+def test_the_command_resumes_on_a_gpu(shapes, tmp_path):
+    for epochs in (1, 2):
+        stages = [{"epochs": epochs, "size": 64, "batch_size": 8}]
+        recipe = a_recipe(shapes, tmp_path / "run", stages=stages, device="auto", precision="bf16")
+        subprocess.run(command(recipe, tmp_path), env=environment(), check=True)
+
+        assert samples(recipe.run) == recipe.samples
+        assert load_checkpoint(recipe.run / "latest.safetensors")
 
 
 def samples(run) -> int:
