@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from training.datasets.sample import AnnotatedImage, TrainingDataset
@@ -81,7 +82,7 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         _appearing(folder / "index.json") as index,
         _appearing(folder / "pixels.u8") as pixels,
         _appearing(folder / "ids.i16") as ids,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
         images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
         for sample in tqdm(images, "decoding", len(dataset), unit="image", leave=False):
