@@ -40,6 +40,9 @@ def find_corrections(labels: np.ndarray, probabilities: np.ndarray) -> list[Corr
     Args:
         labels: (B, H, W); 1 is object, everything else is not, ignored pixels included.
         probabilities: (B, H, W) float, the network's answers.
+
+    Returns:
+        one correction a sample, in their order.
     """
     wanted = labels > 0.5
     missing = _depths(wanted & (probabilities < _THRESHOLD))

@@ -62,7 +62,7 @@ def train(recipe: Recipe) -> Path:
     """
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
-    # Workers are forked, and OpenCV's threads do not survive that.
+    # Workers are forked, and OpenCV's threads may not survive that: some hung in their first call.
     cv2.setNumThreads(1)
     accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
     recipe.check_shares(accelerator.num_processes)
@@ -145,7 +145,7 @@ def _network(recipe: Recipe) -> ICMFormer:
 def _settle_worker(worker: int) -> None:
     """Let a process that prepares samples end when the training does.
 
-    Ctrl-C reaches all processes of a terminal; without these the last step could not be finished.
+    Ctrl-C reaches all processes of a terminal; without them the last step could not be finished.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
