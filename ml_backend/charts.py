@@ -18,7 +18,8 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
         now: where the chart ends.
     """
     moments = [datetime.fromisoformat(moment.replace("Z", "+00:00")) for moment, _ in growth]
-    first, last = moments[0], max(now, moments[-1] + _LEAST_STRETCH)
+    last = max(now, moments[-1])
+    first = min(moments[0], last - _LEAST_STRETCH)
     most = growth[-1][1]
 
     def x(moment: datetime) -> float:
