@@ -13,6 +13,9 @@ DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
         $(if $(LABEL_STUDIO_PORT),--label-studio-port $(LABEL_STUDIO_PORT)) \
         $(if $(BACKEND_PORT),--backend-port $(BACKEND_PORT))
 
+# two processes of tests, whole files each; the longest first, which are those with Label Studio
+PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help install demo serve work check lint test screenshot format lock
 
 help:  ## say what there is
@@ -30,7 +33,7 @@ work: .venv/.installed  ## the worker that fine-tunes on accepted masks
 	$(RUN) -m ml_backend work
 
 check: lint  ## lint, types and the fast tests
-	$(RUN) -m pytest -m "not slow and not e2e"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow and not e2e"
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
@@ -38,7 +41,7 @@ lint: .venv/.installed
 	.venv/bin/mypy
 
 test: install  ## every test; those with Label Studio need Chromium
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(PARALLEL)
 
 screenshot: install  ## take the picture of the README again
 	$(RUN) -m pytest tests/e2e/test_screenshot.py
