@@ -2,13 +2,19 @@
 
 Webhooks are only hints: Label Studio sends them once and forgets them, and a backend that was away
 never hears of them. This goes through the project's annotated tasks, takes what is new, and
-withdraws what is gone.
+withdraws what is gone. The tasks come in pages while people go on, and may slip from one page to
+another; so what was not listed is asked for by itself before it counts as gone.
 """
 
 import logging
 from typing import Any
 
-from ml_backend.errors import BackendError, LabelingConfigError, TaskImageError
+from ml_backend.errors import (
+    BackendError,
+    LabelingConfigError,
+    LabelStudioError,
+    TaskImageError,
+)
 from ml_backend.ingest import Ingest
 from ml_backend.label_studio import LabelStudio
 from ml_backend.projects import ProjectNews, ProjectRow, project_key, project_number
@@ -34,14 +40,39 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     listed: dict[int, int] = {}
     problems: list[str] = []
     for task in label_studio.tasks(number, annotated=True):
-        annotations = [item for item in task.get("annotations") or [] if isinstance(item, dict)]
-        of_task = {int(annotation["id"]): int(task["id"]) for annotation in annotations}
-        listed |= of_task
-        ingest.samples.forget_deletions(project.key, of_task, listed_at)
-        for annotation in annotations:
+        annotations = _annotations(task)
+        on_task = {annotation: int(task["id"]) for annotation in annotations}
+        listed |= on_task
+        ingest.samples.forget_deletions(project.key, on_task, listed_at)
+        for annotation in annotations.values():
             problems += _take(project, annotation, task, ingest)
-    withdrawn = ingest.samples.withdraw_unlisted(project.key, listed, listed_at)
+    withdrawn = 0
+    for of_task, missing in ingest.samples.unlisted(project.key, listed, listed_at).items():
+        task = _task(label_studio, of_task, number)
+        there = _annotations(task)
+        for known in missing & there.keys():
+            problems += _take(project, there[known], task, ingest)
+        gone = missing - there.keys()
+        ingest.samples.withdraw(project.key, gone)
+        withdrawn += len(gone)
     return _summary(len(listed), withdrawn, problems)
+
+
+def _annotations(task: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the annotations of a task by their numbers."""
+    found = [item for item in task.get("annotations") or [] if isinstance(item, dict)]
+    return {int(annotation["id"]): annotation for annotation in found}
+
+
+def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
+    """Return a task with its annotations; an empty one if the project has it no more."""
+    try:
+        found = label_studio.task(task)
+    except LabelStudioError as error:
+        if error.answered == 404:
+            return {}
+        raise
+    return found if str(found.get("project", project)) == project else {}
 
 
 def _as_described(project: ProjectRow, described: dict[str, Any], ingest: Ingest) -> ProjectRow:

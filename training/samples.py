@@ -145,27 +145,30 @@ class SampleStore:
                 if row is not None and row.status == "deleted" and row.stored_at < listed_at:
                     session.delete(row)
 
-    def withdraw_unlisted(self, project: str, listed: Collection[int], listed_at: datetime) -> int:
-        """Withdraw what a complete listing of Label Studio does not have.
+    def unlisted(
+        self, project: str, listed: Collection[int], listed_at: datetime
+    ) -> dict[int, set[int]]:
+        """Return what is stored and not in a listing of Label Studio: gone, perhaps.
 
         Args:
             project: the listed project.
-            listed: every annotation id of the project; skipped ones may be missing.
+            listed: the annotation ids of the listing; skipped ones may be missing.
             listed_at: when the listing began.
 
         Returns:
-            How many annotations were withdrawn.
+            Tasks, each with its annotations that were not listed.
         """
-        with self._database.write() as session:
-            rows = select(AnnotationRow.annotation).where(
-                AnnotationRow.project == project,
-                AnnotationRow.status.not_in(("deleted", "skipped")),
-                AnnotationRow.stored_at < listed_at,
-            )
-            gone = [row for row in session.scalars(rows).all() if row not in listed]
-            for annotation in gone:
-                _withdraw(session, project, annotation)
-            return len(gone)
+        rows = select(AnnotationRow.task, AnnotationRow.annotation).where(
+            AnnotationRow.project == project,
+            AnnotationRow.status.not_in(("deleted", "skipped")),
+            AnnotationRow.stored_at < listed_at,
+        )
+        missing: dict[int, set[int]] = {}
+        with self._database.read() as session:
+            for task, annotation in session.execute(rows):
+                if task is not None and annotation not in listed:
+                    missing.setdefault(task, set()).add(annotation)
+        return missing
 
     def set_aside_damaged(self, project: str) -> int:
         """Read every file the project's samples point at, and take out what is damaged or missing.

@@ -135,7 +135,8 @@ class StandInLabelStudio:
     def _tasks(self) -> Any:
         tasks = self.tasks
         if "total_annotations" in request.args.get("query", ""):
-            tasks = [task for task in tasks if task.get("annotations")]
+            counts = [len(task.get("annotations", [])) for task in tasks]
+            tasks = [t for t, n in zip(tasks, counts, strict=True) if t.get("total_annotations", n)]
         page, size = int(request.args["page"]), int(request.args["page_size"])
         return {"total": len(tasks), "tasks": tasks[(page - 1) * size : page * size]}
 

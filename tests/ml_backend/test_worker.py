@@ -216,6 +216,44 @@ def test_reconcile_mends_what_changed_and_skips_what_is_broken(learning, worker,
     assert tasks_with_samples(learning) == [n for n in range(24) if n != 5]
 
 
+class Watched(list):
+    """A list of requests; what it is told to do happens before one of them is answered."""
+
+    def __init__(self, part, action):
+        self.part, self.action = part, action
+
+    def append(self, asked):
+        if self.part in asked[1]:
+            self.action()
+        super().append(asked)
+
+
+def test_what_slips_to_a_page_already_read_is_not_withdrawn(learning, worker, server, monkeypatch):
+    monkeypatch.setattr("ml_backend.label_studio.TASKS_PER_PAGE", 10)
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    left = [task for task in server.tasks if task["id"] != 2]
+    server.requests = Watched("page=2", lambda: setattr(server, "tasks", left))
+    for withdrawn in (0, 1):  # 2 was still there when its page was read
+        sentence = worker.reconcile(learning.projects.find(PROJECT))
+        assert sentence == f"23 annotations compared, {withdrawn} withdrawn"
+    assert tasks_with_samples(learning) == [n for n in range(24) if n != 2]
+
+
+def test_a_skip_that_no_webhook_told_can_be_taken_back(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    (annotation,) = server.tasks[5]["annotations"]
+    listed, server.tasks[5]["total_annotations"] = server.tasks[5], 0
+    annotation |= {"updated_at": "2026-11-23T00:00:00Z", "was_cancelled": True}
+    assert worker.reconcile(learning.projects.find(PROJECT)).endswith("0 withdrawn")
+    assert 5 not in tasks_with_samples(learning)
+    annotation |= {"updated_at": "2026-11-23T00:01:00Z", "was_cancelled": False}
+    listed["total_annotations"] = 1
+    worker.reconcile(learning.projects.find(PROJECT))
+    assert 5 in tasks_with_samples(learning)
+
+
 def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
     worker_project(learning, server)
     server.forbidden_files = {"upload/1/0123abcd-0.png"}

@@ -142,15 +142,15 @@ def test_projects_do_not_share_annotation_ids(store, database):
     assert len(row_ids(database)) == 1
 
 
-def test_the_listing_withdraws_what_is_gone_and_takes_back_what_is_there(store, database):
+def test_the_listing_says_what_may_be_gone_and_takes_back_what_is_there(store, database):
     store.replace(accepted(annotation=4))
     store.replace(accepted(annotation=5, lefts=(8,)))
     store.withdraw_tasks(PROJECT, [105])
     listed_at = now()
     store.forget_deletions(PROJECT, {5: 105}, listed_at)
     assert store.replace(accepted(annotation=5, lefts=(8,)))
-    assert store.withdraw_unlisted(PROJECT, {5}, listed_at) == 1
-    assert set(row_ids(database)) == {"r8"}
+    assert store.unlisted(PROJECT, {5}, listed_at) == {104: {4}}
+    assert set(row_ids(database)) == {"r2", "r8"}
 
 
 def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, database):
@@ -158,7 +158,7 @@ def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, databa
     store.replace(accepted(annotation=4))
     store.withdraw(PROJECT, [5])
     store.forget_deletions(PROJECT, {5: 105}, listed_at)
-    assert store.withdraw_unlisted(PROJECT, {5}, listed_at) == 0
+    assert store.unlisted(PROJECT, {5}, listed_at) == {}
     assert not store.replace(accepted(annotation=5))
     assert set(row_ids(database)) == {"r2"}
 
