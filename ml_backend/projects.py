@@ -15,9 +15,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ml_backend.errors import RequestError
 from training.database import Base, Database, UtcDateTime, now
 
+_ASKED = "another comparison was asked for"
+
 
 class ProjectRow(Base):
-    """What is known of a project; empty text where nothing is. No token is ever kept on disk."""
+    """What is known of a project; empty text where nothing is. No token is ever kept on disk.
+
+    `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
+    that or of what was tried since.
+    """
 
     __tablename__ = "projects"
 
@@ -29,6 +35,11 @@ class ProjectRow(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reconcile_note: Mapped[str] = mapped_column(default="")
+
+    @property
+    def is_reconcile_asked_for(self) -> bool:
+        """Whether somebody asked for a comparison that was not tried yet."""
+        return self.reconcile_note == _ASKED
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,10 @@ class Projects:
             if row is not None:
                 row.reconciled_at, row.reconcile_note = now(), note
 
+    def not_reconciled(self, key: str, problem: str) -> None:
+        """Note why the project could not be compared; when it last was stays known."""
+        self._note_of_reconcile(key, f"the last try failed: {problem}")
+
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
         with self._database.read() as session:
@@ -77,10 +92,7 @@ class Projects:
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""
-        with self._database.write() as session:
-            row = session.get(ProjectRow, key)
-            if row is not None:
-                row.reconciled_at = None
+        self._note_of_reconcile(key, _ASKED)
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
@@ -110,6 +122,12 @@ class Projects:
         with self._database.read() as session:
             return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
 
+    def _note_of_reconcile(self, key: str, note: str) -> None:
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is not None:
+                row.reconcile_note = note
+
 
 def project_key(project: Any) -> str:
     """Return the key of a project as Label Studio describes it, "" where it does not.
@@ -119,13 +137,14 @@ def project_key(project: Any) -> str:
     """
     if isinstance(project, str):
         return project if project_number(project) else ""
-    if not isinstance(project, dict) or not isinstance(project.get("id"), int):
+    number = project.get("id") if isinstance(project, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         return ""
     try:
         created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
     except (KeyError, ValueError):
-        return str(project["id"])
-    return f"{project['id']}.{int(created.timestamp())}"
+        return str(number)
+    return f"{number}.{int(created.timestamp())}"
 
 
 def project_number(key: str) -> str:

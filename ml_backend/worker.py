@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from croniter import croniter
 
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 _IMAGE_CACHE_MB = 64
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
+_RETRY_RECONCILE = timedelta(minutes=5)
+_RETRY_TRAINING = timedelta(hours=1)
+_LONGEST_RETRY_TRAINING = timedelta(days=1)
 
 
 class Worker:
@@ -48,6 +52,7 @@ class Worker:
         self._stopping = stopping
         self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
         self._clients: dict[tuple[str, str], LabelStudio] = {}
+        self._reconcile_failed_at: dict[str, datetime] = {}
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
         self._reconciling = threading.Lock()
@@ -91,10 +96,17 @@ class Worker:
         """Compare one project with Label Studio; return a sentence about it."""
         try:
             sentence = reconcile(project, self._label_studio(project), self._ingest)
-        except BackendError as error:
-            sentence = f"not compared: {error}"
+        except Exception as error:
+            # Whatever it is, it must not hold up the other projects.
+            if not isinstance(error, BackendError):
+                logger.exception("reconcile project=%s", project.key)
+            problem = str(error) if isinstance(error, BackendError) else repr(error)
+            self._learning.projects.not_reconciled(project.key, problem)
+            self._reconcile_failed_at[project.key] = now()
+            sentence = f"not compared: {problem}"
+        else:
+            self._learning.projects.reconciled(project.key, sentence)
         logger.info("reconcile project=%s: %s", project.key, sentence)
-        self._learning.projects.reconciled(project.key, sentence)
         return sentence
 
     def train(self) -> None:
@@ -150,27 +162,34 @@ class Worker:
 
     def _reason_to_train(self, project: str) -> str:
         """Return why a project is due for fine-tuning, "" if it is not."""
-        settings, last = self._learning.settings, self._learning.jobs.of_project(project, limit=1)
+        settings, jobs = self._learning.settings, self._learning.jobs.of_project(project)
+        # What a job that failed was to learn is still new; it is tried again, ever more rarely.
+        failed = list(takewhile(lambda job: job.state == "failed", jobs))
+        if failed and now() - (failed[0].finished_at or now()) < _pause_after(len(failed)):
+            return ""
         # A job that has begun knows what was accepted before that.
-        since = (last[0].started_at or last[0].requested_at) if last else None
+        last = jobs[len(failed)] if len(failed) < len(jobs) else None
+        since = (last.started_at or last.requested_at) if last else None
         new = new_samples(self._learning.stores.database, project, since)
-        if new.newest is None:
+        if new.oldest is None or new.newest is None:
             return ""
         quiet = now() - new.newest >= timedelta(minutes=settings.fine_tune_quiet_minutes)
         if settings.fine_tune_after and new.count >= settings.fine_tune_after and quiet:
             return f"{new.count} new samples"
         if settings.fine_tune_schedule:
             turn = croniter(settings.fine_tune_schedule, now()).get_prev(datetime)
-            if turn > (since or new.newest):
+            if turn > new.oldest:
                 return f"scheduled ({settings.fine_tune_schedule})"
         return ""
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
-        minutes = self._learning.settings.reconcile_minutes
-        if not minutes:
+        if project.is_reconcile_asked_for:
+            return True
+        every = timedelta(minutes=self._learning.settings.reconcile_minutes)
+        last, failed = project.reconciled_at, self._reconcile_failed_at.get(project.key)
+        if not every or (failed is not None and now() - failed < min(every, _RETRY_RECONCILE)):
             return False
-        last = project.reconciled_at
-        return last is None or now() - last >= timedelta(minutes=minutes)
+        return last is None or now() - last >= every
 
     def _fetch_image(self, project: ProjectRow, task: Json, config: LabelingConfig) -> Image:
         return self._images.load(task, config, self._label_studio(project))
@@ -192,3 +211,8 @@ class Worker:
         if key not in self._clients:
             self._clients[key] = LabelStudio(*key)
         return self._clients[key]
+
+
+def _pause_after(failures: int) -> timedelta:
+    """Return how long to wait after so many jobs in a row have failed."""
+    return min(_RETRY_TRAINING * 2 ** min(failures - 1, 10), _LONGEST_RETRY_TRAINING)

@@ -13,9 +13,10 @@ from training.sample_rows import AnnotationRow, SampleRow
 
 @dataclass(frozen=True)
 class NewSamples:
-    """Samples stored since some moment: how many, and when the newest was."""
+    """Samples stored since some moment: how many, and when the oldest and the newest were."""
 
     count: int
+    oldest: datetime | None
     newest: datetime | None
 
 
@@ -40,12 +41,13 @@ class SampleOverview:
 
 def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
     """Count what was stored after a moment; None counts everything."""
-    query = select(func.count(), func.max(SampleRow.stored_at)).where(SampleRow.project == project)
+    stored = SampleRow.stored_at
+    query = select(func.count(), func.min(stored), func.max(stored))
+    query = query.where(SampleRow.project == project)
     if since is not None:
-        query = query.where(SampleRow.stored_at > since)
+        query = query.where(stored > since)
     with database.read() as session:
-        count, newest = session.execute(query).one()
-    return NewSamples(count, newest)
+        return NewSamples(*session.execute(query).one())
 
 
 def sample_overview(database: Database, project: str) -> SampleOverview:

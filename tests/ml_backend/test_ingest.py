@@ -260,6 +260,7 @@ def test_a_key_tells_projects_of_two_installations_apart(loop):
     assert project_key(PROJECT) == PROJECT
     assert project_key({"id": 3}) == "3"
     assert project_key(None) == project_key("nonsense") == ""
+    assert project_key({"id": True}) == project_key({"id": -3}) == project_key("True") == ""
 
 
 def test_a_project_forgets_nothing_it_is_not_told(loop):

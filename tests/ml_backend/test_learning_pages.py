@@ -242,7 +242,7 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
     learning.projects.reconciled(PROJECT, "all well")
     assert "all well" in page(client, "/projects/2")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
-    assert learning.projects.find(PROJECT).reconciled_at is None
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for
 
 
 def test_the_site_has_a_pointer_of_its_own(client, learning):

@@ -9,20 +9,24 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from sqlalchemy import select
 
+import ml_backend.worker as worker_module
 from ml_backend import brush_rle
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from ml_backend.learning import open_learning
+from ml_backend.projects import ProjectNews
 from ml_backend.settings import Settings
 from ml_backend.worker import Worker
 from tests.ml_backend.stand_in import LEGACY_TOKEN, StandInLabelStudio, serving
 from tests.training.disc_project import disc
+from training.database import now
 from training.sample_rows import AnnotationRow, SampleRow
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +191,90 @@ def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
     (job,) = learning.jobs.of_project(PROJECT)
     assert job.reasons == ["scheduled (* * * * *)"]
     learning.close()
+
+
+def move_back(learning, row_type, **changes):
+    """Change every row, such as the time when it was written."""
+    with learning.stores.database.write() as session:
+        for row in session.scalars(select(row_type)):
+            for name, value in changes.items():
+                setattr(row, name, value)
+
+
+def test_a_turn_of_the_schedule_that_was_before_the_first_new_mask_is_not_made_up_for(
+    learning, server, settings
+):
+    hourly = settings.model_copy(update={"fine_tune_schedule": "0 * * * *", "fine_tune_after": 0})
+    learning = open_learning(hourly)
+    worker = Worker(learning, threading.Event())
+    deliver(learning, server, 1)
+    worker.ingest()
+    long_ago = now() - timedelta(days=1)
+    job = learning.jobs.request(PROJECT, "by hand")
+    learning.jobs.cancel(job)
+    move_back(learning, JobRow, requested_at=long_ago)
+    this_hour = now().replace(minute=0, second=0, microsecond=0)
+    move_back(learning, SampleRow, stored_at=this_hour + timedelta(microseconds=1))
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+    move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=1))
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 2
+    learning.close()
+
+
+def test_what_a_failed_job_was_to_learn_is_tried_again_ever_more_rarely(learning, worker, server):
+    deliver(learning, server, *range(6))
+    worker.tick()
+    for failures, hours in ((1, 1), (2, 2), (3, 4)):
+        job = learning.jobs.claim("worker")
+        learning.jobs.fail(job.id, "worker", "No space left on device")
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures
+        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours, minutes=-1))
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures
+        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours))
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures + 1
+
+
+def test_one_project_that_cannot_be_compared_holds_up_no_other(
+    learning, worker, server, monkeypatch
+):
+    worker_project(learning, server)
+    learning.projects.remember("7.1795327560", ProjectNews(title="the last heard of is the first"))
+    compare = worker_module.reconcile
+
+    def full_disk(project, *others):
+        if project.number == "7":
+            raise OSError("No space left on device")
+        return compare(project, *others)
+
+    monkeypatch.setattr(worker_module, "reconcile", full_disk)
+    worker.reconcile_due()
+    failed, fine = learning.projects.find("7.1795327560"), learning.projects.find(PROJECT)
+    assert failed.reconciled_at is None
+    assert "the last try failed: OSError" in failed.reconcile_note
+    assert fine.reconcile_note == "24 annotations compared, 0 withdrawn"
+
+
+def test_a_comparison_that_is_asked_for_needs_no_timetable(learning, worker, server, settings):
+    worker_project(learning, server)
+    quiet = open_learning(settings.model_copy(update={"reconcile_minutes": 0.0}))
+    worker = Worker(quiet, threading.Event())
+    worker.reconcile_due()
+    assert quiet.projects.find(PROJECT).reconciled_at is None
+    quiet.projects.ask_to_reconcile(PROJECT)
+    worker.reconcile_due()
+    assert "24 annotations" in quiet.projects.find(PROJECT).reconcile_note
+    server.legacy_tokens_enabled = False
+    quiet.projects.ask_to_reconcile(PROJECT)
+    worker.reconcile_due()
+    row = quiet.projects.find(PROJECT)
+    assert row.reconciled_at is not None
+    assert row.reconcile_note.startswith("the last try failed: Label Studio")
+    quiet.close()
 
 
 def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
