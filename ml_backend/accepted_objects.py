@@ -152,33 +152,33 @@ def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
 def _labels_without_mask(
     items: Iterable[Mapping[str, Any]], objects: Sequence[AcceptedObject]
 ) -> tuple[str, ...]:
-    """Return labels that were clicked on, where no mask of the label holds any of the clicks.
+    """Return labels that were clicked on where no mask of the label is.
 
     Submitting while a suggestion is pending saves its clicks and loses its mask. Clicks whose
-    mask was accepted may stay as well, so clicks alone mean nothing.
+    mask was accepted may stay as well, so clicks alone mean nothing: a positive one lies in its
+    mask. Clicks of earlier edits have lost their sign; of those of a label one must.
     """
-    clicks: dict[str, list[Mapping[str, Any]]] = {}
+    signed: dict[str, list[bool]] = {}
+    unsigned: dict[str, list[bool]] = {}
     for item in items:
-        # Clicks of earlier edits have lost their sign; a negative one asks for nothing.
         is_click = item.get("type") == "keypointlabels" and isinstance(item.get("value"), Mapping)
         if is_click and item.get("is_positive") is not False:
             label = _label(item.get("value"), "keypointlabels")
-            clicks.setdefault(label, []).append(item)
-    return tuple(
-        label
-        for label, of_label in clicks.items()
-        if not any(_holds(accepted, of_label) for accepted in objects if accepted.label == label)
-    )
+            clicks = signed if item.get("is_positive") else unsigned
+            of_label = (accepted for accepted in objects if accepted.label == label)
+            clicks.setdefault(label, []).append(any(_holds(it, item["value"]) for it in of_label))
+    lost = [label for label, held in signed.items() if not all(held)]
+    lost += [label for label, held in unsigned.items() if not any(held + signed.get(label, []))]
+    return tuple(dict.fromkeys(lost))
 
 
-def _holds(accepted: AcceptedObject, clicks: Iterable[Mapping[str, Any]]) -> bool:
+def _holds(accepted: AcceptedObject, click: Mapping[str, Any]) -> bool:
     height, width = accepted.mask.size_hw
-    positions = [(click["value"].get("x"), click["value"].get("y")) for click in clicks]
-    return any(
-        accepted.mask.contains(int(y / 100 * height), int(x / 100 * width))
-        for x, y in positions
-        if _is_percentage(x) and _is_percentage(y)
-    )
+    x: Any = click.get("x")
+    y: Any = click.get("y")
+    if not (_is_percentage(x) and _is_percentage(y)):
+        return False
+    return accepted.mask.contains(int(y / 100 * height), int(x / 100 * width))
 
 
 def _is_percentage(value: Any) -> bool:

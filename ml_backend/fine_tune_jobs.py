@@ -25,6 +25,7 @@ JobState = Literal[
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 MOST_ATTEMPTS = 3
+_LARGEST_NUMBER = 2**31 - 1  # of what every database takes for an integer
 
 
 class JobRow(Base):
@@ -169,7 +170,7 @@ class FineTuneJobs:
             JobError: if there is no such job, or it has ended.
         """
         with self._database.write() as session:
-            row = session.get(JobRow, job)
+            row = session.get(JobRow, job) if job <= _LARGEST_NUMBER else None
             if row is None or row.state not in ("waiting", "running"):
                 raise JobError(f"job {job} is not waiting or running")
             row.cancel = True
@@ -206,7 +207,7 @@ class FineTuneJobs:
             JobError: if there is no such job.
         """
         with self._database.read() as session:
-            row = session.get(JobRow, job)
+            row = session.get(JobRow, job) if job <= _LARGEST_NUMBER else None
         if row is None:
             raise JobError(f"there is no job {job}")
         return row

@@ -21,7 +21,7 @@ from training.database import Base, Database, UtcDateTime, now
 MessageState = Literal[
     "waiting",
     "done",
-    "failed",  # given up; the body stays, and a reconcile finds what it was about
+    "failed",  # given up; the body stays until a reconcile has found what it was about
 ]
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
@@ -86,7 +86,7 @@ class Inbox:
             session.flush()
             return row.id
 
-    def due(self, limit: int = 100) -> Sequence[MessageRow]:
+    def due(self, limit: int = 10) -> Sequence[MessageRow]:
         """Return messages to deal with now, in the order in which they came."""
         rows = select(MessageRow).where(MessageRow.state == "waiting", MessageRow.due_at <= now())
         with self._database.read() as session:
@@ -108,6 +108,16 @@ class Inbox:
                 wait = min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
                 row.attempts += 1
                 row.due_at, row.note = now() + wait, problem
+
+    def settle(self, project: str, before: datetime) -> None:
+        """Forget what was given up: a comparison that began at this moment has found it out."""
+        given_up = (
+            MessageRow.state == "failed",
+            MessageRow.project == project,
+            MessageRow.received_at < before,
+        )
+        with self._database.write() as session:
+            session.execute(update(MessageRow).where(*given_up).values(state="done", body=b""))
 
     def backlog(self, project: str | None = None) -> Backlog:
         """Return what has not been dealt with, of one project or of all."""

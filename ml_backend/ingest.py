@@ -146,9 +146,18 @@ class Ingest:
         return ""
 
     def _take_all(self, project: ProjectRow, body: Json) -> None:
+        """Take each annotation, also after one that cannot be taken; then raise what was wrong."""
         tasks = {int(task["id"]): task for task in _objects(body.get("task"))}
+        problem: Exception | None = None
         for annotation in _objects(body.get("annotation")):
-            self.take(project, annotation, tasks[int(annotation["task"])])
+            try:
+                self.take(project, annotation, tasks[int(annotation["task"])])
+            except LabelStudioError:
+                raise
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
 
     def _remember(self, key: str, described: Any) -> ProjectRow:
         known = described if isinstance(described, dict) else {}

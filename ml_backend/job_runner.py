@@ -152,23 +152,24 @@ class _Heart:
 class StageClock:
     """Estimates the time left from how long the stages took so far.
 
+    A job that is continued may begin in the middle of one: what was done before took no time here.
     Judging the candidate takes as long as judging the live version did; training is known once it
     has begun.
     """
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
         self._judging: float | None = None
 
     def seconds_left(self, stage: str, done: int, total: int) -> float | None:
         """Return an estimate for the whole job, None while there is nothing to go by."""
         now = time.monotonic()
-        elapsed = now - self._began.setdefault(stage, now)
-        if done < 2 or elapsed == 0:
+        began, done_before = self._began.setdefault(stage, (now, done))
+        if done <= done_before or now == began:
             return None
-        of_stage = elapsed / (done - 1) * total
-        left = max(of_stage - elapsed, 0.0)
+        each = (now - began) / (done - done_before)
+        left = each * (total - done)
         if stage == "judging the live version":
-            self._judging = of_stage
+            self._judging = each * total
             return None
         return left + (self._judging or 0.0) if stage == "training" else left

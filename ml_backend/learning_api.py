@@ -75,8 +75,7 @@ class _Api:
         return jsonify(versions=version_list(self._learning, project))
 
     def version(self, number: int) -> Response:
-        versions = self._learning.stores.versions
-        return jsonify(version_facts(versions.get(number), versions.answers().get(number)))
+        return jsonify(version_facts(self._learning.stores.versions, number))
 
     def job(self, number: int) -> Response:
         facts = job_facts(self._learning.jobs.get(number))

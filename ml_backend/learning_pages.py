@@ -101,7 +101,7 @@ class _Pages:
         return render_template(
             "version.html",
             project=project,
-            version=version_facts(row, versions.answers().get(number)),
+            version=version_facts(versions, number),
             live=live,
             children=children,
             report=self._report(row.report),

@@ -9,7 +9,7 @@ from ml_backend.label_studio import origin
 from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE
-from training.model_versions import version_name
+from training.model_versions import ModelVersions, version_name
 from training.sample_overview import noteworthy_annotations, sample_overview
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
@@ -106,27 +106,45 @@ def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - _LOG_BYTES, 0))
         text = file.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-lines:])
+    # a progress bar writes over its own line; only what it wrote last would be seen
+    written = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip().split("\n")]
+    return "\n".join(written[-lines:])
 
 
 def version_list(learning: Learning, project: str) -> list[Facts]:
     """Return the versions a project may be served with, newest first."""
     versions = learning.stores.versions
-    live, answers = versions.live(project), versions.answers()
+    live = versions.live(project)
     rows = versions.usable_by(project)
     ancestors = _ancestors(rows, live.version if live else None)
     return [
         {
-            **version_facts(row, answers.get(row.number)),
+            **facts,
             "live": live is not None and row.number == live.version,
             "ancestor": row.number in ancestors,
         }
-        for row in rows
+        for row, facts in zip(rows, _all_version_facts(versions, rows), strict=True)
     ]
 
 
-def version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
-    """Return what is known of a version, without its report."""
+def version_facts(versions: ModelVersions, number: int) -> Facts:
+    """Return what is known of a version, without its report.
+
+    Raises:
+        VersionError: if there is no such version.
+    """
+    (facts,) = _all_version_facts(versions, [versions.get(number)])
+    return facts
+
+
+def _all_version_facts(versions: ModelVersions, rows: list[VersionRow]) -> list[Facts]:
+    answers, ever_live = versions.answers(), versions.ever_live()
+    return [_version_facts(row, answers.get(row.number), row.number in ever_live) for row in rows]
+
+
+def _version_facts(row: VersionRow, answer: VersionAnswerRow | None, was_live: bool) -> Facts:
+    # A better one waits, too, where somebody moved or pinned the pointer while it was made.
+    undecided = row.verdict in ("ask", "promote") and answer is None and not was_live
     return {
         "version": row.number,
         "name": version_name(row),
@@ -140,7 +158,7 @@ def version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
         "verdict": row.verdict,
         "reasons": row.reasons,
         "answer": answer and {"answer": answer.answer, "by": answer.by, "at": _text(answer.at)},
-        "undecided": row.verdict == "ask" and answer is None,
+        "undecided": undecided,
     }
 
 

@@ -55,6 +55,7 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         gone = missing - there.keys()
         ingest.samples.withdraw(project.key, gone)
         withdrawn += len(gone)
+    ingest.inbox.settle(project.key, listed_at)
     return _summary(len(listed), withdrawn, problems)
 
 

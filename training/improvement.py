@@ -4,7 +4,8 @@ Each step leaves a file in the job's folder, or a row, and is skipped where it f
 that was killed, at any moment, is continued by calling `improve` again, and ends the same.
 
 1. freeze which samples, which version to start from, which recipe
-2. judge the live version on the held-out objects and on the retention set
+2. judge the live version on the held-out objects and on the retention set, and on the latter the
+   one it descends from as well: little losses must not add up
 3. fine-tune
 4. judge the candidate, loaded from disk, on the same objects
 5. decide, and publish the candidate as a version, whatever the verdict
@@ -12,7 +13,7 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -31,19 +32,21 @@ from training.improvement_plan import (
     ImprovementOptions,
     Plan,
     Stores,
+    base_of,
     frozen_plan,
     why_not,
 )
 from training.improvement_report import decision_summary, improvement_report
 from training.live_pointer import Mover
 from training.model_versions import Candidate, ModelVersions
-from training.promotion import decide
+from training.noc import ScoreCard
+from training.promotion import Policy, decide
 from training.sample_files import SampleFiles
 from training.serving_check import check_serves
 from training.snapshot import Snapshot
 from training.split import HELD_OUT, TRAINING, VALIDATION
 from training.stored_files import write_atomically
-from training.trial import Trial, compared, run_trial
+from training.trial import Trial, TrialScores, compared, run_trial
 from training.version_rows import VersionRow
 
 GATE = "gate"
@@ -80,31 +83,49 @@ def improve(
     published = stores.versions.made_by(job.origin)
     if published is None:
         plan = frozen_plan(job, stores, options)
-        idle = why_not(plan, job.project, stores.versions)
+        retention = None if options.retention is None else RetentionSet(options.retention)
+        gate = {**asdict(options.policy), "retention": retention and retention.fingerprint}
+        idle = why_not(plan, job.project, stores.versions, gate)
         if idle is not None:
             return Outcome("unchanged", idle)
-        candidate = _judged_candidate(job, plan, stores, options, report)
+        candidate = _judged_candidate(job, plan, stores, options, retention, report)
+        candidate.scores["gate"] = gate
         published = stores.versions.get(stores.versions.publish(candidate))
     report("deciding", 1, 1)
     return _conclude(job.project, published, stores.versions)
 
 
 def _judged_candidate(
-    job: Assignment, plan: Plan, stores: Stores, options: ImprovementOptions, report: Report
+    job: Assignment,
+    plan: Plan,
+    stores: Stores,
+    options: ImprovementOptions,
+    retention: RetentionSet | None,
+    report: Report,
 ) -> Candidate:
     """Train a candidate, judge it, and decide about it."""
-    retention = None if options.retention is None else RetentionSet(options.retention)
     trial = _trial(plan.snapshot, stores, options, retention)
     live = stores.versions.checkpoint(plan.live)
     device = training_device(options.recipe.device)
     click = partial(run_trial, trial=trial, device=device, report=report)
     before = click(live, kept=job.folder / "live.json", stage="judging the live version")
+    remembers, before_elsewhere = plan.live, before.retention
+    first = base_of(stores.versions, plan.live)
+    if first != plan.live and before_elsewhere is not None:
+        elsewhere = click(
+            stores.versions.checkpoint(first),
+            trial=Trial(None, trial.retention),
+            kept=job.folder / "first.json",
+            stage="judging the first version",
+        ).retention
+        if elsewhere is not None and _needs_fewer(elsewhere, before_elsewhere, options.policy):
+            remembers, before_elsewhere = first, elsewhere
 
     trained = _trained(job.folder, plan, stores, options, retention, report)
     kept = job.folder / "candidate_scores.json"
     after = click(trained, kept=kept, stage="judging the candidate")
 
-    comparisons = compared(before, after)
+    comparisons = compared(TrialScores(before.held_out, before_elsewhere), after)
     decision = decide(*comparisons, options.policy)
     shown = improvement_report(
         *comparisons,
@@ -123,6 +144,7 @@ def _judged_candidate(
         scores={
             **decision_summary(decision),
             "compared_with": plan.live,
+            "retention_compared_with": remembers,
             "threshold": options.policy.threshold,
             "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
         },
@@ -130,6 +152,10 @@ def _judged_candidate(
         reasons=decision.reasons,
         report=stores.files.put("reports", ".json", shown.encode()),
     )
+
+
+def _needs_fewer(first: ScoreCard, second: ScoreCard, policy: Policy) -> bool:
+    return first.noc(policy.threshold) < second.noc(policy.threshold)
 
 
 def _trial(

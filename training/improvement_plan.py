@@ -93,7 +93,7 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     live = stores.versions.live(job.project)
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
-    start = live.version if options.start == "live" else _base_of(stores.versions, live.version)
+    start = live.version if options.start == "live" else base_of(stores.versions, live.version)
     damaged = SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
     if damaged:
         logger.warning("set aside %d annotations whose stored files are damaged", damaged)
@@ -104,14 +104,25 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     return plan
 
 
-def _base_of(versions: ModelVersions, number: int) -> int:
+def base_of(versions: ModelVersions, number: int) -> int:
+    """Return the version that this one descends from, which no job has made; itself, perhaps."""
     while (parent := versions.get(number).parent) is not None:
         number = parent
     return number
 
 
-def why_not(plan: Plan, project: str, versions: ModelVersions) -> str | None:
-    """Return why there is nothing to do, or None if there is."""
+def why_not(plan: Plan, project: str, versions: ModelVersions, gate: dict[str, Any]) -> str | None:
+    """Return why there is nothing to do, or None if there is.
+
+    A candidate that was made of the same is judged again where the gate asks for something else,
+    and made again where its files were damaged.
+
+    Args:
+        plan: of the job.
+        project: whose job it is.
+        versions: what was made before.
+        gate: what would be asked of a candidate, as plain data.
+    """
     if not plan.snapshot.on_side(TRAINING).samples:
         return "no accepted mask is on an image that may be trained on"
     for version in versions.usable_by(project):
@@ -119,8 +130,11 @@ def why_not(plan: Plan, project: str, versions: ModelVersions) -> str | None:
             plan.snapshot.fingerprint,
             plan.recipe,
         )
-        compared_with = version.scores.get("compared_with")
-        if same and plan.live in (version.number, compared_with):
+        judged = (version.scores.get("compared_with"), version.scores.get("gate")) == (
+            plan.live,
+            gate,
+        )
+        if same and (plan.live == version.number or (judged and versions.is_whole(version.number))):
             return (
                 f"nothing was accepted since version {version.number}, which was made the same way"
             )

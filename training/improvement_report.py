@@ -23,7 +23,7 @@ def improvement_report(
 
     Args:
         held_out: the scores on the project's objects.
-        retention: the scores on the retention set.
+        retention: the scores on the retention set, perhaps of the version that was first.
         objects: the held-out objects that the scores are about.
         live: the version that was live.
         candidate: the other.
@@ -59,7 +59,7 @@ def decision_summary(decision: Decision) -> dict[str, Any]:
 def _curves(title: str, comparison: Comparison | None) -> str | None:
     if comparison is None:
         return None
-    return iou_curves(title, {"live": comparison.live, "candidate": comparison.candidate})
+    return iou_curves(title, {"before": comparison.live, "candidate": comparison.candidate})
 
 
 def _change_summary(change: Change | None) -> dict[str, Any] | None:

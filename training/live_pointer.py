@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from training.database import now
 from training.errors import VersionError
-from training.version_rows import LiveMoveRow, Move, VersionRow
+from training.version_rows import LiveMoveRow, Move, find_version
 
 SITE = ""  # the project name of the site-wide default
 
@@ -55,9 +55,7 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
     Raises:
         VersionError: if the version does not exist, or belongs to another project.
     """
-    row = session.get(VersionRow, version)
-    if row is None:
-        raise VersionError(f"there is no version {version}")
+    row = find_version(session, version)
     if row.project not in (None, project) and project != SITE:
         raise VersionError(f"version {version} was made for project {row.project}, not {project}")
     _add_move(session, project, "promote", version, False, mover)
@@ -106,8 +104,8 @@ def _promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
     for move in moves:
         if move.move == "rollback":
             stack.pop()
-        elif move.move == "promote" or not stack:
-            stack.append(move.version)
+        elif not stack or (move.move == "promote" and move.version != stack[-1]):
+            stack.append(move.version)  # promoting what is live already leads nowhere back
     return stack
 
 

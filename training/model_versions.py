@@ -17,7 +17,7 @@ from training.database import Database, now
 from training.errors import StoredFileError, VersionError
 from training.live_pointer import SITE, Live, Mover, find_live, moves_of, promote
 from training.stored_files import StoredFiles
-from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
+from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
 
 INSTALLATION = "installation"
 
@@ -122,10 +122,7 @@ class ModelVersions:
             VersionError: if there is no such version.
         """
         with self._database.read() as session:
-            row = session.get(VersionRow, number)
-        if row is None:
-            raise VersionError(f"there is no version {number}")
-        return row
+            return find_version(session, number)
 
     def made_by(self, origin: str) -> VersionRow | None:
         """Return the version that this origin published, if it did."""
@@ -155,16 +152,24 @@ class ModelVersions:
         with self._database.write() as session:
             action(session)
 
+    def ever_live(self) -> set[int]:
+        """Return the versions that were live at some time, somewhere."""
+        with self._database.read() as session:
+            rows = select(LiveMoveRow.version).where(LiveMoveRow.version.is_not(None)).distinct()
+            return set(session.scalars(rows))
+
     def promote_if_live(self, project: str, number: int, compared_with: int, mover: Mover) -> bool:
         """Promote, unless the pointer was pinned or moved since the comparison.
 
         Returns:
-            Whether `number` is live for the project now.
+            Whether it was promoted, by this call or by an earlier one of the same mover: what
+            people did with the pointer after that stays.
         """
         with self._database.write() as session:
-            live = find_live(session, project)
-            if live is not None and live.version == number and live.own:
+            moved = {(move.version, move.by) for move in moves_of(session, project)}
+            if (number, mover.by) in moved:
                 return True
+            live = find_live(session, project)
             if live is None or live.pinned or live.version != compared_with:
                 return False
             promote(session, project, number, mover)
@@ -201,6 +206,14 @@ class ModelVersions:
         except StoredFileError as error:
             raise VersionError(f"version {number} cannot be served: {error}") from error
         return path
+
+    def is_whole(self, number: int) -> bool:
+        """Return whether a version's files are as they were when it was published."""
+        try:
+            self.checkpoint(number)
+        except VersionError:
+            return False
+        return True
 
 
 def version_name(row: VersionRow) -> str:

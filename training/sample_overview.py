@@ -72,9 +72,9 @@ def sample_overview(database: Database, project: str) -> SampleOverview:
 def noteworthy_annotations(
     database: Database, project: str, limit: int = 200
 ) -> Sequence[AnnotationRow]:
-    """Return annotations that people should look at, newest first.
+    """Return annotations that people should look at, the newest first of each kind.
 
-    Those saved with clicks but without their mask, those that could not be read, and those of
+    Those saved with clicks but without their mask, and those that could not be read; then those of
     which something was left out.
     """
     query = (
@@ -84,4 +84,5 @@ def noteworthy_annotations(
     )
     with database.read() as session:
         rows = [row for row in session.scalars(query) if row.labels_without_mask or row.notes]
+    rows.sort(key=lambda row: not row.labels_without_mask and row.status != "unreadable")
     return rows[:limit]

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import JSON, ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from training.database import Base, UtcDateTime
+from training.errors import VersionError
 
 Move = Literal["promote", "rollback", "pin", "unpin"]
+_LARGEST_NUMBER = 2**31 - 1  # of what every database takes for an integer
 
 
 class VersionRow(Base):
@@ -67,3 +69,15 @@ class LiveMoveRow(Base):
     by: Mapped[str]
     reason: Mapped[str]
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def find_version(session: Session, number: int) -> VersionRow:
+    """Return a version.
+
+    Raises:
+        VersionError: if there is no such version.
+    """
+    row = session.get(VersionRow, number) if abs(number) <= _LARGEST_NUMBER else None
+    if row is None:
+        raise VersionError(f"there is no version {number}")
+    return row

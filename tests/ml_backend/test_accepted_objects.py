@@ -185,8 +185,19 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
         pytest.param([click(80, 25, is_positive=False)], (), id="negative clicks ask for nothing"),
         pytest.param([click(15, 25, "Other", is_positive=True)], ("Other",), id="other label"),
         pytest.param(
-            [click(15, 25, is_positive=True), click(80, 25, is_positive=True)], (),
+            [click(15, 25), click(80, 25)], (), id="several clicks of an earlier edit",
+        ),
+        pytest.param(
+            [click(15, 25, is_positive=True), click(16, 26, is_positive=True)], (),
             id="several clicks on one object",
+        ),
+        pytest.param(
+            [click(15, 25, is_positive=True), click(80, 25, is_positive=True)], ("Object",),
+            id="a second object that was not accepted",
+        ),
+        pytest.param(
+            [click(15, 25), click(80, 25, is_positive=True)], ("Object",),
+            id="the first object's click is of an earlier edit",
         ),
         pytest.param([click(float("nan"), 25, is_positive=True)], ("Object",), id="not a number"),
         pytest.param([{"type": "keypointlabels", "to_name": "image"}], (), id="no value"),

@@ -150,6 +150,35 @@ def test_several_annotations_in_one_message(loop):
     assert sorted(loop.annotations()) == [4, 5]
 
 
+def test_one_of_several_that_cannot_be_used_holds_up_no_other_and_is_settled_by_a_reconcile(loop):
+    first, second, third = (saved(brush(10 * n), annotation=n) for n in (3, 5, 7))
+    first["task"]["id"] = first["annotation"]["task"] = 6
+    fetch = loop.fetch
+
+    def fetch_some(project, task, config):
+        if task["id"] == 6:
+            raise TaskImageError("task 6: image is 404")
+        return fetch(project, task, config)
+
+    loop.ingest = replace(loop.ingest, fetch_image=fetch_some)
+    loop.deliver(
+        {
+            "action": "ANNOTATIONS_CREATED",
+            "annotation": [message["annotation"] for message in (first, second, third)],
+            "task": [first["task"], second["task"]],
+            "project": first["project"],
+        }
+    )
+    assert [loop.annotations()[n].status for n in (3, 5, 7)] == ["unreadable", *["accepted"] * 2]
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert loop.inbox.backlog(PROJECT).failed == 1
+    loop.inbox.settle(PROJECT, now())
+    assert loop.inbox.backlog(PROJECT).failed == 0
+    assert {row.body for row in loop.rows(MessageRow)} == {b""}
+
+
 def test_a_skipped_task_has_no_samples_and_fetches_nothing(loop):
     loop.deliver(fixture("ANNOTATION_CREATED_skip"))
     assert loop.annotations()[9].status == "skipped"

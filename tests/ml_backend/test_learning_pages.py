@@ -9,7 +9,8 @@ import torch
 from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.fine_tune_jobs import Beat
-from ml_backend.learning_views import annotations_to_look_at
+from ml_backend.job_runner import StageClock
+from ml_backend.learning_views import annotations_to_look_at, log_tail, version_list
 from ml_backend.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
 from tests.training.disc_project import PROJECT, accept, job, options
@@ -17,6 +18,7 @@ from training import trial
 from training.evaluation import evaluate
 from training.improvement import improve
 from training.live_pointer import Mover, promote, roll_back
+from training.model_versions import Candidate
 from training.samples import Annotation
 
 FORM = {"Sec-Fetch-Site": "same-origin"}
@@ -264,3 +266,53 @@ def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     assert client.post("/api/site/live", json={"move": "pin"}).status_code == 401
     client.post("/api/site/live", json={"move": "pin"}, auth=("ann", "secret"))
     assert learning.stores.versions.history("")[-1].by == "ann"
+
+
+def test_what_matters_comes_before_what_was_merely_left_out(learning):
+    for number in range(210):
+        moment = datetime(2026, 2, 1, tzinfo=timezone.utc)
+        learning.samples.replace(
+            Annotation("5.1", number, number, moment, "empty", notes=("1 choices ignored",))
+        )
+    early = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    learning.samples.replace(Annotation("5.1", 998, 7, early, "unreadable", notes=("404",)))
+    lost = Annotation("5.1", 999, 8, early, "empty", labels_without_mask=("Object",))
+    learning.samples.replace(lost)
+    rows = annotations_to_look_at(learning, ProjectRow(key="5.1", number="5", hostname=""))
+    assert {row["annotation"] for row in rows[:2]} == {998, 999}
+    assert len(rows) == 200
+
+
+def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning, tmp_path):
+    checkpoint = learning.stores.versions.checkpoint(1)
+    facts = {}
+    for origin, verdict in (("a", "promote"), ("b", "ask"), ("c", "keep"), ("d", "promote")):
+        made = Candidate(origin, checkpoint, project="6.1", verdict=verdict)
+        facts[origin] = learning.stores.versions.publish(made)
+    learning.stores.versions.promote_if_live("6.1", facts["d"], 1, Mover("gate", ""))
+    waiting = {row["origin"] for row in version_list(learning, "6.1") if row["undecided"]}
+    assert waiting == {"a", "b"}
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/{}", "/api/versions/{}", "/projects/2/jobs/{}"])
+def test_a_number_that_no_database_holds_is_of_nothing(client, path):
+    answer = client.get(path.format(10**20))
+    assert answer.status_code == 409
+    assert "there is no" in answer.text
+
+
+def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
+    log = learning.job_folder(1) / "log.txt"
+    before = log.read_bytes()
+    log.write_bytes(b"first\n\rdecoding: 0 %\rdecoding: 100 %\r\nlast\n")
+    assert log_tail(learning, 1) == "first\ndecoding: 100 %\nlast"
+    log.write_bytes(before)
+
+
+def test_the_time_left_of_a_continued_job_counts_what_it_did_itself(monkeypatch):
+    seconds = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr("ml_backend.job_runner.time.monotonic", lambda: next(seconds))
+    clock = StageClock()
+    assert clock.seconds_left("training", 150, 200) is None
+    assert clock.seconds_left("training", 160, 200) == 40.0
+    assert clock.seconds_left("training", 170, 200) == 30.0

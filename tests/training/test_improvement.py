@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,9 @@ from training.errors import DatasetError, StoredFileError, VersionError
 from training.evaluation import evaluate
 from training.improvement import improve
 from training.improvement_plan import Assignment
-from training.live_pointer import Mover, pin, promote
+from training.live_pointer import Mover, pin, promote, roll_back
 from training.object_mask import ObjectMask
-from training.promotion import Decision, Policy
+from training.promotion import Decision, Policy, decide
 from training.sample_rows import SampleRow
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.serving_check import check_serves
@@ -135,6 +136,30 @@ def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
     assert "nothing was accepted since version 2" in again.sentence
     accept(SampleStore(stores.database, stores.files), 99)
     assert improve(job(folder, 3), stores, options(), quiet).version == 3
+
+
+def test_a_candidate_is_judged_again_where_the_gate_asks_for_more(folder, stores, verdict):
+    verdict("keep")
+    improve(job(folder, 1), stores, options(), quiet)
+    assert improve(job(folder, 2), stores, options(), quiet).result == "unchanged"
+    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    assert improve(job(folder, 3), stores, loose, quiet).version == 3
+
+
+def test_a_candidate_whose_files_were_damaged_is_made_again(folder, stores, verdict):
+    verdict("ask")
+    improve(job(folder, 1), stores, options(), quiet)
+    damage(stores.versions.checkpoint(2))
+    assert improve(job(folder, 2), stores, options(), quiet).version == 3
+
+
+def test_what_a_person_rolled_back_stays_so_when_the_job_is_continued(folder, stores, verdict):
+    verdict("promote")
+    improve(job(folder), stores, options(), quiet)
+    stores.versions.move(partial(roll_back, project=PROJECT, mover=Mover("ann", "worse")))
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert stores.versions.live(PROJECT).version == 1
 
 
 def test_it_starts_from_the_base_where_that_is_wanted(folder, stores, verdict):
@@ -275,7 +300,8 @@ def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
         improve(job(folder, 2), stores, small, quiet)
 
 
-def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, tmp_path):
+@pytest.fixture
+def retention(tmp_path):
     for kind in ("images", "masks"):
         (tmp_path / "retention" / kind).mkdir(parents=True)
     for number in range(12):
@@ -284,10 +310,38 @@ def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, tmp_
         Image.fromarray(mask.astype(np.uint8)).save(
             tmp_path / "retention" / "masks" / f"{number}.png"
         )
-    outcome = improve(job(folder, 2), stores, options(retention=tmp_path / "retention"), quiet)
+    return tmp_path / "retention"
+
+
+def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, retention):
+    outcome = improve(job(folder, 2), stores, options(retention=retention), quiet)
     scores = stores.versions.get(outcome.version).scores
     assert 1 <= scores["retention"]["objects"] <= 2
     assert "retention set" in outcome.sentence
+
+
+def test_little_losses_do_not_add_up(folder, stores, retention, verdict, monkeypatch):
+    """Where the first version remembers more than the live one, it is the measure."""
+    verdict("promote")
+    improve(job(folder, 2), stores, options(retention=retention), quiet)
+    assert stores.versions.get(2).scores["retention_compared_with"] == 1
+    judge = improvement.run_trial
+
+    def forgetful(checkpoint, trial, kept, stage, device, report):
+        scores = judge(checkpoint, trial, kept, stage, device, report)
+        clicks = 1 if stage == "judging the first version" else 3
+        ious = (0.0,) * (clicks - 1) + (0.95,)
+        samples = tuple(replace(sample, ious=ious) for sample in scores.retention.samples)
+        return replace(scores, retention=replace(scores.retention, samples=samples))
+
+    monkeypatch.setattr(improvement, "run_trial", forgetful)
+    monkeypatch.setattr(improvement, "decide", decide)
+    accept(SampleStore(stores.database, stores.files), 99)
+    outcome = improve(job(folder, 3), stores, options(retention=retention), quiet)
+    scores = stores.versions.get(outcome.version).scores
+    assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
+    assert outcome.result == "kept"
+    assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
 
 
 def ending(folder):

@@ -109,6 +109,25 @@ def test_promoting_twice_is_promoting_once(versions, base, tmp_path):
     assert len(versions.history(PROJECT)) == 1
 
 
+def test_the_gate_does_not_undo_what_a_person_did_after_it_promoted(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    assert versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert numbers(versions, PROJECT) == (1,)
+    assert versions.ever_live() == {1, number}
+
+
+def test_a_promotion_made_twice_takes_one_rollback(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    for _ in range(2):
+        versions.move(partial(promote, project=PROJECT, version=number, mover=PERSON))
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    assert numbers(versions, PROJECT) == (1,)
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+
+
 def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versions, base, tmp_path):
     first, second = (publish(versions, tmp_path, name, project=PROJECT) for name in ("12", "13"))
     versions.move(partial(promote, project=PROJECT, version=first, mover=PERSON))
@@ -180,6 +199,7 @@ def test_damaged_files_are_never_handed_out(versions, base, suffix, damage):
         path.write_bytes(content[:-1] + (b"" if damage == "truncated" else b"?"))
     with pytest.raises(VersionError, match="version 1 cannot be served"):
         versions.checkpoint(base)
+    assert not versions.is_whole(base)
 
 
 def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):

@@ -132,3 +132,20 @@ def test_the_policy_says_to_which_iou_clicks_are_counted():
     held_out = Comparison(clicked(5, 9), clicked(2, 9))
     assert decide(held_out, SAME, Policy(threshold=0.75)).verdict == "promote"
     assert decide(held_out, SAME, Policy(threshold=0.85)).verdict == "keep"
+
+
+@pytest.mark.parametrize(("images", "objects"), [(5, 20), (8, 40), (20, 60)])
+def test_what_is_no_better_is_seldom_called_better(images, objects):
+    """Under the null, with effects of images and of objects, at most the 5 % that are promised."""
+    rng = np.random.default_rng(0)
+    of_image = np.arange(objects) % images
+    names = [str(image) for image in of_image]
+    saved = rng.normal(size=(400, images))[:, of_image] + 1.5 * rng.normal(size=(400, objects))
+    better = [bootstrap_over_images(row, names, 1000).low > 0 for row in np.round(saved)]
+    assert np.mean(better) < 0.05
+
+
+def test_with_many_images_the_interval_is_the_plain_percentile_interval():
+    values = np.random.default_rng(1).normal(size=2000)
+    interval = bootstrap_over_images(values, [str(n) for n in range(2000)], 4000)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.05)

@@ -4,7 +4,10 @@ Half of its images are replayed while a model is fine-tuned, the other half says
 An image is on the same side in every run, by a hash of its pixels.
 """
 
+import hashlib
 from pathlib import Path
+
+import numpy as np
 
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
@@ -17,7 +20,11 @@ PACKAGED = Path(__file__).parent.parent / "retention"
 
 
 class RetentionSet:
-    """A folder as `ImageFolder` reads it, cut in two."""
+    """A folder as `ImageFolder` reads it, cut in two.
+
+    Attributes:
+        fingerprint: of all images and masks, 64 hexadecimal digits.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read every image once.
@@ -27,10 +34,15 @@ class RetentionSet:
         """
         images = ImageFolder(folder)
         sides: tuple[list[int], list[int]] = ([], [])
+        content = hashlib.sha256()
         for index in range(len(images)):
-            sides[int(image_hash(images[index].image)[:8], 16) % 2].append(index)
+            shown = images[index]
+            name = image_hash(shown.image)
+            sides[int(name[:8], 16) % 2].append(index)
+            content.update(name.encode() + np.ascontiguousarray(shown.layers).tobytes())
         self._images = images
         self._replayed, self._judged = sides
+        self.fingerprint = content.hexdigest()
 
     def replay(self) -> TrainingDataset | None:
         """Return the images to train on; None if there is none."""

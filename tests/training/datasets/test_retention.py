@@ -52,6 +52,15 @@ def test_an_image_is_on_one_side_and_stays_there_when_others_come(folder):
     assert _names(RetentionSet(folder).replay()) == replayed - {"0"}
 
 
+def test_its_fingerprint_is_that_of_images_and_masks(folder):
+    before = RetentionSet(folder).fingerprint
+    assert RetentionSet(folder).fingerprint == before
+    mask = np.array(Image.open(folder / "masks" / "3.png"))
+    mask[0, 0] = 1
+    Image.fromarray(mask).save(folder / "masks" / "3.png")
+    assert RetentionSet(folder).fingerprint != before
+
+
 def test_judges_by_no_more_objects_than_asked_for_spread_over_the_images(folder):
     judged = RetentionSet(folder).judged(3)
     assert len(judged) == 3

@@ -1,0 +1,104 @@
+"""When the worker ingests, and when it asks for a job."""
+
+import threading
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.learning import open_learning
+from ml_backend.worker import Worker
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
+from training.database import now
+from training.sample_rows import SampleRow
+
+
+def test_messages_become_samples_with_images_from_label_studio(learning, worker, server):
+    deliver(learning, server, 1, 2)
+    worker.ingest()
+    assert tasks_with_samples(learning) == [1, 2]
+    assert learning.inbox.backlog().waiting == 0
+
+
+def test_a_webhook_does_not_wait_while_samples_are_stored(learning, server):
+    with learning.stores.database.write():
+        deliver(learning, server, 1)
+    assert learning.inbox.backlog().waiting == 1
+
+
+def test_enough_new_samples_and_quiet_ask_for_a_job_once(learning, worker, server):
+    deliver(learning, server, 1, 2, 3, 4)
+    worker.tick()
+    assert learning.jobs.of_project(PROJECT) == []
+    deliver(learning, server, 5)
+    worker.tick()
+    worker.tick()
+    (job,) = learning.jobs.of_project(PROJECT)
+    assert job.reasons == ["5 new samples"]
+    learning.jobs.cancel(job.id)
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+
+
+def test_nothing_starts_while_annotators_are_at_it(learning, server, settings):
+    busy = settings.model_copy(update={"fine_tune_quiet_minutes": 10.0})
+    learning = open_learning(busy)
+    deliver(learning, server, *range(6))
+    Worker(learning, threading.Event()).tick()
+    assert learning.jobs.of_project(PROJECT) == []
+    learning.close()
+
+
+def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
+    nightly = settings.model_copy(update={"fine_tune_schedule": "* * * * *", "fine_tune_after": 0})
+    learning = open_learning(nightly)
+    worker = Worker(learning, threading.Event())
+    worker.tick()
+    assert learning.jobs.of_project(PROJECT) == []
+    deliver(learning, server, 1)
+    worker.ingest()
+    with learning.stores.database.write() as session:
+        for row in session.scalars(select(SampleRow)):
+            row.stored_at = row.stored_at.replace(year=2025)
+    worker.tick()
+    (job,) = learning.jobs.of_project(PROJECT)
+    assert job.reasons == ["scheduled (* * * * *)"]
+    learning.close()
+
+
+def test_a_turn_of_the_schedule_that_was_before_the_first_new_mask_is_not_made_up_for(
+    learning, server, settings
+):
+    hourly = settings.model_copy(update={"fine_tune_schedule": "0 * * * *", "fine_tune_after": 0})
+    learning = open_learning(hourly)
+    worker = Worker(learning, threading.Event())
+    deliver(learning, server, 1)
+    worker.ingest()
+    long_ago = now() - timedelta(days=1)
+    job = learning.jobs.request(PROJECT, "by hand")
+    learning.jobs.cancel(job)
+    move_back(learning, JobRow, requested_at=long_ago)
+    this_hour = now().replace(minute=0, second=0, microsecond=0)
+    move_back(learning, SampleRow, stored_at=this_hour + timedelta(microseconds=1))
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+    move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=1))
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 2
+    learning.close()
+
+
+def test_what_a_failed_job_was_to_learn_is_tried_again_ever_more_rarely(learning, worker, server):
+    deliver(learning, server, *range(6))
+    worker.tick()
+    for failures, hours in ((1, 1), (2, 2), (3, 4)):
+        job = learning.jobs.claim("worker")
+        learning.jobs.fail(job.id, "worker", "No space left on device")
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures
+        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours, minutes=-1))
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures
+        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours))
+        worker.tick()
+        assert len(learning.jobs.of_project(PROJECT)) == failures + 1

@@ -1,0 +1,149 @@
+"""The worker as a real process: it is started, killed, started again; nothing is lost."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.jobs import NoDuties, declare_tasks, open_queue
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
+from training.sample_rows import AnnotationRow
+
+ROOT = Path(__file__).parents[3]
+
+
+@contextlib.contextmanager
+def working(environment):
+    """The worker as people start it."""
+    log = Path(environment["ICMFORMER_MODEL_DIR"]).parent / "worker.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ml_backend", "work"],
+            cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def wait_until(condition, process, seconds=240.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def stages(learning, job):
+    row = learning.jobs.get(job)
+    return row.state, row.stage
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage_the_next_worker_ends_it(environment, learning, server):
+    """kill -9 while ingesting, judging, training and deciding; each time another worker goes on."""
+    with working(environment) as process:
+        deliver(learning, server, *range(24))
+        wait_until(lambda: tasks_with_samples(learning), process)
+        process.kill()
+    assert len(tasks_with_samples(learning)) < 24
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 24, process)
+    with learning.stores.database.read() as session:
+        rows = session.scalars(select(AnnotationRow)).all()
+    assert {row.status for row in rows} == {"accepted"}
+
+    job = learning.jobs.request(PROJECT, "Start training")
+    for stage in ("judging the live version", "training", "judging the candidate"):
+        with working(environment) as process:
+            wait_until(lambda stage=stage: stages(learning, job) == ("running", stage), process)
+            process.kill()
+        with learning.stores.database.write() as session:
+            session.get(JobRow, job).attempts = 0  # three kills would be enough to give up
+    with working(environment) as process:
+        wait_until(lambda: learning.jobs.get(job).state == "finished", process)
+    row = learning.jobs.get(job)
+    assert row.result in ("kept", "asked", "promoted")
+    assert row.version == 2
+    assert len(learning.stores.versions.usable_by(PROJECT)) == 2
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server):
+    deliver(learning, server, *range(12))
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process)
+        learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        wait_until(lambda: stages(learning, 1)[0] == "running", process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    row = learning.jobs.get(1)
+    assert (row.state, row.attempts) == ("waiting", 0)
+
+
+def gives_way(worker):
+    """Say whether the worker's job has the lowest priority, in a session of its own."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(worker.pid), "-f", "run-job"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    jobs = [int(number) for number in found.stdout.split()]
+    return any((os.getpriority(os.PRIO_PROCESS, job), os.getsid(job)) == (19, job) for job in jobs)
+
+
+@pytest.mark.slow
+def test_a_running_job_gives_way_and_can_be_cancelled(environment, settings, learning, server):
+    deliver(learning, server, *range(12))
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process)
+        job = learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        wait_until(lambda: stages(learning, job)[0] == "running", process)
+        wait_until(lambda: gives_way(process), process)
+        learning.jobs.cancel(job)
+        wait_until(lambda: learning.jobs.get(job).state == "cancelled", process)
+    assert learning.stores.versions.live(PROJECT).version == 1
+
+
+def command(environment, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ml_backend", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_commands_do_what_they_say(environment, learning, worker, server):
+    deliver(learning, server, *range(12))
+    worker.ingest()
+    trained = command(environment, "fine-tune", "--project", "1")
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("job 1: ")
+    assert "step 12" in (learning.job_folder(1) / "log.txt").read_text()
+    listed = command(environment, "versions", "--project", "1").stdout
+    assert "v2-" in listed
+    assert "live: " in listed
+    promoted = command(environment, "promote", "2", "--project", "1", "--reason", "I looked")
+    assert promoted.stdout.startswith("live for project 1: v2-")
+    assert "(pinned)" in command(environment, "pin", "--project", "1").stdout
+    assert "(pinned)" not in command(environment, "unpin", "--project", "1").stdout
+    back = command(environment, "rollback", "--project", "1")
+    assert "(of the site)" in back.stdout
+    assert command(environment, "rollback", "--project", "1").returncode == 1
+    assert "24 annotations" in command(environment, "reconcile").stdout
+    unknown = command(environment, "fine-tune", "--project", "77")
+    assert (unknown.returncode, unknown.stderr) == (1, "project 77 has never been seen here\n")
+    moves = learning.stores.versions.history(PROJECT)
+    assert [move.move for move in moves] == ["promote", "pin", "unpin", "rollback"]
+    assert moves[0].reason == "I looked"

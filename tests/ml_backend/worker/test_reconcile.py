@@ -1,0 +1,144 @@
+"""The sample store is brought in line with Label Studio, whatever no webhook told."""
+
+import threading
+
+import ml_backend.worker as worker_module
+from ml_backend.learning import open_learning
+from ml_backend.projects import ProjectNews
+from ml_backend.worker import Worker
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, png, tasks_with_samples
+from tests.training.disc_project import disc
+
+
+def worker_project(learning, server):
+    deliver(learning, server, 1)
+    Worker(learning, threading.Event()).ingest()
+
+
+def test_one_project_that_cannot_be_compared_holds_up_no_other(
+    learning, worker, server, monkeypatch
+):
+    worker_project(learning, server)
+    learning.projects.remember("7.1795327560", ProjectNews(title="the last heard of is the first"))
+    compare = worker_module.reconcile
+
+    def full_disk(project, *others):
+        if project.number == "7":
+            raise OSError("No space left on device")
+        return compare(project, *others)
+
+    monkeypatch.setattr(worker_module, "reconcile", full_disk)
+    worker.reconcile_due()
+    failed, fine = learning.projects.find("7.1795327560"), learning.projects.find(PROJECT)
+    assert failed.reconciled_at is None
+    assert "the last try failed: OSError" in failed.reconcile_note
+    assert fine.reconcile_note == "24 annotations compared, 0 withdrawn"
+
+
+def test_a_comparison_that_is_asked_for_needs_no_timetable(learning, worker, server, settings):
+    worker_project(learning, server)
+    quiet = open_learning(settings.model_copy(update={"reconcile_minutes": 0.0}))
+    worker = Worker(quiet, threading.Event())
+    worker.reconcile_due()
+    assert quiet.projects.find(PROJECT).reconciled_at is None
+    quiet.projects.ask_to_reconcile(PROJECT)
+    worker.reconcile_due()
+    assert "24 annotations" in quiet.projects.find(PROJECT).reconcile_note
+    server.legacy_tokens_enabled = False
+    quiet.projects.ask_to_reconcile(PROJECT)
+    worker.reconcile_due()
+    row = quiet.projects.find(PROJECT)
+    assert row.reconciled_at is not None
+    assert row.reconcile_note.startswith("the last try failed: Label Studio")
+    quiet.close()
+
+
+def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
+    deliver(learning, server, 1)
+    deliver(learning, server, 30, action="ANNOTATION_CREATED")  # deleted since, and nobody said so
+    server.files["upload/1/0123abcd-30.png"] = png(disc(30)[0])
+    worker.ingest()
+    project = learning.projects.find(PROJECT)
+    sentence = worker.reconcile(project)
+    assert "24 annotations compared, 1 withdrawn" in sentence
+    assert tasks_with_samples(learning) == list(range(24))
+    assert learning.projects.find(PROJECT).reconcile_note == sentence
+    assert "24 annotations compared, 0 withdrawn" in worker.reconcile(project)
+
+
+def test_reconcile_mends_what_changed_and_skips_what_is_broken(learning, worker, server):
+    worker_project(learning, server)
+    del server.files["upload/1/0123abcd-3.png"]
+    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    assert "1 unusable" in sentence
+    assert "task 3" in sentence
+    assert 3 not in tasks_with_samples(learning)
+    (annotation,) = server.tasks[5]["annotations"]
+    annotation |= {"updated_at": "2026-11-23T00:00:00Z", "was_cancelled": True}
+    server.files["upload/1/0123abcd-3.png"] = png(disc(3)[0])
+    worker.reconcile(learning.projects.find(PROJECT))
+    assert tasks_with_samples(learning) == [n for n in range(24) if n != 5]
+
+
+class Watched(list):
+    """A list of requests; what it is told to do happens before one of them is answered."""
+
+    def __init__(self, part, action):
+        self.part, self.action = part, action
+
+    def append(self, asked):
+        if self.part in asked[1]:
+            self.action()
+        super().append(asked)
+
+
+def test_what_slips_to_a_page_already_read_is_not_withdrawn(learning, worker, server, monkeypatch):
+    monkeypatch.setattr("ml_backend.label_studio.TASKS_PER_PAGE", 10)
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    left = [task for task in server.tasks if task["id"] != 2]
+    server.requests = Watched("page=2", lambda: setattr(server, "tasks", left))
+    for withdrawn in (0, 1):  # 2 was still there when its page was read
+        sentence = worker.reconcile(learning.projects.find(PROJECT))
+        assert sentence == f"23 annotations compared, {withdrawn} withdrawn"
+    assert tasks_with_samples(learning) == [n for n in range(24) if n != 2]
+
+
+def test_a_skip_that_no_webhook_told_can_be_taken_back(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    (annotation,) = server.tasks[5]["annotations"]
+    listed, server.tasks[5]["total_annotations"] = server.tasks[5], 0
+    annotation |= {"updated_at": "2026-11-23T00:00:00Z", "was_cancelled": True}
+    assert worker.reconcile(learning.projects.find(PROJECT)).endswith("0 withdrawn")
+    assert 5 not in tasks_with_samples(learning)
+    annotation |= {"updated_at": "2026-11-23T00:01:00Z", "was_cancelled": False}
+    listed["total_annotations"] = 1
+    worker.reconcile(learning.projects.find(PROJECT))
+    assert 5 in tasks_with_samples(learning)
+
+
+def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
+    worker_project(learning, server)
+    server.forbidden_files = {"upload/1/0123abcd-0.png"}
+    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    assert sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable, such as: task 0")
+    assert tasks_with_samples(learning) == list(range(1, 24))
+
+
+def test_when_label_studio_goes_away_while_listing_nothing_is_withdrawn(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    server.legacy_tokens_enabled = False
+    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    assert sentence.startswith("not compared: Label Studio")
+    assert len(tasks_with_samples(learning)) == 24
+
+
+def test_a_new_project_under_an_old_number_is_not_compared_with(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    server.project |= {"created_at": "2027-01-01T00:00:00Z"}
+    server.tasks = []
+    assert "another one now" in worker.reconcile(learning.projects.find(PROJECT))
+    assert len(tasks_with_samples(learning)) == 24
