@@ -7,20 +7,23 @@ file and an HTML report. Interrupted, it goes on where it stopped when the comma
 import argparse
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from training.benchmark_numbers import Benchmark, Entry
-from training.benchmark_runs import Protocol, Run, measure
+from training.benchmark_runs import Measured, Protocol, Run, measure
 from training.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
 from training.datasets.fingerprint import files_fingerprint
-from training.devices import device
+from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
 from training.example_pictures import Strip, choose_samples, strip
 from training.noc import ScoreCard
-from training.provenance import provenance
+from training.provenance import Provenance, provenance
 from training.report import Gallery, write_report
 
 logger = logging.getLogger(__name__)
@@ -58,10 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-size",
         type=_size,
         metavar="N or HxW",
-        help="input size of the networks; by default the one they were trained at, and 672 on"
-        " DAVIS for those of 448, as in the paper",
+        help="input size of the networks; by default the one they were last trained at; 448, and"
+        " 672 on DAVIS, for the paper's",
     )
-    contestants.add_argument("--device", type=device, default="cpu", help="such as cuda or cuda:1")
+    add_device_argument(parser)
     protocol = parser.add_argument_group("how they are asked")
     defaults = Protocol()
     protocol.add_argument("--max-clicks", type=_positive, default=defaults.max_clicks)
@@ -101,8 +104,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as error:
+        raise BenchmarkError(
+            "interrupted; what was measured is kept: repeat the command to go on"
+        ) from error
+
+
+def _run(arguments: argparse.Namespace) -> None:
     # Now, not when all is done: the code may change in the hours between.
     origin = provenance(arguments.device)
+    runs = _runs(arguments)
+    found = {
+        (run.contestant.name, run.dataset_name): measure(
+            run, arguments.output, arguments.processes, origin.place()
+        )
+        for run in runs
+    }
+    benchmark = _benchmark(runs, found, origin)
+    sys.stdout.write(benchmark.text_table())
+    sys.stdout.flush()  # pictures take a while
+    galleries = []
+    if arguments.pictures > 0:
+        for run in tqdm(runs, desc="pictures", unit="gallery"):
+            card = found[run.contestant.name, run.dataset_name].card
+            galleries.append(_gallery(run, card, arguments.pictures))
+    page = write_report(benchmark, galleries, arguments.output)
+    logger.info("report: %s", page)
+
+
+def _runs(arguments: argparse.Namespace) -> list[Run]:
+    """Return what is to be measured: every contestant on every data set."""
     contestants = _contestants(arguments)
     protocol = Protocol(
         arguments.max_clicks,
@@ -114,36 +147,36 @@ def run(arguments: argparse.Namespace) -> None:
     names = arguments.datasets or _present(arguments.data)
     datasets = {name: open_benchmark(name, arguments.data) for name in names}
     files = {name: files_fingerprint(benchmark_folder(name, arguments.data)) for name in names}
-    cards: dict[str, dict[str, ScoreCard]] = {contestant.name: {} for contestant in contestants}
-    galleries = []
-    for contestant in contestants:
-        for name, dataset in datasets.items():
-            what = Run(contestant, name, dataset, files[name], protocol, arguments.every)
-            card = _measured(what, arguments)
-            cards[contestant.name][name] = card
-            if arguments.pictures > 0:
-                galleries.append(_gallery(what, card, arguments.pictures))
-    benchmark = Benchmark(
-        entries=tuple(
-            Entry(c.name, c.describe(), c.deviation(), cards[c.name]) for c in contestants
-        ),
-        published_sizes={name: dataset.published_size for name, dataset in datasets.items()},
-        protocol=protocol,
-        every=arguments.every,
+    return [
+        Run(contestant, name, dataset, files[name], protocol, arguments.every)
+        for contestant in contestants
+        for name, dataset in datasets.items()
+    ]
+
+
+def _benchmark(
+    runs: list[Run], found: dict[tuple[str, str], Measured], origin: Provenance
+) -> Benchmark:
+    contestants = {run.contestant.name: run.contestant for run in runs}
+    entries = []
+    for name, contestant in contestants.items():
+        mine = {dataset: found[who, dataset] for who, dataset in found if who == name}
+        entries.append(
+            Entry(
+                name,
+                contestant.describe(),
+                contestant.deviation(),
+                {dataset: measured.card for dataset, measured in mine.items()},
+                sum((measured.origins for measured in mine.values()), Counter()),
+            )
+        )
+    return Benchmark(
+        entries=tuple(entries),
+        published_sizes={run.dataset_name: run.dataset.published_size for run in runs},
+        protocol=runs[0].protocol,
+        every=runs[0].every,
         provenance=origin,
     )
-    page = write_report(benchmark, galleries, arguments.output)
-    sys.stdout.write(benchmark.text_table())
-    logger.info("report: %s", page)
-
-
-def _measured(what: Run, arguments: argparse.Namespace) -> ScoreCard:
-    try:
-        return measure(what, arguments.output, arguments.processes)
-    except KeyboardInterrupt as error:
-        raise BenchmarkError(
-            "interrupted; what was measured is kept: repeat the command to go on"
-        ) from error
 
 
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:

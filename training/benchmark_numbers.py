@@ -22,12 +22,14 @@ class Entry:
         description: one line on what it is.
         deviation: how it departs from the published protocol; empty if it does not.
         cards: by data set.
+        origins: from where and when, and how many scores of all data sets are from there.
     """
 
     name: str
     description: str
     deviation: str
     cards: Mapping[str, ScoreCard]
+    origins: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Benchmark:
             None where nobody has published any.
         protocol: how samples were clicked.
         every: only every so manieth sample was.
-        provenance: of the run.
+        provenance: of the report; the scores may be older, as each entry's origins say.
     """
 
     entries: tuple[Entry, ...]
@@ -66,6 +68,7 @@ class Benchmark:
                 {
                     "name": entry.name,
                     "description": entry.description,
+                    "scores from": dict(entry.origins),
                     "data sets": {name: summary(card) for name, card in entry.cards.items()},
                 }
                 for entry in self.entries
@@ -82,8 +85,19 @@ class Benchmark:
         ]
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
         lines = [_text_row(row, widths) for row in [header, *rows]]
+        lines += [f"kept from before: {text}" for text in self.kept()]
         lines += [f"not comparable with published numbers: {why}" for why in self.deviations()]
         return "\n".join(lines) + "\n"
+
+    def kept(self) -> list[str]:
+        """Return which scores were found in the output folder, made by other code or elsewhere."""
+        here = self.provenance.place()
+        return [
+            f"{count} scores of {entry.name}: {origin}"
+            for entry in self.entries
+            for origin, count in entry.origins.items()
+            if not origin.startswith(here)
+        ]
 
     def deviations(self) -> list[str]:
         """Return why the numbers may not stand beside published ones; nothing if they may."""
@@ -136,7 +150,7 @@ def _summary(card: ScoreCard) -> dict[str, Any]:
 def _metric_names(protocol: Protocol) -> list[str]:
     return [
         *(f"NoC{100 * t:.0f}" for t in known(protocol, THRESHOLDS)),
-        *(f"≥20@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
+        *(f"≥{protocol.max_clicks}@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
         *(f"IoU@{k}" for k in _SHOWN_CLICKS if k <= protocol.max_clicks),
         "s/click",
     ]
@@ -175,12 +189,14 @@ def _conventions(protocol: Protocol) -> list[str]:
         " inside the larger of missing and superfluous area (exact distance, first in row order).",
         "Unless it is said otherwise of one, networks see a zoomed crop of a fixed size, whatever"
         " the aspect ratio (expansion 1.4, at least 200 pixels), averaged with its mirror image"
-        " before the sigmoid. The size is that of their training, but 672 on DAVIS for networks of"
-        " 448, as in the paper.",
+        " before the sigmoid. The size is that of the last stage of their training; but 448 for the"
+        " paper's Swins of 384 and 224, whose size of evaluation is not recorded, and 672 on DAVIS"
+        " for all of these and for networks of 448, as in the authors' script.",
         f"An object is clicked until IoU {protocol.target_iou:g}. The published protocol stops at"
         " 0.90; going on changes no NoC up to 90. In curves the last IoU is carried forward.",
         "Seconds per click: network, simulated annotator and IoU together, without reading files,"
-        " over all clicks of all objects.",
+        " over all clicks of all objects; on the hardware named above, which several processes"
+        " share.",
         "Intervals: 95 % percentile bootstrap over objects, 2000 draws.",
         f"Object sizes are shares of the image's area: {sizes}.",
         "17 of GrabCut's 50 images are in Berkeley too; the two scores are not independent.",

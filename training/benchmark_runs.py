@@ -1,13 +1,15 @@
 """One contestant on one data set: sample by sample, in several processes, resumable.
 
-Every score is appended to a file as soon as it is known, below a line with all the settings it
-depends on. A run that was interrupted goes on from there; other settings refuse the file.
+Every score is appended to a file as soon as it is known, with the code and the hardware it comes
+from, below a line with all the settings it depends on. A run that was interrupted goes on from
+there; other settings refuse the file.
 """
 
 import json
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +27,7 @@ from training.evaluation import ClickSegmenter, evaluate_sample
 from training.noc import SampleScore, ScoreCard
 from training.perturbed_masks import StartFromMask
 
-_FORMAT = "icmformer benchmark 1"
+_FORMAT = "icmformer benchmark 2"
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,30 @@ class Run:
         return output / "samples" / f"{safe[0]} on {safe[1]}.jsonl"
 
 
-def measure(run: Run, output: Path, processes: int) -> ScoreCard:
-    """Score what is not scored yet, and return the card of all samples.
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a run, and how many of them come from where: now, or kept from before."""
+
+    card: ScoreCard
+    origins: Counter[str]
+
+
+def measure(run: Run, output: Path, processes: int, origin: str) -> Measured:
+    """Score what is not scored yet, and return the scores of all samples.
 
     Args:
         run: what is measured.
         output: folder of the results; made if missing.
         processes: that share the work; 1 works in this one.
+        origin: code, hardware and date of what is scored now, in one line.
 
     Raises:
         BenchmarkError: if the output folder holds results of other settings under the same name,
             or a process died.
     """
     path = run.results_file(output)
+    if processes > 1:
+        origin += f", shared by {processes} processes"
     scores = _open_results(path, run.header())
     wanted = run.indices()
     todo = [index for index in wanted if index not in scores]
@@ -120,12 +133,14 @@ def measure(run: Run, output: Path, processes: int) -> ScoreCard:
         tqdm(total=len(wanted), initial=len(wanted) - len(todo), desc=title, unit="obj") as bar,
     ):
         for index, score in _scores(run, todo, processes):
-            file.write(json.dumps({"index": index, **asdict(score)}) + "\n")
+            line = {"index": index, "origin": origin, **asdict(score)}
+            file.write(json.dumps(line) + "\n")
             file.flush()
-            scores[index] = score
+            scores[index] = score, origin
             bar.update()
-    samples = tuple(scores[index] for index in wanted)
-    return ScoreCard(samples, run.protocol.max_clicks, run.protocol.target_iou)
+    samples, origins = zip(*(scores[index] for index in wanted), strict=True)
+    card = ScoreCard(samples, run.protocol.max_clicks, run.protocol.target_iou)
+    return Measured(card, Counter(origins))
 
 
 def _scores(run: Run, indices: list[int], processes: int) -> Iterator[tuple[int, SampleScore]]:
@@ -183,8 +198,8 @@ def _work(index: int) -> tuple[int, SampleScore]:
     return index, _score(run, segmenter, index)
 
 
-def _open_results(path: Path, header: dict[str, object]) -> dict[int, SampleScore]:
-    """Return the scores in the file by index, and leave it ready for more to be appended."""
+def _open_results(path: Path, header: dict[str, object]) -> dict[int, tuple[SampleScore, str]]:
+    """Return scores and origins in the file by index, and leave it ready for more."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     if lines:
@@ -197,8 +212,8 @@ def _open_results(path: Path, header: dict[str, object]) -> dict[int, SampleScor
     scores = {}
     for line in lines[1:]:
         fields = json.loads(line)
-        index = fields.pop("index")
-        scores[index] = SampleScore(**{**fields, "ious": tuple(fields["ious"])})
+        index, origin = fields.pop("index"), fields.pop("origin")
+        scores[index] = SampleScore(**{**fields, "ious": tuple(fields["ious"])}), origin
     return scores
 
 

@@ -21,7 +21,7 @@ from icmformer.clicks import Click, rows_columns
 from training.annotator import JitteredAnnotator
 from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
-from training.devices import device
+from training.devices import add_device_argument
 from training.evaluation import ClickSegmenter, click_through
 
 # A part or hole below this share of the mask, without a click in it, looks like dirt.
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-clicks", type=int, default=5)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th object")
-    parser.add_argument("--device", type=device, default="cpu", help="such as cpu, cuda, cuda:1")
+    add_device_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,11 +11,15 @@ from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
 from icmformer.errors import CheckpointError
 from icmformer.predictor import Predictor
+from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
 from training.evaluation import ClickSegmenter
+from training.provenance import last_size
 
 Pair = tuple[int, int]
-# The paper's ViTs are trained at 448 pixels; DAVIS, of larger images, they read at 672.
+# Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
+# 672: so the released script has it, which records no other size for the Swins of 384 and 224.
+_PAPER_NETWORKS = ("vit_base", "vit_large", "vit_huge", "swin_base", "swin_small")
 _PAPER_SIZE = (448, 448)
 _PAPER_SIZE_ON_DAVIS = (672, 672)
 
@@ -48,8 +52,9 @@ class Checkpoint:
         name: for tables.
         path: of the weights, ours (.safetensors) or the authors' (.pth).
         device: on which to compute.
-        target_size: height and width of the network's input. None is the size it was trained at,
-            except that networks of 448 pixels read DAVIS at 672, as in the paper.
+        target_size: height and width of the network's input. None is the size of the last stage
+            of its training; but 448 for the paper's Swins of 384 and 224, as the authors' script
+            has it, and 672 on DAVIS for these and for all networks of 448.
     """
 
     name: str
@@ -81,19 +86,25 @@ class Checkpoint:
             digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
-        return {"weights": digest, "input size": str(self._size(self._config(), dataset))}
+        return {"weights": digest, "input size": str(self._size(dataset))}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and follow the published protocol: fixed size, flip, fp32."""
-        model = self._load(self.device)
-        return Predictor.for_benchmark(model, self._size(model.config, dataset))
+        return Predictor.for_benchmark(self._load(self.device), self._size(dataset))
 
-    def _size(self, config: ModelConfig, dataset: str) -> Pair:
+    def _size(self, dataset: str) -> Pair:
         if self.target_size:
             return self.target_size
-        if config.input_size == _PAPER_SIZE and dataset == "DAVIS":
-            return _PAPER_SIZE_ON_DAVIS
-        return config.input_size
+        size = self._trained_size()
+        if size == _PAPER_SIZE or _is_of_the_paper(self._config(), size):
+            return _PAPER_SIZE_ON_DAVIS if dataset == "DAVIS" else _PAPER_SIZE
+        return size
+
+    def _trained_size(self) -> Pair:
+        last = None
+        if self.path.suffix != ".pth":
+            last = last_size(read_description(self.path).get("provenance", {}))
+        return (last, last) if last else self._config().input_size
 
     def _config(self) -> ModelConfig:
         if self.path.suffix == ".pth":
@@ -126,8 +137,8 @@ class Served(Checkpoint):
         """Load the network and serve it."""
         return Predictor.for_serving(self._load(self.device))
 
-    def _size(self, config: ModelConfig, dataset: str) -> Pair:
-        return config.input_size
+    def _size(self, dataset: str) -> Pair:
+        return self._config().input_size
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,16 @@ class ClassicalMethod:
 def named_checkpoints(paths: list[Path], device: str, target_size: Pair | None) -> list[Checkpoint]:
     """Name checkpoints after their files, with as many folders as tell those of one name apart."""
     return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
+
+
+def _is_of_the_paper(config: ModelConfig, size: Pair) -> bool:
+    """Return whether a network is one of the paper's, or of its ablations, at its own size."""
+
+    def shape(config: ModelConfig) -> tuple[object, ...]:
+        return config.backbone, config.embed_dim, config.depths, config.input_size
+
+    same = any(shape(config) == shape(VARIANTS[name]) for name in _PAPER_NETWORKS)
+    return same and size == config.input_size
 
 
 def _name(path: Path, paths: list[Path]) -> str:

@@ -89,21 +89,27 @@ def read_sources(lvis: Path, panoptic: Path) -> Sources:
 def convert(sources: Sources, photos: Path, output: Path) -> int:
     """Write the folder; return the number of images.
 
-    Only photos that are there and in COCO's training set are used, and of these only such with
-    an object: LVIS also has photos of COCO's validation set, on which COCO_MVal is measured.
+    Only photos of COCO's training set are used, and of these only such with an object: LVIS also
+    has photos of COCO's validation set, on which COCO_MVal is measured.
 
     Raises:
-        DatasetError: if no photo is there, or the PNG of one is not.
+        DatasetError: if a photo is missing, or the PNG of one is.
     """
+    numbers = sorted(sources.images.keys() & sources.coco.keys())
+    names = {number: Path(sources.images[number]["coco_url"]).name for number in numbers}
+    there = {path.name for path in photos.glob("*")}
+    missing = [name for name in names.values() if name not in there]
+    if missing or not numbers:
+        raise DatasetError(
+            f"{photos} lacks {len(missing)} of {len(numbers)} photos, such as "
+            f"{missing[0] if missing else 'any'}; unpack all of COCO's train2017.zip there"
+        )
     output.mkdir(parents=True, exist_ok=True)
     count = 0
     unfinished = output / "index.unfinished"
     with unfinished.open("w", encoding="utf-8") as index:
-        for number in tqdm(sorted(sources.images.keys() & sources.coco.keys()), unit="image"):
-            image = sources.images[number]
-            photo = photos / Path(image["coco_url"]).name
-            if not photo.is_file():
-                continue
+        for number in tqdm(numbers, unit="image"):
+            image, photo = sources.images[number], photos / names[number]
             size_hw = (image["height"], image["width"])
             masks = _combined(sources.lvis.get(number, []), sources.coco[number], size_hw)
             if not masks.whole:
@@ -113,8 +119,6 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
             )
             index.write(json.dumps(entry) + "\n")
             count += 1
-    if not count:
-        raise DatasetError(f"{photos} holds none of the photos; expected COCO's train2017/*.jpg")
     os.replace(unfinished, output / "index.jsonl")
     return count
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from icmformer import MODEL_NAMES, ModelConfig
 from icmformer.variants import model_config
-from training.devices import device
+from training.devices import add_device_argument
 from training.errors import BenchmarkError
 from training.network_cost import Cost, Seconds, count, measure
 from training.provenance import provenance
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(MODEL_NAMES)}, or a recipe.yaml for its network; NAME@SIZE for"
         " another input size in pixels",
     )
-    parser.add_argument("--device", type=device, default="cpu", help="on which to measure seconds")
+    add_device_argument(parser)
     parser.add_argument(
         "--repeats", type=int, default=3, help="passes of which the fastest counts; 0 times nothing"
     )

@@ -1,4 +1,4 @@
-"""Devices that are named on a command line."""
+"""Devices that are named on a command line, and the one that is taken otherwise."""
 
 import argparse
 
@@ -19,3 +19,13 @@ def device(text: str) -> str:
             f"torch cannot compute on {text!r}; it sees {count} CUDA devices"
         ) from error
     return text
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--device`; the GPU is taken where there is one, as in training."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="such as cpu or cuda:1; by default the GPU if there is one",
+    )

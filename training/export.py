@@ -17,6 +17,7 @@ import torch
 from icmformer import ICMFormer, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.plain_vit import grid_size, resize_position_embedding
+from training.provenance import last_size
 
 logger = logging.getLogger(__name__)
 
@@ -90,24 +91,11 @@ def export(
     """
     provenance = read_description(checkpoint)["provenance"]
     network = load_checkpoint(checkpoint)
-    size = size or _last_size(provenance) or network.input_size[0]
+    size = size or last_size(provenance) or network.input_size[0]
     kept = {key: value for key, value in provenance.items() if key != "command"}
     shipped = _without_folders(kept) | {"size": size} | dict(notes or {})
     save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, **shipped)
     return size
-
-
-def _last_size(provenance: Mapping[str, Any]) -> int | None:
-    """Return the size of the stage a training had reached; None for what was no such training."""
-    recipe = provenance.get("recipe")
-    if not isinstance(recipe, dict) or "stages" not in recipe:
-        return None
-    end = 0
-    for stage in recipe["stages"]:
-        end += stage["epochs"] * recipe["epoch"]
-        if provenance["samples"] <= end:
-            break
-    return int(stage["size"])
 
 
 def _at_size(network: ICMFormer, size: int) -> ICMFormer:

@@ -25,7 +25,7 @@ class Monitor:
 
     def __init__(self, run: Path, total: int, seen: int, silent: bool) -> None:
         self._bar = tqdm(total=total, initial=seen, unit="sample", disable=silent)
-        self._curves = None if silent else SummaryWriter(run / "curves", purge_step=seen)
+        self._curves = None if silent else SummaryWriter(run / "curves", purge_step=seen + 1)
         self._recent: dict[str, list[torch.Tensor]] = {}
 
     def step(self, seen: int, rate: float, **values: torch.Tensor) -> None:

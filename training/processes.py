@@ -17,7 +17,16 @@ def make_accelerator(on_cpu: bool) -> Accelerator:
         on_cpu: keep off a GPU that is there.
     """
     # Several processes without a GPU find each other only when told that there is none.
-    return Accelerator(cpu=on_cpu or not torch.cuda.is_available())
+    # The recipe says in which precision to compute, whatever accelerate was configured to.
+    return Accelerator(cpu=on_cpu or not torch.cuda.is_available(), mixed_precision="no")
+
+
+def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:
+    """Return whether all processes have the same numbers; all of them must ask together."""
+    if accelerator.num_processes == 1:
+        return True
+    gathered = accelerator.gather(torch.tensor([numbers], device=accelerator.device))
+    return bool((gathered == gathered[0]).all())
 
 
 class StopSignals:

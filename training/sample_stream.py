@@ -110,6 +110,16 @@ class SampleStream(Dataset[Sample]):
             "objects, or lower sampling.min_object_area"
         )
 
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | DatasetError:
+        """Return the samples of a batch, or what is wrong with one.
+
+        Raised in a process of the data loader, it would arrive with that process's traceback.
+        """
+        try:
+            return [self[key] for key in keys]
+        except DatasetError as error:
+            return error
+
     def _attempt(
         self, annotated: AnnotatedImage, part: Part, size: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -131,8 +141,10 @@ class SampleStream(Dataset[Sample]):
         return image, target.labels(), sample_clicks(target, options.clicks, rng)
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """Put samples side by side."""
+def collate(samples: list[Sample] | DatasetError) -> Batch | DatasetError:
+    """Put samples side by side; what is wrong with one is passed on."""
+    if isinstance(samples, DatasetError):
+        return samples
     indices, images, labels, slots = zip(*samples, strict=True)
     return Batch(
         indices=torch.tensor(indices),

@@ -6,11 +6,15 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
+import multiprocessing
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import cv2
@@ -23,7 +27,7 @@ from icmformer import ICMFormer, build_model, load_checkpoint, save_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
-from training.errors import RecipeError
+from training.errors import DatasetError, RecipeError
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
 from training.monitor import Monitor
 from training.optimization import (
@@ -32,12 +36,12 @@ from training.optimization import (
     set_learning_rate,
     update_average,
 )
-from training.processes import StopSignals, fast_attention, make_accelerator
+from training.processes import StopSignals, fast_attention, make_accelerator, same_in_all
 from training.provenance import Provenance, provenance
 from training.recipe import Optimization, Recipe, load_recipe
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate
 from training.training_data import open_mixture
-from training.training_state import TrainingState
+from training.training_state import TrainingState, has_state
 from training.validation import Validation
 
 
@@ -58,7 +62,7 @@ def train(recipe: Recipe) -> Path:
     Raises:
         DatasetError: if the data is missing.
         CheckpointError: if the weights to start from are.
-        RecipeError: if they are those of another network.
+        RecipeError: if they are those of another network, or the processes have different states.
     """
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
@@ -76,6 +80,11 @@ def train(recipe: Recipe) -> Path:
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     state = TrainingState(network, average, make_optimizer(network, options))
     state.restore(recipe.run)
+    if not same_in_all(accelerator, state.samples, state.step):
+        raise RecipeError(
+            f"the processes do not continue from the same state: {recipe.run} must be one folder"
+            " that all machines share"
+        )
     model: torch.nn.Module = ClickTraining(
         network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
     )
@@ -88,24 +97,26 @@ def train(recipe: Recipe) -> Path:
         accelerator.num_processes,
         options.accumulate,
     )
+    ending = multiprocessing.Event()
     loader = DataLoader(
         SampleStream(mixture, recipe.sampling, recipe.seed),
         batch_sampler=plan,
         num_workers=recipe.data.workers,
         collate_fn=collate,
-        worker_init_fn=_settle_worker,
+        worker_init_fn=partial(_settle_worker, ending),
         pin_memory=accelerator.device.type == "cuda",
     )
     silent = not accelerator.is_main_process
     monitor = Monitor(recipe.run, recipe.samples, state.samples, silent)
     stop = StopSignals()
 
-    with fast_attention(accelerator.device):
-        for pieces in _grouped(iter(loader), options.accumulate):
+    try:
+        for pieces in _grouped(loader, options.accumulate):
             rounds = _settle_chance(recipe, state.step, accelerator.process_index)
             rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
             set_learning_rate(state.optimizer, rate)
-            loss, iou = _accumulate_gradients(recipe, accelerator, model, pieces, rounds)
+            with fast_attention(accelerator.device):
+                loss, iou = _accumulate_gradients(recipe, accelerator, model, pieces, rounds)
             _descend(accelerator, state, options)
             state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
             monitor.step(state.samples, rate, loss=loss, iou=iou)
@@ -118,8 +129,10 @@ def train(recipe: Recipe) -> Path:
                 _save(recipe, state, origin)
             if stop.agreed(accelerator):
                 break
-    stop.forget()
-    monitor.close()
+    finally:
+        ending.set()
+        stop.forget()
+        monitor.close()
     if accelerator.is_main_process:
         _save(recipe, state, origin)
     accelerator.wait_for_everyone()
@@ -127,7 +140,7 @@ def train(recipe: Recipe) -> Path:
 
 
 def _network(recipe: Recipe) -> ICMFormer:
-    """Build the network with the weights it starts from."""
+    """Build the network with the weights it starts from; a pretrained backbone starts it only."""
     options = recipe.network
     if options.checkpoint is not None:
         network = load_checkpoint(options.checkpoint)
@@ -135,26 +148,40 @@ def _network(recipe: Recipe) -> ICMFormer:
             raise RecipeError(f"{options.checkpoint} holds another network than {options.name}")
     else:
         network = build_model(options.name, **options.overrides)
-    if options.backbone_weights is not None:
-        load_pretrained_backbone(network, options.backbone_weights)
+        if options.backbone_weights is not None and not has_state(recipe.run):
+            load_pretrained_backbone(network, options.backbone_weights)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
-def _settle_worker(worker: int) -> None:
-    """Let a process that prepares samples end when the training does.
+def _settle_worker(ending: Event, worker: int) -> None:
+    """Let a process that prepares samples end when the training does, and not before.
 
     Ctrl-C reaches all processes of a terminal; without them the last step could not be finished.
+    After it, a request to end must be obeyed: Python waits for those it has asked.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+
+    def end(number: int, frame: object) -> None:
+        if ending.is_set():
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """Yield as many batches at a time as make one step."""
+def _grouped(loader: Iterable[Batch | DatasetError], size: int) -> Iterator[list[Batch]]:
+    """Yield as many batches at a time as make one step.
+
+    Raises:
+        DatasetError: what a process that prepares samples found.
+    """
+    batches = iter(loader)
     while group := list(islice(batches, size)):
-        yield group
+        for batch in group:
+            if isinstance(batch, DatasetError):
+                raise batch
+        yield [batch for batch in group if isinstance(batch, Batch)]
 
 
 def _settle_chance(recipe: Recipe, step: int, process: int) -> int:
@@ -210,8 +237,8 @@ def _descend(accelerator: Accelerator, state: TrainingState, options: Optimizati
 
 
 def _ends(state: TrainingState, recipe: Recipe, epochs: int) -> bool:
-    """Say whether a stretch of so many epochs ends here."""
-    return state.samples % (epochs * recipe.epoch) == 0
+    """Say whether a stretch of so many epochs ends here, or the training."""
+    return state.samples % (epochs * recipe.epoch) == 0 or state.samples == recipe.samples
 
 
 def _look(

@@ -38,6 +38,11 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
     return path
 
 
+def has_state(folder: Path) -> bool:
+    """Return whether a training in this folder is continued, not begun."""
+    return any(folder.glob(_PATTERN))
+
+
 def load_state(folder: Path) -> dict[str, Any] | None:
     """Return the newest state on the CPU, or None if there is none."""
     files = sorted(folder.glob(_PATTERN))

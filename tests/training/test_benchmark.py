@@ -77,7 +77,7 @@ def test_two_contestants_give_a_table_a_json_and_a_page(benchmark, checkpoint, c
     )
 
     table = capsys.readouterr().out
-    assert re.search(r"data set +n +NoC80 +NoC85 +NoC90 +NoC95 +≥20@85", table)
+    assert re.search(r"data set +n +NoC80 +NoC85 +NoC90 +NoC95 +≥4@85", table)
     assert re.search(r"^tiny +GrabCut +3 ", table, re.MULTILINE)
     assert re.search(r"^GrabCut \(classical\) +GrabCut +3 +1\.00 +1\.00 ", table, re.MULTILINE)
 
@@ -95,6 +95,23 @@ def test_two_contestants_give_a_table_a_json_and_a_page(benchmark, checkpoint, c
     assert page.count("data:image/jpeg;base64,") >= 6
     # It works offline: nothing is fetched from anywhere.
     assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_scores_that_were_kept_say_where_they_come_from(benchmark, capsys):
+    arguments = ("GrabCut", "--baseline", "grabcut", "--pictures", "0")
+    folder = benchmark(*arguments, "--every", "2")
+    (path,) = folder.glob("samples/*.jsonl")
+    here = scores_of(folder, "GrabCut")[0]["origin"]
+    path.write_text(path.read_text().replace(here, "commit 1234, another machine"))
+    capsys.readouterr()
+
+    benchmark(*arguments)
+
+    kept = "2 scores of GrabCut (classical): commit 1234, another machine"
+    assert f"kept from before: {kept}" in capsys.readouterr().out
+    (result,) = json.loads((folder / "report.json").read_text())["results"]
+    assert result["scores from"] == {"commit 1234, another machine": 2, here: 1}
+    assert kept in (folder / "report.html").read_text()
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(benchmark, checkpoint):
@@ -182,7 +199,7 @@ def test_a_process_that_dies_is_answered_with_a_sentence(checkpoint, data, tmp_p
     )  # fmt: skip
 
     with pytest.raises(BenchmarkError, match=r"a process died.*repeat the command to go on"):
-        measure(run, tmp_path, processes=2)
+        measure(run, tmp_path, 2, "here")
 
 
 def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
@@ -265,7 +282,7 @@ def test_the_scores_in_the_folder_make_a_score_card(benchmark):
 
     scores = scores_of(folder, "GrabCut")
     for score in scores:
-        del score["index"]
+        del score["index"], score["origin"]
     text = json.dumps(
         {
             "format": "icmformer score card 1",

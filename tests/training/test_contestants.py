@@ -1,5 +1,7 @@
 """Checkpoints and the classical method as rows of a benchmark."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from icmformer.clicks import from_row_column
 from icmformer.errors import CheckpointError
+from icmformer.variants import VARIANTS
 from training.contestants import Checkpoint, ClassicalMethod, Served, named_checkpoints
 
 
@@ -36,6 +39,27 @@ def test_other_networks_read_everything_at_their_own_size(tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
 
     assert input_size(Checkpoint("tiny", tmp_path / "tiny.safetensors"), "DAVIS") == "(64, 64)"
+
+
+def test_the_swins_of_the_paper_read_what_the_authors_script_reads(tmp_path):
+    path = tmp_path / "swin.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    description = json.loads(path.with_suffix(".json").read_text())
+    # an ablation of it, and without its 68 million weights: sizes are in the description
+    description["config"] = replace(VARIANTS["swin_small"], num_cross_blocks=2).to_dict()
+    path.with_suffix(".json").write_text(json.dumps(description))
+
+    assert input_size(Checkpoint("swin", path), "GrabCut") == "(448, 448)"
+    assert input_size(Checkpoint("swin", path), "DAVIS") == "(672, 672)"
+    assert input_size(Served("swin", path), "DAVIS") == "(224, 224)"
+
+
+def test_a_network_is_measured_at_the_size_it_was_last_trained_at(tmp_path):
+    stages = [{"epochs": 1, "size": 64}, {"epochs": 1, "size": 128}, {"epochs": 1, "size": 32}]
+    recipe = {"epoch": 10, "stages": stages}
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors", samples=20, recipe=recipe)
+
+    assert input_size(Checkpoint("tiny", tmp_path / "tiny.safetensors"), "DAVIS") == "(128, 128)"
 
 
 def test_a_size_that_is_asked_for_holds_everywhere(at_448):

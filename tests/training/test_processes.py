@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 
+import pytest
 import torch
 
 from training.processes import StopSignals, fast_attention, make_accelerator
@@ -28,3 +31,25 @@ def test_attention_on_a_cpu_is_the_same_attention():
 
     with fast_attention(torch.device("cpu")):
         torch.testing.assert_close(attention(query, key, value), expected)
+
+
+def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert make_accelerator(on_cpu=True).mixed_precision == "no"
+
+
+@pytest.mark.slow
+def test_processes_notice_that_they_differ(tmp_path):
+    program = tmp_path / "differ.py"
+    program.write_text(
+        "from training.processes import make_accelerator, same_in_all\n"
+        "accelerator = make_accelerator(on_cpu=True)\n"
+        "same = same_in_all(accelerator, 48, 6)\n"
+        "differ = same_in_all(accelerator, 48, accelerator.process_index)\n"
+        "assert (same, differ) == (True, False)\n"
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*launcher, str(program)], check=True, capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip

@@ -30,7 +30,9 @@ def card(*curves, shares=None, target_iou=0.95):
 
 
 def benchmark(*cards, dataset="GrabCut", published_size=None, protocol=None):
-    entries = tuple(Entry(f"model {i}", "a model", "", {dataset: c}) for i, c in enumerate(cards))
+    entries = tuple(
+        Entry(f"model {i}", "a model", "", {dataset: c}, {}) for i, c in enumerate(cards)
+    )
     sizes = {dataset: published_size or len(cards[0].samples)}
     where = Provenance("python -m training benchmark", "abc", "2 cores", "Python", "today")
     return Benchmark(entries, sizes, protocol or Protocol(), 1, where)

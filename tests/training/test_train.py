@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
+from icmformer.errors import CheckpointError
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
 from training.errors import RecipeError
@@ -82,6 +86,23 @@ def test_in_half_precision_old_states_are_forgotten_and_weights_described(shapes
     assert list((path.parent / "curves").glob("events*"))
 
 
+def test_the_end_of_a_training_is_validated_whatever_the_rhythm(shapes, tmp_path):
+    validation = {
+        "every": 2, "data": shapes.parent, "sets": [f"folder:{shapes.name}"],
+        "objects": 1, "clicks": 1, "pictures": 0,
+    }  # fmt: skip
+    stages = [{"epochs": 3, "size": 32, "batch_size": 8}]
+    first = a_recipe(shapes, tmp_path / "run", validation=validation, stages=stages)
+    path = train(first)
+    longer = [{"epochs": 4, "size": 32, "batch_size": 8}]
+    train(a_recipe(shapes, tmp_path / "run", validation=validation, stages=longer))
+
+    curves = EventAccumulator(str(path.parent / "curves"))
+    curves.Reload()
+    seen = [event.step for event in curves.Scalars(f"folder:{shapes.name}/NoC85")]
+    assert seen == [32, 48, 64]  # also the one of the state that was continued from
+
+
 def test_validation_draws_measures_and_keeps_the_best(shapes, tmp_path):
     validation = {
         "every": 1,
@@ -108,6 +129,31 @@ def test_weights_alone_can_be_continued_from(shapes, tmp_path):
     second = train(a_recipe(shapes, tmp_path / "second", network=network, optimization=options))
 
     assert_same_weights(second, first, rtol=1e-4, atol=1e-6)
+
+
+def test_a_pretrained_backbone_neither_replaces_a_checkpoint_nor_is_needed_to_continue(
+    shapes, tmp_path
+):
+    network = {"name": "tiny", "overrides": {"head_dropout": 0.0}}
+    first = train(a_recipe(shapes, tmp_path / "first", network=network))
+    network |= {"backbone_weights": str(tmp_path / "not there.safetensors")}
+    options = {"kind": "adamw", "learning_rate": 1e-9}
+
+    second = train(
+        a_recipe(
+            shapes,
+            tmp_path / "second",
+            network=network | {"checkpoint": first},
+            optimization=options,
+        )
+    )
+    assert_same_weights(second, first, rtol=1e-4, atol=1e-6)
+
+    stages = [{"epochs": 3, "size": 32, "batch_size": 8}]
+    train(a_recipe(shapes, tmp_path / "first", network=network, stages=stages))
+    assert samples(tmp_path / "first") == 48
+    with pytest.raises(CheckpointError, match="not there"):
+        train(a_recipe(shapes, tmp_path / "third", network=network))
 
 
 def test_weights_of_another_network_are_refused(shapes, tmp_path):
@@ -199,6 +245,46 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
     assert b"Traceback" not in training.communicate()[1]
     assert training.returncode == 0
     assert recipe.samples > samples(recipe.run) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_ends_it_with_a_sentence(shapes, tmp_path, workers):
+    folder = tmp_path / "damaged"
+    shutil.copytree(shapes, folder)
+    for image in (folder / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:500])
+    data = {"root": tmp_path, "parts": [{"path": "damaged"}], "workers": workers}
+    recipe = a_recipe(shapes, tmp_path / "run", data=data)
+
+    ended = subprocess.run(
+        command(recipe, tmp_path), env=environment(), check=False, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 1
+    assert "is damaged or no image" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_worker_that_is_killed_ends_the_training(shapes, tmp_path):
+    data = {"root": shapes.parent, "parts": [{"path": shapes.name}], "workers": 2}
+    stages = [{"epochs": 500, "size": 32, "batch_size": 8}]
+    recipe = a_recipe(shapes, tmp_path / "run", stages=stages, keep=1, data=data)
+
+    training = subprocess.Popen(
+        command(recipe, tmp_path), env=environment(), stderr=subprocess.PIPE
+    )
+    while not list(recipe.run.glob("state-*.pt")):
+        assert training.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+
+    assert b"killed" in training.communicate()[1]
+    assert training.returncode == 1
 
 
 @pytest.mark.cuda

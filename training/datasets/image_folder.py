@@ -22,7 +22,11 @@ _IGNORE_IN_8_BIT = 255
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
 # Sixteen threads that read one archive at the same time have been seen to get wrong bytes.
 _READING = threading.Lock()
+_MASKS_LOOKED_AT = 20
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+Root = Path | zipfile.Path
 
 
 class ImageFolder:
@@ -32,28 +36,52 @@ class ImageFolder:
         path: the folder or .zip; its content may sit below one folder of its own.
 
     Raises:
-        DatasetError: when the folder, its images, or a mask is missing.
+        DatasetError: when the folder, an image, or a mask is missing, or when the masks mark
+            objects with 255.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         root = _opened(self.path)
-        masks = {Path(m.name).stem: m.name for m in (root / "masks").iterdir()}
+        masks = {
+            Path(m.name).stem: m.name
+            for m in (root / "masks").iterdir()
+            if Path(m.name).suffix.lower() in _IMAGE_SUFFIXES
+        }
         images = sorted(
             image.name
             for image in (root / "images").iterdir()
             if Path(image.name).suffix.lower() in _IMAGE_SUFFIXES
         )
-        missing = [name for name in images if Path(name).stem not in masks]
-        if missing or not images:
-            what = (
-                f"no mask for {missing[0]} and {len(missing) - 1} more" if missing else "no image"
-            )
-            raise DatasetError(f"{self.path}: {what}; {_LAYOUT}")
+        with_image = {Path(name).stem for name in images}
+        for kind, missing in (
+            ("mask", [name for name in images if Path(name).stem not in masks]),
+            ("image", [name for stem, name in sorted(masks.items()) if stem not in with_image]),
+        ):
+            if missing:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                raise DatasetError(f"{self.path}: no {kind} for {missing[0]}{more}; {_LAYOUT}")
+        if not images:
+            raise DatasetError(f"{self.path}: no image; {_LAYOUT}")
         self._pairs = [(name, masks[Path(name).stem]) for name in images]
+        self._refuse_masks_of_255(root)
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def _refuse_masks_of_255(self, root: Root) -> None:
+        """Look at a few masks, spread over all: 0 and 255 mark objects elsewhere, not here."""
+        step = -(-len(self._pairs) // _MASKS_LOOKED_AT)
+        seen: set[int] = set()
+        for _, name in self._pairs[::step]:
+            with _READING:
+                content = (root / "masks" / name).read_bytes()
+            seen.update(np.unique(decode_instance_ids(content, name)).tolist())
+        if IGNORE in seen and seen <= {0, IGNORE}:
+            raise DatasetError(
+                f'{self.path}: the masks hold 0 and 255 alone, and 255 means "ignore" here: number '
+                "each image's objects from 1"
+            )
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_name, mask_name = self._pairs[index]
@@ -95,9 +123,6 @@ def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     narrow = ids.astype(np.int16)
     narrow[narrow == _IGNORE_IN_8_BIT] = IGNORE
     return narrow
-
-
-Root = Path | zipfile.Path
 
 
 def _opened(path: Path) -> Root:

@@ -96,14 +96,12 @@ def test_damaged_files_are_named(folder, tmp_path):
 
 
 def test_colour_masks_and_other_sizes_are_refused(folder):
-    cv2.imwrite(str(folder / "masks" / "a.png"), np.zeros((30, 40, 3), np.uint8))
     cv2.imwrite(str(folder / "masks" / "b.png"), np.zeros((30, 41), np.uint8))
-    dataset = ImageFolder(folder)
-
-    with pytest.raises(DatasetError, match="3 channels"):
-        dataset[0]
     with pytest.raises(DatasetError, match="differ in height and width"):
-        dataset[1]
+        ImageFolder(folder)[1]
+    cv2.imwrite(str(folder / "masks" / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    with pytest.raises(DatasetError, match="3 channels"):
+        ImageFolder(folder)
 
 
 def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
@@ -140,3 +138,18 @@ def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp
     assert small[0].image.shape == (15, 20, 3)
     assert small[0].layers.shape == (15, 20, 1)
     assert set(np.unique(small[0].layers)) == {-1, 0, 1, 7}
+
+
+@pytest.mark.parametrize(("kind", "gone"), [("mask", "masks/a.png"), ("image", "images/a.webp")])
+def test_a_folder_that_is_half_there_is_refused(folder, kind, gone):
+    (folder / gone).unlink()
+    with pytest.raises(DatasetError, match=rf"no {kind} for a\.(webp|png); expected images"):
+        ImageFolder(folder)
+
+
+def test_masks_of_0_and_255_are_refused_with_what_to_do(folder):
+    for mask in (folder / "masks").iterdir():
+        ids = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(mask), np.where(ids > 0, 255, 0).astype(np.uint8))
+    with pytest.raises(DatasetError, match=r"255 means .* number each image's objects from 1"):
+        ImageFolder(folder)

@@ -191,7 +191,7 @@ def test_coco_and_lvis_become_layers(downloads):
 def test_a_conversion_without_photos_says_so(downloads):
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
-    with pytest.raises(DatasetError, match="none of the photos"):
+    with pytest.raises(DatasetError, match=r"lacks 1 of 1 photos, such as 0+9\.jpg; unpack all"):
         convert(sources, downloads, downloads / "out")
     with pytest.raises(DatasetError, match="convert-coco-lvis"):
         LayeredFolder(downloads / "out")
