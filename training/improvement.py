@@ -13,7 +13,7 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -39,8 +39,7 @@ from training.improvement_plan import (
 from training.improvement_report import decision_summary, improvement_report
 from training.live_pointer import Mover
 from training.model_versions import Candidate, ModelVersions
-from training.noc import ScoreCard
-from training.promotion import Policy, decide
+from training.promotion import decide
 from training.sample_files import SampleFiles
 from training.serving_check import check_serves
 from training.snapshot import Snapshot
@@ -109,23 +108,23 @@ def _judged_candidate(
     device = training_device(options.recipe.device)
     click = partial(run_trial, trial=trial, device=device, report=report)
     before = click(live, kept=job.folder / "live.json", stage="judging the live version")
-    remembers, before_elsewhere = plan.live, before.retention
+    remembering = plan.live
     first = base_of(stores.versions, plan.live)
-    if first != plan.live and before_elsewhere is not None:
+    if first != plan.live and trial.retention is not None:
         elsewhere = click(
             stores.versions.checkpoint(first),
             trial=Trial(None, trial.retention),
             kept=job.folder / "first.json",
             stage="judging the first version",
-        ).retention
-        if elsewhere is not None and _needs_fewer(elsewhere, before_elsewhere, options.policy):
-            remembers, before_elsewhere = first, elsewhere
+        )
+        if _remembers_more(elsewhere, before, options.policy.threshold):
+            remembering, before = first, replace(before, retention=elsewhere.retention)
 
     trained = _trained(job.folder, plan, stores, options, retention, report)
     kept = job.folder / "candidate_scores.json"
     after = click(trained, kept=kept, stage="judging the candidate")
 
-    comparisons = compared(TrialScores(before.held_out, before_elsewhere), after)
+    comparisons = compared(before, after)
     decision = decide(*comparisons, options.policy)
     shown = improvement_report(
         *comparisons,
@@ -144,7 +143,7 @@ def _judged_candidate(
         scores={
             **decision_summary(decision),
             "compared_with": plan.live,
-            "retention_compared_with": remembers,
+            "retention_compared_with": remembering,
             "threshold": options.policy.threshold,
             "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
         },
@@ -154,8 +153,10 @@ def _judged_candidate(
     )
 
 
-def _needs_fewer(first: ScoreCard, second: ScoreCard, policy: Policy) -> bool:
-    return first.noc(policy.threshold) < second.noc(policy.threshold)
+def _remembers_more(one: TrialScores, other: TrialScores, threshold: float) -> bool:
+    if one.retention is None or other.retention is None:
+        return False
+    return one.retention.noc(threshold) < other.retention.noc(threshold)
 
 
 def _trial(
