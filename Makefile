@@ -13,8 +13,8 @@ DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
         $(if $(LABEL_STUDIO_PORT),--label-studio-port $(LABEL_STUDIO_PORT)) \
         $(if $(BACKEND_PORT),--backend-port $(BACKEND_PORT))
 
-# two processes of tests, whole files each; the longest first, which are those with Label Studio
-PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# two processes of tests, whole files each; those with Label Studio begin, they take longest
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo serve work check lint test screenshot format lock
 

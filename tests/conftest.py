@@ -1,6 +1,7 @@
 """What every test runs under."""
 
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -13,15 +14,21 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what parallel processes must not divide, and skip what needs CUDA where there is none.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each parallel process whole files, and all tests with Label Studio to one of them."""
+    from xdist.scheduler import LoadFileScheduling
 
-    The tests of a file share what they made; those with Label Studio share the one that runs.
-    """
-    for item in items:
-        together = "e2e" if item.get_closest_marker("e2e") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+    class WholeFiles(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs CUDA where there is none, and say so."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):

@@ -16,7 +16,7 @@ from training.noc import ScoreCard
 _MOST_CLICKS = 5
 _LEAST_CHANGE = 0.02
 _MARGIN = 0.6  # around the object, as a share of its longer side
-_LEAST_SIDE = 96
+_LEAST_SIDE = 40
 
 
 @dataclass(frozen=True)
