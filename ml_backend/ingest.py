@@ -23,7 +23,7 @@ from training.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 6  # about five minutes; after that a reconcile tries again
+ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
 Image = NDArray[np.uint8]
 Json = Mapping[str, Any]
 # (project, task as Label Studio serialises it, labelling configuration) -> (H, W, 3) upright RGB.

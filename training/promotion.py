@@ -2,7 +2,7 @@
 
 Both models answered the same simulated annotator on the same objects, on images that neither was
 trained on. The candidate goes live only if it is clearly better where it was fine-tuned and not
-noticeably worse elsewhere; with too little to judge by, a person decides.
+worse elsewhere; with too little to judge by, a person decides.
 
 Objects of one image are alike: a hundred nuclei on one slide are one observation more than a
 hundred. So the bootstrap draws images, with all their objects.
@@ -176,8 +176,13 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
     if change is None:
         return "ask", "there is no retention set: what the candidate forgot is unknown"
     clicks = _in_words(change)
-    if change.share < -policy.max_retention_loss:
+    if change.saved.high < -policy.max_retention_loss * change.live:
         return "keep", f"the candidate forgot too much on the retention set: {clicks}"
+    if change.share < -policy.max_retention_loss:
+        return "ask", (
+            f"the candidate may have forgotten too much on the retention set: {clicks}; "
+            f"{change.objects} objects on {change.images} images are too few to be sure"
+        )
     return "promote", f"the retention set is kept: {clicks}"
 
 

@@ -50,6 +50,10 @@ SAME = both(spread(5), spread(5))
             "retention set is kept", id="a little worse elsewhere",
         ),
         pytest.param(
+            both(spread(6), spread(4)), both(spread(5, 40), [*spread(5, 38), 9, 9]), "ask",
+            "may have forgotten too much", id="perhaps worse elsewhere",
+        ),
+        pytest.param(
             both(spread(6, 12), spread(4, 12)), SAME, "ask", "12 held-out objects of 3 images",
             id="too few objects",
         ),
