@@ -13,7 +13,7 @@ DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
         $(if $(LABEL_STUDIO_PORT),--label-studio-port $(LABEL_STUDIO_PORT)) \
         $(if $(BACKEND_PORT),--backend-port $(BACKEND_PORT))
 
-# two processes of tests, whole files each; those with Label Studio begin, they take longest
+# two processes of tests, whole files each, in the order of tests/conftest.py: the longest first
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo serve work check lint test screenshot format lock

@@ -28,7 +28,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs CUDA where there is none, and say so."""
+    """Begin with the files that take long; skip what needs CUDA where there is none, and say so."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not item.get_closest_marker("e2e"), item.path not in long))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
