@@ -48,7 +48,14 @@ def test_processes_notice_that_they_differ(tmp_path):
         "differ = same_in_all(accelerator, 48, accelerator.process_index)\n"
         "assert (same, differ) == (True, False)\n"
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     subprocess.run(
         [*launcher, str(program)], check=True, capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},

@@ -307,7 +307,7 @@ def samples(run) -> int:
 def test_two_processes_equal_one(shapes, tmp_path):
     one = train(a_recipe(shapes, tmp_path / "one", optimization=TAME, device="cpu"))
     recipe = a_recipe(shapes, tmp_path / "two", optimization=TAME, device="cpu")
-    launcher = ("torch.distributed.run", "--nproc-per-node", "2", "-m")
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
     subprocess.run(
         command(recipe, tmp_path, *launcher), env=environment(), check=True, capture_output=True
