@@ -14,7 +14,7 @@ from sqlalchemy import JSON, Index, Select, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
-from training.database import Base, Database, UtcDateTime, now
+from training.database import LARGEST_INTEGER, Base, Database, UtcDateTime, now
 
 JobState = Literal[
     "waiting",
@@ -25,7 +25,6 @@ JobState = Literal[
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 MOST_ATTEMPTS = 3
-_LARGEST_NUMBER = 2**31 - 1  # of what every database takes for an integer
 
 
 class JobRow(Base):
@@ -170,7 +169,7 @@ class FineTuneJobs:
             JobError: if there is no such job, or it has ended.
         """
         with self._database.write() as session:
-            row = session.get(JobRow, job) if job <= _LARGEST_NUMBER else None
+            row = session.get(JobRow, job) if job <= LARGEST_INTEGER else None
             if row is None or row.state not in ("waiting", "running"):
                 raise JobError(f"job {job} is not waiting or running")
             row.cancel = True
@@ -207,7 +206,7 @@ class FineTuneJobs:
             JobError: if there is no such job.
         """
         with self._database.read() as session:
-            row = session.get(JobRow, job) if job <= _LARGEST_NUMBER else None
+            row = session.get(JobRow, job) if job <= LARGEST_INTEGER else None
         if row is None:
             raise JobError(f"there is no job {job}")
         return row

@@ -53,6 +53,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=timezone.utc)
 
 
+LARGEST_INTEGER = 2**31 - 1  # that every database takes for a number of a row
+
+
 def now() -> datetime:
     """Return the current time, aware, in UTC."""
     return datetime.now(timezone.utc)

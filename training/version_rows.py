@@ -6,11 +6,10 @@ from typing import Any, Literal
 from sqlalchemy import JSON, ForeignKey
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from training.database import Base, UtcDateTime
+from training.database import LARGEST_INTEGER, Base, UtcDateTime
 from training.errors import VersionError
 
 Move = Literal["promote", "rollback", "pin", "unpin"]
-_LARGEST_NUMBER = 2**31 - 1  # of what every database takes for an integer
 
 
 class VersionRow(Base):
@@ -77,7 +76,7 @@ def find_version(session: Session, number: int) -> VersionRow:
     Raises:
         VersionError: if there is no such version.
     """
-    row = session.get(VersionRow, number) if abs(number) <= _LARGEST_NUMBER else None
+    row = session.get(VersionRow, number) if abs(number) <= LARGEST_INTEGER else None
     if row is None:
         raise VersionError(f"there is no version {number}")
     return row
