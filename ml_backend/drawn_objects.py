@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from icmformer import Click
+from ml_backend.errors import RequestError
 from ml_backend.keypoints import (
     Box,
     Keypoint,
     Rectangle,
     clicked_keypoints,
     drawn_rectangles,
+    holds_rectangles,
     saved_keypoints,
 )
 from ml_backend.labeling_config import LabelingConfig
@@ -58,7 +60,8 @@ def drawn_objects(
         size_hw: height and width of the upright image.
 
     Raises:
-        RequestError: if a region that counts is malformed.
+        RequestError: if a region that counts is malformed, or only rectangles of other labels were
+            drawn.
     """
     if context is None:
         keypoints = saved_keypoints(task, config, size_hw)
@@ -68,6 +71,11 @@ def drawn_objects(
     result = context.get("result")
     clicked = _by_label(clicked_keypoints(result, config, size_hw))
     boxed = drawn_rectangles(result, config, size_hw)
+    if not clicked and not boxed and holds_rectangles(result):
+        raise RequestError(
+            f"the rectangle has none of the brushes' labels, {', '.join(config.brush_labels)}: "
+            "give both the same labels, spelled alike, or draw it without Auto-Annotation"
+        )
     return [_clicked(task, group) for group in clicked] + [_boxed(task, one) for one in boxed]
 
 
@@ -78,6 +86,17 @@ def carries_objects(task: Mapping[str, Any], config: LabelingConfig) -> bool:
         RequestError: if a keypoint is malformed.
     """
     return bool(saved_keypoints(task, config, (1, 1)))
+
+
+def shown_size(context: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """Return height and width of the image as the editor shows it; None if it does not say."""
+    result = context.get("result") if context else None
+    for item in reversed(result if isinstance(result, list) else []):
+        if isinstance(item, Mapping):
+            height, width = item.get("original_height"), item.get("original_width")
+            if type(height) is int and type(width) is int:
+                return height, width
+    return None
 
 
 def _by_label(keypoints: Sequence[Keypoint]) -> list[list[Keypoint]]:

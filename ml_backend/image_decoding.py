@@ -5,7 +5,6 @@ browser shows (TIFF) follows the same rules where they apply.
 """
 
 import io
-import re
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ml_backend.errors import TaskImageError
 from training.upright import upright
 
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM", "ICO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
@@ -44,7 +43,6 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         TaskImageError: if it is no image, is damaged, or is too large.
     """
     try:
-        _refuse_large(_largest_icon(data), max_pixels)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_large(image.size, max_pixels)
             return _upright_rgb(image)
@@ -64,16 +62,6 @@ def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:
             f"it has {width}x{height} pixels, more than the {max_pixels / 1e6:g} megapixels "
             "allowed (ICMFORMER_MAX_IMAGE_MEGAPIXELS)"
         )
-
-
-def _largest_icon(data: bytes) -> tuple[int, int]:
-    """Return the size of the largest PNG in an icon file, which Pillow unpacks while opening it."""
-    sizes = [(0, 0)]
-    if data.startswith(b"\0\0\1\0"):
-        for start in re.finditer(rb"\x89PNG\r\n\x1a\n....IHDR", data, re.DOTALL):
-            header = data[start.end() : start.end() + 8]
-            sizes.append((int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")))
-    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -7,11 +7,17 @@ in what the name resolved to a moment ago.
 """
 
 import ipaddress
+import math
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -37,8 +43,8 @@ class ImageLimits:
         max_bytes: of the file.
         max_pixels: of the decoded image.
         connect_seconds: until a server accepts the connection.
-        read_seconds: between two pieces of the file.
-        total_seconds: for the whole file.
+        read_seconds: between two pieces of the file, and until an answer has begun.
+        total_seconds: for the whole file, with all redirects.
         allowed_hosts: hosts that may be visited although their address is not public, as `host` or
             `host:port` in lower case.
     """
@@ -80,10 +86,12 @@ class Downloads:
     def __init__(self, limits: ImageLimits) -> None:
         """Prepare two ways out: to public addresses, and to where Label Studio itself sends us."""
         self._limits = limits
-        self._public = _session(self._is_public_or_allowed)
-        self._trusted = _session(_is_not_link_local)
+        self._public = _session(self._is_public_or_allowed, limits.read_seconds)
+        self._trusted = _session(_is_not_link_local, limits.read_seconds)
 
-    def fetch(self, address: str, *, authorization: str | None = None) -> bytes:
+    def fetch(
+        self, address: str, *, authorization: str | None = None, seconds: float | None = None
+    ) -> bytes:
         """Return a file.
 
         Args:
@@ -91,24 +99,17 @@ class Downloads:
             authorization: given for Label Studio's own addresses, "" for no header. Those may be
                 private, and so may be where it redirects to: a storage its administrator set up.
                 The header does not follow a redirect to another host.
+            seconds: for the whole file, where less is left than the limits allow.
 
         Raises:
             FetchError: if the file does not come.
             TaskImageError: if the file is too large or slow, or the address may not be visited.
         """
-        limits = self._limits
         session = self._public if authorization is None else self._trusted
+        seconds = min(self._limits.total_seconds, math.inf if seconds is None else seconds)
+        give_up = _GiveUp(seconds)
         try:
-            with session.get(
-                address,
-                auth=Authorization(authorization or ""),
-                timeout=(limits.connect_seconds, limits.read_seconds),
-                stream=True,
-            ) as response:
-                if not response.ok:
-                    status = response.status_code
-                    raise FetchError(response.url, f"it answers {status}", status)
-                return self._read(response)
+            return self._followed(session, address, authorization or "", give_up)
         except (requests.RequestException, HTTPError) as error:
             request = getattr(error, "request", None)
             failed = request.url if request is not None and request.url else address
@@ -118,9 +119,35 @@ class Downloads:
                 connected=not isinstance(error, requests.ConnectionError),
             ) from error
 
-    def _read(self, response: requests.Response) -> bytes:
+    def _followed(
+        self, session: requests.Session, address: str, header: str, give_up: "_GiveUp"
+    ) -> bytes:
+        """Follow redirects, whose own bodies are nobody's business and may be endless."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            give_up.check()
+            with self._answer(session, address, header) as response:
+                target = session.get_redirect_target(response)
+                if target is None:
+                    return self._read(response, give_up)
+                address = urljoin(response.url, target)
+                if session.should_strip_auth(response.url, address):
+                    header = ""
+        raise FetchError(address, f"it redirects more than {_MAX_REDIRECTS} times")
+
+    def _answer(self, session: requests.Session, address: str, header: str) -> requests.Response:
+        """Return an answer whose body has not been read; `Session.get` reads those of redirects."""
+        asked = requests.Request("GET", address, auth=Authorization(header))
+        request = session.prepare_request(asked)
+        url = request.url or address
+        settings: Any = session.merge_environment_settings(url, {}, True, None, None)
+        timeout = (self._limits.connect_seconds, self._limits.read_seconds)
+        return session.get_adapter(url).send(request, timeout=timeout, **settings)
+
+    def _read(self, response: requests.Response, give_up: "_GiveUp") -> bytes:
+        if not response.ok:
+            status = response.status_code
+            raise FetchError(response.url, f"it answers {status}", status)
         limits = self._limits
-        give_up = time.monotonic() + limits.total_seconds
         announced = response.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limits.max_bytes:
             raise TaskImageError(_too_large(int(announced), limits.max_bytes))
@@ -131,13 +158,24 @@ class Downloads:
             data += chunk
             if len(data) > limits.max_bytes:
                 raise TaskImageError(_too_large(len(data), limits.max_bytes))
-            if time.monotonic() > give_up:
-                raise TaskImageError(f"it takes longer than {limits.total_seconds:g} seconds")
+            give_up.check()
         return bytes(data)
 
     def _is_public_or_allowed(self, host: str, port: int, ip: str) -> bool:
         names = {host.lower(), f"{host.lower()}:{port}"}
         return bool(names & self._limits.allowed_hosts) or is_public(ip)
+
+
+class _GiveUp:
+    """When nobody waits for a file any more."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = time.monotonic() + seconds
+
+    def check(self) -> None:
+        if time.monotonic() > self._at:
+            raise TaskImageError(f"it takes longer than {self._seconds:.3g} seconds")
 
 
 def is_public(ip: str) -> bool:
@@ -167,34 +205,46 @@ def _too_large(size: int, limit: int) -> str:
     )
 
 
-def _session(rule: HostRule) -> requests.Session:
+def _session(rule: HostRule, header_seconds: float) -> requests.Session:
     session = requests.Session()
-    session.max_redirects = _MAX_REDIRECTS
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _GuardedAdapter(rule))
+        session.mount(scheme, _GuardedAdapter(rule, header_seconds))
     return session
 
 
 class _GuardedAdapter(HTTPAdapter):
-    """Makes connections that look where they ended up before they speak."""
+    """Makes connections that look where they ended up before they speak.
 
-    def __init__(self, rule: HostRule) -> None:
+    And that wait for the beginning of an answer only so long in all: the timeout of a socket starts
+    anew with every byte, and a server may send its headers one by one.
+    """
+
+    def __init__(self, rule: HostRule, header_seconds: float) -> None:
         self._rule = rule
+        self._header_seconds = header_seconds
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use guarded connections; requests through a proxy are the proxy's business."""
         super().init_poolmanager(*args, **kwargs)
-        rule = self._rule
+        rule, seconds = self._rule, self._header_seconds
 
         class GuardedHTTP(HTTPConnection):
             def _new_conn(self) -> Any:
                 return _checked(super()._new_conn(), self, rule)
 
+            def getresponse(self) -> Any:
+                with _hung_up_after(seconds, self.sock):
+                    return super().getresponse()
+
         class GuardedHTTPS(HTTPSConnection):
             def _new_conn(self) -> Any:
                 return _checked(super()._new_conn(), self, rule)
+
+            def getresponse(self) -> Any:
+                with _hung_up_after(seconds, self.sock):
+                    return super().getresponse()
 
         class HTTPPool(HTTPConnectionPool):
             ConnectionCls = GuardedHTTP
@@ -214,3 +264,30 @@ def _checked(sock: Any, connection: HTTPConnection, rule: HostRule) -> Any:
             f"{connection.host}:{connection.port} to ICMFORMER_ALLOWED_IMAGE_HOSTS if it is yours"
         )
     return sock
+
+
+@contextmanager
+def _hung_up_after(seconds: float, sock: Any) -> Iterator[None]:
+    """Shut a connection if the block takes longer; whoever reads from it then finds its end.
+
+    Raises:
+        TimeoutError: if the block failed because of that.
+    """
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(OSError):  # it may be closed by now
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        if late.is_set():
+            raise TimeoutError(f"no answer had begun after {seconds:g} s") from error
+        raise
+    finally:
+        timer.cancel()

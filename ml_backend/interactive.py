@@ -19,7 +19,7 @@ from icmformer import Segmentation
 from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.click_sessions import ObjectKey
-from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects
+from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
 from ml_backend.errors import BackendError, DeadlineError, DeviceMemoryError, RequestError
 from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
@@ -64,6 +64,7 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
     predictions: list[Prediction] = []
     for task in tasks:
         try:
+            asked.deadline.check()
             predictions.append(_predict(task, asked, backend))
         except DeadlineError as error:
             if predictions:
@@ -85,7 +86,13 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
         return _prediction([], backend.models.pointer.live(asked.project).name)
     with backend.metrics.image_seconds.time():
         label_studio = backend.connections.label_studio(asked.project)
-        image = backend.images.load(task, asked.config, label_studio)
+        image = backend.images.load(
+            task,
+            asked.config,
+            label_studio,
+            shown_hw=shown_size(asked.context),
+            seconds=asked.deadline.remaining(),
+        )
     size_hw = (image.shape[0], image.shape[1])
     drawn = drawn_objects(task, asked.context, asked.config, size_hw)
     most = max((len(one.clicks) for one in drawn), default=0)

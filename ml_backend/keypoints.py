@@ -123,6 +123,11 @@ def drawn_rectangles(
     ]
 
 
+def holds_rectangles(result: Any) -> bool:
+    """Say whether /predict's context holds rectangles, whatever their labels."""
+    return bool(_items(result, "rectanglelabels"))
+
+
 def saved_keypoints(
     task: Mapping[str, Any], config: LabelingConfig, size_hw: tuple[int, int]
 ) -> list[Keypoint]:
@@ -203,8 +208,9 @@ def _box(item: Mapping[str, Any], size_hw: tuple[int, int]) -> Box:
     """Return the upright box around a rectangle, which may be rotated about its first corner."""
     height, width = size_hw
     x, y = _percent(item, "x") / 100 * width, _percent(item, "y") / 100 * height
-    across = _percent(item, "width") / 100 * width
-    down = _percent(item, "height") / 100 * height
+    # Rotated, a rectangle may be longer than the side of the image it is measured along.
+    across = _number(item, "width") / 100 * width
+    down = _number(item, "height") / 100 * height
     angle = math.radians(_number(item, "rotation") if "rotation" in _value(item) else 0.0)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     corners = np.array([[0, 0], [across, 0], [0, down], [across, down]]) @ turn + [x, y]

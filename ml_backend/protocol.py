@@ -7,6 +7,7 @@ Captured from Label Studio 1.23.2; keys that it adds later are ignored.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,7 +147,7 @@ def read_webhook(body: bytes) -> WebhookEvent:
     return WebhookEvent(action, _project(values), values)
 
 
-def task_number(task: dict[str, Any]) -> str:
+def task_number(task: Mapping[str, Any]) -> str:
     """Return the task's id as it may appear in a log line, "?" if it has none."""
     value = task.get("id")
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -167,6 +168,10 @@ def _text(values: dict[str, Any], key: str) -> str:
         return ""
     if not isinstance(value, str):
         raise RequestError(f'"{key}" must be text')
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can hold halves of characters
+        raise RequestError(f'"{key}" is not valid Unicode') from error
     return value
 
 

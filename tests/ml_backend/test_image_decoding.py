@@ -246,17 +246,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked():
         decode(bytes(data), LIMIT)
 
 
-def test_an_icon_is_refused_before_it_is_unpacked():
-    png = encoded(np.zeros((1, 1), np.uint8))
-    header = bytearray(png[:33])
-    header[16:24] = struct.pack(">II", 20_000, 20_000)
-    header[29:33] = struct.pack(">I", zlib.crc32(bytes(header[12:29])))
-    bomb = bytes(header) + png[33:]
-    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(bomb), 22) + bomb
-    with pytest.raises(TaskImageError, match="20000x20000 pixels, more than the 10 megapixels"):
-        decode(icon, LIMIT)
+def test_an_icon_is_not_unpacked():
+    # Pillow unpacks every picture of an icon while opening it, before its size is known.
     small = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
-    assert decode(encoded(small, format="ICO"), LIMIT).shape == (16, 16, 3)
+    with pytest.raises(TaskImageError, match="not an image"):
+        decode(encoded(small, format="ICO"), LIMIT)
 
 
 @pytest.mark.slow

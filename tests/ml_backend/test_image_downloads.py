@@ -1,4 +1,6 @@
+import contextlib
 import gzip
+import socket
 import threading
 import time
 
@@ -113,9 +115,50 @@ def test_which_addresses_may_be_visited(ip, public, trusted):
 
 def test_redirects_come_to_an_end(server):
     server.answers["round"] = lambda: redirect(f"{server.url}/round")
-    assert "TooManyRedirects" in no_answer(f"{server.url}/round")
+    assert "more than 5 times" in no_answer(f"{server.url}/round")
     server.answers["local"] = lambda: redirect("file:///etc/hostname")
     assert "InvalidSchema" in no_answer(f"{server.url}/local")
+
+
+def test_the_body_of_a_redirect_is_not_read(server):
+    sent = []
+
+    def endless():
+        for _ in range(10_000):
+            sent.append(1)
+            yield b"x" * 10_000
+
+    away = {"Location": f"{server.url}/file"}
+    server.answers["away"] = lambda: Response(endless(), status=302, headers=away)
+    assert fetch(f"{server.url}/away") == FILE
+    assert len(sent) < 5_000
+
+
+def test_redirects_count_towards_the_time_of_a_file(server):
+    def later():
+        time.sleep(0.2)
+        return redirect(f"{server.url}/file")
+
+    server.answers["later"] = later
+    assert "longer than 0.1 seconds" in forbidden(f"{server.url}/later", total_seconds=0.1)
+    downloads = Downloads(ImageLimits(allowed_hosts=frozenset({"127.0.0.1"})))
+    with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
+        downloads.fetch(f"{server.url}/later", seconds=0.1)
+
+
+def test_a_server_that_dribbles_its_headers_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def dribble():
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 20:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        threading.Thread(target=dribble, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/file"
+        assert "no answer" in no_answer(address, read_seconds=0.4)
 
 
 @pytest.mark.parametrize("announced", [True, False])

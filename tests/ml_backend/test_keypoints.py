@@ -232,11 +232,18 @@ def test_a_rotated_rectangle_gives_the_box_around_it():
     assert (box.left, box.top, box.right, box.bottom) == pytest.approx((10, 20, 50, 50))
 
 
+def test_a_rotated_rectangle_may_be_longer_than_the_other_side():
+    # 50 pixels downwards would leave an image of 10; turned, they lie along its 100.
+    item = rectangle(x=80, y=0, width=8, height=500, rotation=90)
+    (box,) = [r.box for r in drawn_rectangles([item], CONFIG, (10, 100))]
+    assert (box.left, box.top, box.right, box.bottom) == pytest.approx((30, 0, 80, 8))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"width": 0}, "no area"),
-        ({"height": -3}, "outside 0 to 100"),
+        ({"x": 101}, "outside 0 to 100"),
         ({"x": 100, "width": 5}, "no area"),
         ({"rotation": "90"}, '"rotation" is not a number'),
         ({"rotation": math.nan}, '"rotation" is not a usable number'),

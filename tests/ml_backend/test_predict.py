@@ -255,6 +255,22 @@ def test_batch_that_takes_too_long_makes_label_studio_ask_one_by_one(settings):
     assert len(predict(unhurried, batch(*tasks))) == 3
 
 
+def test_rectangle_of_a_label_without_a_brush_says_why_nothing_comes(client):
+    body = recorded("predict_smart_rectangle")
+    for item in body["params"]["context"]["result"]:
+        item["value"]["rectanglelabels"] = ["Crop"]
+    (prediction,) = predict(client, body)
+    assert prediction["result"] == []
+    assert "none of the brushes' labels, " in prediction["error"]
+
+
+def test_click_on_an_image_that_is_shown_with_another_size_gives_no_mask(client):
+    item = {**FIRST, "original_width": FIRST["original_width"] + 1}
+    (prediction,) = predict(client, clicks(item))
+    assert prediction["result"] == []
+    assert "but the annotator sees" in prediction["error"]
+
+
 def test_memory_that_holds_nothing_still_answers(client, settings):
     forgetful = settings.model_copy(update={"click_memory_mb": 0, "image_cache_mb": 0})
     other = create_app(forgetful).test_client()

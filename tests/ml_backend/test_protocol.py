@@ -118,3 +118,8 @@ def test_project_is_known_by_a_harmless_key(value, key):
 )
 def test_task_number_is_safe_in_a_log_line(value, number):
     assert task_number({"id": value}) == number
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(RequestError, match='"schema" is not valid Unicode'):
+        read_setup(b'{"schema": "<View>\\ud800</View>"}')

@@ -174,6 +174,66 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsew
     assert loader.nbytes == 0
 
 
+def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/cells.png")
+    assert loader.load(one, CONFIG, shown_hw=(6, 9)).shape == (6, 9, 3)
+    elsewhere.answers["cells.png"] = lambda: png(np.ascontiguousarray(PICTURE.swapaxes(0, 1)))
+    assert loader.load(one, CONFIG, shown_hw=(6, 9)).shape == (6, 9, 3)  # as the editor has it
+    assert loader.load(one, CONFIG, shown_hw=(9, 6)).shape == (9, 6, 3)
+    assert loader.nbytes == PICTURE.nbytes
+    assert len(elsewhere.requests) == 2
+
+
+def test_a_mask_of_another_size_than_the_annotator_sees_is_not_made(elsewhere):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    with pytest.raises(TaskImageError, match="9x6 pixels, but the annotator sees 6x9: reload"):
+        loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG, shown_hw=(9, 6))
+
+
+def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere):
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        go_on.wait(10)
+        return png()
+
+    elsewhere.answers["slow.png"] = slow
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/slow.png")
+    with ThreadPoolExecutor(1) as pool:
+        patient = pool.submit(loader.load, one, CONFIG)
+        assert started.wait(10)
+        with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
+            loader.load(one, CONFIG, seconds=0.1)
+        go_on.set()
+        assert patient.result().shape == PICTURE.shape
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:pw@host/a.png?sig=SECRET", "'https://host/a.png?…'"),
+        ("https://host?sig=SECRET", "'https://host?…'"),
+        ("https://host/a.png", "'https://host/a.png'"),
+        ("/data/local-files/?d=photos/a.png", "'/data/local-files/?d=photos/a.png'"),
+    ],
+)
+def test_what_may_be_secret_in_an_address_is_not_shown(address, shown):
+    nowhere = images(connect_seconds=0.01)
+    with pytest.raises(TaskImageError) as error:
+        nowhere.load(task(address, number="4\n1\ud800"), CONFIG)
+    assert str(error.value).startswith(f"task 41, image {shown}: ")
+
+
+def test_a_site_that_wants_a_login_is_told_apart(elsewhere):
+    elsewhere.answers["cells.png"] = lambda: Response(status=401)
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    with pytest.raises(TaskImageError, match="it answers 401: logins for other sites"):
+        loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG)
+
+
 def test_an_image_larger_than_the_cache_is_still_served(elsewhere):
     loader = images(10, allowed_hosts=frozenset({"127.0.0.1"}))
     for _ in range(2):
