@@ -5,8 +5,9 @@ RUN := .venv/bin/python
 UV := .venv/bin/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 
-# torch's threads sleep while they wait: spinning, they take the cores from whatever runs beside them
+# torch's threads soon sleep while they wait: spinning, they take the cores from whatever runs beside
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 3000
 
 # Of `make demo`, all optional: CHECKPOINT=weights.safetensors LABEL_STUDIO_PORT=8080 BACKEND_PORT=9090
 DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \

@@ -17,8 +17,8 @@ class Admission:
     """Lets as many requests for masks in as there are threads to spare."""
 
     def __init__(self, threads: int) -> None:
-        """Spare two of `threads`, but let at least one request in."""
-        self._places = max(1, threads - RESERVED_THREADS)
+        """Spare two of `threads`, which need to be more."""
+        self._places = threads - RESERVED_THREADS
         self._free = threading.BoundedSemaphore(self._places)
 
     @contextmanager

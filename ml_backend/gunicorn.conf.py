@@ -1,5 +1,8 @@
 """How gunicorn runs the backend: `python -m ml_backend serve`, and nothing to repeat by hand."""
 
+from typing import Any
+
+from ml_backend.serve import hang_up_on_silence
 from ml_backend.settings import load_settings
 
 _settings = load_settings()
@@ -23,3 +26,9 @@ loglevel = "warning"
 # Nobody steers it but signals. The socket would need a writable home directory, and its default
 # place is one file a user, which two backends would fight for.
 control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    """Give back the thread of a peer that vanishes in the middle of a request."""
+    for listener in server.LISTENERS:
+        hang_up_on_silence(listener.sock, seconds=30)

@@ -6,6 +6,14 @@ import sys
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
+class OneLine(logging.Formatter):
+    """Writes line breaks in a message as two letters: labels and addresses come from outside."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; the trace of an unforeseen error, which follows, keeps its own."""
+        return super().formatMessage(record).replace("\r", r"\r").replace("\n", r"\n")
+
+
 def write_logs(level: str) -> None:
     """Send every record to standard error, one event a line.
 
@@ -14,7 +22,7 @@ def write_logs(level: str) -> None:
             requests, tokens included, at DEBUG.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("ml_backend", "training", "icmformer"):
         logging.getLogger(package).setLevel(level)

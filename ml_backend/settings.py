@@ -7,6 +7,7 @@ THREADS) are honoured as well. A misspelt ICMFORMER_ key stops the start: silenc
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,9 @@ PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
+_SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
+# The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
+_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 
 def _also(name: str) -> AliasChoices:
@@ -55,7 +59,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=64, validation_alias=_also("WORKERS"))
     """Processes. Each loads its own copy of the network, all on the same device; on a GPU one is
     right."""
-    threads: int = Field(default=32, ge=1, le=256, validation_alias=_also("THREADS"))
+    threads: int = Field(default=32, ge=3, le=256, validation_alias=_also("THREADS"))
     """Requests a process works on at once; two are kept for other things than masks, and the
     network itself runs one after the other."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -162,6 +166,12 @@ class Settings(BaseSettings):
         # Otherwise whoever calls /setup could name the address that the key is sent to.
         if self.label_studio_api_key and not self.label_studio_url:
             raise ValueError("LABEL_STUDIO_API_KEY needs LABEL_STUDIO_URL, the address it is for")
+        # What /setup brings stays in the process that it reached.
+        if self.workers > 1 and not self.label_studio_api_key:
+            raise ValueError(
+                "WORKERS above 1 needs LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY: only one of the "
+                "processes hears what Label Studio says when it connects"
+            )
         return self
 
     @property
@@ -217,16 +227,26 @@ def load_settings() -> Settings:
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with `extra` on top, for a program it starts.
 
-    Threads of torch that wait for each other sleep rather than spin, unless the environment says
-    otherwise: beside other busy programs, spinning made a click on two cores take a second instead
-    of 50 ms. OpenMP reads this when it is loaded, so a running process cannot change its mind.
+    Threads of torch that wait for each other spin for some 30 µs and then sleep, unless the
+    environment says otherwise. Spinning on, as is OpenMP's default, a click took a second instead
+    of 50 ms beside other busy programs on two cores; sleeping at once makes it half as long again
+    where they are idle. OpenMP reads this when it is loaded, so a running process cannot change
+    its mind.
     """
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **extra}
+    return {**_OPENMP, **os.environ, **extra}
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_OURS
     for name in sorted(environment):
+        if _SERVICE_LINK.fullmatch(name) or (
+            name.startswith(PREFIX) and environment[name].startswith("tcp://")
+        ):
+            raise SettingsError(
+                f"{name} is one of the variables that Kubernetes sets for a Service whose name "
+                "begins with icmformer: name the Service otherwise, or set enableServiceLinks: "
+                "false for the pod"
+            )
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

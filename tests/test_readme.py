@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 # made by tools, or by people for themselves
-NOT_OURS = {".git", ".venv", ".venv-label-studio", ".demo", "artefacts", "runs", "weights"}
+NOT_OURS = {".env", ".git", ".venv", ".venv-label-studio", ".demo", "artefacts", "runs", "weights"}
 
 
 def blocks(text: str, language: str = "") -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ml_backend.serve import hang_up_on_silence
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 
@@ -97,6 +98,19 @@ def test_it_starts_answers_and_stops(program):
     assert "mask task=3 clicks=1 version=tiny-" in log
     assert "Traceback" not in log
     assert LEGACY_TOKEN not in log
+
+
+def test_a_peer_that_falls_silent_does_not_hold_its_thread():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hang_up_on_silence(listening, seconds=1)
+        with socket.create_connection(listening.getsockname()) as peer:
+            peer.sendall(b"GET /health HT")
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.setblocking(True)
+                assert accepted.recv(100) == b"GET /health HT"
+                with pytest.raises(BlockingIOError):
+                    accepted.recv(100)
 
 
 @pytest.mark.slow

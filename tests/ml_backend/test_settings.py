@@ -26,7 +26,7 @@ def _bare_environment(monkeypatch):
     [
         ("ICMFORMER_PORT", "9191", "port", 9191),
         ("PORT", "9191", "port", 9191),
-        ("WORKERS", "2", "workers", 2),
+        ("WORKERS", "1", "workers", 1),
         ("THREADS", "3", "threads", 3),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LABEL_STUDIO_URL", "http://ls:8080/", "label_studio_url", "http://ls:8080"),
@@ -124,8 +124,10 @@ def test_unknown_argument_is_refused():
 
 
 def test_programs_it_starts_do_not_spin_on_busy_cores(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     assert child_environment({"PORT": "1"})["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert 0 < int(child_environment({})["GOMP_SPINCOUNT"]) < 10_000
     assert child_environment({"PORT": "1"})["PORT"] == "1"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert child_environment({})["OMP_WAIT_POLICY"] == "ACTIVE"
@@ -152,3 +154,27 @@ def test_jobs_train_on_the_device_of_the_settings(device):
 def test_the_gate_counts_clicks_to_the_iou_of_the_settings(monkeypatch):
     monkeypatch.setenv("ICMFORMER_GATE_IOU", "0.75")
     assert improvement_options(load_settings()).policy.threshold == 0.75
+
+
+def test_several_processes_need_what_setup_tells_only_one_of_them(monkeypatch):
+    monkeypatch.setenv("WORKERS", "2")
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"):
+        load_settings()
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls:8080")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0123")
+    assert load_settings().workers == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ICMFORMER_PORT", "tcp://10.96.0.12:9090"),
+        ("ICMFORMER_SERVICE_HOST", "10.96.0.12"),
+        ("ICMFORMER_BACKEND_SERVICE_PORT_HTTP", "9090"),
+        ("ICMFORMER_PORT_9090_TCP_ADDR", "10.96.0.12"),
+    ],
+)
+def test_variables_of_kubernetes_are_recognised(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name} .*enableServiceLinks: false"):
+        load_settings()
