@@ -135,8 +135,9 @@ class LabelStudio:
             ),
             TokenKind.LEGACY: (
                 f"{start}: legacy tokens are off unless an administrator enables them under "
-                f"{_SETTINGS_PAGE}; enable them, or set LABEL_STUDIO_API_KEY to a personal access "
-                f"token, from {_ACCOUNT_PAGE}"
+                f"{_SETTINGS_PAGE}, and one given to Label Studio as LABEL_STUDIO_USER_TOKEN "
+                "counts at its very first start only; enable them, or set LABEL_STUDIO_API_KEY to "
+                f"a personal access token, from {_ACCOUNT_PAGE}"
             ),
             TokenKind.PERSONAL: (
                 f"{start}: it was revoked, or copied incompletely, or belongs to another Label "
