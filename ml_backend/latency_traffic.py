@@ -18,6 +18,7 @@ import requests
 from PIL import Image
 
 from ml_backend.demo.project import LABELING_CONFIG
+from ml_backend.errors import DemoError
 from ml_backend.labeling_config import parse
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
@@ -40,7 +41,13 @@ class Traffic:
     def note(self, began: float, answer: requests.Response) -> None:
         """Note an answer that has just arrived."""
         self.seconds.append(time.perf_counter() - began)
-        self.failed += not answer.ok
+        self.failed += not answer.ok or bool(_problems(answer))
+
+
+def _problems(answer: requests.Response) -> list[str]:
+    """Return why tasks got no mask, which is no failure of the whole answer."""
+    predictions = answer.json().get("results", [])
+    return [prediction["error"] for prediction in predictions if "error" in prediction]
 
 
 class Annotators:
@@ -67,6 +74,8 @@ class Annotators:
                 address, body = self._click(number, 1)
                 answer = session.post(address, json=body, timeout=_TIMEOUT)
                 answer.raise_for_status()
+                if problems := _problems(answer):
+                    raise DemoError(f"the first click on image {number} fails: {problems[0]}")
                 (prediction,) = answer.json()["results"]
                 self._masks.append({"image": number, "result": prediction["result"]})
 
@@ -154,7 +163,6 @@ class Annotators:
             {
                 "id": f"{number}-{index}", "type": "keypointlabels", "to_name": "image",
                 "from_name": self._tag.name, "is_positive": index % 2 == 0,
-                "original_width": 512, "original_height": 512,
                 "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": ["Object"]},
             }
             for index, (x, y) in enumerate(places[:clicks].tolist())

@@ -229,9 +229,9 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
     Threads of torch that wait for each other spin for some 30 µs and then sleep, unless the
     environment says otherwise. Spinning on, as is OpenMP's default, a click took a second instead
-    of 50 ms beside other busy programs on two cores; sleeping at once makes it half as long again
-    where they are idle. OpenMP reads this when it is loaded, so a running process cannot change
-    its mind.
+    of 50 ms beside other busy programs on two cores; sleeping at once, a click on idle ones takes
+    a quarter longer (docs/benchmark.md). OpenMP reads this when it is loaded, so a running process
+    cannot change its mind.
     """
     return {**_OPENMP, **os.environ, **extra}
 

@@ -89,5 +89,6 @@ def test_program_that_does_not_exist(tmp_path):
 
 
 def test_keyboard_interrupt_of_the_terminal_does_not_reach_it(start):
-    process = start("import os, time; print(os.getpgrp() == os.getpid(), flush=True); time.sleep(600)")
+    leads = "print(os.getpgrp() == os.getpid(), flush=True)"
+    process = start(f"import os, time; {leads}; time.sleep(600)")
     process.wait_until(lambda: "True" in said(process), 30)
