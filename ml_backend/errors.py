@@ -12,6 +12,7 @@ BackendError                 500
 ├── DeadlineError            503  an answer that would come too late
 ├── BusyError                503  more requests for masks than threads to spare
 ├── DeviceMemoryError        503  a GPU whose memory does not suffice
+├── DeviceError              503  a GPU that failed
 ├── ForeignSiteError         403  a change that another site's page asks for
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
 └── DemoError                500  the demo cannot start or one of its programs ended
@@ -92,6 +93,12 @@ class BusyError(BackendError):
 
 class DeviceMemoryError(BackendError):
     """The GPU has not enough memory to answer, even after everything remembered was forgotten."""
+
+    status = 503
+
+
+class DeviceError(BackendError):
+    """The GPU failed: nothing more can be computed in this process."""
 
     status = 503
 

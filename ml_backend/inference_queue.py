@@ -5,10 +5,13 @@ keeps a pool of worker threads for every thread that calls it. So all requests h
 one thread, and wait for it no longer than their deadline.
 
 Whoever shares the GPU may leave too little memory at any moment: then everything that is held only
-to save time is given back, and the work tried once more.
+to save time is given back, and the work tried once more. A GPU that fails in any other way answers
+nothing more to this process, which ends; gunicorn begins another.
 """
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ml_backend.errors import DeadlineError, DeviceMemoryError
+from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +70,10 @@ class InferenceQueue:
         Raises:
             DeadlineError: if it is not done in time; what has not begun never will.
             DeviceMemoryError: if it does not fit into the GPU's memory.
+            DeviceError: if the GPU failed; the process is then asked to stop.
         """
         deadline.check()
-        future = self._executor.submit(self._unless_late, work, deadline)
+        future = self._executor.submit(self._on_a_working_device, work, deadline)
         self._count(1)
         future.add_done_callback(self._done)
         try:
@@ -78,6 +82,16 @@ class InferenceQueue:
             future.cancel()
             deadline.check()
             raise
+
+    def _on_a_working_device(self, work: Callable[[], Result], deadline: Deadline) -> Result:
+        try:
+            return self._unless_late(work, deadline)
+        except torch.AcceleratorError as error:
+            os.kill(os.getpid(), signal.SIGTERM)
+            reason = str(error).partition("\n")[0]
+            raise DeviceError(
+                f"the GPU failed ({reason}), so this process begins anew: click again in a moment"
+            ) from error
 
     def _unless_late(self, work: Callable[[], Result], deadline: Deadline) -> Result:
         deadline.check()

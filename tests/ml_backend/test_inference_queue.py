@@ -1,11 +1,12 @@
 """Work runs one after the other, in order, and nobody waits beyond a deadline."""
 
+import signal
 import threading
 
 import pytest
 import torch
 
-from ml_backend.errors import DeadlineError, DeviceMemoryError
+from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
 from ml_backend.inference_queue import Deadline, InferenceQueue
 
 
@@ -73,3 +74,17 @@ def test_memory_that_does_not_suffice_is_a_sentence():
     with pytest.raises(DeviceMemoryError, match="ICMFORMER_MODEL_MEMORY_MB"):
         queue.run(greedy.work, Deadline(10))
     assert queue.run(greedy.work, Deadline(10)) == "mask"
+
+
+def test_a_gpu_that_fails_ends_the_process_so_that_another_begins():
+    def broken():
+        raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors …")
+
+    asked_to_stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    try:
+        with pytest.raises(DeviceError, match=r"failed \(CUDA error: an illegal memory access\)"):
+            InferenceQueue(relieve=lambda: None).run(broken, Deadline(10))
+        assert asked_to_stop.wait(10)
+    finally:
+        signal.signal(signal.SIGTERM, before)
