@@ -17,6 +17,7 @@ from training.upright import upright
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_BAND_ROWS = 256
 
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
 Image.MAX_IMAGE_PIXELS = None
@@ -73,11 +74,19 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     shown = image if image.format == "WEBP" else upright(image)
     if shown.mode in _DEEP_MODES:
         shown = Image.fromarray(_eight_bits(np.asarray(shown), image.format == "PNG"))
-    if shown.has_transparency_data:
-        layered = shown.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        shown = Image.alpha_composite(white, layered)
-    return np.array(shown.convert("RGB"))
+    rgb = np.empty((shown.height, shown.width, 3), dtype=np.uint8)
+    # Band by band: each of these steps would need as much memory as the whole image.
+    for top in range(0, shown.height, _BAND_ROWS):
+        band = shown.crop((0, top, shown.width, min(top + _BAND_ROWS, shown.height)))
+        rgb[top : top + band.height] = np.asarray(_on_white(band).convert("RGB"))
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    layered = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
 
 
 def _eight_bits(deep: NDArray[Any], whole_range: bool) -> NDArray[np.uint8]:

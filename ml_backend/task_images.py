@@ -39,7 +39,7 @@ _NO_LOGIN = (
     ": logins for other sites, also the project's task data credentials, are not used here; upload "
     "the files or connect their storage to the project"
 )
-# A file of half a megabyte may need gigabytes while it is decoded.
+# A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
 
 

@@ -258,3 +258,15 @@ def test_the_operators_limit_is_the_only_one():
     # Pillow alone would refuse above 179 megapixels, and warn above 89.
     image = Image.new("1", (18_000, 10_000))
     assert decode(encoded(image), 180_000_000).shape == (10_000, 18_000, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_tall_images_are_the_same_everywhere(mode):
+    # They are put on white band by band.
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 5, 4), np.uint8)
+    image = Image.fromarray(pixels).convert("RGBA").quantize(64) if mode == "P" else None
+    image = image or Image.fromarray(pixels).convert(mode)
+    layered = image.convert("RGBA")
+    white = Image.new("RGBA", layered.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, layered).convert("RGB"))
+    np.testing.assert_array_equal(decode(encoded(image), LIMIT), expected)
