@@ -136,6 +136,8 @@ def train(recipe: Recipe) -> Path:
     if accelerator.is_main_process:
         _save(recipe, state, origin)
     accelerator.wait_for_everyone()
+    # Threads that still listen to the other processes would abort this one where it exits.
+    accelerator.end_training()
     return recipe.run / "latest.safetensors"
 
 

@@ -47,6 +47,7 @@ def test_processes_notice_that_they_differ(tmp_path):
         "same = same_in_all(accelerator, 48, 6)\n"
         "differ = same_in_all(accelerator, 48, accelerator.process_index)\n"
         "assert (same, differ) == (True, False)\n"
+        "accelerator.end_training()\n"
     )
     launcher = [
         sys.executable,
@@ -56,7 +57,8 @@ def test_processes_notice_that_they_differ(tmp_path):
         "--nproc-per-node",
         "2",
     ]
-    subprocess.run(
-        [*launcher, str(program)], check=True, capture_output=True,
+    ended = subprocess.run(
+        [*launcher, str(program)], check=False, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
