@@ -238,13 +238,8 @@ class _GuardedAdapter(HTTPAdapter):
                 with _hung_up_after(seconds, self.sock):
                     return super().getresponse()
 
-        class GuardedHTTPS(HTTPSConnection):
-            def _new_conn(self) -> Any:
-                return _checked(super()._new_conn(), self, rule)
-
-            def getresponse(self) -> Any:
-                with _hung_up_after(seconds, self.sock):
-                    return super().getresponse()
+        class GuardedHTTPS(GuardedHTTP, HTTPSConnection):
+            """The same; the order of its bases puts TLS between the guard and the connection."""
 
         class HTTPPool(HTTPConnectionPool):
             ConnectionCls = GuardedHTTP

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,24 @@ _NO_LOGIN = (
 )
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An image that somebody asks for, and how long that person waits; see `TaskImages.load`."""
+
+    address: str
+    task_id: str
+    label_studio: LabelStudio | None
+    seconds: float | None
+
+    @property
+    def key(self) -> _Key:
+        """What it is kept under."""
+        # Cloud storage is resolved by task, so the same address may be another file elsewhere.
+        owner = self.task_id if self.address.startswith(CLOUD) else ""
+        here = self.label_studio.url if self.label_studio else ""
+        return here, owner, short_key(self.address)
 
 
 class TaskImages:
@@ -101,15 +120,12 @@ class TaskImages:
                 other image would come either.
         """
         address = image_address(task, config)
-        # Cloud storage is resolved by task, so the same address may be another file elsewhere.
-        owner = str(task.get("id")) if address.startswith(CLOUD) else ""
-        key = (label_studio.url if label_studio else "", owner, short_key(address))
-        task_id = str(task.get("id"))
+        wanted = _Wanted(address, str(task.get("id")), label_studio, seconds)
         try:
-            image = self._kept_or_loaded(key, address, task_id, label_studio, seconds)
+            image = self._kept_or_loaded(wanted)
             if shown_hw not in (None, image.shape[:2]):
-                self._forget(key, image)
-                image = self._kept_or_loaded(key, address, task_id, label_studio, seconds)
+                self._forget(wanted.key, image)
+                image = self._kept_or_loaded(wanted)
                 _check_size(image, shown_hw)
             return image
         except TaskImageError as error:
@@ -123,15 +139,9 @@ class TaskImages:
             self._kept.clear()
             self._bytes = 0
 
-    def _kept_or_loaded(
-        self,
-        key: _Key,
-        address: str,
-        task_id: str,
-        label_studio: LabelStudio | None,
-        seconds: float | None,
-    ) -> RgbImage:
+    def _kept_or_loaded(self, wanted: "_Wanted") -> RgbImage:
         """Return the image from memory, or load it once for all who ask meanwhile."""
+        key = wanted.key
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -143,11 +153,12 @@ class TaskImages:
                 mine = self._loading[key] = Future()
         if loading is not None:
             try:
-                return loading.result(timeout=seconds)
+                return loading.result(timeout=wanted.seconds)
             except FutureTimeoutError:
-                raise TaskImageError(f"it takes longer than {seconds:.3g} seconds") from None
+                sentence = f"it takes longer than {wanted.seconds:.3g} seconds"
+                raise TaskImageError(sentence) from None
         try:
-            data = self._fetch(address, task_id, label_studio, seconds)
+            data = self._fetch(wanted)
             with self._decoding:
                 image = decode(data, self._limits.max_pixels)
             image.flags.writeable = False
@@ -177,16 +188,11 @@ class TaskImages:
             while self._bytes > self._cache_bytes:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
-    def _fetch(
-        self,
-        address: str,
-        task_id: str,
-        label_studio: LabelStudio | None,
-        seconds: float | None,
-    ) -> bytes:
+    def _fetch(self, wanted: "_Wanted") -> bytes:
+        address, label_studio, seconds = wanted.address, wanted.label_studio, wanted.seconds
         if address.startswith("data:"):
             return data_uri(address, self._limits.max_bytes)
-        path = own_path(address, task_id)
+        path = own_path(address, wanted.task_id)
         if path is None and not (label_studio and label_studio.is_here(address)):
             return self._from_elsewhere(address, seconds)
         if label_studio is None:
