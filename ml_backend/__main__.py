@@ -5,6 +5,7 @@ import importlib
 import sys
 
 from ml_backend.errors import BackendError
+from training.errors import TrainingError
 
 # Each module has add_arguments(parser) and run(arguments), which returns the exit status.
 COMMANDS = {
@@ -36,21 +37,20 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-    except BackendError as error:
+    except (BackendError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1
-    except _errors_of_the_packages_below() as error:
+    except _error_of_the_network() as error:
         print(error, file=sys.stderr)
         return 1
     return status
 
 
-def _errors_of_the_packages_below() -> tuple[type[Exception], ...]:
-    # Importing them imports torch, for which `serve` would wait twice: here and in gunicorn.
+def _error_of_the_network() -> type[Exception]:
+    # Importing it imports torch, which most commands do without.
     from icmformer.errors import ICMFormerError
-    from training.errors import TrainingError
 
-    return ICMFormerError, TrainingError
+    return ICMFormerError
 
 
 if __name__ == "__main__":

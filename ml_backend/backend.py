@@ -14,6 +14,7 @@ from ml_backend.inference_queue import InferenceQueue
 from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
 from ml_backend.learning import Learning, open_learning
 from ml_backend.live_models import LiveModels, LivePointer
+from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
 from ml_backend.projects import project_key, project_number
 from ml_backend.readiness import Readiness
@@ -21,12 +22,7 @@ from ml_backend.recent_requests import RecentRequests
 from ml_backend.settings import MEGABYTE, Settings, load_settings
 from ml_backend.stored_pointer import StoredPointer
 from ml_backend.task_images import TaskImages
-from ml_backend.versions import (
-    UNTRAINED_SENTENCE,
-    choose_device,
-    default_version,
-    load_version,
-)
+from ml_backend.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.webhook_login import WebhookLogin
 
 logger = logging.getLogger(__name__)

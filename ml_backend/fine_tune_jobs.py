@@ -5,6 +5,9 @@ claim, and the next one continues the job where it was. Asking again while a job
 to it; asking while one runs makes one more wait, for what was accepted since.
 """
 
+import os
+import socket
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +28,11 @@ JobState = Literal[
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 MOST_ATTEMPTS = 3
+
+
+def worker_name() -> str:
+    """Return what this process calls itself when it claims a job."""
+    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
 class JobRow(Base):

@@ -23,9 +23,9 @@ from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects
 from ml_backend.errors import BackendError, DeadlineError, DeviceMemoryError, RequestError
 from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
+from ml_backend.loaded_model import LoadedModel
 from ml_backend.protocol import task_number
 from ml_backend.regions import brush_region
-from ml_backend.versions import LoadedModel
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ its claim from a thread of its own, because a single step of a large network may
 import logging
 import os
 import signal
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -22,10 +20,14 @@ from icmformer.errors import ICMFormerError
 from ml_backend.click_mark import ClickMark
 from ml_backend.errors import BackendError, JobError
 from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
-from ml_backend.learning import Learning, improvement_options
+from ml_backend.learning import Learning
+from ml_backend.settings import Settings
+from training.datasets.retention import PACKAGED
 from training.errors import TrainingError
+from training.fine_tune_recipe import load_fine_tune_recipe
 from training.improvement import Outcome, improve
-from training.improvement_plan import Assignment
+from training.improvement_plan import Assignment, ImprovementOptions
+from training.promotion import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,6 @@ BEAT_SECONDS = LEASE.total_seconds() / 6
 
 class StopJob(Exception):
     """The job is to be given back, or somebody cancelled it."""
-
-
-def worker_name() -> str:
-    """Return what this process calls itself when it claims a job."""
-    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
 def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> None:
@@ -70,6 +67,26 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
         logger.info("job %d: %s: %s", job.id, outcome.result, outcome.sentence)
         ended = (outcome.result, outcome.sentence, outcome.version)
         _note(partial(learning.jobs.finish, job.id, job.worker, *ended))
+
+
+def improvement_options(settings: Settings) -> ImprovementOptions:
+    """Return how jobs improve, as the settings say.
+
+    Raises:
+        RecipeError: if the recipe of the settings does not work.
+    """
+    overrides = [] if settings.device == "auto" else [f"device={settings.device}"]
+    return ImprovementOptions(
+        recipe=load_fine_tune_recipe(settings.fine_tune_recipe, overrides),
+        policy=Policy(
+            threshold=settings.gate_iou,
+            max_retention_loss=settings.gate_max_retention_loss,
+            min_objects=settings.gate_min_objects,
+            min_images=settings.gate_min_images,
+        ),
+        start=settings.fine_tune_start,
+        retention=settings.retention_set or PACKAGED,
+    )
 
 
 def _note(ending: Callable[[], None]) -> None:

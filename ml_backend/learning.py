@@ -1,4 +1,7 @@
-"""Everything the learning side keeps, put together once a process; the settings say where."""
+"""Everything the learning side keeps, put together once a process; the settings say where.
+
+Free of torch, like `ml_backend.versions`.
+"""
 
 import logging
 import shutil
@@ -11,13 +14,10 @@ from ml_backend.projects import Projects
 from ml_backend.settings import Settings
 from ml_backend.versions import default_version
 from training.database import Database
-from training.datasets.retention import PACKAGED
-from training.fine_tune_recipe import load_fine_tune_recipe
-from training.improvement_plan import ImprovementOptions, Stores
 from training.model_versions import ModelVersions
-from training.promotion import Policy
 from training.samples import SampleStore
 from training.stored_files import StoredFiles
+from training.stores import Stores
 
 logger = logging.getLogger(__name__)
 
@@ -100,24 +100,4 @@ def open_learning(settings: Settings) -> Learning:
         projects=Projects(database),
         samples=SampleStore(database, files),
         jobs=FineTuneJobs(database),
-    )
-
-
-def improvement_options(settings: Settings) -> ImprovementOptions:
-    """Return how jobs improve, as the settings say.
-
-    Raises:
-        RecipeError: if the recipe of the settings does not work.
-    """
-    overrides = [] if settings.device == "auto" else [f"device={settings.device}"]
-    return ImprovementOptions(
-        recipe=load_fine_tune_recipe(settings.fine_tune_recipe, overrides),
-        policy=Policy(
-            threshold=settings.gate_iou,
-            max_retention_loss=settings.gate_max_retention_loss,
-            min_objects=settings.gate_min_objects,
-            min_images=settings.gate_min_images,
-        ),
-        start=settings.fine_tune_start,
-        retention=settings.retention_set or PACKAGED,
     )

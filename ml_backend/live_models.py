@@ -15,8 +15,9 @@ from typing import Protocol
 
 from icmformer.errors import ICMFormerError
 from ml_backend.errors import ModelError
+from ml_backend.loaded_model import LoadedModel
 from ml_backend.metrics import Metrics
-from ml_backend.versions import LoadedModel, Version
+from ml_backend.versions import Version
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ from typing import Literal
 from ml_backend.errors import RequestError
 from training.live_pointer import Mover, pin, promote, roll_back, unpin
 from training.model_versions import ModelVersions
-from training.serving_check import check_serves
 
 LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
 _WITHOUT_VERSION = {"rollback": roll_back, "pin": pin, "unpin": unpin}
@@ -40,6 +39,9 @@ def make_move(
     elif move == "keep":
         versions.answer(version, "kept", mover.by)
     else:
+        # Needs torch, which the commands that only move a pointer do not wait for.
+        from training.serving_check import check_serves
+
         check_serves(versions.checkpoint(version))
         versions.move(partial(promote, project=project, version=version, mover=mover))
         versions.answer(version, "promoted", mover.by)

@@ -15,8 +15,8 @@ from itertools import takewhile
 from croniter import croniter
 
 from ml_backend.errors import BackendError, JobError, LabelStudioError
+from ml_backend.fine_tune_jobs import worker_name
 from ml_backend.ingest import Image, Ingest, Json
-from ml_backend.job_runner import worker_name
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import LabelingConfig
 from ml_backend.learning import LOG_NAME, Learning

@@ -60,19 +60,40 @@ def test_the_network_needs_five_libraries(path: Path):
     assert packages(path) <= allowed
 
 
-def test_no_module_imports_itself_through_others():
-    names = {module_name(path): path for path in MODULES}
+def imports_at_start() -> dict[str, set[str]]:
+    """Every name that a module of ours imports when it is imported itself, by module."""
     graph = {}
-    for name, path in names.items():
+    for path in MODULES:
         # imports inside functions are how a cycle is broken on purpose; only the top level counts
         top = ast.Module([node for node in tree_of(path).body if _runs_at_import(node)], [])
-        graph[name] = {other for other in imported(top) if other in names and other != name}
+        graph[module_name(path)] = set(imported(top))
+    return graph
+
+
+def test_no_module_imports_itself_through_others():
+    graph = imports_at_start()
+    for name, names in graph.items():
         # importing a.b runs a's __init__, but a package naming its own parts is no cycle
-        graph[name] -= {parent for parent in graph[name] if name.startswith(f"{parent}.")}
+        names &= graph.keys() - {name, *(above for above in graph if name.startswith(f"{above}."))}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "demo", "work", "latency", "diagnose", "commands.versions",
+                "commands.promote", "commands.rollback", "commands.pin", "commands.unpin",
+                "commands.reconcile"],
+)  # fmt: skip
+def test_what_needs_no_network_starts_without_torch(command: str):
+    """torch takes seconds and half a gigabyte; gunicorn's processes and jobs import it later."""
+    graph, reached, waiting = imports_at_start(), set[str](), {f"ml_backend.{command}"}
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(graph.get(name, ()) for name in waiting)) - reached
+    assert "ml_backend.settings" in reached
+    assert not reached & {"icmformer", "torch", "timm", "scipy", "matplotlib"}
 
 
 def _runs_at_import(node: ast.stmt) -> bool:

@@ -31,7 +31,6 @@ from training.improvement_plan import (
     Assignment,
     ImprovementOptions,
     Plan,
-    Stores,
     base_of,
     frozen_plan,
     why_not,
@@ -45,6 +44,7 @@ from training.serving_check import check_serves
 from training.snapshot import Snapshot
 from training.split import HELD_OUT, TRAINING, VALIDATION
 from training.stored_files import write_atomically
+from training.stores import Stores
 from training.trial import Trial, TrialScores, compared, run_trial
 from training.version_rows import VersionRow
 

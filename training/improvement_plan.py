@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training.database import Database
 from training.errors import VersionError
 from training.fine_tune_recipe import FineTuneRecipe
 from training.model_versions import ModelVersions
@@ -18,18 +17,10 @@ from training.promotion import Policy
 from training.samples import SampleStore
 from training.snapshot import Snapshot, take_snapshot
 from training.split import TRAINING
-from training.stored_files import StoredFiles, write_atomically
+from training.stored_files import write_atomically
+from training.stores import Stores
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Where things are kept."""
-
-    database: Database
-    files: StoredFiles
-    versions: ModelVersions
 
 
 @dataclass(frozen=True)

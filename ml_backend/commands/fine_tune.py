@@ -5,8 +5,8 @@ import logging
 import sys
 
 from ml_backend.errors import JobError
-from ml_backend.fine_tune_jobs import JobRow
-from ml_backend.job_runner import run_job, worker_name
+from ml_backend.fine_tune_jobs import JobRow, worker_name
+from ml_backend.job_runner import run_job
 from ml_backend.learning import LOG_NAME, Learning, open_learning
 from ml_backend.logs import FORMAT, write_logs
 from ml_backend.settings import load_settings

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from icmformer import Predictor, load_checkpoint
-from ml_backend.versions import LoadedModel
+from ml_backend.loaded_model import LoadedModel
 from tests.ml_backend.label_studio_requests import batch, clicks, keypoint, mask_of, saved_task
 
 BODY = clicks(keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b"))

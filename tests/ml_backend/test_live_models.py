@@ -14,15 +14,10 @@ from ml_backend.app import create_app
 from ml_backend.errors import ModelError, SettingsError
 from ml_backend.learning import open_learning
 from ml_backend.live_models import FixedPointer, LiveModels
+from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
 from ml_backend.settings import Settings
-from ml_backend.versions import (
-    Version,
-    choose_device,
-    default_version,
-    load_version,
-    version_of_file,
-)
+from ml_backend.versions import Version, default_version, version_of_file
 
 IMAGE = np.full((40, 50, 3), 90, np.uint8)
 

@@ -17,12 +17,13 @@ from icmformer import build_model, save_checkpoint
 from training.database import Database
 from training.fine_tune_recipe import load_fine_tune_recipe
 from training.improvement import improve
-from training.improvement_plan import Assignment, ImprovementOptions, Stores
+from training.improvement_plan import Assignment, ImprovementOptions
 from training.model_versions import ModelVersions
 from training.object_mask import ObjectMask
 from training.promotion import Policy
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.stored_files import StoredFiles
+from training.stores import Stores
 
 PROJECT = "2.1795327560"
 QUICK = (
