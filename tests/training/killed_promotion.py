@@ -1,14 +1,7 @@
-"""A worker that is killed while it publishes or promotes a candidate.
-
-`python -m tests.training.killed_promotion FOLDER TABLE MOMENT` continues job 1 of the folder, whose
-gate says "promote", and sends itself SIGKILL when it writes the first row into the table: "before"
-the row, "uncommitted" with the row written, "committed" with all of it on disk.
-"""
+"""A worker that is killed while it publishes or promotes a candidate."""
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -40,7 +33,14 @@ def kill_at(table, moment):
             die()
 
 
-def main(folder, table, moment):
+def work(folder, table, moment):
+    """Continue job 1, whose gate says "promote", and die at the first row for a table.
+
+    Args:
+        folder: of the project.
+        table: its name.
+        moment: "before" the row, "uncommitted" with the row written, "committed" with it on disk.
+    """
     improvement.improvement_report = lambda *rest: "{}"
     improvement.decide = lambda *rest: Decision("promote", ("as told",), None, None)
     stores = open_stores(folder)
@@ -48,7 +48,3 @@ def main(folder, table, moment):
     improvement.improve(job(folder), stores, options(), lambda *rest: None)
     if moment == "committed":
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

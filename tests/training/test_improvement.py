@@ -1,12 +1,9 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -17,10 +14,20 @@ from sqlalchemy import select
 
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
-from tests.training.disc_project import PROJECT, accept, disc, fill, job, open_stores, options
+from tests.training import disc_project, killed_promotion
+from tests.training.disc_project import (
+    PROJECT,
+    accept,
+    disc,
+    fill,
+    job,
+    judge_with_few_clicks,
+    open_stores,
+    options,
+)
+from tests.training.mortal import exit_code
 from training import improvement, trial
 from training.errors import DatasetError, StoredFileError, VersionError
-from training.evaluation import evaluate
 from training.improvement import improve
 from training.improvement_plan import Assignment
 from training.live_pointer import Mover, pin, promote, roll_back
@@ -31,8 +38,6 @@ from training.samples import AcceptedObject, Annotation, SampleStore
 from training.serving_check import check_serves
 from training.split import TRAINING
 
-ROOT = Path(__file__).parents[2]
-
 
 def quiet(stage, done, total):
     """Nobody watches."""
@@ -42,7 +47,8 @@ def quiet(stage, done, total):
 def few_clicks():
     """Judge with few clicks: most of what a job does would be clicking, and take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
+        patch.setattr(trial, "evaluate", trial.evaluate)  # for it to come back
+        judge_with_few_clicks()
         yield
 
 
@@ -357,25 +363,17 @@ def ending(folder):
     return versions, moves, live
 
 
-def work(folder, kill_at=0):
-    return subprocess.run(
-        [sys.executable, "-m", "tests.training.disc_project", str(folder), str(kill_at)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-
-
 @pytest.mark.slow
 def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
     shutil.copytree(filled, tmp_path / "whole")
-    whole = work(tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
-    reports = int(whole.stdout.split()[1])
+    assert exit_code(disc_project.work, tmp_path / "whole", 0) == 0
+    reports = int((tmp_path / "whole" / "reports.txt").read_text())
     # Objects of each judgement, training steps, and after publication.
     for kill_at in (1, 3, 5, 7, reports - 2, reports - 1, reports):
         folder = tmp_path / f"killed at {kill_at}"
         shutil.copytree(filled, folder)
-        assert work(folder, kill_at).returncode == -signal.SIGKILL
-        assert work(folder).returncode == 0
+        assert exit_code(disc_project.work, folder, kill_at) == -signal.SIGKILL
+        assert exit_code(disc_project.work, folder, 0) == 0
         assert ending(folder) == ending(tmp_path / "whole"), f"killed at report {kill_at}"
 
 
@@ -383,9 +381,7 @@ def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
 @pytest.mark.parametrize("moment", ["before", "uncommitted", "committed"])
 @pytest.mark.parametrize("table", ["versions", "live_moves"])
 def test_killed_while_it_publishes_or_promotes(folder, verdict, table, moment):
-    command = [sys.executable, "-m", "tests.training.killed_promotion", str(folder), table, moment]
-    killed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert exit_code(killed_promotion.work, folder, table, moment) == -signal.SIGKILL
     stores = open_stores(folder)
     written = stores.versions.history(PROJECT) if table == "live_moves" else [
         row for row in stores.versions.usable_by(PROJECT) if row.parent
