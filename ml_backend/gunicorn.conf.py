@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ml_backend.serve import hang_up_on_silence
+from ml_backend.serve import hang_up_on_silence, say_silence_in_a_line
 from ml_backend.settings import load_settings
 
 _settings = load_settings()
@@ -32,3 +32,4 @@ def when_ready(server: Any) -> None:
     """Give back the thread of a peer that vanishes in the middle of a request."""
     for listener in server.LISTENERS:
         hang_up_on_silence(listener.sock, seconds=30)
+    server.log.error_log.addFilter(say_silence_in_a_line)

@@ -1,5 +1,6 @@
 """The program as it is shipped: gunicorn with one worker, threads and the settings' address."""
 
+import logging
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ml_backend.serve import hang_up_on_silence
+from ml_backend.serve import hang_up_on_silence, say_silence_in_a_line
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 
@@ -111,6 +112,18 @@ def test_a_peer_that_falls_silent_does_not_hold_its_thread():
                 assert accepted.recv(100) == b"GET /health HT"
                 with pytest.raises(BlockingIOError):
                     accepted.recv(100)
+
+
+def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
+    log = logging.getLogger("of gunicorn")
+    log.addFilter(say_silence_in_a_line)
+    for error in (BlockingIOError(11, "Resource temporarily unavailable"), OSError("the disk")):
+        log.error("Socket error processing request.", exc_info=error)
+    silent, other = caplog.records
+    assert "fell silent" in silent.getMessage()
+    assert silent.exc_info is None
+    assert other.getMessage() == "Socket error processing request."
+    assert other.exc_info is not None
 
 
 @pytest.mark.slow
