@@ -8,12 +8,12 @@ SQLite lets one process write at a time. So the inbox has a file of its own, in 
 writes no more than a line for each message: a request never waits while it stores samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Index, LargeBinary, delete, select, update
+from sqlalchemy import Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from training.database import Base, Database, UtcDateTime, now
@@ -86,11 +86,28 @@ class Inbox:
             session.flush()
             return row.id
 
-    def due(self, limit: int = 10) -> Sequence[MessageRow]:
-        """Return messages to deal with now, in the order in which they came."""
-        rows = select(MessageRow).where(MessageRow.state == "waiting", MessageRow.due_at <= now())
+    def next_due(self, before: datetime, passed_over: Collection[str] = ()) -> MessageRow | None:
+        """Return the message that is due longest and was due at a moment, None if none was.
+
+        Args:
+            before: that moment.
+            passed_over: keys of projects whose messages are to wait.
+        """
+        # No message waits so long, unless the clock was ahead when it was put off.
+        is_due = or_(MessageRow.due_at <= before, MessageRow.due_at > before + 2 * LONGEST_RETRY)
+        rows = select(MessageRow).where(
+            MessageRow.state == "waiting", is_due, MessageRow.project.not_in(passed_over)
+        )
         with self._database.read() as session:
-            return session.scalars(rows.order_by(MessageRow.id).limit(limit)).all()
+            return session.scalars(rows.order_by(MessageRow.due_at, MessageRow.id).limit(1)).first()
+
+    def begin(self, message: int) -> None:
+        """Count an attempt before it is made: a message that kills its worker counts, too."""
+        with self._database.write() as session:
+            row = session.get(MessageRow, message)
+            if row is not None:
+                row.due_at = now() + min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
+                row.attempts += 1
 
     def done(self, message: int, note: str = "") -> None:
         """Note that a message has been dealt with, and forget its body: it holds a token."""
@@ -101,13 +118,17 @@ class Inbox:
         self._change(message, state="failed", note=problem)
 
     def retry(self, message: int, problem: str) -> None:
-        """Let a message wait, twice as long as the time before."""
+        """Let a message that was begun wait, twice as long as the time before."""
+        self._change(message, note=problem)
+
+    def postpone(self, message: int, problem: str) -> None:
+        """Let a message wait for as long as it has waited, however often; no attempt counts."""
         with self._database.write() as session:
             row = session.get(MessageRow, message)
             if row is not None:
-                wait = min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
-                row.attempts += 1
-                row.due_at, row.note = now() + wait, problem
+                waited = now() - row.received_at
+                row.due_at = now() + min(max(waited, FIRST_RETRY), LONGEST_RETRY)
+                row.attempts, row.note = 0, problem
 
     def settle(self, project: str, before: datetime) -> None:
         """Forget what was given up: a comparison that began at this moment has found it out."""

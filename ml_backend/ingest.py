@@ -19,6 +19,7 @@ from ml_backend.errors import BackendError, LabelingConfigError, LabelStudioErro
 from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import LabelingConfig, parse
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
+from training.database import now
 from training.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)
@@ -50,14 +51,15 @@ class Ingest:
     request_training: Callable[[str, str], object]
 
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Deal with every message that is due; return how many there were."""
-        dealt_with = 0
-        while messages := self.inbox.due():
-            for message in messages:
-                if should_stop():
-                    return dealt_with
-                self._deal_with(message)
-                dealt_with += 1
+        """Deal once with every message that is due; return how many there were.
+
+        Where Label Studio cannot be reached, the project's other messages stay due and wait.
+        """
+        began, dealt_with, unreachable = now(), 0, set[str]()
+        while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
+            if not self._deal_with(message):
+                unreachable.add(message.project)
+            dealt_with += 1
         return dealt_with
 
     def take(self, project: ProjectRow, annotation: Json, task: Json) -> None:
@@ -107,17 +109,24 @@ class Ingest:
             )
         return replace(state, status="accepted", image=image, objects=regions.objects)
 
-    def _deal_with(self, message: MessageRow) -> None:
+    def _deal_with(self, message: MessageRow) -> bool:
+        """Do what one message asks for; return whether Label Studio could be reached."""
+        if message.attempts >= ATTEMPTS:
+            self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
+            return True
+        self.inbox.begin(message.id)
         try:
             note = self._apply(message)
         except LabelStudioError as error:
             # Label Studio comes back sooner or later, and the message waits for it.
-            self.inbox.retry(message.id, str(error))
+            self.inbox.postpone(message.id, str(error))
+            return False
         except Exception as error:
             # One message that nobody foresaw must not hold up those behind it.
             self._give_up_or_retry(message, error)
         else:
             self.inbox.done(message.id, note)
+        return True
 
     def _give_up_or_retry(self, message: MessageRow, error: Exception) -> None:
         if not isinstance(error, BackendError):

@@ -189,7 +189,8 @@ class Worker:
         last, failed = project.reconciled_at, self._reconcile_failed_at.get(project.key)
         if not every or (failed is not None and now() - failed < min(every, _RETRY_RECONCILE)):
             return False
-        return last is None or now() - last >= every
+        # After the clock was set back, the last time may lie ahead.
+        return last is None or not timedelta(0) <= now() - last < every
 
     def _fetch_image(self, project: ProjectRow, task: Json, config: LabelingConfig) -> Image:
         return self._images.load(task, config, self._label_studio(project))

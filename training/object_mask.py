@@ -75,7 +75,11 @@ def union(masks: Sequence[ObjectMask]) -> ObjectMask:
     """Return one mask with the pixels of all, which must be masks of the same image."""
     if len(masks) == 1:
         return masks[0]
-    return ObjectMask.of(np.logical_or.reduce([mask.full() for mask in masks]))
+    together = np.zeros(masks[0].size_hw, dtype=bool)
+    for mask in masks:
+        height, width = mask.crop.shape
+        together[mask.top : mask.top + height, mask.left : mask.left + width] |= mask.crop
+    return ObjectMask.of(together)
 
 
 def _size(mask: Mask) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,54 @@ def test_a_message_nobody_foresaw_holds_up_nothing_and_is_not_lost(loop, broken)
         loop.ingest.drain()
     (failed,) = [row for row in loop.rows(MessageRow) if row.state == "failed"]
     assert json.loads(failed.body) == broken
+
+
+def test_a_message_that_kills_the_worker_is_given_up_and_holds_up_no_other(loop):
+    loop.trouble = SystemExit("killed by the kernel, for instance: out of memory")
+    with pytest.raises(SystemExit):
+        loop.deliver(saved(brush(10)))
+    loop.trouble = None
+    loop.deliver(saved(brush(12, width=12), annotation=5))
+    assert loop.areas() == [120]
+    loop.trouble = SystemExit("again")
+    for _ in range(ATTEMPTS - 1):
+        loop.hurry()
+        with pytest.raises(SystemExit):
+            loop.ingest.drain()
+    loop.hurry()
+    loop.ingest.drain()
+    backlog = loop.inbox.backlog()
+    assert (backlog.waiting, backlog.failed) == (0, 1)
+    assert "the worker died" in backlog.problem
+
+
+def test_a_label_studio_that_is_away_is_asked_once_and_holds_up_no_other_project(loop):
+    loop.trouble = LabelStudioError("Label Studio cannot be reached at http://localhost:8080")
+    for annotation in (4, 5, 6):
+        loop.inbox.put(
+            "ANNOTATION_CREATED",
+            PROJECT,
+            json.dumps(saved(brush(10), annotation=annotation)).encode(),
+        )
+    loop.inbox.put("START_TRAINING", "9.1", json.dumps({"project": {"id": 9}}).encode())
+    loop.ingest.drain()
+    assert len(loop.fetched) == 1
+    assert [project for project, _ in loop.requests] == ["9.1"]
+    loop.trouble = None
+    loop.ingest.drain()
+    assert loop.areas() == [100, 100]
+
+
+def test_messages_put_off_while_the_clock_was_ahead_are_due(loop):
+    loop.deliver(saved(brush(10)))
+    loop.inbox.put(
+        "ANNOTATION_CREATED", PROJECT, json.dumps(saved(brush(12, width=12), annotation=5)).encode()
+    )
+    with loop.database.write() as session:
+        for row in session.scalars(select(MessageRow)):
+            row.due_at = now() + timedelta(days=400)
+    loop.ingest.drain()
+    assert loop.areas() == [100, 120]
 
 
 def test_a_message_without_a_project_is_ignored(loop):
