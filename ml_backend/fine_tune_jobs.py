@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, Index, Select, select, text
+from sqlalchemy import JSON, ColumnElement, Index, Select, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -141,6 +141,15 @@ class FineTuneJobs:
         if cancelled:
             raise JobError(f"job {job} was cancelled")
 
+    def keep_claim(self, job: int, worker: str) -> None:
+        """Renew a claim where nobody has done so for a while, as when a job's process starts."""
+        with self._database.read() as session:
+            row = session.get(JobRow, job)
+        if row is None or row.beat_at is None or now() - row.beat_at < LEASE / 3:
+            return
+        with self._database.write() as session:
+            session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
+
     def finish(self, job: int, worker: str, result: str, message: str, version: int | None) -> None:
         """Note what became of a job.
 
@@ -184,19 +193,22 @@ class FineTuneJobs:
             if row.state == "waiting":
                 _end(row, "cancelled", "cancelled before it ran")
 
-    def recover(self, worker: str | None = None, lease: timedelta = LEASE) -> list[int]:
+    def recover(
+        self, worker: str | None = None, lease: timedelta = LEASE, alive: str = ""
+    ) -> list[int]:
         """Put the jobs of dead workers back into the queue; give up those that keep dying.
 
         Args:
             worker: is known to be dead; by default those that were silent for too long are.
             lease: how long that is.
+            alive: a worker that is known not to be dead, however silent: the machine slept.
 
         Returns:
             The jobs that were found.
         """
         died = JobRow.beat_at < now() - lease if worker is None else JobRow.worker == worker
         with self._database.write() as session:
-            dead = select(JobRow).where(JobRow.state == "running", died)
+            dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
             rows = session.scalars(dead).all()
             for row in rows:
                 if row.cancel:
@@ -251,9 +263,13 @@ def _waiting(project: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.state == "waiting", JobRow.project == project)
 
 
+def _is_owned(job: int, worker: str) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.id == job, JobRow.state == "running", JobRow.worker == worker
+
+
 def _owned(session: Session, job: int, worker: str) -> JobRow:
-    row = session.get(JobRow, job)
-    if row is None or row.state != "running" or row.worker != worker:
+    row = session.scalar(select(JobRow).where(*_is_owned(job, worker)))
+    if row is None:
         raise JobError(f"job {job} is no longer this worker's")
     return row
 

@@ -9,7 +9,9 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 
 from croniter import croniter
@@ -53,6 +55,7 @@ class Worker:
         self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
         self._clients: dict[tuple[str, str], LabelStudio] = {}
         self._reconcile_failed_at: dict[str, datetime] = {}
+        self._running = ""  # what this worker is called while a job of it runs
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
         self._reconciling = threading.Lock()
@@ -71,7 +74,7 @@ class Worker:
 
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
-        self._learning.jobs.recover()
+        self._learning.jobs.recover(alive=self._running)
         self.ingest()
         self._learning.inbox.tidy()
         self._learning.stores.database.checkpoint()
@@ -140,7 +143,9 @@ class Worker:
                 env=child_environment({}),
                 start_new_session=True,  # the job lowers the priority of its session
             )
-            self._wait_for(process)
+            self._running = name
+            self._wait_for(process, partial(self._learning.jobs.keep_claim, job.id, name))
+            self._running = ""
         # A job that ended says so itself; one that crashed, or was stopped before it could say
         # anything, still looks as if it ran.
         if self._stopping.is_set():
@@ -150,8 +155,12 @@ class Worker:
             self._learning.jobs.recover(name)
         return True
 
-    def _wait_for(self, process: "subprocess.Popen[bytes]") -> None:
+    def _wait_for(self, process: "subprocess.Popen[bytes]", keep_claim: Callable[[], None]) -> None:
         while process.poll() is None:
+            try:
+                keep_claim()
+            except Exception:
+                logger.exception("the claim could not be renewed")
             if self._stopping.wait(_LOOK_SECONDS):
                 process.terminate()
                 try:

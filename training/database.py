@@ -3,6 +3,7 @@
 Each module that keeps something declares its tables on `Base` and creates them when it is
 constructed. Writers take SQLite's one write lock at the start of their transaction: a transaction
 that begins by reading and upgrades later can fail with "database is locked" however long it waits.
+In PostgreSQL they take one lock, too: what a transaction has checked stays true until it writes.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from training.errors import DatabaseError
 
 SCHEMA_VERSION = 1
 _WRITES = "takes_write_lock"
+_WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
 # 40 MB: only where nobody calls `checkpoint` does a commit have to move them, which took 0.1 s.
 _MOST_PAGES_IN_LOG = 10_000
 
@@ -118,6 +120,8 @@ class Database:
     @contextmanager
     def _begin_write(self) -> Iterator[Connection]:
         with _write_engine(self._engine).begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"))
             yield connection
 
     def _check_schema(self) -> None:

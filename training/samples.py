@@ -5,13 +5,13 @@ Label Studio's own time of the change, the newest wins, a deletion beats every c
 unchanged sample keeps its row; so any order of the same messages leaves the same store.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
@@ -21,6 +21,8 @@ from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
 from training.split import split_of
 from training.stored_files import StoredFiles
+
+_PORTION = 500
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,22 @@ class SampleStore:
 
     def withdraw(self, project: str, annotations: Collection[int]) -> None:
         """Forget annotations that Label Studio deleted, and remember that they are gone."""
-        with self._database.write() as session:
-            for annotation in annotations:
-                _withdraw(session, project, annotation)
+        for some in _portions(annotations):
+            with self._database.write() as session:
+                _withdraw(session, project, some)
 
     def withdraw_tasks(self, project: str, tasks: Collection[int]) -> None:
         """Forget every annotation of tasks that Label Studio deleted."""
-        with self._database.write() as session:
-            for task in tasks:
-                session.merge(DeletedTaskRow(project=project, task=task, stored_at=now()))
-            rows = select(AnnotationRow.annotation).where(
-                AnnotationRow.project == project, AnnotationRow.task.in_(tasks)
-            )
-            for annotation in session.scalars(rows).all():
-                _withdraw(session, project, annotation)
+        deleted, known = DeletedTaskRow, AnnotationRow
+        for some in _portions(tasks):
+            rows = [{"project": project, "task": task, "stored_at": now()} for task in some]
+            theirs = select(known.annotation).where(known.project == project, known.task.in_(some))
+            with self._database.write() as session:
+                session.execute(
+                    delete(deleted).where(deleted.project == project, deleted.task.in_(some))
+                )
+                session.execute(insert(deleted), rows)
+                _withdraw(session, project, session.scalars(theirs).all())
 
     def forget_deletions(self, project: str, listed: dict[int, int], listed_at: datetime) -> None:
         """Forget deletions that Label Studio, which is the truth, contradicts.
@@ -311,11 +315,20 @@ def _delete_samples(session: Session, project: str, annotation: int) -> None:
     )
 
 
-def _withdraw(session: Session, project: str, annotation: int) -> None:
-    _delete_samples(session, project, annotation)
-    row = session.get(AnnotationRow, (project, annotation))
-    if row is None:
-        row = AnnotationRow(project=project, annotation=annotation)
-        session.add(row)
-    row.status, row.stored_at = "deleted", now()
-    row.labels_without_mask, row.notes = [], []
+def _portions(numbers: Collection[int]) -> Iterator[list[int]]:
+    """Split what may be tens of thousands: nobody else can write while one portion is written."""
+    different = sorted(set(numbers))
+    for start in range(0, len(different), _PORTION):
+        yield different[start : start + _PORTION]
+
+
+def _withdraw(session: Session, project: str, annotations: Sequence[int]) -> None:
+    known, samples = AnnotationRow, SampleRow
+    state = {"status": "deleted", "stored_at": now(), "labels_without_mask": [], "notes": []}
+    theirs = known.project == project, known.annotation.in_(annotations)
+    session.execute(
+        delete(samples).where(samples.project == project, samples.annotation.in_(annotations))
+    )
+    session.execute(update(known).where(*theirs).values(state))
+    missing = set(annotations) - set(session.scalars(select(known.annotation).where(*theirs)))
+    session.add_all(known(project=project, annotation=number, **state) for number in missing)

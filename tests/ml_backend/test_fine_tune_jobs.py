@@ -4,8 +4,8 @@ from datetime import timedelta
 import pytest
 
 from ml_backend.errors import JobError
-from ml_backend.fine_tune_jobs import MOST_ATTEMPTS, Beat, FineTuneJobs
-from training.database import Database
+from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, Beat, FineTuneJobs, JobRow
+from training.database import Database, now
 
 A, B = "2.1795327560", "3.1795327999"
 DEAD = timedelta(seconds=-1)  # a lease that every running job has outlived
@@ -80,6 +80,20 @@ def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
     with pytest.raises(JobError):
         jobs.finish(job, "w1", "promoted", "", 7)
     jobs.beat(job, "w2", Beat("training", 1, 2, None))
+
+
+def test_a_job_whose_process_takes_long_to_start_is_not_taken_for_dead(jobs, tmp_path):
+    job = jobs.request(A, "button")
+    jobs.claim("w1")
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    with database.write() as session:
+        session.get(JobRow, job).beat_at = now() - 2 * LEASE
+    database.close()
+    jobs.keep_claim(job, "w2")
+    assert jobs.recover(alive="w1") == []
+    jobs.keep_claim(job, "w1")
+    assert jobs.recover() == []
+    assert jobs.get(job).state == "running"
 
 
 def test_a_worker_that_is_known_to_be_dead_need_not_be_waited_for(jobs):
