@@ -165,7 +165,7 @@ def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str
     if change.objects < policy.min_objects or change.images < policy.min_images:
         return "ask", (
             f"{clicks}, but on {change.objects} held-out objects of {change.images} images only; "
-            f"{policy.min_objects} of {policy.min_images} are needed to be sure"
+            f"{policy.min_objects} objects on {policy.min_images} images are needed to be sure"
         )
     if change.saved.low > 0:
         return "promote", f"the candidate needs fewer clicks: {clicks}"

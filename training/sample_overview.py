@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from training.database import Database
-from training.sample_rows import AnnotationRow, SampleRow
+from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class SampleOverview:
 def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
     """Count what was stored after a moment; None counts everything."""
     stored = SampleRow.stored_at
-    query = select(func.count(), func.min(stored), func.max(stored))
-    query = query.where(SampleRow.project == project)
+    query = usable_samples(project, func.count(), func.min(stored), func.max(stored))
     if since is not None:
         query = query.where(stored > since)
     with database.read() as session:
@@ -54,7 +53,7 @@ def sample_overview(database: Database, project: str) -> SampleOverview:
     """Return the numbers of a project."""
     columns = (SampleRow.image, SampleRow.split, SampleRow.label, SampleRow.accepted_at)
     with database.read() as session:
-        rows = session.execute(select(*columns).where(SampleRow.project == project)).all()
+        rows = session.execute(usable_samples(project, *columns)).all()
     minutes = Counter(row.accepted_at.replace(second=0, microsecond=0) for row in rows)
     total, growth = 0, []
     for minute in sorted(minutes):

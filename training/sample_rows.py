@@ -1,9 +1,9 @@
 """The tables of accepted annotations and of the samples taken from them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import JSON, ForeignKeyConstraint, Index
+from sqlalchemy import JSON, ForeignKeyConstraint, Index, Select, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from training.database import Base, UtcDateTime
@@ -62,6 +62,12 @@ class SampleRow(Base):
     split: Mapped[str]
     accepted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     stored_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def usable_samples(project: str, *columns: Any) -> Select[Any]:
+    """Select columns of a project's samples, without those whose files were damaged or lost."""
+    query = select(*columns).join_from(SampleRow, AnnotationRow)
+    return query.where(SampleRow.project == project, AnnotationRow.status == "accepted")
 
 
 class DeletedTaskRow(Base):

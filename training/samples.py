@@ -104,9 +104,13 @@ class SampleStore:
                 annotation.updated_at,
             ):
                 return False
+            known = session.get(AnnotationRow, (annotation.project, annotation.annotation))
+            is_known = known is not None and known.updated_at == annotation.updated_at
             session.merge(_row_of(annotation))
             session.flush()
-            _replace_samples(session, annotation, stored)
+            # What was set aside is not lost because its image cannot be fetched again either.
+            if annotation.status != "unreadable" or not is_known:
+                _replace_samples(session, annotation, stored)
             return True
 
     def withdraw(self, project: str, annotations: Collection[int]) -> None:
@@ -175,10 +179,11 @@ class SampleStore:
         return missing
 
     def set_aside_damaged(self, project: str) -> int:
-        """Read every file the project's samples point at, and take out what is damaged or missing.
+        """Read every file the project's samples point at; set aside what is damaged or missing.
 
-        An annotation with such a file becomes unreadable, with a note that says why; `replace`
-        takes the same state of it again, as a reconcile does, and stores its files anew.
+        An annotation with such a file becomes unreadable, with a note that says why, and its
+        samples are not used. That ends when its files can be read again, or when `replace` takes
+        the same state of it, as a reconcile does, and stores them anew.
 
         Returns:
             How many annotations were set aside.
@@ -186,9 +191,9 @@ class SampleStore:
         began = now()
         with self._database.read() as session:
             samples = session.execute(
-                select(SampleRow.annotation, SampleRow.image, SampleRow.mask).where(
-                    SampleRow.project == project
-                )
+                select(SampleRow.annotation, SampleRow.image, SampleRow.mask, AnnotationRow.status)
+                .join_from(SampleRow, AnnotationRow)
+                .where(SampleRow.project == project)
             ).all()
         images = _damage(self._files.read_image, {sample.image for sample in samples})
         masks = _damage(self._files.read_mask, {sample.mask for sample in samples})
@@ -197,12 +202,14 @@ class SampleStore:
             for sample in samples
             if sample.image in images or sample.mask in masks
         }
-        if not damaged:
+        aside = {sample.annotation for sample in samples if sample.status == "unreadable"}
+        changed = {number: damaged.get(number, "") for number in aside ^ damaged.keys()}
+        if not changed:
             return 0
         with self._database.write() as session:
             return sum(
                 _set_aside(session, project, annotation, problem, began)
-                for annotation, problem in damaged.items()
+                for annotation, problem in changed.items()
             )
 
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
@@ -301,18 +308,13 @@ def _damage(read: Callable[[str], object], content_hashes: Collection[str]) -> d
 def _set_aside(
     session: Session, project: str, annotation: int, problem: str, began: datetime
 ) -> bool:
+    """Set an annotation aside, or take it back where there is no problem; return the former."""
     row = session.get(AnnotationRow, (project, annotation))
     if row is None or row.stored_at >= began:
         return False  # stored again while the files were read
-    _delete_samples(session, project, annotation)
-    row.status, row.stored_at, row.notes = "unreadable", now(), [problem]
-    return True
-
-
-def _delete_samples(session: Session, project: str, annotation: int) -> None:
-    session.execute(
-        delete(SampleRow).where(SampleRow.project == project, SampleRow.annotation == annotation)
-    )
+    row.status, row.notes = ("unreadable", [problem]) if problem else ("accepted", [])
+    row.stored_at = now()
+    return bool(problem)
 
 
 def _portions(numbers: Collection[int]) -> Iterator[list[int]]:

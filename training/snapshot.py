@@ -9,10 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import select
-
 from training.database import Database
-from training.sample_rows import SampleRow
+from training.sample_rows import SampleRow, usable_samples
 
 
 @dataclass(frozen=True, order=True)
@@ -58,7 +56,7 @@ class Snapshot:
 def take_snapshot(database: Database, project: str) -> Snapshot:
     """Return what annotators of the project have accepted up to now."""
     with database.read() as session:
-        rows = session.scalars(select(SampleRow).where(SampleRow.project == project)).all()
+        rows = session.scalars(usable_samples(project, SampleRow)).all()
     references = {
         (row.image, row.mask): SampleReference(row.image, row.mask, row.label, row.split, row.area)
         for row in sorted(rows, key=_oldest_first)

@@ -119,7 +119,7 @@ def test_a_worse_candidate_is_published_and_stays_where_it_is(folder, stores, ve
 def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
     outcome = improve(job(folder), stores, options(policy=Policy()), quiet)
     assert outcome.result == "asked"
-    assert "20 of 5 are needed to be sure" in outcome.sentence
+    assert "20 objects on 5 images are needed to be sure" in outcome.sentence
     assert "no retention set" in outcome.sentence
     assert stores.versions.live(PROJECT).version == 1
 

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -9,7 +10,7 @@ from sqlalchemy import select
 
 from training.database import Database, now
 from training.object_mask import ObjectMask
-from training.sample_rows import AnnotationRow, SampleRow
+from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.snapshot import Snapshot, take_snapshot
 from training.split import HELD_OUT, image_hash, split_of
@@ -130,10 +131,22 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
         row = session.get(AnnotationRow, (PROJECT, 5))
         assert row.status == "unreadable"
         assert "missing" in row.notes[0]
-        assert session.scalars(select(SampleRow.annotation)).all() == [4]
+        assert session.scalars(usable_samples(PROJECT, SampleRow.annotation)).all() == [4]
     assert store.replace(accepted(5, image=2, lefts=(2, 7)))
     assert contents(database) == before
     assert store.set_aside_damaged(PROJECT) == 0
+
+
+def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path):
+    store.replace(accepted(4))
+    (tmp_path / "files").rename(tmp_path / "not mounted")
+    assert store.set_aside_damaged(PROJECT) == 1
+    assert take_snapshot(database, PROJECT).samples == ()
+    store.replace(replace(accepted(4, lefts=()), status="unreadable", notes=("image is 404",)))
+    shutil.rmtree(tmp_path / "files", ignore_errors=True)
+    (tmp_path / "not mounted").rename(tmp_path / "files")
+    assert store.set_aside_damaged(PROJECT) == 0
+    assert len(take_snapshot(database, PROJECT).samples) == 1
 
 
 def test_projects_do_not_share_annotation_ids(store, database):
