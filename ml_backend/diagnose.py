@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from ml_backend.connection_checks import Level, check_connection
+from ml_backend.errors import SettingsError
 from ml_backend.settings import load_settings
 
 
@@ -20,8 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a check; return 1 if something must be changed, else 0."""
     settings = load_settings()
+    address = arguments.url or settings.label_studio_url
+    if address is None:
+        raise SettingsError("say where Label Studio is: --url, or LABEL_STUDIO_URL")
     findings = check_connection(
-        arguments.url or settings.label_studio_url or "",
+        address,
         arguments.api_key or settings.api_key or "",
         str(arguments.project),
         arguments.backend_url,

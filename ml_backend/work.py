@@ -3,10 +3,11 @@
 import argparse
 import logging
 
+from ml_backend.errors import SettingsError
 from ml_backend.jobs import declare_tasks, open_queue, require_reachable
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
-from ml_backend.settings import load_settings
+from ml_backend.settings import Settings, load_settings
 from ml_backend.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Work until SIGTERM or SIGINT; a running job is given back, to be continued."""
     settings = load_settings()
     write_logs(settings.log_level)
+    _require_files(settings)
     learning = open_learning(settings)
     queue = open_queue(settings)
     require_reachable(queue)
@@ -43,3 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     worker.wait_until_jobs_stop()
     learning.close()
     return 0
+
+
+def _require_files(settings: Settings) -> None:
+    """Say now what would fail a job at night."""
+    files = {
+        "ICMFORMER_FINE_TUNE_RECIPE": settings.fine_tune_recipe,
+        "ICMFORMER_RETENTION_SET": settings.retention_set,
+    }
+    for name, path in files.items():
+        if path is not None and not path.exists():
+            raise SettingsError(f"{name} is {path}, which does not exist")

@@ -1,5 +1,6 @@
 """What `python -m ml_backend work` says when it starts."""
 
+import argparse
 import itertools
 import os
 import signal
@@ -8,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from ml_backend import work
+from ml_backend.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +31,14 @@ def test_worker_without_a_token_warns_that_it_learns_nothing(tmp_path, label_stu
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=60)
     assert any("nothing is learned from images that Label Studio keeps" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["ICMFORMER_FINE_TUNE_RECIPE", "ICMFORMER_RETENTION_SET"])
+def test_worker_does_not_start_where_its_jobs_would_fail(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=f"{name} is .*nowhere, which does not exist"):
+        work.run(argparse.Namespace())
 
 
 @pytest.mark.slow
