@@ -4,6 +4,7 @@ A version is a row and two stored files, the weights and their description. Nobo
 both are compared with their recorded hashes every time a version is about to be served.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
-from training.errors import StoredFileError, VersionError
+from training.errors import FileStoreError, StoredFileError, VersionError
 from training.live_pointer import SITE, Live, Mover, find_live, moves_of, promote
 from training.stored_files import StoredFiles
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
@@ -86,6 +87,10 @@ class ModelVersions:
             The number of the version, the same for the same files.
         """
         number = self.register_base(checkpoint)
+        if not self.is_whole(number):
+            # What ships serves in any case; its stored files can be mended at the next start, too.
+            with contextlib.suppress(FileStoreError):
+                self._store(self.get(number), checkpoint)
         with self._database.write() as session:
             moves = moves_of(session, SITE)
             chosen_by_people = any(move.by != INSTALLATION for move in moves)
@@ -98,14 +103,13 @@ class ModelVersions:
 
         Raises:
             VersionError: if the checkpoint cannot be read.
+            FileStoreError: if its files cannot be stored.
         """
-        weights, description = _read_pair(candidate.checkpoint)
-        folder = f"versions/{_sha256(weights + description)[:32]}"
+        published = self.made_by(candidate.origin)
+        if published is not None:
+            return published.number
         row = _row_of(candidate)
-        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
-        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
-        self._files.write(row.weights, weights)
-        self._files.write(row.description, description)
+        self._store(row, candidate.checkpoint)
         with self._database.write() as session:
             known = select(VersionRow.number).where(VersionRow.origin == candidate.origin)
             number = session.scalar(known)
@@ -114,6 +118,15 @@ class ModelVersions:
             session.add(row)
             session.flush()
             return row.number
+
+    def _store(self, row: VersionRow, checkpoint: Path) -> None:
+        """Store the files of a version and note in its row which they are."""
+        weights, description = _read_pair(checkpoint)
+        folder = f"versions/{_sha256(weights + description)[:32]}"
+        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
+        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
+        self._files.write(row.weights, weights)
+        self._files.write(row.description, description)
 
     def get(self, number: int) -> VersionRow:
         """Return everything known about a version.
@@ -191,7 +204,8 @@ class ModelVersions:
         """Return a local path of a version's weights after comparing both files with their hashes.
 
         Raises:
-            VersionError: if the version does not exist or one of its files is missing or damaged.
+            VersionError: if the version does not exist or one of its files is missing, damaged or
+                cannot be read.
         """
         row = self.get(number)
         try:
@@ -203,7 +217,7 @@ class ModelVersions:
                 if not path.is_file() or _sha256(path.read_bytes()) != expected:
                     self._files.forget_copy(key)
                     raise VersionError(f"version {number} cannot be served: {path} is damaged")
-        except StoredFileError as error:
+        except (OSError, StoredFileError, FileStoreError) as error:
             raise VersionError(f"version {number} cannot be served: {error}") from error
         return path
 

@@ -2,6 +2,7 @@ import gc
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,29 @@ def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
     assert "version 3 cannot be served" in pointer.problems()[0]
     versions.checkpoint(2).with_suffix(suffix).unlink()
     assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    unreadable = publish(versions, tmp_path, "two", A)
+    path = versions.checkpoint(unreadable)
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    read_bytes = Path.read_bytes
+
+    def read(self):
+        if self == path:
+            raise OSError(5, "Input/output error", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    make_live(versions, unreadable, A)
+    make_live(versions, publish(versions, tmp_path, "three", B), B)
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    assert "Input/output error" in pointer.problems()[0]
+    make_live(versions, unreadable)
+    assert name(StoredPointer(versions, UNTRAINED), SITE) == "starter"
 
 
 def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch):

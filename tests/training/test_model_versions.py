@@ -78,6 +78,21 @@ def test_a_rollback_by_a_person_outlives_restarts(versions, base, tmp_path):
     assert numbers(versions, SITE) == (1,)
 
 
+def test_what_is_known_is_known_while_the_stored_files_are_away(versions, base, tmp_path):
+    (tmp_path / "files").rename(tmp_path / "elsewhere")
+    (tmp_path / "files").write_bytes(b"")
+    assert versions.register_base(checkpoint(tmp_path, "starter")) == base
+    assert versions.install(checkpoint(tmp_path, "starter")) == base
+    with pytest.raises(VersionError, match="version 1 cannot be served"):
+        versions.checkpoint(base)
+
+
+def test_an_installation_mends_its_stored_files(versions, base, tmp_path):
+    versions.checkpoint(base).write_bytes(b"damaged")
+    versions.install(checkpoint(tmp_path, "starter"))
+    assert versions.is_whole(base)
+
+
 def test_what_is_registered_after_the_first_does_not_go_live(versions, base, tmp_path):
     assert versions.register_base(checkpoint(tmp_path, "own")) == 2
     assert numbers(versions, SITE) == (1,)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from training.database import Database, now
+from training.errors import FileStoreError
 from training.object_mask import ObjectMask
 from training.sample_rows import AnnotationRow, SampleRow
 from training.samples import AcceptedObject, Annotation, SampleStore
@@ -134,6 +135,16 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
     assert store.replace(accepted(5, image=2, lefts=(2, 7)))
     assert contents(database) == before
     assert store.set_aside_damaged(PROJECT) == 0
+
+
+def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(store, database, tmp_path):
+    store.replace(accepted())
+    (mask,) = (tmp_path / "files" / "masks").rglob("*.png")
+    mask.unlink()
+    mask.mkdir()
+    with pytest.raises(FileStoreError, match="cannot be read"):
+        store.set_aside_damaged(PROJECT)
+    assert len(row_ids(database)) == 1
 
 
 def test_projects_do_not_share_annotation_ids(store, database):
