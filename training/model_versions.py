@@ -214,7 +214,9 @@ class ModelVersions:
                 (row.weights, row.weights_sha256),
             ):
                 path = self._files.local_path(key)
-                if not path.is_file() or _sha256(path.read_bytes()) != expected:
+                if not _is_file(path, expected) and self._files.forget_copy(key):
+                    path = self._files.local_path(key)
+                if not _is_file(path, expected):
                     self._files.forget_copy(key)
                     raise VersionError(f"version {number} cannot be served: {path} is damaged")
         except (OSError, StoredFileError, FileStoreError) as error:
@@ -260,6 +262,10 @@ def _read_pair(checkpoint: Path) -> tuple[bytes, bytes]:
         return checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes()
     except OSError as error:
         raise VersionError(f"{checkpoint} is not a complete checkpoint: {error}") from error
+
+
+def _is_file(path: Path, sha256: str) -> bool:
+    return path.is_file() and _sha256(path.read_bytes()) == sha256
 
 
 def _sha256(content: bytes) -> str:

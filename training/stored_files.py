@@ -128,10 +128,15 @@ class StoredFiles:
                 raise FileStoreError(f"{target} cannot be written: {error}") from error
         return target
 
-    def forget_copy(self, key: str) -> None:
-        """Delete the local copy of a file that is not local; `local_path` makes a new one."""
+    def forget_copy(self, key: str) -> bool:
+        """Delete the local copy of a file that is not local; `local_path` makes a new one.
+
+        Returns:
+            Whether there can be another: the file is not local.
+        """
         if not self._is_local:
             (self._downloads / key).unlink(missing_ok=True)
+        return not self._is_local
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
