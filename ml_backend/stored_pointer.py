@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend.errors import BackendError
 from ml_backend.versions import Version
 from training.errors import TrainingError, VersionError
-from training.live_pointer import SITE, Live
+from training.live_pointer import SITE, Live, promotions
 from training.model_versions import ModelVersions, version_name
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class StoredPointer:
         self._lock = threading.Lock()
         self._sound: dict[int, Version] = {}
         self._damaged: dict[int, _Damage] = {}
+        self._wanted: set[int] = set()
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
@@ -106,12 +107,13 @@ class StoredPointer:
         return False
 
     def problems(self) -> list[str]:
-        """Say which live versions are damaged, and so are not served."""
+        """Say which versions are damaged that would serve otherwise."""
         with self._lock:
             return [damage.sentence for damage in self._damaged.values()]
 
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for."""
+        self._wanted = set()
         for project in list(self._live):
             try:
                 self._look(project)
@@ -120,6 +122,9 @@ class StoredPointer:
                 self._note_stuck(project, str(error))
             else:
                 self._stuck.pop(project, None)
+        with self._lock:
+            for number in self._damaged.keys() - self._wanted:
+                del self._damaged[number]
 
     def _note_stuck(self, project: str, problem: str) -> None:
         if self._stuck.get(project) != problem:
@@ -152,15 +157,16 @@ class StoredPointer:
         return self._fallback
 
     def _candidates(self, project: str, live: Live | None) -> list[int]:
-        """Return what is live, then what was live before, then the site's, newest first."""
+        """Return what is live, then what rollbacks would lead to, then the same of the site."""
         numbers = [] if live is None else [live.version]
         for owner in dict.fromkeys((project, SITE)):
-            moves = reversed(self._versions.history(owner))
-            numbers += [move.version for move in moves if move.version is not None]
+            promoted = reversed(promotions(self._versions.history(owner)))
+            numbers += [number for number in promoted if number is not None]
         return list(dict.fromkeys(numbers))
 
     def _checked(self, number: int) -> Version | None:
         """Return a version whose files are what was published, None of a damaged one."""
+        self._wanted.add(number)
         sound = self._sound.get(number)
         if sound is not None:
             return sound

@@ -67,11 +67,20 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     Raises:
         VersionError: if there is nothing to go back to.
     """
-    promoted = _promotions(moves_of(session, project))
-    if not promoted or (project == SITE and len(promoted) == 1):
-        raise VersionError("there is no earlier version to go back to")
-    earlier = promoted[-2] if len(promoted) > 1 else None
-    _add_move(session, project, "rollback", earlier, False, mover)
+    _add_move(session, project, "rollback", _earlier(session, project), False, mover)
+
+
+def rollback_target(session: Session, project: str) -> int | None:
+    """Return what would be live after a rollback, None for nothing.
+
+    Raises:
+        VersionError: if there is nothing to go back to.
+    """
+    earlier = _earlier(session, project)
+    if earlier is not None:
+        return earlier
+    site = find_live(session, SITE)
+    return None if site is None else site.version
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:
@@ -98,7 +107,7 @@ def unpin(session: Session, project: str, mover: Mover) -> None:
     _add_move(session, project, "unpin", live.version, False, mover)
 
 
-def _promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
+def promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
     """Return the versions that rollbacks walk through, the current one last."""
     stack: list[int | None] = []
     for move in moves:
@@ -107,6 +116,13 @@ def _promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
         elif not stack or (move.move == "promote" and move.version != stack[-1]):
             stack.append(move.version)  # promoting what is live already leads nowhere back
     return stack
+
+
+def _earlier(session: Session, project: str) -> int | None:
+    promoted = promotions(moves_of(session, project))
+    if not promoted or (project == SITE and len(promoted) == 1):
+        raise VersionError("there is no earlier version to go back to")
+    return promoted[-2] if len(promoted) > 1 else None
 
 
 def _last_move(session: Session, project: str) -> LiveMoveRow | None:

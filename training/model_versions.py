@@ -16,7 +16,15 @@ from sqlalchemy.orm import Session
 
 from training.database import Database, now
 from training.errors import FileStoreError, StoredFileError, VersionError
-from training.live_pointer import SITE, Live, Mover, find_live, moves_of, promote
+from training.live_pointer import (
+    SITE,
+    Live,
+    Mover,
+    find_live,
+    moves_of,
+    promote,
+    rollback_target,
+)
 from training.stored_files import StoredFiles
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
 
@@ -159,6 +167,15 @@ class ModelVersions:
         """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""
         with self._database.read() as session:
             return moves_of(session, project)
+
+    def rollback_target(self, project: str) -> int | None:
+        """Return what would be live after a rollback, None for nothing.
+
+        Raises:
+            VersionError: if there is nothing to go back to.
+        """
+        with self._database.read() as session:
+            return rollback_target(session, project)
 
     def move(self, action: Callable[[Session], None]) -> None:
         """Move a live pointer with a function of `live_pointer`, all of it or nothing."""

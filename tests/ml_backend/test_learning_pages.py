@@ -202,6 +202,18 @@ def test_a_damaged_version_cannot_be_made_live(client, learning):
     assert live(client)["version"] == 1
 
 
+def test_nobody_goes_back_to_a_damaged_version(client, learning):
+    client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+    weights = learning.stores.versions.checkpoint(1)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"?")
+    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
+    weights.write_bytes(content)
+    assert answer.status_code == 409
+    assert "is damaged; promote another version instead" in answer.json["error"]
+    assert live(client)["version"] == 2
+
+
 def test_another_site_cannot_act_with_a_visitors_browser(client):
     for headers in (
         {"Sec-Fetch-Site": "cross-site"},

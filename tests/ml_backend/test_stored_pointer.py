@@ -150,6 +150,30 @@ def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch)
     assert pointer.problems() == []
 
 
+def test_what_was_rolled_back_from_does_not_stand_in_for_what_is_damaged(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second, third = (publish(versions, tmp_path, name, A) for name in ("two", "three"))
+    make_live(versions, second, A)
+    make_live(versions, third, A)
+    versions.move(partial(roll_back, project=A, mover=PERSON))
+    versions.checkpoint(second).write_bytes(b"damaged")
+    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
+    starter = versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    versions.checkpoint(second).write_bytes(b"damaged")
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    pointer.refresh()
+    assert len(pointer.problems()) == 1
+    make_live(versions, starter, A)
+    pointer.refresh()
+    assert pointer.problems() == []
+
+
 def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
     pointer = StoredPointer(versions, UNTRAINED)
