@@ -151,11 +151,19 @@ class ModelVersions:
             return session.scalar(select(VersionRow).where(VersionRow.origin == origin))
 
     def usable_by(self, project: str) -> list[VersionRow]:
-        """Return the versions a project may be served with, newest first."""
+        """Return the versions a project may be served with, newest first.
+
+        Of those made for other projects, the one that serves it, or the site, is among them.
+        """
         with self._database.read() as session:
             rows = select(VersionRow).order_by(VersionRow.number.desc())
             if project != SITE:
-                rows = rows.where((VersionRow.project == project) | (VersionRow.project.is_(None)))
+                serving = [find_live(session, owner) for owner in (project, SITE)]
+                rows = rows.where(
+                    (VersionRow.project == project)
+                    | VersionRow.project.is_(None)
+                    | VersionRow.number.in_({live.version for live in serving if live})
+                )
             return list(session.scalars(rows))
 
     def live(self, project: str) -> Live | None:

@@ -268,6 +268,18 @@ def test_the_site_has_a_pointer_of_its_own(client, learning):
     assert client.get("/api/projects").json["site"]["version"] == 1
 
 
+def test_a_project_that_follows_a_pinned_site_can_be_pinned_itself(client):
+    client.post("/api/site/live", json={"move": "pin"})
+    text = page(client, "/projects/2")
+    assert 'name="move" value="pin"' in text
+    assert 'name="move" value="unpin"' not in text
+    client.post("/projects/2/live", data={"move": "pin"}, headers=FORM)
+    assert 'name="move" value="unpin"' in page(client, "/projects/2")
+    client.post("/projects/2/live", data={"move": "unpin"}, headers=FORM)
+    assert live(client)["own"] is False
+    client.post("/api/site/live", json={"move": "unpin"})
+
+
 def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
     app = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint, **login))

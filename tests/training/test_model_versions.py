@@ -160,6 +160,42 @@ def test_a_pin_holds_against_candidates_until_a_person_acts(versions, base, tmp_
         versions.move(partial(unpin, project=PROJECT, mover=PERSON))
 
 
+def test_a_project_that_was_pinned_while_it_followed_the_site_follows_it_again(
+    versions, base, tmp_path
+):
+    number = publish(versions, tmp_path, "12")
+    for _ in range(2):
+        versions.move(partial(pin, project=PROJECT, mover=PERSON))
+    versions.move(partial(promote, project=SITE, version=number, mover=PERSON))
+    assert numbers(versions, PROJECT) == (base,)
+    versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+    assert numbers(versions, PROJECT) == (number,)
+    assert not versions.live(PROJECT).own
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+
+
+def test_a_project_with_a_version_of_its_own_keeps_it_when_the_pin_is_taken_off(
+    versions, base, tmp_path
+):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    for act in (partial(promote, version=number), pin, unpin):
+        versions.move(partial(act, project=PROJECT, mover=PERSON))
+    assert numbers(versions, PROJECT) == (number,)
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    assert not versions.live(PROJECT).own
+
+
+def test_a_version_that_serves_the_site_is_for_every_project(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    versions.move(partial(promote, project=SITE, version=number, mover=PERSON))
+    assert [row.number for row in versions.usable_by(OTHER)] == [number, base]
+    versions.move(partial(promote, project=OTHER, version=number, mover=PERSON))
+    versions.move(partial(promote, project=SITE, version=base, mover=PERSON))
+    assert [row.number for row in versions.usable_by(OTHER)] == [number, base]
+    assert [row.number for row in versions.usable_by("4.1")] == [base]
+
+
 def test_rollbacks_walk_back_one_promotion_at_a_time(versions, base, tmp_path):
     first, second = (publish(versions, tmp_path, name, project=PROJECT) for name in ("12", "13"))
     for number in (first, second):
