@@ -76,7 +76,9 @@ class LiveModels:
         Args:
             pointer: which version is live, by project.
             load: reads a version from disk, or raises ICMFormerError, OSError or RuntimeError.
-            max_bytes: of weights in memory. The version just asked for is kept in any case.
+            max_bytes: of weights in memory between two loads. A version that is being loaded comes
+                on top, so that one that turns out to be damaged drives out none that answers; and
+                the version just asked for is kept in any case.
             metrics: told what is loaded, and what fails to.
         """
         self.pointer = pointer
