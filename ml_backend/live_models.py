@@ -35,6 +35,12 @@ class LivePointer(Protocol):
     def names(self, project: str) -> list[str]:
         """Return the names of all versions that could serve this project, the newest first."""
 
+    def look_again(self, version: Version) -> bool:
+        """Look at the files of a version that did not load; return whether they are whole now.
+
+        If they are not, `live` says from now on what serves instead.
+        """
+
 
 @dataclass(frozen=True)
 class FixedPointer:
@@ -49,6 +55,10 @@ class FixedPointer:
     def names(self, project: str) -> list[str]:
         """Return its name."""
         return [self.version.name]
+
+    def look_again(self, version: Version) -> bool:
+        """Return False: there is nothing to compare the files with."""
+        return False
 
 
 class LiveModels:
@@ -66,7 +76,9 @@ class LiveModels:
         Args:
             pointer: which version is live, by project.
             load: reads a version from disk, or raises ICMFormerError, OSError or RuntimeError.
-            max_bytes: of weights in memory. The version just asked for is kept in any case.
+            max_bytes: of weights in memory between two loads. A version that is being loaded comes
+                on top, so that one that turns out to be damaged drives out none that answers; and
+                the version just asked for is kept in any case.
             metrics: told what is loaded, and what fails to.
         """
         self.pointer = pointer
@@ -89,6 +101,8 @@ class LiveModels:
         try:
             model = self._in_memory(version)
         except ModelError:
+            if self.pointer.live(project) != version:
+                return self.serving(project)
             before = self._serving.get(project)
             if before is None or before == version:
                 raise
@@ -150,7 +164,7 @@ class LiveModels:
             raise ModelError(sentence)
         started = time.monotonic()
         try:
-            model = self._load(version)
+            model = self._load_whole(version)
         except (ICMFormerError, OSError, RuntimeError) as error:
             raise ModelError(self._note_failure(version, error)) from error
         self._keep(model)
@@ -159,6 +173,15 @@ class LiveModels:
             "loaded version=%s trained=%s ms=%d", version.name, version.trained, milliseconds
         )
         return model
+
+    def _load_whole(self, version: Version) -> LoadedModel:
+        try:
+            return self._load(version)
+        except (ICMFormerError, OSError):
+            # Its files may have been altered or cleaned away since the pointer looked at them.
+            if not self.pointer.look_again(version):
+                raise
+            return self._load(version)
 
     def _note_failure(self, version: Version, error: Exception) -> str:
         sentence = f"version {version.name} cannot be loaded: {error}"

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Literal
 
 from ml_backend.errors import RequestError
+from training.errors import VersionError
 from training.live_pointer import Mover, pin, promote, roll_back, unpin
 from training.model_versions import ModelVersions
 
@@ -26,10 +27,12 @@ def make_move(
 
     Raises:
         RequestError: if the move is unknown, or needs a version.
-        VersionError: if it cannot be done; a version that is damaged or does not answer is never
-            promoted.
+        VersionError: if it cannot be done; no version goes live that is damaged, and none is
+            promoted that does not answer.
         CheckpointError: if the version to promote cannot be loaded.
     """
+    if move == "rollback":
+        _check_target(versions, project)
     if move in _WITHOUT_VERSION:
         versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
     elif move not in MOVES:
@@ -45,3 +48,13 @@ def make_move(
         check_serves(versions.checkpoint(version))
         versions.move(partial(promote, project=project, version=version, mover=mover))
         versions.answer(version, "promoted", mover.by)
+
+
+def _check_target(versions: ModelVersions, project: str) -> None:
+    target = versions.rollback_target(project)
+    if target is None:
+        return
+    try:
+        versions.checkpoint(target)
+    except VersionError as error:
+        raise VersionError(f"{error}; promote another version instead") from error

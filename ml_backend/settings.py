@@ -110,7 +110,8 @@ class Settings(BaseSettings):
     click_memory_mb: int = Field(default=512, ge=0)
     """Masks of objects being clicked, kept so that the next click costs one pass."""
     model_memory_mb: int = Field(default=4096, ge=1)
-    """Weights kept in memory when projects are served by different versions."""
+    """Weights kept in memory when projects are served by different versions, and one version more
+    while it is loaded."""
     predict_seconds: float = Field(default=80.0, gt=0, lt=100)
     """When to give up on a request; Label Studio waits 100 s."""
 

@@ -3,6 +3,7 @@
 A thread reads the database every second and looks at the files of a version before it is handed
 out, so a request is answered from memory and a promotion or a rollback takes effect between two of
 them. A version whose files are damaged is never handed out: the one that was live before it is.
+The files of a version that later does not load are looked at again.
 """
 
 import logging
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml_backend.errors import BackendError
 from ml_backend.versions import Version
 from training.errors import TrainingError, VersionError
-from training.live_pointer import SITE, Live
+from training.live_pointer import SITE, Live, promotions
 from training.model_versions import ModelVersions, version_name
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class StoredPointer:
         self._lock = threading.Lock()
         self._sound: dict[int, Version] = {}
         self._damaged: dict[int, _Damage] = {}
+        self._wanted: set[int] = set()
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
@@ -74,7 +76,7 @@ class StoredPointer:
         if known is not None:
             return known
         if len(self._live) >= MOST_PROJECTS:
-            return self._live[SITE]
+            return self._live.get(SITE, self._fallback)
         try:
             return self._look(project)
         except (SQLAlchemyError, TrainingError) as error:
@@ -86,13 +88,32 @@ class StoredPointer:
         names = [version_name(row) for row in self._versions.usable_by(project)]
         return names or [self._fallback.name]
 
+    def look_again(self, version: Version) -> bool:
+        """Look at the files of a version that did not load; return whether they are whole now.
+
+        If they are not, the projects it serves get what was live before.
+        """
+        with self._lock:
+            numbers = [number for number, sound in self._sound.items() if sound == version]
+        try:
+            if any(self._look_at_files(number) for number in numbers):
+                return True
+        except SQLAlchemyError as error:
+            logger.error("version=%s cannot be looked at: %s", version.name, error)
+            return False
+        with self._lock:
+            for project in [one for one, served in self._live.items() if served == version]:
+                del self._live[project]
+        return False
+
     def problems(self) -> list[str]:
-        """Say which live versions are damaged, and so are not served."""
+        """Say which versions are damaged that would serve otherwise."""
         with self._lock:
             return [damage.sentence for damage in self._damaged.values()]
 
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for."""
+        self._wanted = set()
         for project in list(self._live):
             try:
                 self._look(project)
@@ -101,6 +122,9 @@ class StoredPointer:
                 self._note_stuck(project, str(error))
             else:
                 self._stuck.pop(project, None)
+        with self._lock:
+            for number in self._damaged.keys() - self._wanted:
+                del self._damaged[number]
 
     def _note_stuck(self, project: str, problem: str) -> None:
         if self._stuck.get(project) != problem:
@@ -109,13 +133,18 @@ class StoredPointer:
 
     def _look(self, project: str) -> Version:
         live = self._versions.live(project)
-        if project in self._live and live == self._seen[project] and not self._damaged:
-            return self._live[project]
-        version = self._newest_sound(project, live)
         before = self._live.get(project)
+        if before is not None and project in self._seen and live == self._seen.get(project):
+            return before
+        version = self._newest_sound(project, live)
         if before is not None and before != version:
             self._prepare(version)
-        self._live[project], self._seen[project] = version, live
+        with self._lock:
+            self._live[project] = version
+            if live is None or self._sound.get(live.version) == version:
+                self._seen[project] = live
+            else:
+                self._seen.pop(project, None)  # what is live may be mended: look again each time
         if before is not None and before != version:
             logger.info("live project=%s version=%s before=%s", project, version.name, before.name)
         return version
@@ -128,25 +157,31 @@ class StoredPointer:
         return self._fallback
 
     def _candidates(self, project: str, live: Live | None) -> list[int]:
-        """Return what is live, then what was live before, then the site's, newest first."""
+        """Return what is live, then what rollbacks would lead to, then the same of the site."""
         numbers = [] if live is None else [live.version]
         for owner in dict.fromkeys((project, SITE)):
-            moves = reversed(self._versions.history(owner))
-            numbers += [move.version for move in moves if move.version is not None]
+            promoted = reversed(promotions(self._versions.history(owner)))
+            numbers += [number for number in promoted if number is not None]
         return list(dict.fromkeys(numbers))
 
     def _checked(self, number: int) -> Version | None:
         """Return a version whose files are what was published, None of a damaged one."""
-        if number in self._sound:
-            return self._sound[number]
+        self._wanted.add(number)
+        sound = self._sound.get(number)
+        if sound is not None:
+            return sound
         damage = self._damaged.get(number)
         if damage is not None and time.monotonic() - damage.seen_at < LOOK_AGAIN_SECONDS:
             return None
+        return self._look_at_files(number)
+
+    def _look_at_files(self, number: int) -> Version | None:
         try:
             path = self._versions.checkpoint(number)
         except VersionError as error:
             logger.error("version %d is not served: %s", number, error)
             with self._lock:
+                self._sound.pop(number, None)
                 self._damaged[number] = _Damage(time.monotonic(), str(error))
             return None
         version = Version(version_name(self._versions.get(number)), path)

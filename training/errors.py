@@ -5,6 +5,7 @@ TrainingError
 ├── RecipeError      a recipe with unknown keys or impossible values
 ├── DatabaseError    a database that cannot be opened
 ├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
+├── FileStoreError   stored files that cannot be reached, whole as they may be
 ├── BenchmarkError   an output folder of another benchmark, or an impossible choice
 ├── ScoreCardError   a score card that is damaged or cannot answer the question
 └── VersionError     a model version that does not exist or may not be served
@@ -29,6 +30,10 @@ class DatabaseError(TrainingError):
 
 class StoredFileError(TrainingError):
     """A stored file is missing, or is not what was stored."""
+
+
+class FileStoreError(TrainingError):
+    """The stored files cannot be reached or written; that says nothing about what they hold."""
 
 
 class VersionError(TrainingError):

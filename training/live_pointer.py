@@ -53,10 +53,15 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
     """Point at this version, freely: a pin is taken off by whoever promotes.
 
     Raises:
-        VersionError: if the version does not exist, or belongs to another project.
+        VersionError: if the version does not exist, or belongs to another project and does not
+            serve the site either.
     """
     row = find_version(session, version)
-    if row.project not in (None, project) and project != SITE:
+    if (
+        project != SITE
+        and row.project not in (None, project)
+        and not _serves_site(session, version)
+    ):
         raise VersionError(f"version {version} was made for project {row.project}, not {project}")
     _add_move(session, project, "promote", version, False, mover)
 
@@ -67,11 +72,20 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     Raises:
         VersionError: if there is nothing to go back to.
     """
-    promoted = _promotions(moves_of(session, project))
-    if not promoted or (project == SITE and len(promoted) == 1):
-        raise VersionError("there is no earlier version to go back to")
-    earlier = promoted[-2] if len(promoted) > 1 else None
-    _add_move(session, project, "rollback", earlier, False, mover)
+    _add_move(session, project, "rollback", _earlier(session, project), False, mover)
+
+
+def rollback_target(session: Session, project: str) -> int | None:
+    """Return what would be live after a rollback, None for nothing.
+
+    Raises:
+        VersionError: if there is nothing to go back to.
+    """
+    earlier = _earlier(session, project)
+    if earlier is not None:
+        return earlier
+    site = find_live(session, SITE)
+    return None if site is None else site.version
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:
@@ -87,7 +101,7 @@ def pin(session: Session, project: str, mover: Mover) -> None:
 
 
 def unpin(session: Session, project: str, mover: Mover) -> None:
-    """Let better candidates be promoted again.
+    """Let better candidates be promoted again; a project that followed the site follows it again.
 
     Raises:
         VersionError: if nothing is pinned.
@@ -95,18 +109,32 @@ def unpin(session: Session, project: str, mover: Mover) -> None:
     live = find_live(session, project)
     if live is None or not (live.pinned and live.own):
         raise VersionError("nothing is pinned here")
-    _add_move(session, project, "unpin", live.version, False, mover)
+    before = [move.version for move in moves_of(session, project) if move.move != "pin"]
+    version = live.version if before and before[-1] is not None else None
+    _add_move(session, project, "unpin", version, False, mover)
 
 
-def _promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
+def promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
     """Return the versions that rollbacks walk through, the current one last."""
     stack: list[int | None] = []
     for move in moves:
-        if move.move == "rollback":
+        if move.move == "rollback" or move.version is None:
             stack.pop()
         elif not stack or (move.move == "promote" and move.version != stack[-1]):
             stack.append(move.version)  # promoting what is live already leads nowhere back
     return stack
+
+
+def _serves_site(session: Session, version: int) -> bool:
+    site = find_live(session, SITE)
+    return site is not None and site.version == version
+
+
+def _earlier(session: Session, project: str) -> int | None:
+    promoted = promotions(moves_of(session, project))
+    if not promoted or (project == SITE and len(promoted) == 1):
+        raise VersionError("there is no earlier version to go back to")
+    return promoted[-2] if len(promoted) > 1 else None
 
 
 def _last_move(session: Session, project: str) -> LiveMoveRow | None:

@@ -4,6 +4,7 @@ A version is a row and two stored files, the weights and their description. Nobo
 both are compared with their recorded hashes every time a version is about to be served.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +15,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
-from training.errors import StoredFileError, VersionError
-from training.live_pointer import SITE, Live, Mover, find_live, moves_of, promote
+from training.errors import FileStoreError, StoredFileError, VersionError
+from training.live_pointer import (
+    SITE,
+    Live,
+    Mover,
+    find_live,
+    moves_of,
+    promote,
+    rollback_target,
+)
 from training.stored_files import StoredFiles
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
 
@@ -86,6 +95,10 @@ class ModelVersions:
             The number of the version, the same for the same files.
         """
         number = self.register_base(checkpoint)
+        if not self.is_whole(number):
+            # What ships serves in any case; its stored files can be mended at the next start, too.
+            with contextlib.suppress(FileStoreError):
+                self._store(self.get(number), checkpoint)
         with self._database.write() as session:
             moves = moves_of(session, SITE)
             chosen_by_people = any(move.by != INSTALLATION for move in moves)
@@ -98,14 +111,13 @@ class ModelVersions:
 
         Raises:
             VersionError: if the checkpoint cannot be read.
+            FileStoreError: if its files cannot be stored.
         """
-        weights, description = _read_pair(candidate.checkpoint)
-        folder = f"versions/{_sha256(weights + description)[:32]}"
+        published = self.made_by(candidate.origin)
+        if published is not None:
+            return published.number
         row = _row_of(candidate)
-        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
-        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
-        self._files.write(row.weights, weights)
-        self._files.write(row.description, description)
+        self._store(row, candidate.checkpoint)
         with self._database.write() as session:
             known = select(VersionRow.number).where(VersionRow.origin == candidate.origin)
             number = session.scalar(known)
@@ -114,6 +126,15 @@ class ModelVersions:
             session.add(row)
             session.flush()
             return row.number
+
+    def _store(self, row: VersionRow, checkpoint: Path) -> None:
+        """Store the files of a version and note in its row which they are."""
+        weights, description = _read_pair(checkpoint)
+        folder = f"versions/{_sha256(weights + description)[:32]}"
+        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
+        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
+        self._files.write(row.weights, weights)
+        self._files.write(row.description, description)
 
     def get(self, number: int) -> VersionRow:
         """Return everything known about a version.
@@ -130,11 +151,19 @@ class ModelVersions:
             return session.scalar(select(VersionRow).where(VersionRow.origin == origin))
 
     def usable_by(self, project: str) -> list[VersionRow]:
-        """Return the versions a project may be served with, newest first."""
+        """Return the versions a project may be served with, newest first.
+
+        Of those made for other projects, the one that serves it, or the site, is among them.
+        """
         with self._database.read() as session:
             rows = select(VersionRow).order_by(VersionRow.number.desc())
             if project != SITE:
-                rows = rows.where((VersionRow.project == project) | (VersionRow.project.is_(None)))
+                serving = [find_live(session, owner) for owner in (project, SITE)]
+                rows = rows.where(
+                    (VersionRow.project == project)
+                    | VersionRow.project.is_(None)
+                    | VersionRow.number.in_({live.version for live in serving if live})
+                )
             return list(session.scalars(rows))
 
     def live(self, project: str) -> Live | None:
@@ -146,6 +175,15 @@ class ModelVersions:
         """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""
         with self._database.read() as session:
             return moves_of(session, project)
+
+    def rollback_target(self, project: str) -> int | None:
+        """Return what would be live after a rollback, None for nothing.
+
+        Raises:
+            VersionError: if there is nothing to go back to.
+        """
+        with self._database.read() as session:
+            return rollback_target(session, project)
 
     def move(self, action: Callable[[Session], None]) -> None:
         """Move a live pointer with a function of `live_pointer`, all of it or nothing."""
@@ -191,7 +229,8 @@ class ModelVersions:
         """Return a local path of a version's weights after comparing both files with their hashes.
 
         Raises:
-            VersionError: if the version does not exist or one of its files is missing or damaged.
+            VersionError: if the version does not exist or one of its files is missing, damaged or
+                cannot be read.
         """
         row = self.get(number)
         try:
@@ -200,10 +239,12 @@ class ModelVersions:
                 (row.weights, row.weights_sha256),
             ):
                 path = self._files.local_path(key)
-                if not path.is_file() or _sha256(path.read_bytes()) != expected:
+                if not _is_file(path, expected) and self._files.forget_copy(key):
+                    path = self._files.local_path(key)
+                if not _is_file(path, expected):
                     self._files.forget_copy(key)
                     raise VersionError(f"version {number} cannot be served: {path} is damaged")
-        except StoredFileError as error:
+        except (OSError, StoredFileError, FileStoreError) as error:
             raise VersionError(f"version {number} cannot be served: {error}") from error
         return path
 
@@ -246,6 +287,10 @@ def _read_pair(checkpoint: Path) -> tuple[bytes, bytes]:
         return checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes()
     except OSError as error:
         raise VersionError(f"{checkpoint} is not a complete checkpoint: {error}") from error
+
+
+def _is_file(path: Path, sha256: str) -> bool:
+    return path.is_file() and _sha256(path.read_bytes()) == sha256
 
 
 def _sha256(content: bytes) -> str:

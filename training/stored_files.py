@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from training.errors import StoredFileError
+from training.errors import FileStoreError, StoredFileError
 
 
 class StoredFiles:
@@ -42,7 +42,11 @@ class StoredFiles:
         self._downloads = download_folder
 
     def put(self, folder: str, suffix: str, content: bytes) -> str:
-        """Store the content under its SHA-256; return the key it is read with."""
+        """Store the content under its SHA-256; return the key it is read with.
+
+        Raises:
+            FileStoreError: if it cannot be stored.
+        """
         key = key_of(folder, suffix, hashlib.sha256(content).hexdigest())
         self.write(key, content)
         return key
@@ -51,31 +55,42 @@ class StoredFiles:
         """Store the content under a key that only this content can have; all of it or nothing.
 
         A file that was damaged since is mended.
+
+        Raises:
+            FileStoreError: if it cannot be stored.
         """
         target = self._path(key)
         if self.exists(key) and self.read(key) == content:
             return
-        if not self._is_local:
-            self._filesystem.pipe_file(target, content)  # object stores write all or nothing
-            return
-        write_atomically(Path(target), content)
+        try:
+            if self._is_local:
+                write_atomically(Path(target), content)
+            else:
+                self._filesystem.pipe_file(target, content)  # object stores write all or nothing
+        except Exception as error:
+            raise FileStoreError(f"{target} cannot be stored: {error}") from error
 
     def read(self, key: str) -> bytes:
         """Return the content of a file.
 
         Raises:
             StoredFileError: if there is no such file.
+            FileStoreError: if it cannot be read.
         """
         try:
             return bytes(self._filesystem.cat_file(self._path(key)))
         except FileNotFoundError as error:
             raise StoredFileError(f"{self._path(key)} is missing from the stored files") from error
+        except Exception as error:
+            # A file system of fsspec raises what its client does, which need not be an OSError.
+            raise FileStoreError(f"{self._path(key)} cannot be read: {error}") from error
 
     def read_verified(self, key: str) -> bytes:
         """Return the content of a file that `put` stored, after comparing it with its name.
 
         Raises:
             StoredFileError: if the file is missing or is not what was stored.
+            FileStoreError: if it cannot be read.
         """
         content = self.read(key)
         if hashlib.sha256(content).hexdigest() != hash_of(key):
@@ -85,26 +100,43 @@ class StoredFiles:
         return content
 
     def exists(self, key: str) -> bool:
-        """Return whether a file was stored under this key."""
-        return bool(self._filesystem.exists(self._path(key)))
+        """Return whether a file was stored under this key.
+
+        Raises:
+            FileStoreError: if that cannot be found out.
+        """
+        try:
+            return bool(self._filesystem.exists(self._path(key)))
+        except Exception as error:
+            raise FileStoreError(f"{self._path(key)} cannot be looked for: {error}") from error
 
     def local_path(self, key: str) -> Path:
         """Return a local path with the file's content, downloading it where it is not local.
 
         Raises:
             StoredFileError: if there is no such file.
+            FileStoreError: if it cannot be downloaded.
         """
         if self._is_local:
             return Path(self._path(key))
         target = self._downloads / key
         if not target.exists():
-            write_atomically(target, self.read(key))
+            content = self.read(key)
+            try:
+                write_atomically(target, content)
+            except OSError as error:
+                raise FileStoreError(f"{target} cannot be written: {error}") from error
         return target
 
-    def forget_copy(self, key: str) -> None:
-        """Delete the local copy of a file that is not local; `local_path` makes a new one."""
+    def forget_copy(self, key: str) -> bool:
+        """Delete the local copy of a file that is not local; `local_path` makes a new one.
+
+        Returns:
+            Whether there can be another: the file is not local.
+        """
         if not self._is_local:
             (self._downloads / key).unlink(missing_ok=True)
+        return not self._is_local
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

@@ -202,6 +202,18 @@ def test_a_damaged_version_cannot_be_made_live(client, learning):
     assert live(client)["version"] == 1
 
 
+def test_nobody_goes_back_to_a_damaged_version(client, learning):
+    client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+    weights = learning.stores.versions.checkpoint(1)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"?")
+    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
+    weights.write_bytes(content)
+    assert answer.status_code == 409
+    assert "is damaged; promote another version instead" in answer.json["error"]
+    assert live(client)["version"] == 2
+
+
 def test_another_site_cannot_act_with_a_visitors_browser(client):
     for headers in (
         {"Sec-Fetch-Site": "cross-site"},
@@ -254,6 +266,18 @@ def test_the_site_has_a_pointer_of_its_own(client, learning):
     assert client.get("/api/projects").json["site"]["version"] == 2
     client.post("/api/site/live", json={"move": "rollback"})
     assert client.get("/api/projects").json["site"]["version"] == 1
+
+
+def test_a_project_that_follows_a_pinned_site_can_be_pinned_itself(client):
+    client.post("/api/site/live", json={"move": "pin"})
+    text = page(client, "/projects/2")
+    assert 'name="move" value="pin"' in text
+    assert 'name="move" value="unpin"' not in text
+    client.post("/projects/2/live", data={"move": "pin"}, headers=FORM)
+    assert 'name="move" value="unpin"' in page(client, "/projects/2")
+    client.post("/projects/2/live", data={"move": "unpin"}, headers=FORM)
+    assert live(client)["own"] is False
+    client.post("/api/site/live", json={"move": "unpin"})
 
 
 def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):

@@ -2,14 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from icmformer import Click, build_model
 from icmformer.checkpoint import save_checkpoint
 from icmformer.errors import CheckpointError
-from ml_backend import live_models
+from ml_backend import live_models, stored_pointer
 from ml_backend.app import create_app
 from ml_backend.errors import ModelError, SettingsError
 from ml_backend.learning import open_learning
@@ -17,7 +20,12 @@ from ml_backend.live_models import FixedPointer, LiveModels
 from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
 from ml_backend.settings import Settings
+from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import Version, default_version, version_of_file
+from training.database import Database
+from training.live_pointer import Mover, promote
+from training.model_versions import Candidate, ModelVersions
+from training.stored_files import StoredFiles
 
 IMAGE = np.full((40, 50, 3), 90, np.uint8)
 
@@ -34,6 +42,9 @@ class MovablePointer:
 
     def names(self, project):
         return [self.live(project).name]
+
+    def look_again(self, version):
+        return False
 
 
 class Loader:
@@ -197,6 +208,49 @@ def test_swap_under_load_fails_no_request(versions):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+@pytest.fixture
+def stored(tmp_path, versions):
+    """Versions in a remote store: the first is the site's, the second project 2's."""
+    files = StoredFiles(f"memory://{tmp_path.name}", tmp_path / "downloads")
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    stored = ModelVersions(database, files)
+    stored.register_base(versions[0].weights)
+    number = stored.publish(Candidate("job 1", versions[1].weights, project="2"))
+    stored.move(partial(promote, project="2", version=number, mover=Mover("ann", "")))
+    yield stored
+    database.close()
+    MemoryFileSystem.store.clear()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"altered")])
+def test_copy_that_was_damaged_after_it_was_loaded_is_fetched_again(stored, damage):
+    models, _ = serving(StoredPointer(stored, Version("untrained", None)), max_bytes=1)
+    first = models.serving("2").version
+    assert models.serving("3").version != first
+    damage(first.weights)
+    assert models.serving("2").version == first
+    assert models.problems() == []
+
+
+def test_version_that_was_damaged_after_it_was_loaded_gives_way_to_the_one_before(
+    stored, monkeypatch
+):
+    pointer = StoredPointer(stored, Version("untrained", None))
+    models, _ = serving(pointer, max_bytes=1)
+    second, starter = models.serving("2").version, models.serving("3").version
+    row = stored.get(2)
+    whole = MemoryFileSystem().cat_file(stored._files._path(row.weights))
+    MemoryFileSystem().pipe_file(stored._files._path(row.weights), b"altered")
+    second.weights.unlink()
+    assert models.serving("2").version == starter
+    assert "version 2 cannot be served" in pointer.problems()[0]
+    MemoryFileSystem().pipe_file(stored._files._path(row.weights), whole)
+    monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0)
+    pointer.refresh()
+    assert models.serving("2").version == second
 
 
 def test_version_is_named_after_file_and_content(versions, tmp_path):

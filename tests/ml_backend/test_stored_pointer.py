@@ -2,6 +2,7 @@ import gc
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,29 @@ def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
     assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
 
 
+def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    unreadable = publish(versions, tmp_path, "two", A)
+    path = versions.checkpoint(unreadable)
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    read_bytes = Path.read_bytes
+
+    def read(self):
+        if self == path:
+            raise OSError(5, "Input/output error", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    make_live(versions, unreadable, A)
+    make_live(versions, publish(versions, tmp_path, "three", B), B)
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    assert "Input/output error" in pointer.problems()[0]
+    make_live(versions, unreadable)
+    assert name(StoredPointer(versions, UNTRAINED), SITE) == "starter"
+
+
 def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch):
     versions.register_base(checkpoint(tmp_path, "starter"))
     second = publish(versions, tmp_path, "two", A)
@@ -123,6 +147,30 @@ def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch)
     monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
     pointer.refresh()
     assert name(pointer, A) == "v2"
+    assert pointer.problems() == []
+
+
+def test_what_was_rolled_back_from_does_not_stand_in_for_what_is_damaged(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second, third = (publish(versions, tmp_path, name, A) for name in ("two", "three"))
+    make_live(versions, second, A)
+    make_live(versions, third, A)
+    versions.move(partial(roll_back, project=A, mover=PERSON))
+    versions.checkpoint(second).write_bytes(b"damaged")
+    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
+    starter = versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    versions.checkpoint(second).write_bytes(b"damaged")
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    pointer.refresh()
+    assert len(pointer.problems()) == 1
+    make_live(versions, starter, A)
+    pointer.refresh()
     assert pointer.problems() == []
 
 

@@ -78,6 +78,21 @@ def test_a_rollback_by_a_person_outlives_restarts(versions, base, tmp_path):
     assert numbers(versions, SITE) == (1,)
 
 
+def test_what_is_known_is_known_while_the_stored_files_are_away(versions, base, tmp_path):
+    (tmp_path / "files").rename(tmp_path / "elsewhere")
+    (tmp_path / "files").write_bytes(b"")
+    assert versions.register_base(checkpoint(tmp_path, "starter")) == base
+    assert versions.install(checkpoint(tmp_path, "starter")) == base
+    with pytest.raises(VersionError, match="version 1 cannot be served"):
+        versions.checkpoint(base)
+
+
+def test_an_installation_mends_its_stored_files(versions, base, tmp_path):
+    versions.checkpoint(base).write_bytes(b"damaged")
+    versions.install(checkpoint(tmp_path, "starter"))
+    assert versions.is_whole(base)
+
+
 def test_what_is_registered_after_the_first_does_not_go_live(versions, base, tmp_path):
     assert versions.register_base(checkpoint(tmp_path, "own")) == 2
     assert numbers(versions, SITE) == (1,)
@@ -143,6 +158,42 @@ def test_a_pin_holds_against_candidates_until_a_person_acts(versions, base, tmp_
     assert versions.promote_if_live(PROJECT, number, 1, GATE)
     with pytest.raises(VersionError, match="nothing is pinned"):
         versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+
+
+def test_a_project_that_was_pinned_while_it_followed_the_site_follows_it_again(
+    versions, base, tmp_path
+):
+    number = publish(versions, tmp_path, "12")
+    for _ in range(2):
+        versions.move(partial(pin, project=PROJECT, mover=PERSON))
+    versions.move(partial(promote, project=SITE, version=number, mover=PERSON))
+    assert numbers(versions, PROJECT) == (base,)
+    versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+    assert numbers(versions, PROJECT) == (number,)
+    assert not versions.live(PROJECT).own
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+
+
+def test_a_project_with_a_version_of_its_own_keeps_it_when_the_pin_is_taken_off(
+    versions, base, tmp_path
+):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    for act in (partial(promote, version=number), pin, unpin):
+        versions.move(partial(act, project=PROJECT, mover=PERSON))
+    assert numbers(versions, PROJECT) == (number,)
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    assert not versions.live(PROJECT).own
+
+
+def test_a_version_that_serves_the_site_is_for_every_project(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    versions.move(partial(promote, project=SITE, version=number, mover=PERSON))
+    assert [row.number for row in versions.usable_by(OTHER)] == [number, base]
+    versions.move(partial(promote, project=OTHER, version=number, mover=PERSON))
+    versions.move(partial(promote, project=SITE, version=base, mover=PERSON))
+    assert [row.number for row in versions.usable_by(OTHER)] == [number, base]
+    assert [row.number for row in versions.usable_by("4.1")] == [base]
 
 
 def test_rollbacks_walk_back_one_promotion_at_a_time(versions, base, tmp_path):

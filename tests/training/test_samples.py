@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from training.database import Database, now
+from training.errors import FileStoreError
 from training.object_mask import ObjectMask
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.samples import AcceptedObject, Annotation, SampleStore
@@ -147,6 +148,16 @@ def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_p
     (tmp_path / "not mounted").rename(tmp_path / "files")
     assert store.set_aside_damaged(PROJECT) == 0
     assert len(take_snapshot(database, PROJECT).samples) == 1
+
+
+def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(store, database, tmp_path):
+    store.replace(accepted())
+    (mask,) = (tmp_path / "files" / "masks").rglob("*.png")
+    mask.unlink()
+    mask.mkdir()
+    with pytest.raises(FileStoreError, match="cannot be read"):
+        store.set_aside_damaged(PROJECT)
+    assert len(row_ids(database)) == 1
 
 
 def test_projects_do_not_share_annotation_ids(store, database):

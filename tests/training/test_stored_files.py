@@ -1,9 +1,10 @@
 import sys
 
 import pytest
+from fsspec import register_implementation
 from fsspec.implementations.memory import MemoryFileSystem
 
-from training.errors import StoredFileError
+from training.errors import FileStoreError, StoredFileError
 from training.stored_files import StoredFiles, hash_of
 
 
@@ -29,6 +30,36 @@ def test_a_local_path_holds_the_content(files):
 def test_a_missing_file_is_named(files):
     with pytest.raises(StoredFileError, match=r"weights/ab/abc\.bin is missing"):
         files.read("weights/ab/abc.bin")
+
+
+def test_a_file_that_cannot_be_read_is_not_called_missing(tmp_path):
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    (tmp_path / "files" / "weights" / "ab" / "abc.bin").mkdir(parents=True)
+    with pytest.raises(FileStoreError, match=r"abc\.bin cannot be read: .*directory"):
+        files.read("weights/ab/abc.bin")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "files").write_bytes(b"a file")
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    with pytest.raises(FileStoreError, match=r"files/weights/.* cannot be stored"):
+        files.put("weights", ".bin", b"seven")
+
+
+def test_what_a_remote_store_raises_becomes_a_sentence(tmp_path):
+    class Away(MemoryFileSystem):
+        protocol = "away"
+
+        def info(self, path, **kwargs):
+            raise RuntimeError("no connection")
+
+        cat_file = exists = info
+
+    register_implementation("away", Away, clobber=True)
+    files = StoredFiles("away://bucket", tmp_path / "downloads")
+    for ask in (files.read, files.exists, files.local_path):
+        with pytest.raises(FileStoreError, match=r"abc cannot be .*: no connection"):
+            ask("weights/ab/abc")
 
 
 def test_damage_is_noticed_and_mended_by_storing_again(tmp_path):
