@@ -18,6 +18,7 @@ from ml_backend.learning_views import (
 )
 from ml_backend.live_moves import make_move
 from ml_backend.people import refuse_other_sites, who
+from ml_backend.protocol import read_text
 from training.errors import TrainingError
 from training.live_pointer import SITE, Mover
 
@@ -96,7 +97,7 @@ class _Api:
         if version is not None and not isinstance(version, int):
             raise RequestError('"version" must be the number of a version')
         mover = Mover(who(), _text("reason", "REST"))
-        make_move(self._learning.stores.versions, project, _text("move", ""), version, mover)
+        make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
 
@@ -113,8 +114,5 @@ def _body() -> dict[str, Any]:
     return body
 
 
-def _text(key: str, default: str) -> str:
-    value = _body().get(key, default)
-    if not isinstance(value, str):
-        raise RequestError(f'"{key}" must be text')
-    return value[:500]
+def _text(key: str, default: str = "") -> str:
+    return read_text(_body(), key, default)[:500]

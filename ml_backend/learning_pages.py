@@ -26,7 +26,6 @@ from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
 _REFRESH_SECONDS = 5
-Page = str | tuple[str, int]
 
 
 def learning_pages(backend: Backend) -> Blueprint:
@@ -59,17 +58,17 @@ class _Pages:
         self._learning = backend.learning
         self._hints = backend.hints
 
-    def projects(self) -> Page:
-        return render_template(
+    def projects(self) -> Response:
+        return _rendered(
             "projects.html",
             projects=project_list(self._learning),
             site=live_facts(self._learning, SITE),
         )
 
-    def project(self, name: str) -> Page:
+    def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)
         facts = overview(self._learning, project)
-        return render_template(
+        return _rendered(
             "project.html",
             project=facts,
             versions=_rows(facts["versions"]),
@@ -78,10 +77,10 @@ class _Pages:
             refresh=_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
         )
 
-    def job(self, name: str, number: int) -> Page:
+    def job(self, name: str, number: int) -> Response:
         project, job = self._learning.projects.named(name), self._learning.jobs.get(number)
         facts = job_facts(job)
-        return render_template(
+        return _rendered(
             "job.html",
             project=project,
             job=facts,
@@ -89,7 +88,7 @@ class _Pages:
             refresh=_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 
-    def version(self, name: str, number: int) -> Page:
+    def version(self, name: str, number: int) -> Response:
         project, versions = self._learning.projects.named(name), self._learning.stores.versions
         row = versions.get(number)
         live = live_facts(self._learning, project.key)
@@ -98,7 +97,7 @@ class _Pages:
             for other in version_list(self._learning, project.key)
             if other["parent"] == number
         ]
-        return render_template(
+        return _rendered(
             "version.html",
             project=project,
             version=version_facts(versions, number),
@@ -129,12 +128,14 @@ class _Pages:
         self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
         return _back_to(name, "#samples")
 
-    def refused(self, error: Exception) -> Page:
+    def refused(self, error: Exception) -> Response:
         """Show a failure as a page, with the same sentence as REST."""
         status = error.status if isinstance(error, BackendError) else 409
         if isinstance(error, RequestError) and request.method == "GET":
             status = 404
-        return render_template("refused.html", sentence=str(error)), status
+        answer = _rendered("refused.html", sentence=str(error))
+        answer.status_code = status
+        return answer
 
     def _report(self, key: str | None) -> dict[str, Any]:
         if key is None:
@@ -161,6 +162,12 @@ def duration(seconds: float | None) -> str:
 def moment(text: str | None) -> str:
     """Return a moment as it is shown: minutes are enough."""
     return "" if text is None else text.replace("T", " ")[:16]
+
+
+def _rendered(template: str, **facts: Any) -> Response:
+    # JSON can hold halves of characters, and one in a label must not take the page away for good.
+    page = render_template(template, **facts).encode(errors="replace")
+    return Response(page, mimetype="text/html")
 
 
 def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:

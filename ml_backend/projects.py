@@ -5,6 +5,7 @@ server's project 2 for the old one's, with its model. Number and time of creatio
 key, which is also what Label Studio sends to /predict and /setup.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ml_backend.errors import RequestError
 from training.database import Base, Database, UtcDateTime, now
 
+# It appears in log lines, paths and addresses.
+_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _ASKED = "another comparison was asked for"
 
 
@@ -135,24 +138,27 @@ def project_key(project: Any) -> str:
     Args:
         project: the object of a webhook, with `id` and `created_at`; or ``<id>.<created at>``.
     """
-    if isinstance(project, str):
-        return project if project_number(project) else ""
-    number = project.get("id") if isinstance(project, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        return ""
-    try:
-        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
-    except (KeyError, ValueError):
-        return str(number)
-    return f"{number}.{int(created.timestamp())}"
+    key = project if isinstance(project, str) else _key_of_object(project)
+    return key if _KEY.fullmatch(key) else ""
 
 
 def project_number(key: str) -> str:
     """Return Label Studio's number of a project, "" if the text is no key."""
     number = key.partition(".")[0]
-    return number if number.isascii() and number.isdigit() else ""
+    return number if number.isascii() and number.isdecimal() else ""
+
+
+def _key_of_object(project: Any) -> str:
+    number = project.get("id") if isinstance(project, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return ""
+    try:
+        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
+        return f"{number}.{int(created.timestamp())}"
+    except (KeyError, ValueError, OverflowError):
+        return str(number)
 
 
 def _created_at(key: str) -> int:
     created = key.partition(".")[2]
-    return int(created) if created.isdigit() else 0
+    return int(created) if created.isdecimal() else 0

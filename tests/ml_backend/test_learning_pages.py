@@ -181,6 +181,7 @@ def test_the_decision_of_a_person_is_recorded(client, learning):
         ({"move": "promote"}, 400, "say which version to promote"),
         ({"move": "explode"}, 400, "is not one of"),
         ({"move": "promote", "version": "two"}, 400, "must be the number"),
+        ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
         ({"move": "promote", "version": 77}, 409, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
         ([], 400, "send a JSON object"),
@@ -234,6 +235,17 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     assert client.get(f"/api/jobs/{number}").json["state"] == "cancelled"
     assert client.post(f"/api/jobs/{number}/cancel").status_code == 409
     assert 'http-equiv="refresh"' not in page(client, "/projects/2")
+
+
+def test_half_a_character_takes_no_page_away(client, learning):
+    answer = client.post("/api/projects/2/jobs", json={"reason": "\ud800"})
+    assert (answer.status_code, "not valid Unicode" in answer.json["error"]) == (400, True)
+    learning.projects.remember("8.1", ProjectNews("Halves"))
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    learning.samples.replace(
+        Annotation("8.1", 1, 1, moment, "empty", labels_without_mask=("\ud800",))
+    )
+    assert "the mask of ?" in page(client, "/projects/8")
 
 
 def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
