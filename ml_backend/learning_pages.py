@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.errors import BackendError, RequestError
+from ml_backend.errors import BackendError
 from ml_backend.learning_views import (
     job_facts,
     live_facts,
@@ -20,6 +21,7 @@ from ml_backend.learning_views import (
     version_list,
 )
 from ml_backend.live_moves import make_move
+from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from training.errors import StoredFileError, TrainingError
 from training.live_pointer import SITE, Mover
@@ -35,6 +37,7 @@ def learning_pages(backend: Backend) -> Blueprint:
     routes.before_request(refuse_other_sites)
     routes.register_error_handler(TrainingError, pages.refused)
     routes.register_error_handler(BackendError, pages.refused)
+    routes.register_error_handler(ICMFormerError, pages.refused)
     for method, rule, view in (
         ("GET", "/", pages.projects),
         ("GET", "/<name>", pages.project),
@@ -78,8 +81,8 @@ class _Pages:
         )
 
     def job(self, name: str, number: int) -> Response:
-        project, job = self._learning.projects.named(name), self._learning.jobs.get(number)
-        facts = job_facts(job)
+        project = self._learning.projects.named(name)
+        facts = job_facts(find_job(self._learning, number, project.key))
         return _rendered(
             "job.html",
             project=project,
@@ -90,7 +93,8 @@ class _Pages:
 
     def version(self, name: str, number: int) -> Response:
         project, versions = self._learning.projects.named(name), self._learning.stores.versions
-        row = versions.get(number)
+        # Also another project's: this one may follow it through the site, or descend from it.
+        row = find_version(self._learning, number)
         live = live_facts(self._learning, project.key)
         children = [
             other["version"]
@@ -110,6 +114,8 @@ class _Pages:
     def move(self, name: str) -> Response:
         project = self._learning.projects.key_of(name)
         version = request.form.get("version", type=int)
+        if version is not None:
+            find_version(self._learning, version, project)
         mover = Mover(who(), request.form.get("reason", "")[:500] or "page")
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)
@@ -121,6 +127,7 @@ class _Pages:
         return _back_to(name, "#jobs")
 
     def cancel(self, name: str, number: int) -> Response:
+        find_job(self._learning, number, self._learning.projects.key_of(name))
         self._learning.jobs.cancel(number)
         return _back_to(name, "#jobs")
 
@@ -130,11 +137,11 @@ class _Pages:
 
     def refused(self, error: Exception) -> Response:
         """Show a failure as a page, with the same sentence as REST."""
-        status = error.status if isinstance(error, BackendError) else 409
-        if isinstance(error, RequestError) and request.method == "GET":
-            status = 404
         answer = _rendered("refused.html", sentence=str(error))
-        answer.status_code = status
+        if isinstance(error, BackendError):
+            answer.status_code = error.status
+        else:
+            answer.status_code = 422 if isinstance(error, ICMFormerError) else 409
         return answer
 
     def _report(self, key: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ml_backend.errors import RequestError
+from ml_backend.errors import NotFoundError
 from training.database import Base, Database, UtcDateTime, now
 
 # It appears in log lines, paths and addresses.
@@ -101,7 +101,7 @@ class Projects:
         """Return the project that a person or a URL means; see `key_of`.
 
         Raises:
-            RequestError: if no such project was ever seen.
+            NotFoundError: if no such project was ever seen.
         """
         with self._database.read() as session:
             return session.get_one(ProjectRow, self.key_of(name))
@@ -110,14 +110,14 @@ class Projects:
         """Return the key that a person or a URL means: a key, or a number's newest project.
 
         Raises:
-            RequestError: if no such project was ever seen.
+            NotFoundError: if no such project was ever seen.
         """
         with self._database.read() as session:
             if session.get(ProjectRow, name) is not None:
                 return name
             keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
         if not keys:
-            raise RequestError(f"project {name} has never been seen here")
+            raise NotFoundError(f"project {name} has never been seen here")
         return max(keys, key=_created_at)
 
     def all(self) -> list[ProjectRow]:
