@@ -19,6 +19,7 @@ from training.database import Base, Database, UtcDateTime, now
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _ASKED = "another comparison was asked for"
+_FAILED = "the last try failed: "
 
 
 class ProjectRow(Base):
@@ -43,6 +44,11 @@ class ProjectRow(Base):
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
         return self.reconcile_note == _ASKED
+
+    @property
+    def has_reconcile_failed(self) -> bool:
+        """Whether the last comparison that was tried failed."""
+        return self.reconcile_note.startswith(_FAILED)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Projects:
 
     def not_reconciled(self, key: str, problem: str) -> None:
         """Note why the project could not be compared; when it last was stays known."""
-        self._note_of_reconcile(key, f"the last try failed: {problem}")
+        self._note_of_reconcile(key, f"{_FAILED}{problem}")
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
