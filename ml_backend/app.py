@@ -9,6 +9,7 @@ from ml_backend.learning_api import learning_api
 from ml_backend.learning_pages import learning_pages
 from ml_backend.live_models import LivePointer
 from ml_backend.operator_routes import PUBLIC, operator_routes
+from ml_backend.people import refuse_frames
 from ml_backend.protocol_routes import protocol_routes
 from ml_backend.settings import MEGABYTE, Settings, load_settings
 
@@ -46,6 +47,7 @@ def create_app(
     app.register_blueprint(operator_routes(backend))
     app.register_blueprint(learning_pages(backend))
     app.register_blueprint(learning_api(backend))
+    app.after_request(refuse_frames)
     _count_responses(app, backend)
     return app
 

@@ -4,6 +4,7 @@ BackendError                 500
 ├── SettingsError            500  an environment variable that is unknown or unusable
 ├── LoginError               401  a request without the login this backend asks for
 ├── RequestError             400  a request body that does not follow the protocol
+├── NotFoundError            404  a project, job or version that does not exist
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
 ├── TaskImageError           422  a task whose image cannot be used
@@ -39,6 +40,12 @@ class RequestError(BackendError):
     """The request body does not follow Label Studio's protocol."""
 
     status = 400
+
+
+class NotFoundError(BackendError):
+    """What an address or a request names does not exist, or is another project's."""
+
+    status = 404
 
 
 class LabelingConfigError(BackendError):

@@ -4,10 +4,13 @@ Free of torch, like `ml_backend.versions`.
 """
 
 import logging
+import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_backend.errors import SettingsError
 from ml_backend.fine_tune_jobs import FineTuneJobs, JobRow
 from ml_backend.inbox import Inbox
 from ml_backend.projects import Projects
@@ -83,10 +86,25 @@ def open_learning(settings: Settings) -> Learning:
 
     Raises:
         DatabaseError: if the database cannot be opened.
-        SettingsError: if the checkpoint of the settings cannot be read.
+        SettingsError: if the stores cannot be written to, or the checkpoint of the settings cannot
+            be read.
     """
+    try:
+        return _open(settings)
+    except OSError as error:
+        elsewhere = " and ICMFORMER_FILES_URL" if settings.files_url else ""
+        raise SettingsError(
+            f"nothing can be stored: {error}; let the user of this process (uid {os.getuid()}) "
+            f"write to MODEL_DIR {settings.model_dir}{elsewhere}, or name another folder"
+        ) from error
+
+
+def _open(settings: Settings) -> Learning:
     # The database holds tokens of Label Studio.
     settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Of a folder that is not writable, SQLite says only that it cannot open its file.
+    with tempfile.TemporaryFile(dir=settings.model_dir):
+        pass
     database = Database(settings.database)
     files = StoredFiles(settings.files, settings.model_dir / "downloads")
     versions = ModelVersions(database, files)

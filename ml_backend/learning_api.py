@@ -17,7 +17,9 @@ from ml_backend.learning_views import (
     version_list,
 )
 from ml_backend.live_moves import make_move
+from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
+from ml_backend.protocol import read_text
 from training.errors import TrainingError
 from training.live_pointer import SITE, Mover
 
@@ -75,13 +77,15 @@ class _Api:
         return jsonify(versions=version_list(self._learning, project))
 
     def version(self, number: int) -> Response:
+        find_version(self._learning, number)
         return jsonify(version_facts(self._learning.stores.versions, number))
 
     def job(self, number: int) -> Response:
-        facts = job_facts(self._learning.jobs.get(number))
+        facts = job_facts(find_job(self._learning, number))
         return jsonify({**facts, "log": log_tail(self._learning, number)})
 
     def cancel(self, number: int) -> Answer:
+        find_job(self._learning, number)
         self._learning.jobs.cancel(number)
         return jsonify(job_facts(self._learning.jobs.get(number))), 202
 
@@ -93,10 +97,12 @@ class _Api:
 
     def _move(self, project: str) -> Response:
         version = _body().get("version")
-        if version is not None and not isinstance(version, int):
-            raise RequestError('"version" must be the number of a version')
+        if version is not None:
+            if not isinstance(version, int) or isinstance(version, bool):
+                raise RequestError('"version" must be the number of a version')
+            find_version(self._learning, version, project)
         mover = Mover(who(), _text("reason", "REST"))
-        make_move(self._learning.stores.versions, project, _text("move", ""), version, mover)
+        make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
 
@@ -113,8 +119,5 @@ def _body() -> dict[str, Any]:
     return body
 
 
-def _text(key: str, default: str) -> str:
-    value = _body().get(key, default)
-    if not isinstance(value, str):
-        raise RequestError(f'"{key}" must be text')
-    return value[:500]
+def _text(key: str, default: str = "") -> str:
+    return read_text(_body(), key, default)[:500]

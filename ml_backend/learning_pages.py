@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.errors import BackendError, RequestError
+from ml_backend.errors import BackendError
 from ml_backend.learning_views import (
     job_facts,
     live_facts,
@@ -20,13 +21,13 @@ from ml_backend.learning_views import (
     version_list,
 )
 from ml_backend.live_moves import make_move
+from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from training.errors import StoredFileError, TrainingError
 from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
 _REFRESH_SECONDS = 5
-Page = str | tuple[str, int]
 
 
 def learning_pages(backend: Backend) -> Blueprint:
@@ -36,6 +37,7 @@ def learning_pages(backend: Backend) -> Blueprint:
     routes.before_request(refuse_other_sites)
     routes.register_error_handler(TrainingError, pages.refused)
     routes.register_error_handler(BackendError, pages.refused)
+    routes.register_error_handler(ICMFormerError, pages.refused)
     for method, rule, view in (
         ("GET", "/", pages.projects),
         ("GET", "/<name>", pages.project),
@@ -59,17 +61,17 @@ class _Pages:
         self._learning = backend.learning
         self._hints = backend.hints
 
-    def projects(self) -> Page:
-        return render_template(
+    def projects(self) -> Response:
+        return _rendered(
             "projects.html",
             projects=project_list(self._learning),
             site=live_facts(self._learning, SITE),
         )
 
-    def project(self, name: str) -> Page:
+    def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)
         facts = overview(self._learning, project)
-        return render_template(
+        return _rendered(
             "project.html",
             project=facts,
             versions=_rows(facts["versions"]),
@@ -78,10 +80,10 @@ class _Pages:
             refresh=_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
         )
 
-    def job(self, name: str, number: int) -> Page:
-        project, job = self._learning.projects.named(name), self._learning.jobs.get(number)
-        facts = job_facts(job)
-        return render_template(
+    def job(self, name: str, number: int) -> Response:
+        project = self._learning.projects.named(name)
+        facts = job_facts(find_job(self._learning, number, project.key))
+        return _rendered(
             "job.html",
             project=project,
             job=facts,
@@ -89,16 +91,17 @@ class _Pages:
             refresh=_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 
-    def version(self, name: str, number: int) -> Page:
+    def version(self, name: str, number: int) -> Response:
         project, versions = self._learning.projects.named(name), self._learning.stores.versions
-        row = versions.get(number)
+        # Also another project's: this one may follow it through the site, or descend from it.
+        row = find_version(self._learning, number)
         live = live_facts(self._learning, project.key)
         children = [
             other["version"]
             for other in version_list(self._learning, project.key)
             if other["parent"] == number
         ]
-        return render_template(
+        return _rendered(
             "version.html",
             project=project,
             version=version_facts(versions, number),
@@ -111,6 +114,8 @@ class _Pages:
     def move(self, name: str) -> Response:
         project = self._learning.projects.key_of(name)
         version = request.form.get("version", type=int)
+        if version is not None:
+            find_version(self._learning, version, project)
         mover = Mover(who(), request.form.get("reason", "")[:500] or "page")
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)
@@ -122,6 +127,7 @@ class _Pages:
         return _back_to(name, "#jobs")
 
     def cancel(self, name: str, number: int) -> Response:
+        find_job(self._learning, number, self._learning.projects.key_of(name))
         self._learning.jobs.cancel(number)
         return _back_to(name, "#jobs")
 
@@ -129,12 +135,14 @@ class _Pages:
         self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
         return _back_to(name, "#samples")
 
-    def refused(self, error: Exception) -> Page:
+    def refused(self, error: Exception) -> Response:
         """Show a failure as a page, with the same sentence as REST."""
-        status = error.status if isinstance(error, BackendError) else 409
-        if isinstance(error, RequestError) and request.method == "GET":
-            status = 404
-        return render_template("refused.html", sentence=str(error)), status
+        answer = _rendered("refused.html", sentence=str(error))
+        if isinstance(error, BackendError):
+            answer.status_code = error.status
+        else:
+            answer.status_code = 422 if isinstance(error, ICMFormerError) else 409
+        return answer
 
     def _report(self, key: str | None) -> dict[str, Any]:
         if key is None:
@@ -161,6 +169,12 @@ def duration(seconds: float | None) -> str:
 def moment(text: str | None) -> str:
     """Return a moment as it is shown: minutes are enough."""
     return "" if text is None else text.replace("T", " ")[:16]
+
+
+def _rendered(template: str, **facts: Any) -> Response:
+    # JSON can hold halves of characters, and one in a label must not take the page away for good.
+    page = render_template(template, **facts).encode(errors="replace")
+    return Response(page, mimetype="text/html")
 
 
 def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Who asks, and whether the request came from our own page."""
+"""Who asks, and whether the request came from our own page, in a window of its own."""
 
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import Response, request
 
 from ml_backend.errors import ForeignSiteError
 
@@ -28,3 +28,11 @@ def refuse_other_sites() -> None:
         foreign = urlsplit(origin).netloc != request.host
     if foreign:
         raise ForeignSiteError("this was asked for by another site's page, and is not done")
+
+
+def refuse_frames(response: Response) -> Response:
+    """Keep our pages out of other sites' frames, where a visitor could be led to press a button."""
+    if response.mimetype == "text/html":
+        response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+        response.headers["X-Frame-Options"] = "DENY"
+    return response

@@ -5,6 +5,7 @@ server's project 2 for the old one's, with its model. Number and time of creatio
 key, which is also what Label Studio sends to /predict and /setup.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ml_backend.errors import RequestError
+from ml_backend.errors import NotFoundError
 from training.database import Base, Database, UtcDateTime, now
 
+# It appears in log lines, paths and addresses.
+_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _ASKED = "another comparison was asked for"
+_FAILED = "the last try failed: "
 
 
 class ProjectRow(Base):
@@ -40,6 +44,11 @@ class ProjectRow(Base):
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
         return self.reconcile_note == _ASKED
+
+    @property
+    def has_reconcile_failed(self) -> bool:
+        """Whether the last comparison that was tried failed."""
+        return self.reconcile_note.startswith(_FAILED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Projects:
 
     def not_reconciled(self, key: str, problem: str) -> None:
         """Note why the project could not be compared; when it last was stays known."""
-        self._note_of_reconcile(key, f"the last try failed: {problem}")
+        self._note_of_reconcile(key, f"{_FAILED}{problem}")
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -98,7 +107,7 @@ class Projects:
         """Return the project that a person or a URL means; see `key_of`.
 
         Raises:
-            RequestError: if no such project was ever seen.
+            NotFoundError: if no such project was ever seen.
         """
         with self._database.read() as session:
             return session.get_one(ProjectRow, self.key_of(name))
@@ -107,14 +116,14 @@ class Projects:
         """Return the key that a person or a URL means: a key, or a number's newest project.
 
         Raises:
-            RequestError: if no such project was ever seen.
+            NotFoundError: if no such project was ever seen.
         """
         with self._database.read() as session:
             if session.get(ProjectRow, name) is not None:
                 return name
             keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
         if not keys:
-            raise RequestError(f"project {name} has never been seen here")
+            raise NotFoundError(f"project {name} has never been seen here")
         return max(keys, key=_created_at)
 
     def all(self) -> list[ProjectRow]:
@@ -135,24 +144,27 @@ def project_key(project: Any) -> str:
     Args:
         project: the object of a webhook, with `id` and `created_at`; or ``<id>.<created at>``.
     """
-    if isinstance(project, str):
-        return project if project_number(project) else ""
-    number = project.get("id") if isinstance(project, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        return ""
-    try:
-        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
-    except (KeyError, ValueError):
-        return str(number)
-    return f"{number}.{int(created.timestamp())}"
+    key = project if isinstance(project, str) else _key_of_object(project)
+    return key if _KEY.fullmatch(key) else ""
 
 
 def project_number(key: str) -> str:
     """Return Label Studio's number of a project, "" if the text is no key."""
     number = key.partition(".")[0]
-    return number if number.isascii() and number.isdigit() else ""
+    return number if number.isascii() and number.isdecimal() else ""
+
+
+def _key_of_object(project: Any) -> str:
+    number = project.get("id") if isinstance(project, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return ""
+    try:
+        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
+        return f"{number}.{int(created.timestamp())}"
+    except (KeyError, ValueError, OverflowError):
+        return str(number)
 
 
 def _created_at(key: str) -> int:
     created = key.partition(".")[2]
-    return int(created) if created.isdigit() else 0
+    return int(created) if created.isdecimal() else 0

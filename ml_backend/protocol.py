@@ -6,7 +6,6 @@ Captured from Label Studio 1.23.2; keys that it adds later are ignored.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from ml_backend.errors import RequestError
 from ml_backend.projects import project_key
 
-_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 # Besides these, a backend connected with "send for all actions" sees whatever comes in the future.
 KNOWN_ACTIONS = frozenset(
     {
@@ -106,10 +104,10 @@ def read_setup(body: bytes) -> SetupRequest:
     """
     values = read_json(body)
     return SetupRequest(
-        project=_project(values),
-        schema=_text(values, "schema"),
-        hostname=_text(values, "hostname").strip(),
-        access_token=_text(values, "access_token").strip(),
+        project=project_key(values.get("project")),
+        schema=read_text(values, "schema"),
+        hostname=read_text(values, "hostname").strip(),
+        access_token=read_text(values, "access_token").strip(),
     )
 
 
@@ -131,7 +129,8 @@ def read_predict(body: bytes) -> PredictRequest:
         raise RequestError('"params.context" must be an object or null')
     if context is not None and len(tasks) != 1:
         raise RequestError(f"clicks belong to one task, this request has {len(tasks)}")
-    return PredictRequest(tasks, _project(values), _text(values, "label_config"), context)
+    project, label_config = project_key(values.get("project")), read_text(values, "label_config")
+    return PredictRequest(tasks, project, label_config, context)
 
 
 def read_webhook(body: bytes) -> WebhookEvent:
@@ -141,10 +140,28 @@ def read_webhook(body: bytes) -> WebhookEvent:
         RequestError: if it does not follow the protocol.
     """
     values = read_json(body)
-    action = values.get("action")
-    if not isinstance(action, str) or not action:
+    action = read_text(values, "action")
+    if not action:
         raise RequestError('"action" must be the name of an event')
-    return WebhookEvent(action, _project(values), values)
+    return WebhookEvent(action, project_key(values.get("project")), values)
+
+
+def read_text(values: dict[str, Any], key: str, default: str = "") -> str:
+    """Return a text of a body, the default where it is null or missing.
+
+    Raises:
+        RequestError: if it is anything else, or no valid Unicode.
+    """
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, str):
+        raise RequestError(f'"{key}" must be text')
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can hold halves of characters
+        raise RequestError(f'"{key}" is not valid Unicode') from error
+    return value
 
 
 def task_number(task: Mapping[str, Any]) -> str:
@@ -154,25 +171,6 @@ def task_number(task: Mapping[str, Any]) -> str:
         return "?"
     # A line break in an id would forge a log line.
     return "".join(c for c in str(value)[:40] if c.isalnum() or c in "-_") or "?"
-
-
-def _project(values: dict[str, Any]) -> str:
-    """Return the key of the project, "" where it is none: it appears in log lines and paths."""
-    key = project_key(values.get("project"))
-    return key if _KEY.fullmatch(key) else ""
-
-
-def _text(values: dict[str, Any], key: str) -> str:
-    value = values.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise RequestError(f'"{key}" must be text')
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON can hold halves of characters
-        raise RequestError(f'"{key}" is not valid Unicode') from error
-    return value
 
 
 def _kind(value: Any) -> str:

@@ -39,7 +39,7 @@ def named_project(learning: Learning, name: str | None) -> str:
     """Return the key of the project a person means, the site's where none is named.
 
     Raises:
-        RequestError: if no such project was ever seen.
+        NotFoundError: if no such project was ever seen.
     """
     return SITE if name is None else learning.projects.key_of(name)
 

@@ -16,14 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found, one line a project."""
+    """Print what was found, one line a project; return 1 if one could not be compared."""
     settings = load_settings()
     write_logs(settings.log_level)
     learning = open_learning(settings)
     wanted = arguments.project and learning.projects.key_of(arguments.project)
     worker = Worker(learning, threading.Event())
+    failed = False
     for project in learning.projects.all():
         if wanted in (None, project.key):
             sys.stdout.write(f"project {project.number}: {worker.reconcile(project)}\n")
+            failed |= learning.projects.named(project.key).has_reconcile_failed
     learning.close()
-    return 0
+    return int(failed)

@@ -338,6 +338,9 @@ def test_a_key_tells_projects_of_two_installations_apart(loop):
     assert project_key(PROJECT) == PROJECT
     assert project_key({"id": 3}) == "3"
     assert project_key(None) == project_key("nonsense") == ""
+    assert project_key("2.²") == project_key("2.5\n") == project_key("2.-5") == ""
+    loop.ingest.projects.remember("2.²", ProjectNews("of an earlier version"))
+    assert loop.ingest.projects.key_of("2") == new
     assert project_key({"id": True}) == project_key({"id": -3}) == project_key("True") == ""
 
 

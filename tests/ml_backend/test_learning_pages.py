@@ -137,10 +137,33 @@ def test_unknown_things_are_said_to_be_unknown(client):
         ("/projects/2/versions/77", "there is no version 77"),
     ):
         answer = client.get(path)
-        assert answer.status_code in (404, 409)
-        assert words in answer.text
-    assert client.get("/api/projects/77").json == {"error": "project 77 has never been seen here"}
-    assert client.get("/api/versions/77").json == {"error": "there is no version 77"}
+        assert (answer.status_code, words in answer.text) == (404, True)
+        answer = client.get(path.replace("/projects/2/", "/").replace("/", "/api/", 1))
+        assert (answer.status_code, answer.json) == (404, {"error": words})
+    for path in ("/projects/77/jobs", "/projects/2/jobs/77/cancel"):
+        assert client.post(path, headers=FORM).status_code == 404
+    assert client.post("/api/jobs/77/cancel").status_code == 404
+
+
+def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
+    number = learning.jobs.request("3.1", "of project 3")
+    assert client.get(f"/projects/2/jobs/{number}").status_code == 404
+    assert client.post(f"/projects/2/jobs/{number}/cancel", headers=FORM).status_code == 404
+    assert learning.jobs.get(number).state == "waiting"
+
+
+def test_a_project_decides_nothing_about_anothers_version(client, learning):
+    made = Candidate("3", learning.stores.versions.checkpoint(1), project="3.1", verdict="ask")
+    number = learning.stores.versions.publish(made)
+    for move in ("keep", "promote"):
+        body = {"move": move, "version": number}
+        answer = client.post("/api/projects/2/live", json=body)
+        assert (answer.status_code, "for another project" in answer.json["error"]) == (404, True)
+        assert client.post("/projects/2/live", data=body, headers=FORM).status_code == 404
+    assert client.get(f"/api/versions/{number}").json["undecided"] is True
+    assert "Make it live" not in page(client, f"/projects/2/versions/{number}")
+    site = client.post("/api/site/live", json={"move": "keep", "version": number})
+    assert site.status_code == 200
 
 
 def live(client):
@@ -181,7 +204,9 @@ def test_the_decision_of_a_person_is_recorded(client, learning):
         ({"move": "promote"}, 400, "say which version to promote"),
         ({"move": "explode"}, 400, "is not one of"),
         ({"move": "promote", "version": "two"}, 400, "must be the number"),
-        ({"move": "promote", "version": 77}, 409, "there is no version 77"),
+        ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
+        ({"move": "promote", "version": True}, 400, "must be the number"),
+        ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
         ([], 400, "send a JSON object"),
     ],
@@ -212,6 +237,24 @@ def test_nobody_goes_back_to_a_damaged_version(client, learning):
     assert answer.status_code == 409
     assert "is damaged; promote another version instead" in answer.json["error"]
     assert live(client)["version"] == 2
+
+
+def test_a_version_that_cannot_be_loaded_is_refused_on_a_page(client, learning, tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"x")
+    (tmp_path / "x.json").write_text('{"format": "icmformer-9"}')
+    learning.projects.remember("4.1", ProjectNews("Future"))
+    made = Candidate("of a newer program", tmp_path / "x.safetensors", project="4.1")
+    body = {"move": "promote", "version": learning.stores.versions.publish(made)}
+    answer = client.post("/projects/4/live", data=body, headers=FORM)
+    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+    assert "icmformer-9" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/", "/projects/2", "/projects/77"])
+def test_no_other_site_shows_a_page_in_a_frame(client, path):
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert headers["X-Frame-Options"] == "DENY"
 
 
 def test_another_site_cannot_act_with_a_visitors_browser(client):
@@ -246,6 +289,17 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     assert client.get(f"/api/jobs/{number}").json["state"] == "cancelled"
     assert client.post(f"/api/jobs/{number}/cancel").status_code == 409
     assert 'http-equiv="refresh"' not in page(client, "/projects/2")
+
+
+def test_half_a_character_takes_no_page_away(client, learning):
+    answer = client.post("/api/projects/2/jobs", json={"reason": "\ud800"})
+    assert (answer.status_code, "not valid Unicode" in answer.json["error"]) == (400, True)
+    learning.projects.remember("8.1", ProjectNews("Halves"))
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    learning.samples.replace(
+        Annotation("8.1", 1, 1, moment, "empty", labels_without_mask=("\ud800",))
+    )
+    assert "the mask of ?" in page(client, "/projects/8")
 
 
 def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
@@ -321,7 +375,7 @@ def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning, t
 @pytest.mark.parametrize("path", ["/api/jobs/{}", "/api/versions/{}", "/projects/2/jobs/{}"])
 def test_a_number_that_no_database_holds_is_of_nothing(client, path):
     answer = client.get(path.format(10**20))
-    assert answer.status_code == 409
+    assert answer.status_code == 404
     assert "there is no" in answer.text
 
 

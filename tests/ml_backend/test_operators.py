@@ -178,6 +178,8 @@ def test_webhook_is_kept_before_it_is_acknowledged(settings):
     answer = client.post("/webhook", data=body, content_type="application/json")
     assert answer.status_code == 201
     assert kept == [("ANNOTATION_CREATED", "2", body)]
+    odd = client.post("/webhook", json={"action": "X", "project": "2.²"})
+    assert (odd.status_code, kept[1][:2]) == (201, ("X", ""))
 
 
 @pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict"])

@@ -89,6 +89,7 @@ def test_webhook_names_its_project():
         ("17", "17"),
         ({"id": 2, "created_at": "2026-11-22T06:06:00.942531Z"}, "2.1795327560"),
         ({"id": 2}, "2"),
+        ({"id": 2, "created_at": "0001-01-01T00:00:00"}, "2"),
         (None, ""),
         (True, ""),
         ([1], ""),
@@ -123,3 +124,5 @@ def test_task_number_is_safe_in_a_log_line(value, number):
 def test_half_a_character_is_refused():
     with pytest.raises(RequestError, match='"schema" is not valid Unicode'):
         read_setup(b'{"schema": "<View>\\ud800</View>"}')
+    with pytest.raises(RequestError, match='"action" is not valid Unicode'):
+        read_webhook(b'{"action": "\\ud800"}')

@@ -147,3 +147,13 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     moves = learning.stores.versions.history(PROJECT)
     assert [move.move for move in moves] == ["promote", "pin", "unpin", "rollback"]
     assert moves[0].reason == "I looked"
+
+
+@pytest.mark.slow
+def test_a_comparison_that_fails_ends_its_command_with_1(environment, learning, worker, server):
+    deliver(learning, server, 1)
+    worker.ingest()
+    assert command(environment, "reconcile").returncode == 0
+    server.legacy_tokens_enabled = False
+    failed = command(environment, "reconcile")
+    assert (failed.returncode, "not compared: Label Studio" in failed.stdout) == (1, True)
