@@ -20,6 +20,7 @@ from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import LabelingConfig, parse
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
+from training.errors import FileStoreError
 from training.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class Ingest:
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Deal once with every message that is due; return how many there were.
 
-        Where Label Studio cannot be reached, the project's other messages stay due and wait.
+        Where Label Studio or the stored files cannot be reached, the project's other messages stay
+        due and wait.
         """
         began, dealt_with, unreachable = now(), 0, set[str]()
         while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
@@ -110,15 +112,15 @@ class Ingest:
         return replace(state, status="accepted", image=image, objects=regions.objects)
 
     def _deal_with(self, message: MessageRow) -> bool:
-        """Do what one message asks for; return whether Label Studio could be reached."""
+        """Do what one message asks for; return whether everything it needs could be reached."""
         if message.attempts >= ATTEMPTS:
             self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
             return True
         self.inbox.begin(message.id)
         try:
             note = self._apply(message)
-        except LabelStudioError as error:
-            # Label Studio comes back sooner or later, and the message waits for it.
+        except (LabelStudioError, FileStoreError) as error:
+            # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
             return False
         except Exception as error:
@@ -161,7 +163,7 @@ class Ingest:
         for annotation in _objects(body.get("annotation")):
             try:
                 self.take(project, annotation, tasks[int(annotation["task"])])
-            except LabelStudioError:
+            except (LabelStudioError, FileStoreError):
                 raise
             except Exception as error:
                 problem = problem or error

@@ -23,7 +23,7 @@ from ml_backend.learning_views import (
 from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
-from training.errors import StoredFileError, TrainingError
+from training.errors import FileStoreError, StoredFileError, TrainingError
 from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
@@ -60,6 +60,7 @@ class _Pages:
     def __init__(self, backend: Backend) -> None:
         self._learning = backend.learning
         self._hints = backend.hints
+        self._pointer = backend.models.pointer
 
     def projects(self) -> Response:
         return _rendered(
@@ -74,6 +75,7 @@ class _Pages:
         return _rendered(
             "project.html",
             project=facts,
+            served=self._pointer.live(project.key).name,
             versions=_rows(facts["versions"]),
             now=datetime.now(timezone.utc),
             most_clicks=_MOST_CLICKS,
@@ -96,17 +98,14 @@ class _Pages:
         # Also another project's: this one may follow it through the site, or descend from it.
         row = find_version(self._learning, number)
         live = live_facts(self._learning, project.key)
-        children = [
-            other["version"]
-            for other in version_list(self._learning, project.key)
-            if other["parent"] == number
-        ]
+        usable = version_list(self._learning, project.key)
         return _rendered(
             "version.html",
             project=project,
             version=version_facts(versions, number),
             live=live,
-            children=children,
+            is_usable=any(other["version"] == number for other in usable),
+            children=[other["version"] for other in usable if other["parent"] == number],
             report=self._report(row.report),
             most_clicks=_MOST_CLICKS,
         )
@@ -149,7 +148,7 @@ class _Pages:
             return {}
         try:
             report: dict[str, Any] = json.loads(self._learning.stores.files.read_verified(key))
-        except StoredFileError as error:
+        except (StoredFileError, FileStoreError) as error:
             return {"problem": str(error)}
         return report
 

@@ -39,10 +39,11 @@ def find_version(learning: Learning, number: int, project: str = SITE) -> Versio
     Raises:
         NotFoundError: if there is no such version, or the project cannot use it.
     """
+    versions = learning.stores.versions
     try:
-        version = learning.stores.versions.get(number)
+        version = versions.get(number)
     except VersionError as error:
         raise NotFoundError(str(error)) from error
-    if project != SITE and version.project not in (None, project):
+    if number not in {usable.number for usable in versions.usable_by(project)}:
         raise NotFoundError(f"version {number} was made for another project")
     return version

@@ -13,6 +13,7 @@ from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.ingest import ATTEMPTS, Ingest
 from ml_backend.projects import ProjectNews, Projects, project_key
 from training.database import Database, now
+from training.errors import FileStoreError
 from training.sample_rows import AnnotationRow, SampleRow
 from training.samples import SampleStore
 from training.stored_files import StoredFiles
@@ -302,6 +303,15 @@ def test_a_label_studio_that_is_away_is_asked_once_and_holds_up_no_other_project
     loop.trouble = None
     loop.ingest.drain()
     assert loop.areas() == [100, 100]
+
+
+def test_messages_wait_while_the_stored_files_cannot_be_reached(loop):
+    loop.trouble = FileStoreError("the bucket does not answer")
+    loop.deliver(saved(brush(10)))
+    for _ in range(2 * ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog().waiting, loop.annotations()) == (1, {})
 
 
 def test_messages_put_off_while_the_clock_was_ahead_are_due(loop):

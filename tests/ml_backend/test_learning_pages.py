@@ -318,6 +318,9 @@ def test_the_site_has_a_pointer_of_its_own(client, learning):
     other = Mover("test", "")
     learning.stores.versions.move(partial(promote, project="", version=2, mover=other))
     assert client.get("/api/projects").json["site"]["version"] == 2
+    learning.projects.remember("11.1", ProjectNews("Follows the site"))
+    move = {"move": "promote", "version": 2}  # which was made for project 2
+    assert client.post("/api/projects/11/live", json=move).status_code == 200
     client.post("/api/site/live", json={"move": "rollback"})
     assert client.get("/api/projects").json["site"]["version"] == 1
 
