@@ -195,6 +195,21 @@ def test_a_run_of_another_network_is_not_continued(shapes, tmp_path):
         train(a_recipe(shapes, tmp_path / "run", network={"name": "tiny_swin"}))
 
 
+@pytest.mark.parametrize("left", [0, 100, 10_000])
+def test_a_damaged_state_is_named_and_the_one_before_can_be_continued_from(shapes, tmp_path, left):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    train(recipe)
+    newest = max(recipe.run.glob("state-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:left])
+
+    with pytest.raises(RecipeError, match=rf"{newest.name} is damaged: delete it to continue"):
+        train(recipe)
+
+    newest.unlink()
+    train(recipe)
+    assert samples(recipe.run) == recipe.samples
+
+
 def command(recipe: Recipe, folder, *launcher: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(recipe.model_dump(mode="json")))
