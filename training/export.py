@@ -19,6 +19,7 @@ from icmformer.checkpoint import read_description
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from training.datasets.benchmarks import FOLDER_PREFIX
 from training.provenance import last_size
+from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=positive,
         metavar="N",
         help="pixels a side that the network is to be used at; by default those of the last stage"
         " it was trained in",
