@@ -7,6 +7,7 @@ the centre of that pixel is (row 0, column 0). The two differ by half a pixel.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -22,11 +23,25 @@ class Click:
         x: pixels of the upright original image, to the right, from the left edge of the image.
         y: pixels of the upright original image, downwards, from the top edge of the image.
         positive: True on the object, False on what is not the object.
+
+    Raises:
+        InputError: if x or y is no number, or positive neither True nor False.
     """
 
     x: float
     y: float
     positive: bool
+
+    def __post_init__(self) -> None:
+        if not (
+            isinstance(self.x, Real)
+            and isinstance(self.y, Real)
+            and isinstance(self.positive, bool | np.bool_)
+        ):
+            raise InputError(
+                "a click needs two numbers and True or False, this one has"
+                f" {self.x!r}, {self.y!r} and {self.positive!r}"
+            )
 
 
 def rows_columns(clicks: Iterable[Click]) -> np.ndarray:

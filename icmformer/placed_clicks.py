@@ -32,8 +32,12 @@ class PlacedClicks:
         """Place clicks on an image of this height and width.
 
         Raises:
-            InputError: if a click is not a finite number or lies more than a pixel outside.
+            InputError: if one is no `Click`, is not a finite number, or lies more than a pixel
+                outside.
         """
+        for click in clicks:
+            if not isinstance(click, Click):
+                raise InputError(f"{click!r} is no click: use Click(x, y, positive)")
         places = rows_columns(clicks)
         highest = np.array(image_hw) - 0.5
         slack = BORDER_TOLERANCE

@@ -121,8 +121,9 @@ class Predictor:
                 start from (`Segmentation.from_mask`).
 
         Raises:
-            InputError: if the image is not as described, a click is not a finite number or lies
-                more than a pixel outside, or `previous` belongs to other clicks or another size.
+            InputError: if the image is not as described, a click is no `Click`, is not a finite
+                number or lies more than a pixel outside, or `previous` is no `Segmentation` or
+                belongs to other clicks or another size.
         """
         image_hw = _image_size(image)
         placed = PlacedClicks.on_image(clicks, image_hw)
@@ -226,6 +227,11 @@ def _image_size(image: np.ndarray) -> tuple[int, int]:
 def _check_previous(
     previous: Segmentation, clicks: Sequence[Click], image_hw: tuple[int, int]
 ) -> None:
+    if not isinstance(previous, Segmentation):
+        raise InputError(
+            f"the previous segmentation is a {type(previous).__name__}: to start from a mask, use "
+            "Segmentation.from_mask(mask)"
+        )
     if previous.probability.shape != image_hw:
         raise InputError(
             f"the previous segmentation is {previous.probability.shape} pixels high and wide, "

@@ -52,6 +52,9 @@ class Segmentation:
         clicks: all clicks that led to it, in order.
         region: what the network saw in the last pass; None is the whole image, or no pass yet.
         features: of that region. They save time and never change a result, so they may be dropped.
+
+    Raises:
+        InputError: if the probability is no array of float32; its values are not looked at.
     """
 
     probability: np.ndarray
@@ -60,6 +63,12 @@ class Segmentation:
     features: CropFeatures | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        kind = _kind(self.probability)
+        if kind != "float32":
+            raise InputError(
+                f"a probability needs to be a numpy array of float32, this one is {kind}: to start"
+                " from a mask, use Segmentation.from_mask(mask)"
+            )
         self.probability.flags.writeable = False
 
     @classmethod
@@ -70,8 +79,10 @@ class Segmentation:
             mask: (H, W), bool or numbers that are not zero on the object.
 
         Raises:
-            InputError: if the mask does not have two axes.
+            InputError: if the mask is no array or does not have two axes.
         """
+        if not isinstance(mask, np.ndarray):
+            raise InputError(f"a mask needs to be a numpy array, this one is {_kind(mask)}")
         if mask.ndim != 2 or 0 in mask.shape:
             raise InputError(f"a mask needs the shape (height, width), this one has {mask.shape}")
         return cls(probability=(mask != 0).astype(np.float32))
@@ -94,3 +105,8 @@ class Segmentation:
     def leads_to(self, clicks: Sequence[Click]) -> bool:
         """Say whether these clicks begin with the ones of this segmentation."""
         return self.clicks == tuple(clicks[: len(self.clicks)])
+
+
+def _kind(value: object) -> str:
+    """Return the type of an array's values, and of anything else its own."""
+    return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__

@@ -5,7 +5,6 @@ LABEL_STUDIO_API_KEY, BASIC_AUTH_USER, BASIC_AUTH_PASS, MODEL_DIR, LOG_LEVEL, PO
 THREADS) are honoured as well. A misspelt ICMFORMER_ key stops the start: silence would be worse.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +24,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend.errors import SettingsError
 from ml_backend.image_downloads import ImageLimits
+from training.device_names import DeviceName
+from training.misspelling import did_you_mean
 
 PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     SQLite file there."""
     checkpoint: Path | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: DeviceName = "auto"
     """auto (CUDA if there is one), cpu, cuda, cuda:1 …"""
     torch_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of one forward pass; 0 leaves the choice to torch."""
@@ -249,8 +250,7 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
                 "false for the pod"
             )
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name.upper(), known)
             raise SettingsError(f"{name} is not a setting of this backend{hint}")
 
 

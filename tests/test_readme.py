@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -74,6 +75,17 @@ def test_labelling_configuration_is_that_of_the_demo():
     assert blocks(README, "xml") == [LABELING_CONFIG]
     guide = (ROOT / "docs" / "label-studio.md").read_text()
     assert blocks(guide, "xml") == [LABELING_CONFIG]
+
+
+def test_its_python_segments_the_cup(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks(README, "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["mask"].shape == names["image"].shape[:2]
+    assert names["mask"][140, 290]
+    assert not names["mask"][200, 120]
+    assert 0.05 < names["mask"].mean() < 0.4
 
 
 def test_pictures_are_small_and_well_formed():

@@ -25,6 +25,7 @@ from training.example_pictures import Strip, choose_samples, strip
 from training.noc import ScoreCard
 from training.provenance import Provenance, provenance
 from training.report import Gallery, write_report
+from training.whole_numbers import natural, positive
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(parser)
     protocol = parser.add_argument_group("how they are asked")
     defaults = Protocol()
-    protocol.add_argument("--max-clicks", type=_positive, default=defaults.max_clicks)
+    protocol.add_argument("--max-clicks", type=positive, default=defaults.max_clicks)
     protocol.add_argument(
         "--target-iou",
         type=_iou,
@@ -84,18 +85,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     protocol.add_argument(
         "--start-from-mask", action="store_true", help="correct a damaged mask, as in DAVIS-585"
     )
-    protocol.add_argument("--seed", type=int, default=defaults.seed, help="of jitter and damage")
     protocol.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="only every N-th object"
+        "--seed", type=natural, default=defaults.seed, help="of jitter and damage"
+    )
+    protocol.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="only every N-th object"
     )
     work = parser.add_argument_group("how the work is done")
-    work.add_argument("--processes", type=_positive, default=1, metavar="N")
+    work.add_argument("--processes", type=positive, default=1, metavar="N")
     work.add_argument(
         "--output", type=Path, default=Path("runs/benchmark"), help="folder of the results"
     )
     work.add_argument(
         "--pictures",
-        type=int,
+        type=natural,
         default=2,
         metavar="N",
         help="objects of each kind in the report; they are clicked once more",
@@ -224,12 +227,6 @@ def _gallery(what: Run, card: ScoreCard, count: int) -> Gallery:
     return Gallery(what.contestant.name, what.dataset_name, strips)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return int(text)
-
-
 def _iou(text: str) -> float:
     try:
         value = float(text)
@@ -243,6 +240,6 @@ def _iou(text: str) -> float:
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     try:
-        return _positive(height), _positive(width or height)
+        return positive(height), positive(width or height)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{text} is not of the form 448 or 448x672") from error

@@ -23,6 +23,7 @@ from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation import ClickSegmenter, click_through
+from training.whole_numbers import positive
 
 # A part or hole below this share of the mask, without a click in it, looks like dirt.
 _SPECK_SHARE = 0.01
@@ -48,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"
     )
-    parser.add_argument("--max-clicks", type=int, default=5)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th object")
+    parser.add_argument("--max-clicks", type=positive, default=5)
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="only every N-th object"
+    )
     add_device_argument(parser)
 
 

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,12 @@ def read_sources(lvis: Path, panoptic: Path) -> Sources:
     Raises:
         DatasetError: if a file is missing or not what it should be.
     """
-    content = _read(lvis, "lvis_v1_train.json of lvisdataset.org")
-    return Sources(
-        images={image["id"]: image for image in content["images"]},
-        lvis=_by_image(content["annotations"]),
-        coco=_segments(panoptic),
-    )
+    with _content(lvis, "lvis_v1_train.json of lvisdataset.org") as content:
+        images = {image["id"]: image for image in content["images"]}
+        annotations = _by_image(content["annotations"])
+    with _content(panoptic, "panoptic_annotations_trainval2017.zip of cocodataset.org") as content:
+        segments = _segments(content, panoptic.with_suffix(""))
+    return Sources(images, annotations, segments)
 
 
 def convert(sources: Sources, photos: Path, output: Path) -> int:
@@ -165,10 +166,8 @@ def _by_image(annotations: Iterable[dict[str, Any]]) -> _Annotations:
     return found
 
 
-def _segments(panoptic: Path) -> dict[int, Segments]:
-    content = _read(panoptic, "panoptic_annotations_trainval2017.zip of cocodataset.org")
+def _segments(content: dict[str, Any], folder: Path) -> dict[int, Segments]:
     things = {category["id"] for category in content["categories"] if category["isthing"]}
-    folder = panoptic.with_suffix("")
 
     def numbers(image: dict[str, Any], thing: bool) -> tuple[int, ...]:
         segments = image["segments_info"]
@@ -182,9 +181,12 @@ def _segments(panoptic: Path) -> dict[int, Segments]:
     }
 
 
-def _read(path: Path, source: str) -> dict[str, Any]:
+@contextmanager
+def _content(path: Path, source: str) -> Iterator[dict[str, Any]]:
+    """Give the content of a JSON file to code that looks into it, with a sentence if it fails."""
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        yield json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error}); it is in {source}") from error
-    return content
+    except (LookupError, TypeError) as error:
+        raise DatasetError(f"{path} is JSON of another kind; take the one in {source}") from error

@@ -19,6 +19,7 @@ from training.network_cost import Cost, Seconds, count, measure
 from training.provenance import provenance
 from training.published import TABLE_3
 from training.recipe import load_recipe
+from training.whole_numbers import natural
 
 # Swin-S is trained at 224 pixels, but the FLOPs that table 3 prints for it are those of 384.
 DEFAULT_VARIANTS = (
@@ -75,7 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device_argument(parser)
     parser.add_argument(
-        "--repeats", type=int, default=3, help="passes of which the fastest counts; 0 times nothing"
+        "--repeats",
+        type=natural,
+        default=3,
+        help="passes of which the fastest counts; 0 times nothing",
     )
 
 

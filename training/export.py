@@ -17,7 +17,9 @@ import torch
 from icmformer import ICMFormer, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.plain_vit import grid_size, resize_position_embedding
+from training.datasets.benchmarks import FOLDER_PREFIX
 from training.provenance import last_size
+from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=positive,
         metavar="N",
         help="pixels a side that the network is to be used at; by default those of the last stage"
         " it was trained in",
@@ -113,11 +115,13 @@ def _at_size(network: ICMFormer, size: int) -> ICMFormer:
 
 
 def _without_folders(value: Any) -> Any:
-    """Leave of absolute paths, which mean nothing on another machine, the last name."""
+    """Leave of absolute paths and of `folder:PATH` the last name: no other machine has the rest."""
     if isinstance(value, dict):
         return {key: _without_folders(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_folders(each) for each in value]
+    if isinstance(value, str) and value.startswith(FOLDER_PREFIX):
+        return FOLDER_PREFIX + Path(value.removeprefix(FOLDER_PREFIX)).name
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name
     return value

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.adaptation import Adaptation
+from training.device_names import DeviceName
 from training.object_sampling import ObjectSampling
 from training.recipe import IterativeClicks, Loss, Optimization
 from training.recipe_files import change, override, read_settings, validate
@@ -57,7 +58,7 @@ class FineTuneRecipe(BaseModel):
     patience: int = Field(ge=1)
     validation_objects: int = Field(ge=1)
     validation_clicks: int = Field(ge=1)
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: DeviceName
 
     @property
     def replayed(self) -> int:

@@ -26,6 +26,7 @@ from training.learning_curve_report import THRESHOLDS, Point, write_learning_cur
 from training.noc import ScoreCard
 from training.provenance import provenance
 from training.stored_files import write_atomically
+from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retention", type=Path, default=PACKAGED, help="what is replayed")
     parser.add_argument("--masks", type=_numbers, default="10,25,50,100,200", metavar="N,N,…")
     parser.add_argument(
-        "--objects-per-image", type=int, default=5, help="most masks accepted on one image"
+        "--objects-per-image", type=positive, default=5, help="most masks accepted on one image"
     )
-    parser.add_argument("--test-objects", type=int, default=100, help="held-out objects to click")
+    parser.add_argument(
+        "--test-objects", type=positive, default=100, help="held-out objects to click"
+    )
     parser.add_argument("--recipe", type=Path, help="what differs from recipes/fine_tune.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
@@ -124,4 +127,4 @@ def _say(stage: str, done: int, total: int) -> None:
 
 
 def _numbers(text: str) -> Sequence[int]:
-    return [int(number) for number in text.split(",")]
+    return [positive(number) for number in text.split(",")]

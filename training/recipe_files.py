@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from training.errors import RecipeError
+from training.misspelling import did_you_mean
 
 Settings = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -73,14 +74,35 @@ def validate(model: type[Model], values: Settings, name: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors()))
+        problems = "; ".join(_problem(model, details) for details in error.errors())
         raise RecipeError(f"{name} does not work: {problems}") from error
 
 
-def _problem(details: ErrorDetails) -> str:
+def _problem(model: type[BaseModel], details: ErrorDetails) -> str:
     where = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        *parents, name = details["loc"]
+        known = _settings_at(model, parents)
+        hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
+        return f"{where} is not a setting{hint}"
     what = details["msg"].removeprefix("Value error, ")
     return f"{where}: {what}" if where else what
+
+
+def _settings_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Return the names of the settings at this place of a recipe."""
+    models = [model]
+    for part in place:
+        # A part that is no setting is the number of an item, or the kind of what follows.
+        fields = [each.model_fields[part] for each in models if part in each.model_fields]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+    return sorted({name for each in models for name in each.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type(BaseModel)):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def _nested(keys: Sequence[str], value: Any) -> Settings:

@@ -16,6 +16,7 @@ from training.datasets.layered_folder import LayeredFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
 from training.datasets.sbd_training import SBDImages
+from training.errors import DatasetError
 from training.recipe import Data, DataPart, Recipe
 
 _FOLDERS: dict[str, Callable[[Path], TrainingDataset]] = {
@@ -30,7 +31,7 @@ def open_mixture(recipe: Recipe) -> Mixture:
     """Return everything the recipe trains on.
 
     Raises:
-        DatasetError: if a data set is missing, half-unpacked or malformed.
+        DatasetError: if a data set is missing, half-unpacked, empty or malformed.
     """
     parts = [_open(recipe.data, part) for part in recipe.data.parts]
     in_turn = not recipe.replacement and parts[0].image_weights is None
@@ -40,6 +41,8 @@ def open_mixture(recipe: Recipe) -> Mixture:
 def _open(data: Data, part: DataPart) -> Part:
     path = data.root / part.path
     dataset = _dataset(path, part)
+    if not len(dataset):
+        raise DatasetError(f"{path} lists no image to train on: unpack it again, or leave it out")
     if data.cache is not None:
         folder = data.cache / part.cache_name
         dataset = decoded(dataset, folder, _fingerprint(dataset, path), data.max_side)

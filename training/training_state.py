@@ -44,11 +44,20 @@ def has_state(folder: Path) -> bool:
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return the newest state on the CPU, or None if there is none."""
+    """Return the newest state on the CPU, or None if there is none.
+
+    Raises:
+        RecipeError: if its file is damaged.
+    """
     files = sorted(folder.glob(_PATTERN))
     if not files:
         return None
-    state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way
+        raise RecipeError(
+            f"{files[-1]} is damaged: delete it to continue from the one before"
+        ) from error
     return state
 
 
@@ -76,7 +85,7 @@ class TrainingState:
         """Continue from the newest state in the folder, if there is one.
 
         Raises:
-            RecipeError: if it does not fit.
+            RecipeError: if it is damaged or does not fit.
         """
         state = load_state(folder)
         if state is None:

@@ -63,3 +63,14 @@ def test_disks_equal_the_reference_implementation() -> None:
 def test_a_coordinate_that_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="finite"):
         disk_maps([Click(bad, 3.0, positive=True)], (8, 8))
+
+
+@pytest.mark.parametrize("parts", [("3", 1, True), (3, None, True), (3, 1, "no"), (3, 1, 2)])
+def test_what_is_no_click_is_refused(parts: tuple[float, float, bool]) -> None:
+    with pytest.raises(InputError, match="needs two numbers and True or False, this one has"):
+        Click(*parts)
+
+
+def test_numbers_of_numpy_make_a_click() -> None:
+    made = Click(np.float32(3), np.int64(4), np.bool_(True))
+    assert made == Click(3.0, 4.0, positive=True)

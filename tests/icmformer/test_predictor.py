@@ -224,6 +224,14 @@ def test_refuses_clicks_that_are_not_on_the_image(x, y):
         Predictor(ToyNetwork()).segment(IMAGE, [Click(1, 1, True), Click(x, y, True)])
 
 
+def test_refuses_tuples_for_clicks_and_masks_for_segmentations():
+    predictor = Predictor(ToyNetwork())
+    with pytest.raises(InputError, match=r"\(1, 1, True\) is no click: use Click"):
+        predictor.segment(IMAGE, [(1, 1, True)])
+    with pytest.raises(InputError, match=r"is a ndarray: .* use Segmentation\.from_mask\(mask\)"):
+        predictor.segment(IMAGE, [Click(1, 1, True)], np.ones((20, 30), dtype=bool))
+
+
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
 def test_clicks_just_outside_count_as_on_the_border(x, y):
     predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((32, 32)))

@@ -26,6 +26,17 @@ def test_refuses_what_is_no_mask(shape):
         Segmentation.from_mask(np.zeros(shape))
 
 
+def test_a_list_is_no_mask():
+    with pytest.raises(InputError, match="needs to be a numpy array, this one is list"):
+        Segmentation.from_mask([[0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8, bool])
+def test_refuses_what_is_no_probability(dtype):
+    with pytest.raises(InputError, match=r"float32, this one is .* use Segmentation\.from_mask"):
+        Segmentation(np.ones((2, 3), dtype))
+
+
 def test_leads_to_clicks_that_begin_with_its_own():
     first, second = Click(1, 2, True), Click(3, 4, False)
     start = Segmentation(np.zeros((5, 5), dtype=np.float32), (first,))

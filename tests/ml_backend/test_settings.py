@@ -107,6 +107,12 @@ def test_unusable_value_is_named_and_not_repeated(monkeypatch, variable, value):
     assert value not in str(caught.value)
 
 
+def test_an_unknown_device_is_answered_with_those_there_are(monkeypatch):
+    monkeypatch.setenv("ICMFORMER_DEVICE", "cudaa")
+    with pytest.raises(SettingsError, match="must be auto, cpu, cuda, or one of several GPUs"):
+        load_settings()
+
+
 def test_secrets_do_not_show():
     settings = Settings(
         label_studio_url="http://ls",

@@ -14,6 +14,7 @@ from training.export import export
 RECIPE = {
     "run": "/home/me/runs/starter",
     "data": {"root": "/home/me/data", "cache": None, "parts": [{"path": "DUTS_TR.zip"}]},
+    "validation": {"sets": ["GrabCut", "folder:/home/me/own", "folder:../me/private/other.zip"]},
     "epoch": 100,
     "stages": [{"epochs": 2, "size": 32}, {"epochs": 1, "size": 96}],
 }
@@ -84,6 +85,7 @@ def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, caps
     assert (found["licence"], found["model"]) == ("for research", "early")
     assert found["recipe"]["data"]["parts"] == [{"path": "DUTS_TR.zip"}]
     assert found["recipe"]["run"] == "starter"
+    assert found["recipe"]["validation"]["sets"] == ["GrabCut", "folder:own", "folder:other.zip"]
     assert "/home/me" not in str(found)
 
 

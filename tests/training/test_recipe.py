@@ -1,11 +1,13 @@
 """A recipe that cannot work stops before the first batch, with a sentence."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 import training
 from training.errors import RecipeError
+from training.fine_tune_recipe import load_fine_tune_recipe
 from training.recipe import load_recipe
 
 RECIPES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
@@ -56,6 +58,27 @@ def minimal(tmp_path):
 def test_what_cannot_work_is_named(minimal, override, named):
     with pytest.raises(RecipeError, match=named):
         load_recipe(minimal, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optimization.learnig_rate=1", "learnig_rate is not a setting; did you mean learning_r"),
+        ("networks.name=tiny", "networks is not a setting; did you mean network?"),
+        ("data.parts=[{paths: x}]", "data.parts.0.paths is not a setting; did you mean path?"),
+        ("sampling.augmentation.box_scal=2", "box_scal is not a setting; did you mean box_scale?"),
+        ("validation={every: 1, data: d, set: [x]}", "did you mean sets?"),
+        ("loss.lr=3", "loss.lr is not a setting; there are alpha, dice, gamma"),
+    ],
+)
+def test_a_misspelt_setting_is_answered_with_what_was_meant(minimal, override, sentence):
+    with pytest.raises(RecipeError, match=re.escape(sentence)):
+        load_recipe(minimal, [override])
+
+
+def test_an_unknown_device_is_answered_with_those_there_are():
+    with pytest.raises(RecipeError, match="device: must be auto, cpu, cuda, or one of several"):
+        load_fine_tune_recipe(overrides=["device=gpu"])
 
 
 def test_every_process_gets_an_equal_share_of_each_piece(minimal):

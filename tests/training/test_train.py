@@ -17,7 +17,7 @@ from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.errors import CheckpointError
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
-from training.errors import RecipeError
+from training.errors import DatasetError, RecipeError
 from training.evaluation import evaluate
 from training.recipe import Recipe
 from training.train import train
@@ -193,6 +193,34 @@ def test_a_run_of_another_network_is_not_continued(shapes, tmp_path):
     train(a_recipe(shapes, tmp_path / "run"))
     with pytest.raises(RecipeError, match="holds the state of another network"):
         train(a_recipe(shapes, tmp_path / "run", network={"name": "tiny_swin"}))
+
+
+@pytest.mark.parametrize("kind", ["sbd", "layered_folder"])
+def test_an_empty_data_set_is_named(shapes, tmp_path, kind):
+    for folder in ("img", "inst"):
+        (tmp_path / "empty" / folder).mkdir(parents=True)
+    for file in ("train.txt", "index.jsonl"):
+        (tmp_path / "empty" / file).touch()
+    parts = [{"kind": kind, "path": "empty"}]
+    recipe = a_recipe(shapes, tmp_path / "run", data={"root": tmp_path, "parts": parts})
+
+    with pytest.raises(DatasetError, match="empty lists no image to train on"):
+        train(recipe)
+
+
+@pytest.mark.parametrize("left", [0, 100, 10_000])
+def test_a_damaged_state_is_named_and_the_one_before_can_be_continued_from(shapes, tmp_path, left):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    train(recipe)
+    newest = max(recipe.run.glob("state-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:left])
+
+    with pytest.raises(RecipeError, match=rf"{newest.name} is damaged: delete it to continue"):
+        train(recipe)
+
+    newest.unlink()
+    train(recipe)
+    assert samples(recipe.run) == recipe.samples
 
 
 def command(recipe: Recipe, folder, *launcher: str) -> list[str]:

@@ -36,8 +36,8 @@ class ImageFolder:
         path: the folder or .zip; its content may sit below one folder of its own.
 
     Raises:
-        DatasetError: when the folder, an image, or a mask is missing, or when the masks mark
-            objects with 255.
+        DatasetError: when the folder, an image, or a mask is missing, when it holds several such
+            folders, or when the masks mark objects with 255.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -144,10 +144,19 @@ def _opened_archive(path: Path, process: int) -> Root:
 
 
 def _holder(root: Root, path: Path) -> Root:
-    for candidate in [root, *(entry for entry in root.iterdir() if entry.is_dir())]:
-        if (candidate / "images").is_dir() and (candidate / "masks").is_dir():
-            return candidate
-    raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")
+    if _fits(root):
+        return root
+    found = [entry for entry in root.iterdir() if _fits(entry)]
+    if len(found) > 1:
+        names = ", ".join(sorted(entry.name for entry in found))
+        raise DatasetError(f"{path} holds several data sets: name one of {names}")
+    if not found:
+        raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")
+    return found[0]
+
+
+def _fits(folder: Root) -> bool:
+    return (folder / "images").is_dir() and (folder / "masks").is_dir()
 
 
 def _decoded(content: bytes, name: str) -> Image.Image:

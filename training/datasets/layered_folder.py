@@ -17,6 +17,8 @@ from training.datasets.image_files import read_rgb
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 
+_KEYS = {"name", "image", "layers", "objects", "stuff"}
+
 
 class LayeredFolder:
     """Training data set over that format.
@@ -38,6 +40,12 @@ class LayeredFolder:
             raise DatasetError(
                 f"{index} cannot be read ({error}); `python -m training convert-coco-lvis` makes it"
             ) from error
+        for number, entry in enumerate(self._entries, start=1):
+            if not isinstance(entry, dict) or not entry.keys() >= _KEYS:
+                raise DatasetError(
+                    f"line {number} of {index} is no object with {', '.join(sorted(_KEYS))}; make"
+                    " it again with `python -m training convert-coco-lvis`"
+                )
         files = [path / entry["image"] for entry in self._entries]
         files += [self._layers_of(entry) for entry in self._entries]
         missing = [file for file in files if not file.is_file()]

@@ -86,6 +86,20 @@ def test_what_is_missing_is_said(folder, tmp_path):
         ImageFolder(folder)
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_folder_of_several_data_sets_is_refused(folder, tmp_path, archived):
+    shutil.copytree(folder, tmp_path / "others")
+    path = tmp_path
+    if archived:
+        path = tmp_path / "both.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in [*folder.rglob("*.*"), *(tmp_path / "others").rglob("*.*")]:
+                archive.write(file, file.relative_to(tmp_path).as_posix())
+
+    with pytest.raises(DatasetError, match="several data sets: name one of others, photos"):
+        ImageFolder(path)
+
+
 def test_damaged_files_are_named(folder, tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK half")
     with pytest.raises(DatasetError, match=r"broken\.zip is damaged"):

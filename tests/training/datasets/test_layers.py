@@ -206,6 +206,25 @@ def test_layers_without_their_photos_are_refused_at_once(downloads):
         LayeredFolder(downloads / "out")
 
 
+def test_an_index_of_another_kind_is_refused_by_its_line(downloads):
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+    convert(sources, downloads / "train2017", downloads / "out")
+    index = downloads / "out" / "index.jsonl"
+    index.write_text(index.read_text() + '{"name": "000000000010"}\n')
+
+    with pytest.raises(DatasetError, match=r"line 2 of .*index\.jsonl is no object with image, "):
+        LayeredFolder(downloads / "out")
+
+
+@pytest.mark.parametrize("name", ["lvis", "panoptic"])
+@pytest.mark.parametrize("content", ["{}", "[]", '{"images": [1], "categories": ["x"]}'])
+def test_json_of_another_kind_is_refused(downloads, name, content):
+    (downloads / f"{name}.json").write_text(content)
+
+    with pytest.raises(DatasetError, match=rf"{name}\.json is JSON of another kind; take the one"):
+        read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+
+
 def test_a_conversion_without_panoptic_pictures_says_so(downloads):
     (downloads / "panoptic" / "9.png").unlink()
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
