@@ -6,6 +6,7 @@ import sys
 
 from ml_backend.learning import Learning, open_learning
 from ml_backend.live_moves import LiveMove, make_move
+from ml_backend.projects import project_number
 from ml_backend.settings import load_settings
 from training.live_pointer import SITE, Mover
 from training.model_versions import version_name
@@ -29,8 +30,7 @@ def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = No
     project = named_project(learning, arguments.project)
     mover = Mover(getpass.getuser(), arguments.reason)
     make_move(learning.stores.versions, project, kind, version, mover)
-    owner = f"project {arguments.project}" if arguments.project else "the site"
-    sys.stdout.write(f"live for {owner}: {live_name(learning, project)}\n")
+    sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
     learning.close()
     return 0
 
@@ -42,6 +42,11 @@ def named_project(learning: Learning, name: str | None) -> str:
         NotFoundError: if no such project was ever seen.
     """
     return SITE if name is None else learning.projects.key_of(name)
+
+
+def owner_name(project: str) -> str:
+    """Return whose pointer it is, in words for people; `project` is a key."""
+    return "the site" if project == SITE else f"project {project_number(project)}"
 
 
 def live_name(learning: Learning, project: str) -> str:

@@ -4,9 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-from ml_backend.commands.live import live_name, named_project
-from ml_backend.learning import open_learning
+from ml_backend.commands.live import live_name, named_project, owner_name
+from ml_backend.learning import Learning, open_learning
 from ml_backend.settings import load_settings
+from training.live_pointer import SITE
 from training.model_versions import version_name
 from training.version_rows import VersionRow
 
@@ -17,20 +18,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one line a version, the newest first, and what is live."""
+    """Print one line a version, the newest first, and what is live where."""
     learning = open_learning(load_settings())
     project = named_project(learning, arguments.project)
     for row in learning.stores.versions.usable_by(project):
         sys.stdout.write(f"{_line(row)}\n")
-    sys.stdout.write(f"live: {live_name(learning, project)}\n")
+    for key in [project] if project != SITE else [SITE, *_with_their_own(learning)]:
+        sys.stdout.write(f"live for {owner_name(key)}: {live_name(learning, key)}\n")
     learning.close()
     return 0
 
 
+def _with_their_own(learning: Learning) -> list[str]:
+    """Return the keys of the projects that do not follow the site."""
+    keys = [project.key for project in learning.projects.all()]
+    return [key for key in keys if (live := learning.stores.versions.live(key)) and live.own]
+
+
 def _line(row: VersionRow) -> str:
     made = row.created_at.strftime("%Y-%m-%d %H:%M")
+    maker = owner_name(row.project) if row.project else "no project"
     parent = f"from {row.parent}" if row.parent else "base"
-    return f"{version_name(row):12} {made}  {parent:8} {row.verdict:8} {_clicks(row.scores)}"
+    return (
+        f"{row.number:4}  {version_name(row):20} {maker:11}  {made}  {parent:8} {row.verdict:8} "
+        f"{_clicks(row.scores)}"
+    )
 
 
 def _clicks(scores: dict[str, Any]) -> str:

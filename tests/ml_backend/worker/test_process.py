@@ -132,8 +132,9 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     assert trained.stdout.startswith("job 1: ")
     assert "step 12" in (learning.job_folder(1) / "log.txt").read_text()
     listed = command(environment, "versions", "--project", "1").stdout
-    assert "v2-" in listed
-    assert "live: " in listed
+    number, name, *made_for = listed.split()[:4]
+    assert (number, name[:3], made_for) == ("2", "v2-", ["project", "1"])
+    assert "live for project 1: " in listed
     promoted = command(environment, "promote", "2", "--project", "1", "--reason", "I looked")
     assert promoted.stdout.startswith("live for project 1: v2-")
     assert "(pinned)" in command(environment, "pin", "--project", "1").stdout
