@@ -47,7 +47,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     """Return the newest state on the CPU, or None if there is none.
 
     Raises:
-        RecipeError: if its file is damaged.
+        RecipeError: if its file cannot be read.
     """
     files = sorted(folder.glob(_PATTERN))
     if not files:
@@ -55,8 +55,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
+        reason = str(error).partition("\n")[0]
         raise RecipeError(
-            f"{files[-1]} is damaged: delete it to continue from the one before"
+            f"{files[-1]} cannot be read ({reason}): if it is damaged, delete it to continue from "
+            "the one before"
         ) from error
     return state
 
@@ -85,7 +87,7 @@ class TrainingState:
         """Continue from the newest state in the folder, if there is one.
 
         Raises:
-            RecipeError: if it is damaged or does not fit.
+            RecipeError: if it cannot be read or does not fit.
         """
         state = load_state(folder)
         if state is None:

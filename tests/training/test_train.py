@@ -215,7 +215,9 @@ def test_a_damaged_state_is_named_and_the_one_before_can_be_continued_from(shape
     newest = max(recipe.run.glob("state-*.pt"))
     newest.write_bytes(newest.read_bytes()[:left])
 
-    with pytest.raises(RecipeError, match=rf"{newest.name} is damaged: delete it to continue"):
+    with pytest.raises(
+        RecipeError, match=rf"{newest.name} cannot be read .* delete it to continue"
+    ):
         train(recipe)
 
     newest.unlink()
