@@ -43,9 +43,11 @@ def save_checkpoint(
         **provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
 
     Raises:
-        CheckpointError: if the path does not end in .safetensors.
+        CheckpointError: if the path does not end in .safetensors, or its folder does not exist.
     """
     weights_path, description_path = _paths(path)
+    if not weights_path.parent.is_dir():
+        raise CheckpointError(f"{weights_path}: there is no folder {weights_path.parent}")
     weights = {
         name: tensor.detach().to("cpu", weights_dtype).contiguous()
         for name, tensor in model.state_dict().items()
@@ -69,7 +71,14 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     Raises:
         CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
             newer format, an unknown setting, a tensor too many, too few or of another shape.
+        ConfigError: if there is no such kind of device.
     """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{device!r} is no device: use one such as cpu, cuda or cuda:1"
+        ) from error
     description = read_description(path)
     weights_path, description_path = _paths(path)
     try:
@@ -86,7 +95,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
         weights = safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
-    return assemble(config, weights, weights_path).to(device)
+    return assemble(config, weights, weights_path).to(place)
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -98,7 +107,9 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    description_path = _paths(path)[1]
+    weights_path, description_path = _paths(path)
+    if not weights_path.exists():
+        raise CheckpointError(f"{weights_path}: cannot be read: No such file or directory")
     try:
         description = json.loads(_read(description_path))
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from icmformer.clicks import Click
 from icmformer.closer_look import CloserLook
-from icmformer.errors import InputError
+from icmformer.errors import ConfigError, InputError
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast
@@ -78,7 +78,13 @@ class Predictor:
             max_clicks: the network sees only this many clicks, the first ones.
             tidy: clear specks away, obey every click, and from the third one on change the mask
                 near it only; see `icmformer.tidy_mask`.
+
+        Raises:
+            ConfigError: if the precision is unknown.
         """
+        if precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ConfigError(f"precision {precision!r} is unknown: use one of {known}")
         model.eval()
         self._model = model
         self._device = next(iter(model.parameters())).device

@@ -9,7 +9,7 @@ import torch
 
 from icmformer import build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
-from icmformer.errors import CheckpointError
+from icmformer.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture
@@ -203,6 +203,22 @@ def test_a_missing_file_is_named(path, missing):
 
     with pytest.raises(CheckpointError, match=rf"{missing}: cannot be read: No such file"):
         load_checkpoint(path)
+
+
+def test_of_a_checkpoint_that_is_not_there_the_file_asked_for_is_named(path):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read: No such file"):
+        load_checkpoint(path)
+
+
+def test_a_folder_that_is_not_there_is_named(path):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: there is no folder .*nowhere"):
+        save_checkpoint(build_model("tiny"), path.parent / "nowhere" / path.name)
+
+
+def test_an_unknown_device_is_refused(path):
+    save_checkpoint(build_model("tiny"), path)
+    with pytest.raises(ConfigError, match="'gpu' is no device: use one such as cpu"):
+        load_checkpoint(path, "gpu")
 
 
 def test_a_path_of_another_kind_is_refused(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from icmformer import Click, Predictor, build_model
+from icmformer.errors import ConfigError
 from icmformer.precision import autocast, has_native_bf16, keep_matrices_in_bf16
 
 CPU = torch.device("cpu")
@@ -17,6 +18,11 @@ def image():
 def _tiny(name):
     torch.manual_seed(0)
     return build_model(name)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ConfigError, match="precision 'fp16' is unknown: use one of fp32, bf16"):
+        Predictor(build_model("tiny"), precision="fp16")
 
 
 def test_auto_is_bf16_where_it_is_fast():

@@ -94,4 +94,4 @@ def test_a_missing_checkpoint_is_a_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["training", "export", *names])
 
     assert main() == 1
-    assert "no.json: cannot be read" in capsys.readouterr().err
+    assert "no.safetensors: cannot be read" in capsys.readouterr().err
