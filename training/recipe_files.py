@@ -19,10 +19,18 @@ def read_settings(path: Path) -> Settings:
     """Return what a recipe file says; its key `extends` names a file beside it that it changes.
 
     Raises:
-        RecipeError: if the file is missing or no YAML mapping.
+        RecipeError: if the file is missing, no YAML mapping in UTF-8, or extends itself.
     """
+    return _read_settings(path, ())
+
+
+def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
+    if path.resolve() in changing:
+        raise RecipeError(f"the recipe {path} extends itself")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"the recipe {path} is no text in UTF-8: save it as such") from error
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
@@ -30,7 +38,7 @@ def read_settings(path: Path) -> Settings:
     base = values.pop("extends", None)
     if base is None:
         return values
-    extended = read_settings(path.parent / base)
+    extended = _read_settings(path.parent / str(base), (*changing, path.resolve()))
     change(extended, values)
     return extended
 

@@ -115,6 +115,21 @@ def test_a_recipe_may_change_another(minimal, tmp_path):
     assert recipe.network.overrides == {"num_cross_blocks": 0}
 
 
+def test_recipes_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml")
+
+    with pytest.raises(RecipeError, match=r"a\.yaml extends itself"):
+        load_recipe(tmp_path / "a.yaml")
+
+
+def test_a_recipe_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text(f"# Größe\n{MINIMAL}", encoding="latin-1")
+
+    with pytest.raises(RecipeError, match=r"a\.yaml is no text in UTF-8"):
+        load_recipe(tmp_path / "a.yaml")
+
+
 def test_a_missing_file_is_a_sentence(tmp_path):
     with pytest.raises(RecipeError, match=r"nothing\.yaml"):
         load_recipe(tmp_path / "nothing.yaml")

@@ -74,9 +74,10 @@ class ImageFolder:
         step = -(-len(self._pairs) // _MASKS_LOOKED_AT)
         seen: set[int] = set()
         for _, name in self._pairs[::step]:
+            mask = root / "masks" / name
             with _READING:
-                content = (root / "masks" / name).read_bytes()
-            seen.update(np.unique(decode_instance_ids(content, name)).tolist())
+                content = mask.read_bytes()
+            seen.update(np.unique(decode_instance_ids(content, str(mask))).tolist())
         if IGNORE in seen and seen <= {0, IGNORE}:
             raise DatasetError(
                 f'{self.path}: the masks hold 0 and 255 alone, and 255 means "ignore" here: number '
@@ -86,11 +87,11 @@ class ImageFolder:
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_name, mask_name = self._pairs[index]
         root = _opened(self.path)
+        image_file, mask_file = root / "images" / image_name, root / "masks" / mask_name
         with _READING:
-            image_file = (root / "images" / image_name).read_bytes()
-            mask_file = (root / "masks" / mask_name).read_bytes()
-        image = decode_image(image_file, image_name)
-        ids = decode_instance_ids(mask_file, mask_name)
+            image_content, mask_content = image_file.read_bytes(), mask_file.read_bytes()
+        image = decode_image(image_content, str(image_file))
+        ids = decode_instance_ids(mask_content, str(mask_file))
         if ids.shape != image.shape[:2]:
             raise DatasetError(
                 f"{self.path}: image and mask of {image_name} differ in height and width: "
@@ -164,5 +165,5 @@ def _decoded(content: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(content))
         image.load()
     except (OSError, SyntaxError) as error:
-        raise DatasetError(f"{name} is damaged or no image: {error}") from error
+        raise DatasetError(f"{name} is damaged or no image") from error
     return image

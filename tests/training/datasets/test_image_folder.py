@@ -105,8 +105,12 @@ def test_damaged_files_are_named(folder, tmp_path):
     with pytest.raises(DatasetError, match=r"broken\.zip is damaged"):
         ImageFolder(tmp_path / "broken.zip")
     (folder / "images" / "a.webp").write_bytes(b"half")
-    with pytest.raises(DatasetError, match=r"a\.webp is damaged"):
+    with pytest.raises(DatasetError, match=r"photos/images/a\.webp is damaged"):
         ImageFolder(folder)[0]
+    (folder / "masks" / "a.png").write_bytes(b"half")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    with pytest.raises(DatasetError, match=r"packed\.zip/masks/a\.png is damaged"):
+        ImageFolder(tmp_path / "packed.zip")
 
 
 def test_colour_masks_and_other_sizes_are_refused(folder):
