@@ -5,7 +5,6 @@ import importlib
 import logging
 import sys
 
-from icmformer.errors import ICMFormerError
 from training.errors import TrainingError
 
 COMMANDS = {
@@ -32,10 +31,20 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-    except (TrainingError, ICMFormerError) as error:
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _error_of_the_network() as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _error_of_the_network() -> type[Exception]:
+    # Importing it imports torch, which takes seconds.
+    from icmformer.errors import ICMFormerError
+
+    return ICMFormerError
 
 
 if __name__ == "__main__":
