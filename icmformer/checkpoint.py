@@ -108,7 +108,7 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: naming the file and what is wrong with it.
     """
     weights_path, description_path = _paths(path)
-    if not weights_path.exists():
+    if not (description_path.exists() or weights_path.exists()):
         raise CheckpointError(f"{weights_path}: cannot be read: No such file or directory")
     try:
         description = json.loads(_read(description_path))
