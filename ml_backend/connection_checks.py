@@ -16,7 +16,7 @@ from ml_backend.access_tokens import TokenKind
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
 from ml_backend.image_downloads import ImageLimits, is_public
 from ml_backend.label_studio import LabelStudio
-from ml_backend.labeling_config import LabelingConfig, parse
+from ml_backend.labeling_config import ImageTag, parse
 from ml_backend.task_images import TaskImages
 
 TESTED_RELEASE = "1.23"
@@ -150,17 +150,15 @@ def _labeling(
         return
     names = ", ".join(config.brush_labels)
     yield Finding(Level.OK, "labels", f"clicks become masks of {names}")
-    yield _image(label_studio, project, config, limits)
+    yield _image(label_studio, project, config.image, limits)
 
 
-def _image(
-    label_studio: LabelStudio, project: str, config: LabelingConfig, limits: ImageLimits
-) -> Finding:
+def _image(label_studio: LabelStudio, project: str, tag: ImageTag, limits: ImageLimits) -> Finding:
     try:
         task = next(label_studio.tasks(project), None)
         if task is None:
             return Finding(Level.WARNING, "images", "the project has no tasks yet")
-        image = TaskImages(limits, cache_bytes=0).load(task, config, label_studio)
+        image = TaskImages(limits, cache_bytes=0).load(task, tag, label_studio)
     except (LabelStudioError, TaskImageError) as error:
         return Finding(Level.FAILURE, "images", str(error))
     height, width = image.shape[:2]

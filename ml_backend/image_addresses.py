@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ml_backend.errors import TaskImageError
-from ml_backend.labeling_config import LabelingConfig
+from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
 
 CLOUD = ("s3:", "gs:", "azure-blob:")
@@ -30,17 +30,17 @@ _OWN_PATH = re.compile(
 _SHOWN_CHARACTERS = 150
 
 
-def image_address(task: Mapping[str, Any], config: LabelingConfig) -> str:
+def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
     """Return the address that a task's data hold.
 
     Raises:
         TaskImageError: if they hold none.
     """
     data = task.get("data")
-    address = config.image_address(data) if isinstance(data, Mapping) else None
+    address = image.address(data) if isinstance(data, Mapping) else None
     if not isinstance(address, str) or not address.strip():
         raise TaskImageError(
-            f"task {task_number(task)} has no image address under {config.image_key!r} in its data"
+            f"task {task_number(task)} has no image address under {image.key!r} in its data"
         )
     return address.strip()
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ml_backend.accepted_objects import accepted_regions
 from ml_backend.errors import BackendError, LabelingConfigError, LabelStudioError, TaskImageError
 from ml_backend.inbox import Inbox, MessageRow
-from ml_backend.labeling_config import LabelingConfig, parse
+from ml_backend.labeling_config import ImageTag, parse_image
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
 from training.errors import FileStoreError
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
 Image = NDArray[np.uint8]
 Json = Mapping[str, Any]
-# (project, task as Label Studio serialises it, labelling configuration) -> (H, W, 3) upright RGB.
-FetchImage = Callable[[ProjectRow, Json, LabelingConfig], Image]
+# (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
+FetchImage = Callable[[ProjectRow, Json, ImageTag], Image]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Ingest:
     def _with_objects(
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
     ) -> Annotation:
-        config = parse(project.label_config)
-        regions = accepted_regions(annotation["result"], config.image_name)
+        tag = parse_image(project.label_config)
+        regions = accepted_regions(annotation["result"], tag.name)
         state = replace(
             state,
             status="empty",
@@ -102,7 +102,7 @@ class Ingest:
         )
         if not regions.objects:
             return state
-        image = self.fetch_image(project, task, config)
+        image = self.fetch_image(project, task, tag)
         if image.shape[:2] != regions.size_hw:
             height, width = regions.objects[0].mask.size_hw
             raise TaskImageError(

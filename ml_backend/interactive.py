@@ -88,7 +88,7 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
         label_studio = backend.connections.label_studio(asked.project)
         image = backend.images.load(
             task,
-            asked.config,
+            asked.config.image,
             label_studio,
             shown_hw=shown_size(asked.context),
             seconds=asked.deadline.remaining(),
@@ -117,7 +117,7 @@ def _region(
     key = ObjectKey(
         asked.project,
         task_number(task),
-        _fingerprint(asked.config.image_address(task["data"])),
+        _fingerprint(asked.config.image.address(task["data"])),
         drawn.label,
         model.version.name,
     )

@@ -50,7 +50,7 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
     _make_way_for_clicks(learning.settings.fine_tune_threads)
     logger.info("job %d of project %s: %s", job.id, job.project, "; ".join(job.reasons))
     try:
-        with _Heart(learning, job, watched_by) as heart:
+        with Heart(learning, job, watched_by) as heart:
             outcome = _improve(learning, job, heart)
     except StopJob:
         logger.info("job %d stops", job.id)
@@ -97,7 +97,7 @@ def _note(ending: Callable[[], None]) -> None:
         logger.warning("%s", error)
 
 
-def _improve(learning: Learning, job: JobRow, heart: "_Heart") -> Outcome:
+def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
     assignment = Assignment(job.project, f"job {job.id}", learning.job_folder(job.id))
     options = improvement_options(learning.settings)
     return improve(assignment, learning.stores, options, heart.report)
@@ -108,7 +108,7 @@ def _make_way_for_clicks(threads: int) -> None:
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
 
 
-class _Heart:
+class Heart:
     """Tells the row how far the job is, and the job when to stop."""
 
     def __init__(self, learning: Learning, job: JobRow, watched_by: int | None) -> None:
@@ -123,7 +123,7 @@ class _Heart:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
-    def __enter__(self) -> "_Heart":
+    def __enter__(self) -> "Heart":
         self._before = {
             s: signal.signal(s, self._asked_to_stop) for s in (signal.SIGTERM, signal.SIGINT)
         }
@@ -138,13 +138,17 @@ class _Heart:
             signal.signal(number, handler)
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Note the progress, let people click; raise StopJob when the job is to stop."""
-        if self._stop.is_set():
-            raise StopJob
+        """Note the progress, let people click; raise StopJob when the job is to stop.
+
+        A new stage is told to the row before it begins: the last one goes live, and whoever has
+        cancelled the job by then does not expect that.
+        """
         is_new = stage != self._beat.stage
         self._beat = Beat(stage, done, total, self._clock.seconds_left(stage, done, total))
         if is_new:
-            self._wake.set()
+            self._renew()
+        if self._stop.is_set():
+            raise StopJob
         time.sleep(self._click_mark.seconds_to_wait(time.time()))
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
@@ -155,15 +159,17 @@ class _Heart:
             if self._watched_by not in (None, os.getppid()):
                 # The worker was killed; the next one continues the job.
                 self._stop.set()
-            try:
-                self._jobs.beat(self._job.id, self._job.worker, self._beat)
-            except JobError as error:
-                logger.info("%s", error)
-                self._stop.set()
-            except Exception:
-                logger.exception("the claim could not be renewed")
+            self._renew()
             self._wake.wait(BEAT_SECONDS)
-            self._wake.clear()
+
+    def _renew(self) -> None:
+        try:
+            self._jobs.beat(self._job.id, self._job.worker, self._beat)
+        except JobError as error:
+            logger.info("%s", error)
+            self._stop.set()
+        except Exception:
+            logger.exception("the claim could not be renewed")
 
 
 class StageClock:

@@ -30,28 +30,50 @@ class Control:
 
 
 @dataclass(frozen=True)
+class ImageTag:
+    """The `<Image>` that is drawn on.
+
+    Attributes:
+        name: regions refer to it as `to_name`.
+        value: where its address is, such as `$image`.
+    """
+
+    name: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """Return where in a task's data the image's address is: `image`, `photo.url`."""
+        variable = _VARIABLE.search(self.value)
+        return variable[1] if variable else self.value
+
+    def address(self, data: Mapping[str, Any]) -> Any:
+        """Return what a task's data hold as the image, "" if they hold nothing.
+
+        As in the editor, the variables of `value` are replaced: `$image`, `$photo.url`,
+        `$photos[0]`, or a text around them such as `https://example.com/?photo=$number`.
+        """
+        variables = _VARIABLE.findall(self.value)
+        if self.value == f"${variables[0]}":
+            return _look_up(data, variables[0])
+        return _VARIABLE.sub(lambda match: str(_look_up(data, match[1])), self.value)
+
+
+@dataclass(frozen=True)
 class LabelingConfig:
     """What this backend needs to know of a project's labelling configuration.
 
     Attributes:
-        image_name: name of the `<Image>` tag; regions refer to it as `to_name`.
-        image_value: its `value`, such as `$image`.
+        image: the `<Image>`.
         brushes: the `<BrushLabels>` of that image.
         keypoints: its smart `<KeyPointLabels>`.
         rectangles: its smart `<RectangleLabels>`; may be empty.
     """
 
-    image_name: str
-    image_value: str
+    image: ImageTag
     brushes: tuple[Control, ...]
     keypoints: tuple[Control, ...]
     rectangles: tuple[Control, ...]
-
-    @property
-    def image_key(self) -> str:
-        """Return where in a task's data the image's address is: `image`, `photo.url`."""
-        variable = _VARIABLE.search(self.image_value)
-        return variable[1] if variable else self.image_value
 
     @property
     def brush_labels(self) -> tuple[str, ...]:
@@ -62,17 +84,6 @@ class LabelingConfig:
         """Return the name of the brush that has this label, None if none has."""
         return next((brush.name for brush in self.brushes if label in brush.labels), None)
 
-    def image_address(self, data: Mapping[str, Any]) -> Any:
-        """Return what a task's data hold as the image, "" if they hold nothing.
-
-        As in the editor, the variables of `value` are replaced: `$image`, `$photo.url`,
-        `$photos[0]`, or a text around them such as `https://example.com/?photo=$number`.
-        """
-        variables = _VARIABLE.findall(self.image_value)
-        if self.image_value == f"${variables[0]}":
-            return _look_up(data, variables[0])
-        return _VARIABLE.sub(lambda match: str(_look_up(data, match[1])), self.image_value)
-
 
 def parse(xml: str) -> LabelingConfig:
     """Read a labelling configuration.
@@ -82,7 +93,7 @@ def parse(xml: str) -> LabelingConfig:
     """
     tags = _tags(xml)
     image = _the_image(tags)
-    name = image["name"]
+    name = image.name
     brushes = _controls(tags, "brushlabels", name, lambda tag: True)
     if not brushes:
         raise LabelingConfigError(
@@ -92,9 +103,18 @@ def parse(xml: str) -> LabelingConfig:
     if not keypoints:
         raise LabelingConfigError(_no_keypoints(tags, name))
     rectangles = _controls(tags, "rectanglelabels", name, _is_smart)
-    config = LabelingConfig(name, image["value"], brushes, keypoints, rectangles)
+    config = LabelingConfig(image, brushes, keypoints, rectangles)
     _check_labels(config)
     return config
+
+
+def parse_image(xml: str) -> ImageTag:
+    """Read where a project's image is, which is all that masks need once they are accepted.
+
+    Raises:
+        LabelingConfigError: if there is not exactly one image.
+    """
+    return _the_image(_tags(xml))
 
 
 _Tag = dict[str, Any]
@@ -134,7 +154,7 @@ def _attributes(tag: Any) -> _Tag:
     return attributes
 
 
-def _the_image(tags: Sequence[_Tag]) -> _Tag:
+def _the_image(tags: Sequence[_Tag]) -> ImageTag:
     images = [tag for tag in tags if tag["tag"] == "image"]
     if not images:
         raise LabelingConfigError(
@@ -157,7 +177,7 @@ def _the_image(tags: Sequence[_Tag]) -> _Tag:
             'the <Image> tag needs a name and a value such as "$image", the key of the task data '
             "that holds the image's address"
         )
-    return image
+    return ImageTag(image["name"], image["value"])
 
 
 def _controls(

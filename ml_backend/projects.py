@@ -18,7 +18,7 @@ from training.database import Base, Database, UtcDateTime, now
 
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
-_ASKED = "another comparison was asked for"
+_ASKED = "another comparison was asked for at "
 _FAILED = "the last try failed: "
 
 
@@ -43,7 +43,7 @@ class ProjectRow(Base):
     @property
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
-        return self.reconcile_note == _ASKED
+        return self.reconcile_note.startswith(_ASKED)
 
     @property
     def has_reconcile_failed(self) -> bool:
@@ -83,16 +83,26 @@ class Projects:
                 setattr(row, name, value)
             row.seen_at = now()
 
-    def reconciled(self, key: str, note: str) -> None:
-        """Note when the project was last compared with Label Studio, and what came of it."""
-        with self._database.write() as session:
-            row = session.get(ProjectRow, key)
-            if row is not None:
-                row.reconciled_at, row.reconcile_note = now(), note
+    def reconciled(self, before: ProjectRow, note: str) -> None:
+        """Note that a project was compared with Label Studio just now, and what came of it.
 
-    def not_reconciled(self, key: str, problem: str) -> None:
-        """Note why the project could not be compared; when it last was stays known."""
-        self._note_of_reconcile(key, f"{_FAILED}{problem}")
+        Args:
+            before: the project when that began; whoever asked for a comparison since is not
+                answered by this one.
+            note: what came of it.
+        """
+        with self._database.write() as session:
+            row = session.get(ProjectRow, before.key)
+            if row is not None:
+                row.reconciled_at = now()
+                _answer(row, before, note)
+
+    def not_reconciled(self, before: ProjectRow, problem: str) -> None:
+        """Note why a project could not be compared; when it last was stays known."""
+        with self._database.write() as session:
+            row = session.get(ProjectRow, before.key)
+            if row is not None:
+                _answer(row, before, f"{_FAILED}{problem}")
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -101,7 +111,11 @@ class Projects:
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""
-        self._note_of_reconcile(key, _ASKED)
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is not None:
+                asked_at = now().isoformat(sep=" ", timespec="milliseconds")
+                row.reconcile_note = f"{_ASKED}{asked_at}"
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
@@ -131,12 +145,6 @@ class Projects:
         with self._database.read() as session:
             return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
 
-    def _note_of_reconcile(self, key: str, note: str) -> None:
-        with self._database.write() as session:
-            row = session.get(ProjectRow, key)
-            if row is not None:
-                row.reconcile_note = note
-
 
 def project_key(project: Any) -> str:
     """Return the key of a project as Label Studio describes it, "" where it does not.
@@ -152,6 +160,11 @@ def project_number(key: str) -> str:
     """Return Label Studio's number of a project, "" if the text is no key."""
     number = key.partition(".")[0]
     return number if number.isascii() and number.isdecimal() else ""
+
+
+def _answer(row: ProjectRow, before: ProjectRow, note: str) -> None:
+    if row.reconcile_note == before.reconcile_note or not row.is_reconcile_asked_for:
+        row.reconcile_note = note
 
 
 def _key_of_object(project: Any) -> str:

@@ -50,7 +50,7 @@ def brush_region(
     return {
         "id": region_id,
         "from_name": config.brush_for(label),
-        "to_name": config.image_name,
+        "to_name": config.image.name,
         "type": "brushlabels",
         "original_width": width,
         "original_height": height,

@@ -28,7 +28,7 @@ from ml_backend.image_addresses import (
 from ml_backend.image_decoding import decode
 from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
 from ml_backend.label_studio import LabelStudio
-from ml_backend.labeling_config import LabelingConfig
+from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class TaskImages:
     def load(
         self,
         task: Mapping[str, Any],
-        config: LabelingConfig,
+        tag: ImageTag,
         label_studio: LabelStudio | None = None,
         *,
         shown_hw: tuple[int, int] | None = None,
@@ -104,7 +104,7 @@ class TaskImages:
 
         Args:
             task: as Label Studio serialises it, with `id` and `data`.
-            config: says which of the data is the image.
+            tag: says which of the data is the image.
             label_studio: for images that it keeps; None where only others are served.
             shown_hw: height and width with which the annotator's browser shows it, if known. What
                 is kept with another size is fetched anew: the file may have been replaced.
@@ -119,7 +119,7 @@ class TaskImages:
             LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
                 other image would come either.
         """
-        address = image_address(task, config)
+        address = image_address(task, tag)
         wanted = _Wanted(address, str(task.get("id")), label_studio, seconds)
         try:
             image = self._kept_or_loaded(wanted)

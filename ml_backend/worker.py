@@ -20,7 +20,7 @@ from ml_backend.errors import BackendError, JobError, LabelStudioError
 from ml_backend.fine_tune_jobs import worker_name
 from ml_backend.ingest import Image, Ingest, Json
 from ml_backend.label_studio import LabelStudio
-from ml_backend.labeling_config import LabelingConfig
+from ml_backend.labeling_config import ImageTag
 from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
@@ -104,11 +104,11 @@ class Worker:
             if not isinstance(error, BackendError):
                 logger.exception("reconcile project=%s", project.key)
             problem = str(error) if isinstance(error, BackendError) else repr(error)
-            self._learning.projects.not_reconciled(project.key, problem)
+            self._learning.projects.not_reconciled(project, problem)
             self._reconcile_failed_at[project.key] = now()
             sentence = f"not compared: {problem}"
         else:
-            self._learning.projects.reconciled(project.key, sentence)
+            self._learning.projects.reconciled(project, sentence)
         logger.info("reconcile project=%s: %s", project.key, sentence)
         return sentence
 
@@ -201,8 +201,8 @@ class Worker:
         # After the clock was set back, the last time may lie ahead.
         return last is None or not timedelta(0) <= now() - last < every
 
-    def _fetch_image(self, project: ProjectRow, task: Json, config: LabelingConfig) -> Image:
-        return self._images.load(task, config, self._label_studio(project))
+    def _fetch_image(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
+        return self._images.load(task, tag, self._label_studio(project))
 
     def _label_studio(self, project: ProjectRow) -> LabelStudio:
         """Return the project's Label Studio; the environment decides where it says something.

@@ -90,8 +90,7 @@ def improve(
         candidate = _judged_candidate(job, plan, stores, options, retention, report)
         candidate.scores["gate"] = gate
         published = stores.versions.get(stores.versions.publish(candidate))
-    report("deciding", 1, 1)
-    return _conclude(job.project, published, stores.versions)
+    return _conclude(job.project, published, stores.versions, report)
 
 
 def _judged_candidate(
@@ -235,8 +234,11 @@ def _check_untouched(candidate: Path) -> None:
         raise VersionError(f"{candidate} was damaged after it was trained: it is not published")
 
 
-def _conclude(project: str, version: VersionRow, versions: ModelVersions) -> Outcome:
+def _conclude(
+    project: str, version: VersionRow, versions: ModelVersions, report: Report
+) -> Outcome:
     """Move the live pointer if the gate says so and the version proves that it can serve."""
+    report("deciding", 1, 1)
     reasons = "; ".join(version.reasons)
     if version.verdict == "keep":
         return Outcome("kept", reasons, version.number)
@@ -244,6 +246,7 @@ def _conclude(project: str, version: VersionRow, versions: ModelVersions) -> Out
     if version.verdict == "ask":
         return Outcome("asked", reasons, version.number)
     compared_with = version.scores["compared_with"]
+    report("going live", 1, 1)
     if versions.promote_if_live(project, version.number, compared_with, Mover(GATE, reasons)):
         return Outcome("promoted", reasons, version.number)
     return Outcome(

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -203,6 +204,14 @@ def test_a_project_that_changes_its_configuration_is_read_with_the_new_one(loop)
     renamed = project | {"label_config": project["label_config"].replace('"image"', '"photo"')}
     loop.deliver({"action": "PROJECT_UPDATED", "project": renamed})
     assert 'name="photo"' in loop.ingest.projects.find(PROJECT).label_config
+
+
+def test_masks_of_a_project_without_keypoints_are_taken(loop):
+    body = saved(brush(10))
+    without = re.sub(r"<KeyPointLabels.*?</KeyPointLabels>", "", CONFIG, flags=re.DOTALL)
+    assert "KeyPoint" not in without
+    loop.deliver(body | {"project": body["project"] | {"label_config": without}})
+    assert loop.areas() == [100]
 
 
 def test_a_message_that_is_no_news_fetches_nothing(loop):

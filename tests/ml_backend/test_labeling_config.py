@@ -20,8 +20,8 @@ def view(*tags):
 
 def test_the_recommended_configuration():
     config = parse(view(IMAGE, KEYPOINTS, BRUSH))
-    assert config.image_name == "image"
-    assert config.image_key == "image"
+    assert config.image.name == "image"
+    assert config.image.key == "image"
     assert config.brushes == (Control("brush", ("Object", "Other")),)
     assert config.keypoints == (Control("kp", ("Object", "Other")),)
     assert config.rectangles == ()
@@ -35,7 +35,7 @@ def test_every_recorded_request_can_be_served(path):
     body = json.loads(path.read_text())["body"]
     config = parse(body["label_config"])
     assert config.brush_labels == ("Object", "Other")
-    assert config.image_address(body["tasks"][0]["data"]).startswith("/data/upload/")
+    assert config.image.address(body["tasks"][0]["data"]).startswith("/data/upload/")
 
 
 def test_the_project_label_studio_created_has_a_smart_rectangle():
@@ -107,7 +107,7 @@ def test_brushes_and_rectangles_may_have_labels_of_their_own():
 )
 def test_where_a_task_keeps_its_image(value, data, address):
     config = parse(view(IMAGE.replace("$image", value), KEYPOINTS, BRUSH))
-    assert config.image_address(data) == address
+    assert config.image.address(data) == address
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
     (newest, *_) = learning.jobs.of_project(PROJECT)
     assert newest.state == "waiting"
     learning.jobs.cancel(newest.id)
-    learning.projects.reconciled(PROJECT, "all well")
+    learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
     assert "all well" in page(client, "/projects/2")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
     assert learning.projects.find(PROJECT).is_reconcile_asked_for

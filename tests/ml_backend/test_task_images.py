@@ -12,7 +12,7 @@ from PIL import Image
 from ml_backend.errors import LabelStudioError, TaskImageError
 from ml_backend.image_downloads import ImageLimits
 from ml_backend.label_studio import LabelStudio
-from ml_backend.labeling_config import parse
+from ml_backend.labeling_config import parse_image
 from ml_backend.task_images import TaskImages
 from tests.ml_backend.stand_in import (
     LABEL_CONFIG,
@@ -23,7 +23,7 @@ from tests.ml_backend.stand_in import (
     serving,
 )
 
-CONFIG = parse(LABEL_CONFIG)
+TAG = parse_image(LABEL_CONFIG)
 PICTURE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 UPLOAD = "/data/upload/1/0123abcd-cells.png"
 
@@ -84,7 +84,7 @@ def slow_picture(elsewhere):
 )
 def test_uploads(stand_in, api_key, address):
     label_studio = LabelStudio(stand_in.url, api_key)
-    image = images().load(task(address), CONFIG, label_studio)
+    image = images().load(task(address), TAG, label_studio)
     np.testing.assert_array_equal(image, PICTURE)
     assert stand_in.paths("/data/") == [UPLOAD]
 
@@ -93,7 +93,7 @@ def test_uploads_that_are_kept_in_a_cloud_storage(stand_in):
     stand_in.files["cloud:upload/1/0123abcd-other.png"] = png()
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     address = "/data/upload/1/0123abcd-other.png"
-    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
 
 
 @pytest.mark.parametrize("host", ["", "http://labels.example.com", "own"])
@@ -102,7 +102,7 @@ def test_local_files_storage(stand_in, host):
     host = stand_in.url if host == "own" else host
     address = f"{host}/data/local-files/?d=dir/a%20file.png"
     label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
-    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure-blob"])
@@ -110,7 +110,7 @@ def test_cloud_storage_through_presign_keeps_the_token_at_home(stand_in, elsewhe
     uri = f"{scheme}://bucket/a file/ü.png"
     stand_in.presigned[uri] = f"{elsewhere.url}/cells.png?signature=x"
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
-    np.testing.assert_array_equal(images().load(task(uri), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(uri), TAG, label_studio), PICTURE)
     assert stand_in.paths()[0].startswith("/tasks/41/presign/?fileuri=")
     assert elsewhere.requests == [("cells.png", None)]
 
@@ -120,15 +120,15 @@ def test_an_address_that_label_studio_already_resolved(stand_in, elsewhere):
     uri = base64.urlsafe_b64encode(b"s3://b/c.png").decode()
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     address = f"/tasks/41/presign/?fileuri={uri}"
-    np.testing.assert_array_equal(images().load(task(address), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
 
 
 def test_other_servers_never_see_the_token(stand_in, elsewhere):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     loader = images(allowed_hosts=frozenset({elsewhere.host}))
     address = f"{elsewhere.url}/cells.png"
-    np.testing.assert_array_equal(loader.load(task(address), CONFIG, label_studio), PICTURE)
-    np.testing.assert_array_equal(loader.load(task(address + "?a"), CONFIG), PICTURE)
+    np.testing.assert_array_equal(loader.load(task(address), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(loader.load(task(address + "?a"), TAG), PICTURE)
     assert elsewhere.requests == [("cells.png", None)] * 2
     assert stand_in.requests == []
 
@@ -144,16 +144,16 @@ def test_other_servers_never_see_the_token(stand_in, elsewhere):
     ],
 )
 def test_data_addresses(address):
-    np.testing.assert_array_equal(images().load(task(address), CONFIG), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG), PICTURE)
 
 
 def test_the_second_click_downloads_and_decodes_nothing(stand_in):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     loader = images()
-    first = loader.load(task(UPLOAD), CONFIG, label_studio)
+    first = loader.load(task(UPLOAD), TAG, label_studio)
     stand_in.files.clear()
-    assert loader.load(task(UPLOAD), CONFIG, label_studio) is first
-    assert loader.load(task(UPLOAD, number=42), CONFIG, label_studio) is first
+    assert loader.load(task(UPLOAD), TAG, label_studio) is first
+    assert loader.load(task(UPLOAD, number=42), TAG, label_studio) is first
     assert len(stand_in.paths("/data/")) == 1
     with pytest.raises(ValueError, match="read-only"):
         first[0, 0, 0] = 1
@@ -163,7 +163,7 @@ def test_cloud_addresses_are_remembered_task_by_task(stand_in, elsewhere):
     stand_in.presigned["s3://b/c.png"] = f"{elsewhere.url}/cells.png"
     loader, label_studio = images(), LabelStudio(stand_in.url, LEGACY_TOKEN)
     for number in (1, 2, 1, 2):
-        loader.load(task("s3://b/c.png", number), CONFIG, label_studio)
+        loader.load(task("s3://b/c.png", number), TAG, label_studio)
     assert len(elsewhere.requests) == 2
 
 
@@ -171,8 +171,8 @@ def test_two_label_studios_do_not_share_images(stand_in):
     other = StandInLabelStudio(files={"upload/1/0123abcd-cells.png": png(255 - PICTURE)})
     loader = images()
     with serving(other.app()) as url:
-        first = loader.load(task(UPLOAD), CONFIG, LabelStudio(stand_in.url, LEGACY_TOKEN))
-        second = loader.load(task(UPLOAD), CONFIG, LabelStudio(url, LEGACY_TOKEN))
+        first = loader.load(task(UPLOAD), TAG, LabelStudio(stand_in.url, LEGACY_TOKEN))
+        second = loader.load(task(UPLOAD), TAG, LabelStudio(url, LEGACY_TOKEN))
     np.testing.assert_array_equal(first, 255 - second)
 
 
@@ -181,7 +181,7 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsew
         elsewhere.answers[name] = png
     loader = images(PICTURE.nbytes * 2, allowed_hosts=frozenset({"127.0.0.1"}))
     for name in "abacaba":
-        loader.load(task(f"{elsewhere.url}/{name}"), CONFIG)
+        loader.load(task(f"{elsewhere.url}/{name}"), TAG)
         assert loader.nbytes <= PICTURE.nbytes * 2
     assert [name for name, _ in elsewhere.requests] == ["a", "b", "c", "b"]
     loader.clear()
@@ -191,10 +191,10 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsew
 def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/cells.png")
-    assert loader.load(one, CONFIG, shown_hw=(6, 9)).shape == (6, 9, 3)
+    assert loader.load(one, TAG, shown_hw=(6, 9)).shape == (6, 9, 3)
     elsewhere.answers["cells.png"] = lambda: png(np.ascontiguousarray(PICTURE.swapaxes(0, 1)))
-    assert loader.load(one, CONFIG, shown_hw=(6, 9)).shape == (6, 9, 3)  # as the editor has it
-    assert loader.load(one, CONFIG, shown_hw=(9, 6)).shape == (9, 6, 3)
+    assert loader.load(one, TAG, shown_hw=(6, 9)).shape == (6, 9, 3)  # as the editor has it
+    assert loader.load(one, TAG, shown_hw=(9, 6)).shape == (9, 6, 3)
     assert loader.nbytes == PICTURE.nbytes
     assert len(elsewhere.requests) == 2
 
@@ -202,7 +202,7 @@ def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):
 def test_a_mask_of_another_size_than_the_annotator_sees_is_not_made(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     with pytest.raises(TaskImageError, match="9x6 pixels, but the annotator sees 6x9: reload"):
-        loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG, shown_hw=(9, 6))
+        loader.load(task(f"{elsewhere.url}/cells.png"), TAG, shown_hw=(9, 6))
 
 
 def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_picture):
@@ -210,10 +210,10 @@ def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_pic
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/slow.png")
     with ThreadPoolExecutor(1) as pool:
-        patient = pool.submit(loader.load, one, CONFIG)
+        patient = pool.submit(loader.load, one, TAG)
         assert started.wait(10)
         with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
-            loader.load(one, CONFIG, seconds=0.1)
+            loader.load(one, TAG, seconds=0.1)
         go_on.set()
         assert patient.result().shape == PICTURE.shape
 
@@ -229,7 +229,7 @@ def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_pic
 )
 def test_what_may_be_secret_in_an_address_is_not_shown(address, shown):
     with pytest.raises(TaskImageError) as error:
-        images().load(task(address, number="4\n1\ud800"), CONFIG)
+        images().load(task(address, number="4\n1\ud800"), TAG)
     assert str(error.value).startswith(f"task 41, image {shown}: ")
 
 
@@ -237,13 +237,13 @@ def test_a_site_that_wants_a_login_is_told_apart(elsewhere):
     elsewhere.answers["cells.png"] = lambda: Response(status=401)
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     with pytest.raises(TaskImageError, match="it answers 401: logins for other sites"):
-        loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG)
+        loader.load(task(f"{elsewhere.url}/cells.png"), TAG)
 
 
 def test_an_image_larger_than_the_cache_is_still_served(elsewhere):
     loader = images(10, allowed_hosts=frozenset({"127.0.0.1"}))
     for _ in range(2):
-        assert loader.load(task(f"{elsewhere.url}/cells.png"), CONFIG).shape == PICTURE.shape
+        assert loader.load(task(f"{elsewhere.url}/cells.png"), TAG).shape == PICTURE.shape
     assert loader.nbytes == 0
 
 
@@ -252,7 +252,7 @@ def test_concurrent_requests_load_an_image_once(elsewhere, slow_picture):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/slow.png")
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(loader.load, one, CONFIG) for _ in range(8)]
+        futures = [pool.submit(loader.load, one, TAG) for _ in range(8)]
         assert started.wait(10)
         go_on.set()
         results = [future.result() for future in futures]
@@ -264,14 +264,14 @@ def test_a_failure_is_not_remembered(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/late.png")
     with pytest.raises(TaskImageError, match="404"):
-        loader.load(one, CONFIG)
+        loader.load(one, TAG)
     elsewhere.answers["late.png"] = png
-    np.testing.assert_array_equal(loader.load(one, CONFIG), PICTURE)
+    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
 
 
 def failure(loader, address, label_studio=None):
     with pytest.raises(TaskImageError) as error:
-        loader.load(task(address), CONFIG, label_studio)
+        loader.load(task(address), TAG, label_studio)
     assert "task 41" in str(error.value)
     return str(error.value)
 
@@ -289,9 +289,9 @@ def failure(loader, address, label_studio=None):
 )
 def test_a_task_without_an_image(data, sentence):
     with pytest.raises(TaskImageError, match=sentence):
-        images().load({"id": 41, "data": data}, CONFIG)
+        images().load({"id": 41, "data": data}, TAG)
     with pytest.raises(TaskImageError, match="no image address"):
-        images().load({}, CONFIG)
+        images().load({}, TAG)
 
 
 @pytest.mark.parametrize(
@@ -339,9 +339,9 @@ def test_an_expired_presigned_address_is_not_blamed_on_the_token(stand_in, elsew
 def test_a_refused_token_or_a_silent_label_studio_is_no_fault_of_the_image(stand_in):
     stand_in.legacy_tokens_enabled = False
     with pytest.raises(LabelStudioError, match="refuses the legacy token"):
-        images().load(task(UPLOAD), CONFIG, LabelStudio(stand_in.url, LEGACY_TOKEN))
+        images().load(task(UPLOAD), TAG, LabelStudio(stand_in.url, LEGACY_TOKEN))
     with pytest.raises(LabelStudioError, match="cannot be reached"):
-        images().load(task(UPLOAD), CONFIG, LabelStudio("http://127.0.0.1:1", LEGACY_TOKEN))
+        images().load(task(UPLOAD), TAG, LabelStudio("http://127.0.0.1:1", LEGACY_TOKEN))
 
 
 def test_one_file_that_label_studio_may_not_show_is_no_fault_of_the_token(stand_in):
@@ -369,12 +369,12 @@ def test_an_access_token_that_expired_meanwhile_is_renewed(stand_in):
     label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
     label_studio.version()
     stand_in.revoke_access()
-    np.testing.assert_array_equal(images().load(task(UPLOAD), CONFIG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(UPLOAD), TAG, label_studio), PICTURE)
 
 
 def test_label_studio_itself_may_be_private_but_its_neighbours_not(stand_in, elsewhere):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
-    assert images().load(task(stand_in.url + UPLOAD), CONFIG, label_studio).shape == PICTURE.shape
+    assert images().load(task(stand_in.url + UPLOAD), TAG, label_studio).shape == PICTURE.shape
     assert "is not a public" in failure(images(), f"{elsewhere.url}/cells.png", label_studio)
 
 

@@ -3,9 +3,11 @@
 import threading
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
 from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.job_runner import Heart, StopJob
 from ml_backend.learning import open_learning
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
@@ -38,6 +40,16 @@ def test_enough_new_samples_and_quiet_ask_for_a_job_once(learning, worker, serve
     learning.jobs.cancel(job.id)
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 1
+
+
+def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learning):
+    learning.jobs.request(PROJECT, "Start training")
+    job = learning.jobs.claim("worker")
+    with Heart(learning, job, watched_by=None) as heart:
+        heart.report("judging the candidate", 4, 4)
+        learning.jobs.cancel(job.id)
+        with pytest.raises(StopJob):
+            heart.report("going live", 1, 1)
 
 
 def test_nothing_starts_while_annotators_are_at_it(learning, server, settings):

@@ -53,6 +53,24 @@ def test_a_comparison_that_is_asked_for_needs_no_timetable(learning, worker, ser
     quiet.close()
 
 
+def test_who_asks_during_a_comparison_gets_another(learning, worker, server, monkeypatch):
+    worker_project(learning, server)
+    learning.projects.ask_to_reconcile(PROJECT)
+    compare, asked = worker_module.reconcile, []
+
+    def asked_meanwhile(*arguments):
+        sentence = compare(*arguments)
+        if not asked:
+            asked.append(learning.projects.ask_to_reconcile(PROJECT))
+        return sentence
+
+    monkeypatch.setattr(worker_module, "reconcile", asked_meanwhile)
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).reconcile_note == "24 annotations compared, 0 withdrawn"
+
+
 def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
     deliver(learning, server, 1)
     deliver(learning, server, 30, action="ANNOTATION_CREATED")  # deleted since, and nobody said so
