@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from training.benchmark_numbers import Benchmark, Entry
 from training.benchmark_runs import Measured, Protocol, Run, measure
 from training.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
@@ -23,6 +21,7 @@ from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
 from training.example_pictures import Strip, choose_samples, strip
 from training.noc import ScoreCard
+from training.progress import progress
 from training.provenance import Provenance, provenance
 from training.report import Gallery, write_report
 from training.whole_numbers import natural, positive
@@ -130,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> None:
     sys.stdout.flush()  # pictures take a while
     galleries = []
     if arguments.pictures > 0:
-        for run in tqdm(runs, desc="pictures", unit="gallery"):
+        for run in progress(runs, desc="pictures", unit="gallery"):
             card = found[run.contestant.name, run.dataset_name].card
             galleries.append(_gallery(run, card, arguments.pictures))
     page = write_report(benchmark, galleries, arguments.output)

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.contestants import Contestant
@@ -26,6 +25,7 @@ from training.errors import BenchmarkError
 from training.evaluation import ClickSegmenter, evaluate_sample
 from training.noc import SampleScore, ScoreCard
 from training.perturbed_masks import StartFromMask
+from training.progress import progress
 
 _FORMAT = "icmformer benchmark 2"
 
@@ -130,7 +130,7 @@ def measure(run: Run, output: Path, processes: int, origin: str) -> Measured:
     title = f"{run.contestant.name} on {run.dataset_name}"
     with (
         path.open("a", encoding="utf-8") as file,
-        tqdm(total=len(wanted), initial=len(wanted) - len(todo), desc=title, unit="obj") as bar,
+        progress(total=len(wanted), initial=len(wanted) - len(todo), desc=title, unit="obj") as bar,
     ):
         for index, score in _scores(run, todo, processes):
             line = {"index": index, "origin": origin, **asdict(score)}

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from icmformer import Predictor, load_checkpoint
 from icmformer.clicks import Click, rows_columns
@@ -23,6 +22,7 @@ from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation import ClickSegmenter, click_through
+from training.progress import progress
 from training.whole_numbers import positive
 
 # A part or hole below this share of the mask, without a click in it, looks like dirt.
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         for how, predictor in predictors.items():
             effects = [
                 object_effects(predictor, dataset[index], arguments.max_clicks)
-                for index in tqdm(indices, desc=f"{name}, {how}", unit="obj")
+                for index in progress(indices, desc=f"{name}, {how}", unit="obj")
             ]
             sys.stdout.write(f"\n{name}, {how}:\n\n{table(effects)}\n")
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from training.coco_masks import decode_segmentation
 from training.combined_masks import CombinedMasks, combine
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
+from training.progress import progress
 
 logger = logging.getLogger(__name__)
 _Annotations = dict[int, list[dict[str, Any]]]
@@ -109,7 +109,7 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
     count = 0
     unfinished = output / "index.unfinished"
     with unfinished.open("w", encoding="utf-8") as index:
-        for number in tqdm(numbers, unit="image"):
+        for number in progress(numbers, unit="image"):
             image, photo = sources.images[number], photos / names[number]
             size_hw = (image["height"], image["width"])
             masks = _combined(sources.lvis.get(number, []), sources.coco[number], size_hw)

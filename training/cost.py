@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from icmformer import MODEL_NAMES, ModelConfig
 from icmformer.variants import model_config
 from training.devices import add_device_argument
 from training.errors import BenchmarkError
 from training.network_cost import Cost, Seconds, count, measure
+from training.progress import progress
 from training.provenance import provenance
 from training.published import TABLE_3
 from training.recipe import load_recipe
@@ -87,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     networks = [parse_network(text) for text in arguments.names]
     rows = []
-    for name, config in tqdm(networks, unit="network", leave=False):
+    for name, config in progress(networks, unit="network", leave=False):
         timed = arguments.repeats > 0
         seconds = measure(config, arguments.device, arguments.repeats) if timed else None
         rows.append(_row(name, config.input_size[0], count(config), seconds))

@@ -2,11 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from training.progress import progress
 from training.validation import Look
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class Monitor:
     """
 
     def __init__(self, run: Path, total: int, seen: int, silent: bool) -> None:
-        self._bar = tqdm(total=total, initial=seen, unit="sample", disable=silent)
+        self._bar: tqdm[Any] = progress(total=total, initial=seen, unit="sample", disable=silent)
         self._curves = None if silent else SummaryWriter(run / "curves", purge_step=seen + 1)
         self._recent: dict[str, list[torch.Tensor]] = {}
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from training.datasets.sample import AnnotatedImage, TrainingDataset
+from training.progress import progress
 
 _FORMAT = 2
 
@@ -85,7 +85,9 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
         images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
-        for sample in tqdm(images, "decoding", len(dataset), unit="image", leave=False):
+        for sample in progress(
+            images, desc="decoding", total=len(dataset), unit="image", leave=False
+        ):
             entry = {
                 "name": sample.name,
                 "shape": sample.layers.shape,

@@ -1,0 +1,23 @@
+"""How far a command is: a bar on a terminal, a state every half minute in a log."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+_SECONDS_IN_A_LOG = 30.0
+
+
+def progress(items: Iterable[T] | None = None, **options: Any) -> "tqdm[T]":
+    """Return a progress bar.
+
+    Args:
+        items: what is gone through; None for a bar that is updated by hand.
+        **options: of `tqdm.tqdm`.
+    """
+    if not sys.stderr.isatty():
+        options |= {"mininterval": _SECONDS_IN_A_LOG, "maxinterval": 2 * _SECONDS_IN_A_LOG}
+    return tqdm(items, **options)
