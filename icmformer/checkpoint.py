@@ -71,7 +71,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     Raises:
         CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
             newer format, an unknown setting, a tensor too many, too few or of another shape.
-        ConfigError: if there is no such kind of device.
+        ConfigError: if there is no such device.
     """
     try:
         place = torch.device(device)
@@ -95,7 +95,13 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
         weights = safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
-    return assemble(config, weights, weights_path).to(place)
+    return _moved(assemble(config, weights, weights_path), place)
+
+
+def _moved(model: ICMFormer, place: torch.device) -> ICMFormer:
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"there is no device {str(place)!r} on this machine: use cpu")
+    return model.to(place)
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:

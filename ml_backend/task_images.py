@@ -1,10 +1,12 @@
 """A task → its image, wherever Label Studio keeps it; see `ml_backend.image_addresses`.
 
-Decoded images are kept, so the second click downloads and decodes nothing.
+Decoded images are kept, so the second click downloads and decodes nothing; but not for ever: a file
+may be replaced by one of the same size.
 """
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -40,6 +42,7 @@ _NO_LOGIN = (
     ": logins for other sites, also the project's task data credentials, are not used here; upload "
     "the files or connect their storage to the project"
 )
+_KEPT_SECONDS = 3600.0
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
 
@@ -62,6 +65,14 @@ class _Wanted:
         return here, owner, short_key(self.address)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A decoded image, and when it was fetched (`time.monotonic`)."""
+
+    image: RgbImage
+    fetched_at: float
+
+
 class TaskImages:
     """Loads images and keeps the recently used ones; thread-safe.
 
@@ -80,7 +91,7 @@ class TaskImages:
         self._downloads = Downloads(limits)
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, RgbImage] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._bytes = 0
         self._loading: dict[_Key, Future[RgbImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
@@ -143,10 +154,11 @@ class TaskImages:
         """Return the image from memory, or load it once for all who ask meanwhile."""
         key = wanted.key
         with self._lock:
-            if key in self._kept:
+            kept = self._kept.get(key)
+            if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
                 self._kept.move_to_end(key)
                 self.lookups["hit"] += 1
-                return self._kept[key]
+                return kept.image
             self.lookups["miss"] += 1
             loading = self._loading.get(key)
             if loading is None:
@@ -174,8 +186,9 @@ class TaskImages:
 
     def _forget(self, key: _Key, image: RgbImage) -> None:
         with self._lock:
-            if self._kept.get(key) is image:
-                self._bytes -= self._kept.pop(key).nbytes
+            kept = self._kept.get(key)
+            if kept and kept.image is image:
+                self._drop(key)
 
     def _keep(self, key: _Key, image: RgbImage) -> None:
         if image.nbytes > self._cache_bytes:
@@ -183,10 +196,15 @@ class TaskImages:
                 _log.warning("image of %d bytes is larger than the whole cache", image.nbytes)
             return
         with self._lock:
-            self._kept[key] = image
+            if key in self._kept:
+                self._drop(key)
+            self._kept[key] = _Kept(image, time.monotonic())
             self._bytes += image.nbytes
             while self._bytes > self._cache_bytes:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: _Key) -> None:
+        self._bytes -= self._kept.pop(key).image.nbytes
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, seconds = wanted.address, wanted.label_studio, wanted.seconds

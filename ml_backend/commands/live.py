@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import os
 import sys
 
 from ml_backend.learning import Learning, open_learning
@@ -28,11 +29,19 @@ def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = No
     """
     learning = open_learning(load_settings())
     project = named_project(learning, arguments.project)
-    mover = Mover(getpass.getuser(), arguments.reason)
+    mover = Mover(_user(), arguments.reason)
     make_move(learning.stores.versions, project, kind, version, mover)
     sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
     learning.close()
     return 0
+
+
+def _user() -> str:
+    """Return who runs this; containers run as numbers that nobody gave a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def named_project(learning: Learning, name: str | None) -> str:

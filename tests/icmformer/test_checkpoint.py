@@ -221,6 +221,12 @@ def test_an_unknown_device_is_refused(path):
         load_checkpoint(path, "gpu")
 
 
+def test_a_gpu_that_is_not_there_is_refused(path):
+    save_checkpoint(build_model("tiny"), path)
+    with pytest.raises(ConfigError, match="no device 'cuda:77' on this machine"):
+        load_checkpoint(path, "cuda:77")
+
+
 def test_a_path_of_another_kind_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"model\.pth: .* ends in \.safetensors"):
         load_checkpoint(tmp_path / "model.pth")

@@ -1,6 +1,7 @@
 import base64
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -186,6 +187,19 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsew
     assert [name for name, _ in elsewhere.requests] == ["a", "b", "c", "b"]
     loader.clear()
     assert loader.nbytes == 0
+
+
+def test_after_an_hour_an_image_is_fetched_again(elsewhere, monkeypatch):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/cells.png")
+    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
+    elsewhere.answers["cells.png"] = lambda: png(255 - PICTURE)  # of the same size
+    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
+    later = time.monotonic() + 3601
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    np.testing.assert_array_equal(loader.load(one, TAG), 255 - PICTURE)
+    assert loader.nbytes == PICTURE.nbytes
+    assert len(elsewhere.requests) == 2
 
 
 def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select
 
+from ml_backend.__main__ import main
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
+from training.live_pointer import SITE
 from training.sample_rows import AnnotationRow
 
 ROOT = Path(__file__).parents[3]
@@ -148,6 +151,16 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     moves = learning.stores.versions.history(PROJECT)
     assert [move.move for move in moves] == ["promote", "pin", "unpin", "rollback"]
     assert moves[0].reason == "I looked"
+
+
+def test_a_user_without_a_name_may_move_a_pointer(environment, learning, monkeypatch):
+    """Containers often run as a number that no file knows."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("uid not found")))
+    monkeypatch.setattr(sys, "argv", ["ml_backend", "pin"])
+    assert main() == 0
+    assert learning.stores.versions.history(SITE)[-1].by == f"uid {os.getuid()}"
 
 
 @pytest.mark.slow
