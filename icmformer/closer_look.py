@@ -14,6 +14,9 @@ get rid of it. Here the same rule for the region of interest is applied at once:
   network, then hides less than 2 pixels of a thin object, the network's answer, at a quarter of
   its input, has half a pixel of the image, and a crop is never smaller than an eighth of the input.
 * A mask that runs into the border of its region is looked at again in a larger one.
+* A correction is looked at once more, in a window around its click, where that shows the outline
+  larger: the whole of a large object is shrunk for the network. As in FocusCut (CVPR 2022), the
+  object is found in one view and its outline in another; see `icmformer.close_up`.
 * Regions are at most `aspect` times longer than wide, also the first: a panorama squeezed into a
   square would show nothing.
 * Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
@@ -42,6 +45,8 @@ class CloserLook:
         expansion: side of a region over side of the object's box; as published.
         magnification: network pixels per image pixel, at most.
         step: how many times smaller the sides of the next region may be, at most.
+        window: side of the window around a correction, over the longer side of the object's region.
+        window_most: a window that is a larger share of that region shows too little more.
         aspect: longer side of a region over its shorter one, at most, where the image allows.
         recompute_iou: a region that overlaps the wanted one by less is left; as published.
         threshold: probability above which a pixel counts as object; as published.
@@ -52,6 +57,8 @@ class CloserLook:
     expansion: float = 1.4
     magnification: float = 8.0
     step: float = 4.0
+    window: float = 0.4
+    window_most: float = 0.7
     aspect: float = 3.0
     recompute_iou: float = 0.5
     threshold: float = 0.5
@@ -88,6 +95,18 @@ class CloserLook:
         wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
         fits = current.covers(box) and wanted.overlap(current) >= self.recompute_iou
         return None if fits or wanted == current else wanted
+
+    def close_up(
+        self, pixel: np.ndarray, current: RegionOfInterest | None, image_hw: tuple[int, int]
+    ) -> RegionOfInterest | None:
+        """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""
+        longest = max(image_hw if current is None else current.size_hw)
+        side = max(self.window * longest, max(self.target) / self.magnification)
+        if side > self.window_most * longest:
+            return None
+        row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
+        column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
+        return RegionOfInterest(row_min, row_max, column_min, column_max)
 
     def network_size(
         self, region: RegionOfInterest | None, image_hw: tuple[int, int]

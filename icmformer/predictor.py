@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from icmformer.clicks import Click
+from icmformer.close_up import blended
 from icmformer.closer_look import CloserLook
 from icmformer.errors import ConfigError, InputError
 from icmformer.network_input import click_planes, image_planes, mask_plane
@@ -77,7 +78,7 @@ class Predictor:
             precision: see `icmformer.precision.autocast`.
             max_clicks: the network sees only this many clicks, the first ones.
             tidy: clear specks away, obey every click, and from the third one on change the mask
-                near it only; see `icmformer.tidy_mask`.
+                near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
             ConfigError: if the precision is unknown.
@@ -150,15 +151,27 @@ class Predictor:
             if region is None:
                 break
             result = self._look(image, clicks, region, result if self._zoom.feeds_back else before)
-        return self._leaving_alone(before, result, clicks) if self._tidy else result
+        if not self._tidy or len(clicks) <= _CLICKS_TO_FIND_THE_OBJECT:
+            return result
+        corrected = self._leaving_alone(before, result, clicks, result.region)
+        closely = self._zoom.close_up(clicks.pixels[-1], result.region, _size_hw(image))
+        if closely is None:
+            return corrected
+        seen = self._look(image, clicks, closely, corrected)
+        merged = replace(
+            corrected, probability=blended(corrected.probability, seen.probability, closely)
+        )
+        return self._leaving_alone(before, merged, clicks, closely)
 
     def _leaving_alone(
-        self, before: Segmentation, after: Segmentation, clicks: PlacedClicks
+        self,
+        before: Segmentation,
+        after: Segmentation,
+        clicks: PlacedClicks,
+        region: RegionOfInterest | None,
     ) -> Segmentation:
-        """Take back what a correction changed far from its click."""
-        if len(clicks) <= _CLICKS_TO_FIND_THE_OBJECT:
-            return after
-        view = self._view(after.region, _size_hw(after.probability))
+        """Take back what a correction changed far from its click, as seen in a region."""
+        view = self._view(region, _size_hw(after.probability))
         kept = only_near(before.probability, after.probability, clicks.pixels[-1], view)
         return replace(after, probability=kept)
 

@@ -58,6 +58,17 @@ class Zoom(Protocol):
             current: the region of the pass.
         """
 
+    def close_up(
+        self, pixel: np.ndarray, current: RegionOfInterest | None, image_hw: tuple[int, int]
+    ) -> RegionOfInterest | None:
+        """Return the surroundings of a correcting click, to be seen larger; None if they are not.
+
+        Args:
+            pixel: (2,) int, row and column of the click.
+            current: the region of the pass that answered it.
+            image_hw: height and width of the image.
+        """
+
     def network_size(
         self, region: RegionOfInterest | None, image_hw: tuple[int, int]
     ) -> tuple[int, int]:
@@ -87,6 +98,12 @@ class WholeImage:
         probability: np.ndarray,
         clicks: PlacedClicks,
         current: RegionOfInterest | None,
+    ) -> RegionOfInterest | None:
+        """Return None, always; see `Zoom`."""
+        return None
+
+    def close_up(
+        self, pixel: np.ndarray, current: RegionOfInterest | None, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
         """Return None, always; see `Zoom`."""
         return None
@@ -164,6 +181,12 @@ class ZoomIn:
         if self._around(box, probability.shape[:2]).overlap(whole) >= self.recompute_iou:
             return None
         return self.region(probability, clicks, current)
+
+    def close_up(
+        self, pixel: np.ndarray, current: RegionOfInterest | None, image_hw: tuple[int, int]
+    ) -> RegionOfInterest | None:
+        """Return None, always; see `Zoom`."""
+        return None
 
     def network_size(
         self, region: RegionOfInterest | None, image_hw: tuple[int, int]

@@ -1,0 +1,95 @@
+"""Corrections are seen in a window around their click, and put back without a seam."""
+
+import numpy as np
+import pytest
+
+from icmformer.clicks import Click
+from icmformer.close_up import blended
+from icmformer.closer_look import CloserLook
+from icmformer.predictor import Predictor
+from icmformer.region_of_interest import RegionOfInterest
+from icmformer.zoom_in import WholeImage, ZoomIn
+from tests.icmformer.test_closer_look import RednessNetwork
+
+LOOK = CloserLook((336, 336))
+
+
+def test_a_close_up_shows_the_surroundings_of_the_click():
+    pixel = np.array([400, 700])
+    close = LOOK.close_up(pixel, RegionOfInterest(100, 599, 200, 1199), (2000, 2000))
+    assert close.size_hw == (400, 400)
+    assert (close.row_min + close.row_max, close.column_min + close.column_max) == (799, 1399)
+
+
+def test_at_the_border_of_the_image_it_is_shifted_inside():
+    whole = RegionOfInterest.whole((1000, 800))
+    assert LOOK.close_up(np.array([0, 799]), whole, (1000, 800)) == RegionOfInterest(
+        0, 399, 400, 799
+    )
+    assert LOOK.close_up(np.array([0, 799]), None, (1000, 800)) == RegionOfInterest(
+        0, 399, 400, 799
+    )
+
+
+@pytest.mark.parametrize(("side", "shown"), [(300, 120), (100, 42), (61, 42), (59, None)])
+def test_it_is_never_magnified_more_than_the_rest_and_left_out_where_it_shows_no_more(side, shown):
+    region = RegionOfInterest(500, 500 + side - 1, 500, 500 + side - 1)
+    close = LOOK.close_up(np.array([520, 520]), region, (2000, 2000))
+    assert (close and close.size_hw) == (shown and (shown, shown))
+
+
+@pytest.mark.parametrize("zoom", [WholeImage(), ZoomIn((336, 336))], ids=["whole", "published"])
+def test_the_published_protocol_has_none(zoom):
+    assert zoom.close_up(np.array([5, 5]), RegionOfInterest.whole((900, 900)), (900, 900)) is None
+
+
+def test_inside_the_window_the_close_up_counts_and_elsewhere_the_whole():
+    whole, close = np.zeros((60, 80), np.float32), np.ones((60, 80), np.float32)
+    window = RegionOfInterest(10, 49, 20, 59)
+    result = blended(whole, close, window)
+    assert result.dtype == np.float32
+    assert (result[19:40, 29:50] == 1).all()
+    outside = result.copy()
+    outside[window.slices] = 0
+    assert not outside.any()
+    assert not whole.any()
+    across = result[30, 20:60]
+    assert (np.diff(across[:10]) > 0).all()
+    np.testing.assert_allclose(across, across[::-1])
+
+
+def test_where_the_image_ends_there_is_no_transition():
+    whole, close = np.zeros((40, 80), np.float32), np.ones((40, 80), np.float32)
+    result = blended(whole, close, RegionOfInterest(0, 39, 40, 79))
+    assert (result[:, 50:] == 1).all()
+    assert result[20, 40] < 0.2
+
+
+def spiked():
+    """A large red box, and out of it a line too thin to be seen when the box fills the view."""
+    image = np.full((2000, 2000, 3), 100, dtype=np.uint8)
+    image[600:1400, 600:1400] = (255, 0, 0)
+    image[998:1001, 1400:1500] = (255, 0, 0)
+    return image
+
+
+def test_a_correction_follows_what_only_a_close_up_shows():
+    image = spiked()
+    find = [Click(1000, 1000, True), Click(200, 200, False)]
+    network = RednessNetwork()
+    predictor = Predictor.for_serving(network)
+    found = predictor.segment(image, find)
+    assert not found.mask[999, 1410:1490].any()
+    network.passes = 0
+    corrected = predictor.segment(image, [*find, Click(1450, 999, True)], found)
+    assert network.passes == 2
+    assert corrected.mask[999, 1405:1490].all()
+    assert corrected.mask[600:1400, 600:1400].mean() > 0.98
+    assert corrected.region == found.region
+
+
+def test_the_features_of_the_whole_view_are_kept_for_the_next_click():
+    clicks = [Click(1000, 1000, True), Click(200, 200, False), Click(1450, 999, True)]
+    predictor = Predictor.for_serving(RednessNetwork())
+    step = predictor.segment(spiked(), clicks)
+    assert step.features.view.box == step.region
