@@ -114,8 +114,8 @@ class Projects:
         with self._database.write() as session:
             row = session.get(ProjectRow, key)
             if row is not None:
-                asked_at = now().isoformat(sep=" ", timespec="milliseconds")
-                row.reconcile_note = f"{_ASKED}{asked_at}"
+                # To the microsecond: that tells one request from the next.
+                row.reconcile_note = f"{_ASKED}{now():%H:%M:%S.%f} UTC"
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
