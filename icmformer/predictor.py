@@ -151,17 +151,21 @@ class Predictor:
             if region is None:
                 break
             result = self._look(image, clicks, region, result if self._zoom.feeds_back else before)
-        if not self._tidy or len(clicks) <= _CLICKS_TO_FIND_THE_OBJECT:
+        if self._tidy and len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
+            return self._corrected(image, clicks, before, result)
+        return result
+
+    def _corrected(
+        self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation, after: Segmentation
+    ) -> Segmentation:
+        """Keep what the last click corrected near it, and look closely at that."""
+        result = self._leaving_alone(before, after, clicks, after.region)
+        window = self._zoom.close_up(clicks.pixels[-1], after.region, _size_hw(image))
+        if window is None:
             return result
-        corrected = self._leaving_alone(before, result, clicks, result.region)
-        closely = self._zoom.close_up(clicks.pixels[-1], result.region, _size_hw(image))
-        if closely is None:
-            return corrected
-        seen = self._look(image, clicks, closely, corrected)
-        merged = replace(
-            corrected, probability=blended(corrected.probability, seen.probability, closely)
-        )
-        return self._leaving_alone(before, merged, clicks, closely)
+        close = self._look(image, clicks, window, result)
+        merged = blended(result.probability, close.probability, window)
+        return self._leaving_alone(before, replace(result, probability=merged), clicks, window)
 
     def _leaving_alone(
         self,

@@ -9,7 +9,7 @@ from icmformer.closer_look import CloserLook
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.zoom_in import WholeImage, ZoomIn
-from tests.icmformer.test_closer_look import RednessNetwork
+from tests.icmformer.redness_network import RednessNetwork
 
 LOOK = CloserLook((336, 336))
 

@@ -1,39 +1,16 @@
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from icmformer.clicks import Click, disk_maps_at, from_row_column
+from icmformer.clicks import Click, from_row_column
 from icmformer.closer_look import CloserLook
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.segmentation import Segmentation
-from tests.toy_network import ToyFeatures
+from tests.icmformer.redness_network import RednessNetwork
 from training.noc import iou
 
 LOOK = CloserLook((448, 448))
-
-
-class RednessNetwork(nn.Module):
-    """Finds what is red, and cannot see what is thinner than a pixel: a good, blind network."""
-
-    def __init__(self, input_size=(224, 224)):
-        super().__init__()
-        self.input_size = input_size
-        self.weight = nn.Parameter(torch.tensor(20.0))
-        self.passes = 0
-
-    def click_maps(self, rows_columns, positive, size_hw):
-        return disk_maps_at(rows_columns, positive, size_hw)
-
-    def encode_image(self, image):
-        return ToyFeatures(image)
-
-    def fuse(self, features, click_maps, previous_mask):
-        self.passes += 1
-        red, green = features.image[:, :1], features.image[:, 1:2]
-        return self.weight * (red - green - 0.5)
 
 
 def _scene(image_hw, rows, columns):
