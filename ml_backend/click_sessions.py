@@ -19,7 +19,7 @@ class ObjectKey:
     Attributes:
         project: Label Studio's number of the project.
         task: Label Studio's number of the task.
-        image: address of the image, so that a task whose data were edited starts afresh.
+        image: digest of its file, so that a task starts afresh whose data or file were changed.
         label: of the object.
         version: the model version that computed the mask.
     """

@@ -161,7 +161,7 @@ def _image(label_studio: LabelStudio, project: str, tag: ImageTag, limits: Image
         image = TaskImages(limits, cache_bytes=0).load(task, tag, label_studio)
     except (LabelStudioError, TaskImageError) as error:
         return Finding(Level.FAILURE, "images", str(error))
-    height, width = image.shape[:2]
+    height, width = image.pixels.shape[:2]
     return Finding(Level.OK, "images", f"task {task['id']} has {width}x{height} pixels")
 
 

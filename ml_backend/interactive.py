@@ -5,7 +5,6 @@ task is an empty result, with a sentence in the log and on the page: Label Studi
 nothing of a failure, and one bad task must not spoil the others of a batch.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from ml_backend.labeling_config import LabelingConfig
 from ml_backend.loaded_model import LoadedModel
 from ml_backend.protocol import task_number
 from ml_backend.regions import brush_region
+from ml_backend.task_images import TaskImage
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
             shown_hw=shown_size(asked.context),
             seconds=asked.deadline.remaining(),
         )
-    size_hw = (image.shape[0], image.shape[1])
+    size_hw = _size_hw(image.pixels)
     drawn = drawn_objects(task, asked.context, asked.config, size_hw)
     most = max((len(one.clicks) for one in drawn), default=0)
     if most > backend.settings.max_clicks:
@@ -106,7 +106,7 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
 
 def _region(
     drawn: DrawnObject,
-    image: NDArray[np.uint8],
+    image: TaskImage,
     task: Task,
     model: LoadedModel,
     asked: Asked,
@@ -117,16 +117,16 @@ def _region(
     key = ObjectKey(
         asked.project,
         task_number(task),
-        _fingerprint(asked.config.image.address(task["data"])),
+        image.digest,
         drawn.label,
         model.version.name,
     )
     segmentation = backend.queue.run(
-        lambda: _segment(drawn, image, key, model, asked.deadline, backend), asked.deadline
+        lambda: _segment(drawn, image.pixels, key, model, asked.deadline, backend), asked.deadline
     )
     mask = segmentation.mask
     if drawn.box:
-        mask = mask & drawn.box.mask((image.shape[0], image.shape[1]))
+        mask = mask & drawn.box.mask(_size_hw(image.pixels))
     logger.info(
         "mask task=%s clicks=%d version=%s ms=%d",
         key.task,
@@ -152,7 +152,7 @@ def _segment(
 ) -> Segmentation:
     """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
     if drawn.box:
-        start = Segmentation.from_mask(drawn.box.mask((image.shape[0], image.shape[1])))
+        start = Segmentation.from_mask(drawn.box.mask(_size_hw(image)))
         return model.predictor.segment(image, drawn.clicks, start)
     result = backend.sessions.longest_prefix(key, drawn.clicks)
     known = len(result.clicks) if result else 0
@@ -193,6 +193,5 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
     return {**_prediction([], version), "error": sentence}
 
 
-def _fingerprint(address: Any) -> str:
-    """Stand for an address, which may be a whole image as a data URI."""
-    return hashlib.sha256(str(address).encode("utf-8", "replace")).hexdigest()[:16]
+def _size_hw(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]

@@ -4,6 +4,7 @@ Decoded images are kept, so the second click downloads and decodes nothing; but 
 may be replaced by one of the same size.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -66,10 +67,31 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A decoded image, and when it was fetched (`time.monotonic`)."""
+class TaskImage:
+    """A decoded image.
 
-    image: RgbImage
+    Attributes:
+        pixels: (H, W, 3) uint8 upright RGB, shared and not writeable.
+        digest: SHA-256 of the file, so that what is remembered of one file is not taken for
+            another's that has replaced it.
+    """
+
+    pixels: RgbImage
+    digest: str
+
+    @classmethod
+    def decoded(cls, data: bytes, max_pixels: int) -> "TaskImage":
+        """Decode a file; see `ml_backend.image_decoding.decode`."""
+        pixels = decode(data, max_pixels)
+        pixels.flags.writeable = False
+        return cls(pixels, hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An image, and when it was fetched (`time.monotonic`)."""
+
+    image: TaskImage
     fetched_at: float
 
 
@@ -93,7 +115,7 @@ class TaskImages:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._bytes = 0
-        self._loading: dict[_Key, Future[RgbImage]] = {}
+        self._loading: dict[_Key, Future[TaskImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         self.lookups = {"hit": 0, "miss": 0}
 
@@ -110,7 +132,7 @@ class TaskImages:
         *,
         shown_hw: tuple[int, int] | None = None,
         seconds: float | None = None,
-    ) -> RgbImage:
+    ) -> TaskImage:
         """Return a task's image.
 
         Args:
@@ -120,9 +142,6 @@ class TaskImages:
             shown_hw: height and width with which the annotator's browser shows it, if known. What
                 is kept with another size is fetched anew: the file may have been replaced.
             seconds: how long somebody waits for it, where that is shorter than the limits.
-
-        Returns:
-            (H, W, 3) uint8 upright RGB, shared and not writeable.
 
         Raises:
             TaskImageError: if there is no image or it cannot be used; the text names task, address
@@ -134,10 +153,10 @@ class TaskImages:
         wanted = _Wanted(address, str(task.get("id")), label_studio, seconds)
         try:
             image = self._kept_or_loaded(wanted)
-            if shown_hw not in (None, image.shape[:2]):
+            if shown_hw not in (None, image.pixels.shape[:2]):
                 self._forget(wanted.key, image)
                 image = self._kept_or_loaded(wanted)
-                _check_size(image, shown_hw)
+                _check_size(image.pixels, shown_hw)
             return image
         except TaskImageError as error:
             raise TaskImageError(
@@ -150,7 +169,7 @@ class TaskImages:
             self._kept.clear()
             self._bytes = 0
 
-    def _kept_or_loaded(self, wanted: "_Wanted") -> RgbImage:
+    def _kept_or_loaded(self, wanted: "_Wanted") -> TaskImage:
         """Return the image from memory, or load it once for all who ask meanwhile."""
         key = wanted.key
         with self._lock:
@@ -172,8 +191,7 @@ class TaskImages:
         try:
             data = self._fetch(wanted)
             with self._decoding:
-                image = decode(data, self._limits.max_pixels)
-            image.flags.writeable = False
+                image = TaskImage.decoded(data, self._limits.max_pixels)
             self._keep(key, image)
             mine.set_result(image)
         except BaseException as error:
@@ -184,27 +202,28 @@ class TaskImages:
                 del self._loading[key]
         return image
 
-    def _forget(self, key: _Key, image: RgbImage) -> None:
+    def _forget(self, key: _Key, image: TaskImage) -> None:
         with self._lock:
             kept = self._kept.get(key)
             if kept and kept.image is image:
                 self._drop(key)
 
-    def _keep(self, key: _Key, image: RgbImage) -> None:
-        if image.nbytes > self._cache_bytes:
+    def _keep(self, key: _Key, image: TaskImage) -> None:
+        nbytes = image.pixels.nbytes
+        if nbytes > self._cache_bytes:
             if self._cache_bytes:
-                _log.warning("image of %d bytes is larger than the whole cache", image.nbytes)
+                _log.warning("image of %d bytes is larger than the whole cache", nbytes)
             return
         with self._lock:
             if key in self._kept:
                 self._drop(key)
             self._kept[key] = _Kept(image, time.monotonic())
-            self._bytes += image.nbytes
+            self._bytes += nbytes
             while self._bytes > self._cache_bytes:
                 self._drop(next(iter(self._kept)))
 
     def _drop(self, key: _Key) -> None:
-        self._bytes -= self._kept.pop(key).image.nbytes
+        self._bytes -= self._kept.pop(key).image.pixels.nbytes
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, seconds = wanted.address, wanted.label_studio, wanted.seconds

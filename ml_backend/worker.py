@@ -202,7 +202,7 @@ class Worker:
         return last is None or not timedelta(0) <= now() - last < every
 
     def _fetch_image(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
-        return self._images.load(task, tag, self._label_studio(project))
+        return self._images.load(task, tag, self._label_studio(project)).pixels
 
     def _label_studio(self, project: ProjectRow) -> LabelStudio:
         """Return the project's Label Studio; the environment decides where it says something.

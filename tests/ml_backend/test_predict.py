@@ -1,7 +1,10 @@
 """/predict through the real application, the real predictor and a tiny real network."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from icmformer import Click, Predictor
 from icmformer.checkpoint import load_checkpoint
@@ -124,6 +127,19 @@ def test_forgetting_in_the_middle_changes_nothing(client, app):
     remembered = region(client, clicks(FIRST, SECOND, NEGATIVE))
     app.extensions["icmformer"].sessions.clear()
     assert region(client, clicks(FIRST, SECOND, NEGATIVE)) == remembered
+
+
+def test_a_file_replaced_in_the_middle_starts_afresh(client, app, settings, label_studio):
+    name = "upload/2/7eff500a-103070.jpg"
+    region(client, clicks(FIRST, SECOND))
+    upright = Image.fromarray(decode(label_studio.files[name], 1_000_000))
+    mirrored = io.BytesIO()
+    upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored, "PNG")
+    label_studio.files[name] = mirrored.getvalue()
+    app.extensions["icmformer"].images.clear()
+    fresh = create_app(settings).test_client()
+    new = clicks(FIRST, SECOND, NEGATIVE)
+    assert region(client, new) == region(fresh, new)
 
 
 @pytest.mark.parametrize(

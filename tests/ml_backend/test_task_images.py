@@ -86,7 +86,7 @@ def slow_picture(elsewhere):
 def test_uploads(stand_in, api_key, address):
     label_studio = LabelStudio(stand_in.url, api_key)
     image = images().load(task(address), TAG, label_studio)
-    np.testing.assert_array_equal(image, PICTURE)
+    np.testing.assert_array_equal(image.pixels, PICTURE)
     assert stand_in.paths("/data/") == [UPLOAD]
 
 
@@ -94,7 +94,7 @@ def test_uploads_that_are_kept_in_a_cloud_storage(stand_in):
     stand_in.files["cloud:upload/1/0123abcd-other.png"] = png()
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     address = "/data/upload/1/0123abcd-other.png"
-    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio).pixels, PICTURE)
 
 
 @pytest.mark.parametrize("host", ["", "http://labels.example.com", "own"])
@@ -103,7 +103,7 @@ def test_local_files_storage(stand_in, host):
     host = stand_in.url if host == "own" else host
     address = f"{host}/data/local-files/?d=dir/a%20file.png"
     label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
-    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio).pixels, PICTURE)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure-blob"])
@@ -111,7 +111,7 @@ def test_cloud_storage_through_presign_keeps_the_token_at_home(stand_in, elsewhe
     uri = f"{scheme}://bucket/a file/ü.png"
     stand_in.presigned[uri] = f"{elsewhere.url}/cells.png?signature=x"
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
-    np.testing.assert_array_equal(images().load(task(uri), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(uri), TAG, label_studio).pixels, PICTURE)
     assert stand_in.paths()[0].startswith("/tasks/41/presign/?fileuri=")
     assert elsewhere.requests == [("cells.png", None)]
 
@@ -121,15 +121,15 @@ def test_an_address_that_label_studio_already_resolved(stand_in, elsewhere):
     uri = base64.urlsafe_b64encode(b"s3://b/c.png").decode()
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     address = f"/tasks/41/presign/?fileuri={uri}"
-    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG, label_studio).pixels, PICTURE)
 
 
 def test_other_servers_never_see_the_token(stand_in, elsewhere):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
     loader = images(allowed_hosts=frozenset({elsewhere.host}))
     address = f"{elsewhere.url}/cells.png"
-    np.testing.assert_array_equal(loader.load(task(address), TAG, label_studio), PICTURE)
-    np.testing.assert_array_equal(loader.load(task(address + "?a"), TAG), PICTURE)
+    np.testing.assert_array_equal(loader.load(task(address), TAG, label_studio).pixels, PICTURE)
+    np.testing.assert_array_equal(loader.load(task(address + "?a"), TAG).pixels, PICTURE)
     assert elsewhere.requests == [("cells.png", None)] * 2
     assert stand_in.requests == []
 
@@ -145,7 +145,7 @@ def test_other_servers_never_see_the_token(stand_in, elsewhere):
     ],
 )
 def test_data_addresses(address):
-    np.testing.assert_array_equal(images().load(task(address), TAG), PICTURE)
+    np.testing.assert_array_equal(images().load(task(address), TAG).pixels, PICTURE)
 
 
 def test_the_second_click_downloads_and_decodes_nothing(stand_in):
@@ -157,7 +157,7 @@ def test_the_second_click_downloads_and_decodes_nothing(stand_in):
     assert loader.load(task(UPLOAD, number=42), TAG, label_studio) is first
     assert len(stand_in.paths("/data/")) == 1
     with pytest.raises(ValueError, match="read-only"):
-        first[0, 0, 0] = 1
+        first.pixels[0, 0, 0] = 1
 
 
 def test_cloud_addresses_are_remembered_task_by_task(stand_in, elsewhere):
@@ -174,7 +174,7 @@ def test_two_label_studios_do_not_share_images(stand_in):
     with serving(other.app()) as url:
         first = loader.load(task(UPLOAD), TAG, LabelStudio(stand_in.url, LEGACY_TOKEN))
         second = loader.load(task(UPLOAD), TAG, LabelStudio(url, LEGACY_TOKEN))
-    np.testing.assert_array_equal(first, 255 - second)
+    np.testing.assert_array_equal(first.pixels, 255 - second.pixels)
 
 
 def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsewhere):
@@ -192,12 +192,12 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_used_longest_ago(elsew
 def test_after_an_hour_an_image_is_fetched_again(elsewhere, monkeypatch):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/cells.png")
-    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
+    np.testing.assert_array_equal(loader.load(one, TAG).pixels, PICTURE)
     elsewhere.answers["cells.png"] = lambda: png(255 - PICTURE)  # of the same size
-    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
+    np.testing.assert_array_equal(loader.load(one, TAG).pixels, PICTURE)
     later = time.monotonic() + 3601
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    np.testing.assert_array_equal(loader.load(one, TAG), 255 - PICTURE)
+    np.testing.assert_array_equal(loader.load(one, TAG).pixels, 255 - PICTURE)
     assert loader.nbytes == PICTURE.nbytes
     assert len(elsewhere.requests) == 2
 
@@ -205,10 +205,10 @@ def test_after_an_hour_an_image_is_fetched_again(elsewhere, monkeypatch):
 def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     one = task(f"{elsewhere.url}/cells.png")
-    assert loader.load(one, TAG, shown_hw=(6, 9)).shape == (6, 9, 3)
+    assert loader.load(one, TAG, shown_hw=(6, 9)).pixels.shape == (6, 9, 3)
     elsewhere.answers["cells.png"] = lambda: png(np.ascontiguousarray(PICTURE.swapaxes(0, 1)))
-    assert loader.load(one, TAG, shown_hw=(6, 9)).shape == (6, 9, 3)  # as the editor has it
-    assert loader.load(one, TAG, shown_hw=(9, 6)).shape == (9, 6, 3)
+    assert loader.load(one, TAG, shown_hw=(6, 9)).pixels.shape == (6, 9, 3)  # as the editor has it
+    assert loader.load(one, TAG, shown_hw=(9, 6)).pixels.shape == (9, 6, 3)
     assert loader.nbytes == PICTURE.nbytes
     assert len(elsewhere.requests) == 2
 
@@ -229,7 +229,7 @@ def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_pic
         with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
             loader.load(one, TAG, seconds=0.1)
         go_on.set()
-        assert patient.result().shape == PICTURE.shape
+        assert patient.result().pixels.shape == PICTURE.shape
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_site_that_wants_a_login_is_told_apart(elsewhere):
 def test_an_image_larger_than_the_cache_is_still_served(elsewhere):
     loader = images(10, allowed_hosts=frozenset({"127.0.0.1"}))
     for _ in range(2):
-        assert loader.load(task(f"{elsewhere.url}/cells.png"), TAG).shape == PICTURE.shape
+        assert loader.load(task(f"{elsewhere.url}/cells.png"), TAG).pixels.shape == PICTURE.shape
     assert loader.nbytes == 0
 
 
@@ -280,7 +280,7 @@ def test_a_failure_is_not_remembered(elsewhere):
     with pytest.raises(TaskImageError, match="404"):
         loader.load(one, TAG)
     elsewhere.answers["late.png"] = png
-    np.testing.assert_array_equal(loader.load(one, TAG), PICTURE)
+    np.testing.assert_array_equal(loader.load(one, TAG).pixels, PICTURE)
 
 
 def failure(loader, address, label_studio=None):
@@ -383,12 +383,14 @@ def test_an_access_token_that_expired_meanwhile_is_renewed(stand_in):
     label_studio = LabelStudio(stand_in.url, PERSONAL_TOKEN)
     label_studio.version()
     stand_in.revoke_access()
-    np.testing.assert_array_equal(images().load(task(UPLOAD), TAG, label_studio), PICTURE)
+    np.testing.assert_array_equal(images().load(task(UPLOAD), TAG, label_studio).pixels, PICTURE)
 
 
 def test_label_studio_itself_may_be_private_but_its_neighbours_not(stand_in, elsewhere):
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
-    assert images().load(task(stand_in.url + UPLOAD), TAG, label_studio).shape == PICTURE.shape
+    assert (
+        images().load(task(stand_in.url + UPLOAD), TAG, label_studio).pixels.shape == PICTURE.shape
+    )
     assert "is not a public" in failure(images(), f"{elsewhere.url}/cells.png", label_studio)
 
 
