@@ -19,7 +19,6 @@ from training.database import Base, Database, UtcDateTime, now
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _ASKED = "another comparison was asked for at "
-_FAILED = "the last try failed: "
 
 
 class ProjectRow(Base):
@@ -44,11 +43,6 @@ class ProjectRow(Base):
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
         return self.reconcile_note.startswith(_ASKED)
-
-    @property
-    def has_reconcile_failed(self) -> bool:
-        """Whether the last comparison that was tried failed."""
-        return self.reconcile_note.startswith(_FAILED)
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ class Projects:
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
-                _answer(row, before, f"{_FAILED}{problem}")
+                _answer(row, before, f"the last try failed: {problem}")
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
+from typing import NamedTuple
 
 from croniter import croniter
 
@@ -38,6 +39,18 @@ _STOP_SECONDS = 20.0
 _RETRY_RECONCILE = timedelta(minutes=5)
 _RETRY_TRAINING = timedelta(hours=1)
 _LONGEST_RETRY_TRAINING = timedelta(days=1)
+
+
+class Comparison(NamedTuple):
+    """What came of comparing a project with Label Studio.
+
+    Attributes:
+        sentence: what was found, or why it could not be compared.
+        succeeded: whether it could.
+    """
+
+    sentence: str
+    succeeded: bool
 
 
 class Worker:
@@ -95,8 +108,8 @@ class Worker:
         finally:
             self._reconciling.release()
 
-    def reconcile(self, project: ProjectRow) -> str:
-        """Compare one project with Label Studio; return a sentence about it."""
+    def reconcile(self, project: ProjectRow) -> Comparison:
+        """Compare one project with Label Studio."""
         try:
             sentence = reconcile(project, self._label_studio(project), self._ingest)
         except Exception as error:
@@ -106,11 +119,12 @@ class Worker:
             problem = str(error) if isinstance(error, BackendError) else repr(error)
             self._learning.projects.not_reconciled(project, problem)
             self._reconcile_failed_at[project.key] = now()
-            sentence = f"not compared: {problem}"
+            comparison = Comparison(f"not compared: {problem}", succeeded=False)
         else:
             self._learning.projects.reconciled(project, sentence)
-        logger.info("reconcile project=%s: %s", project.key, sentence)
-        return sentence
+            comparison = Comparison(sentence, succeeded=True)
+        logger.info("reconcile project=%s: %s", project.key, comparison.sentence)
+        return comparison
 
     def train(self) -> None:
         """Do the jobs that wait, one after the other, unless another thread is at it."""

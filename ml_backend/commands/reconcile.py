@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     failed = False
     for project in learning.projects.all():
         if wanted in (None, project.key):
-            sys.stdout.write(f"project {project.number}: {worker.reconcile(project)}\n")
-            failed |= learning.projects.named(project.key).has_reconcile_failed
+            comparison = worker.reconcile(project)
+            sys.stdout.write(f"project {project.number}: {comparison.sentence}\n")
+            failed |= not comparison.succeeded
     learning.close()
     return int(failed)

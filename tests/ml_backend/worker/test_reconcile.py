@@ -1,5 +1,6 @@
 """The sample store is brought in line with Label Studio, whatever no webhook told."""
 
+import functools
 import threading
 
 import ml_backend.worker as worker_module
@@ -77,17 +78,17 @@ def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
     server.files["upload/1/0123abcd-30.png"] = png(disc(30)[0])
     worker.ingest()
     project = learning.projects.find(PROJECT)
-    sentence = worker.reconcile(project)
+    sentence = worker.reconcile(project).sentence
     assert "24 annotations compared, 1 withdrawn" in sentence
     assert tasks_with_samples(learning) == list(range(24))
     assert learning.projects.find(PROJECT).reconcile_note == sentence
-    assert "24 annotations compared, 0 withdrawn" in worker.reconcile(project)
+    assert "24 annotations compared, 0 withdrawn" in worker.reconcile(project).sentence
 
 
 def test_reconcile_mends_what_changed_and_skips_what_is_broken(learning, worker, server):
     worker_project(learning, server)
     del server.files["upload/1/0123abcd-3.png"]
-    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert "1 unusable" in sentence
     assert "task 3" in sentence
     assert 3 not in tasks_with_samples(learning)
@@ -117,7 +118,7 @@ def test_what_slips_to_a_page_already_read_is_not_withdrawn(learning, worker, se
     left = [task for task in server.tasks if task["id"] != 2]
     server.requests = Watched("page=2", lambda: setattr(server, "tasks", left))
     for withdrawn in (0, 1):  # 2 was still there when its page was read
-        sentence = worker.reconcile(learning.projects.find(PROJECT))
+        sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
         assert sentence == f"23 annotations compared, {withdrawn} withdrawn"
     assert tasks_with_samples(learning) == [n for n in range(24) if n != 2]
 
@@ -128,7 +129,7 @@ def test_a_skip_that_no_webhook_told_can_be_taken_back(learning, worker, server)
     (annotation,) = server.tasks[5]["annotations"]
     listed, server.tasks[5]["total_annotations"] = server.tasks[5], 0
     annotation |= {"updated_at": "2026-11-23T00:00:00Z", "was_cancelled": True}
-    assert worker.reconcile(learning.projects.find(PROJECT)).endswith("0 withdrawn")
+    assert worker.reconcile(learning.projects.find(PROJECT)).sentence.endswith("0 withdrawn")
     assert 5 not in tasks_with_samples(learning)
     annotation |= {"updated_at": "2026-11-23T00:01:00Z", "was_cancelled": False}
     listed["total_annotations"] = 1
@@ -139,7 +140,7 @@ def test_a_skip_that_no_webhook_told_can_be_taken_back(learning, worker, server)
 def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
     worker_project(learning, server)
     server.forbidden_files = {"upload/1/0123abcd-0.png"}
-    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable, such as: task 0")
     assert tasks_with_samples(learning) == list(range(1, 24))
 
@@ -148,7 +149,7 @@ def test_when_label_studio_goes_away_while_listing_nothing_is_withdrawn(learning
     worker_project(learning, server)
     worker.reconcile(learning.projects.find(PROJECT))
     server.legacy_tokens_enabled = False
-    sentence = worker.reconcile(learning.projects.find(PROJECT))
+    sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert sentence.startswith("not compared: Label Studio")
     assert len(tasks_with_samples(learning)) == 24
 
@@ -158,5 +159,16 @@ def test_a_new_project_under_an_old_number_is_not_compared_with(learning, worker
     worker.reconcile(learning.projects.find(PROJECT))
     server.project |= {"created_at": "2027-01-01T00:00:00Z"}
     server.tasks = []
-    assert "another one now" in worker.reconcile(learning.projects.find(PROJECT))
+    assert "another one now" in worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert len(tasks_with_samples(learning)) == 24
+
+
+def test_whoever_compares_hears_of_a_failure_though_another_asks_meanwhile(
+    learning, worker, server
+):
+    worker_project(learning, server)
+    ask = functools.partial(learning.projects.ask_to_reconcile, PROJECT)
+    server.requests = Watched("/api/projects", ask)
+    server.legacy_tokens_enabled = False
+    assert not worker.reconcile(learning.projects.find(PROJECT)).succeeded
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for
