@@ -14,7 +14,8 @@ import requests
 
 from ml_backend.access_tokens import TokenKind
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
-from ml_backend.image_downloads import ImageLimits, is_public
+from ml_backend.guarded_connections import is_public
+from ml_backend.image_downloads import ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag, parse
 from ml_backend.task_images import TaskImages

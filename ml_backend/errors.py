@@ -74,6 +74,10 @@ class TaskImageError(BackendError):
     status = 422
 
 
+class SlowImageError(TaskImageError):
+    """An image did not come while somebody waited for it."""
+
+
 class BrushRLEError(BackendError):
     """Bytes that are not a brush mask of the expected size."""
 

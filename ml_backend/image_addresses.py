@@ -120,7 +120,7 @@ def data_uri(address: str, max_bytes: int) -> bytes:
         raise TaskImageError("the data: address has no comma before its data")
     # Three bytes of an image are four letters; percent-encoding takes up to three a byte.
     if len(body) > max_bytes * 3:
-        raise TaskImageError(f"the data: address is over the limit of {max_bytes / 1e6:g} MB")
+        raise TaskImageError(f"the data: address is over the limit of {max_bytes / (1 << 20):g} MB")
     data = unquote_to_bytes(body)
     if head.lower().endswith(";base64"):
         try:

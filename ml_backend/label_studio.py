@@ -197,7 +197,7 @@ class LabelStudio:
         except requests.RequestException as error:
             raise self.unreachable(error) from error
 
-    def unreachable(self, error: Exception) -> LabelStudioError:
+    def unreachable(self, error: BaseException) -> LabelStudioError:
         """Say that Label Studio does not answer, and why."""
         return LabelStudioError(
             f"Label Studio at {self.url} cannot be reached from this machine "

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.errors import LabelStudioError, TaskImageError
+from ml_backend.errors import LabelStudioError, SlowImageError, TaskImageError
 from ml_backend.image_addresses import (
     CLOUD,
     data_uri,
@@ -29,7 +29,7 @@ from ml_backend.image_addresses import (
     shown,
 )
 from ml_backend.image_decoding import decode
-from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
+from ml_backend.image_downloads import Downloads, FetchError, ImageLimits, Patience
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
@@ -50,12 +50,12 @@ _DECODED_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An image that somebody asks for, and how long that person waits; see `TaskImages.load`."""
+    """An image that somebody asks for, and how long that person still waits."""
 
     address: str
     task_id: str
     label_studio: LabelStudio | None
-    seconds: float | None
+    patience: Patience
 
     @property
     def key(self) -> _Key:
@@ -150,7 +150,8 @@ class TaskImages:
                 other image would come either.
         """
         address = image_address(task, tag)
-        wanted = _Wanted(address, str(task.get("id")), label_studio, seconds)
+        patience = self._downloads.patience(seconds)
+        wanted = _Wanted(address, str(task.get("id")), label_studio, patience)
         try:
             image = self._kept_or_loaded(wanted)
             if shown_hw not in (None, image.pixels.shape[:2]):
@@ -171,31 +172,40 @@ class TaskImages:
 
     def _kept_or_loaded(self, wanted: "_Wanted") -> TaskImage:
         """Return the image from memory, or load it once for all who ask meanwhile."""
-        key = wanted.key
+        while True:
+            loading, mine = self._begin(wanted.key)
+            if mine:
+                return self._load(wanted, loading)
+            try:
+                return loading.result(timeout=wanted.patience.remaining())
+            except (FutureTimeoutError, SlowImageError):
+                # Whoever loads it may have had less time.
+                wanted.patience.check()
+
+    def _begin(self, key: _Key) -> tuple[Future[TaskImage], bool]:
+        """Return what will be the image, and whether the caller is the one to load it."""
+        result: Future[TaskImage] = Future()
         with self._lock:
             kept = self._kept.get(key)
             if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
                 self._kept.move_to_end(key)
                 self.lookups["hit"] += 1
-                return kept.image
+                result.set_result(kept.image)
+                return result, False
             self.lookups["miss"] += 1
-            loading = self._loading.get(key)
-            if loading is None:
-                mine = self._loading[key] = Future()
-        if loading is not None:
-            try:
-                return loading.result(timeout=wanted.seconds)
-            except FutureTimeoutError:
-                sentence = f"it takes longer than {wanted.seconds:.3g} seconds"
-                raise TaskImageError(sentence) from None
+            loading = self._loading.setdefault(key, result)
+        return loading, loading is result
+
+    def _load(self, wanted: "_Wanted", result: Future[TaskImage]) -> TaskImage:
+        key = wanted.key
         try:
             data = self._fetch(wanted)
             with self._decoding:
                 image = TaskImage.decoded(data, self._limits.max_pixels)
             self._keep(key, image)
-            mine.set_result(image)
+            result.set_result(image)
         except BaseException as error:
-            mine.set_exception(error)
+            result.set_exception(error)
             raise
         finally:
             with self._lock:
@@ -226,38 +236,38 @@ class TaskImages:
         self._bytes -= self._kept.pop(key).image.pixels.nbytes
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
-        address, label_studio, seconds = wanted.address, wanted.label_studio, wanted.seconds
+        address, label_studio, patience = wanted.address, wanted.label_studio, wanted.patience
         if address.startswith("data:"):
             return data_uri(address, self._limits.max_bytes)
         path = own_path(address, wanted.task_id)
         if path is None and not (label_studio and label_studio.is_here(address)):
-            return self._from_elsewhere(address, seconds)
+            return self._from_elsewhere(address, patience)
         if label_studio is None:
             raise TaskImageError(
                 "it is kept by Label Studio, whose address is unknown here: set LABEL_STUDIO_URL "
                 "and LABEL_STUDIO_API_KEY"
             )
         return self._from_label_studio(
-            address if path is None else f"{label_studio.url}{path}", label_studio, seconds
+            address if path is None else f"{label_studio.url}{path}", label_studio, patience
         )
 
-    def _from_elsewhere(self, address: str, seconds: float | None) -> bytes:
+    def _from_elsewhere(self, address: str, patience: Patience) -> bytes:
         try:
-            return self._downloads.fetch(address, seconds=seconds)
+            return self._downloads.fetch(address, patience)
         except FetchError as error:
             hint = _NO_LOGIN if error.status == 401 else ""
             raise TaskImageError(f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
-        self, address: str, label_studio: LabelStudio, seconds: float | None
+        self, address: str, label_studio: LabelStudio, patience: Patience
     ) -> bytes:
         try:
-            return self._with_token(address, label_studio, seconds)
+            return self._with_token(address, label_studio, patience)
         except FetchError as error:
             if not label_studio.is_here(error.address):
                 raise TaskImageError(f"the cloud storage does not give it: {error}") from error
             if not error.connected:
-                raise label_studio.unreachable(error) from error
+                raise label_studio.unreachable(error.__cause__ or error) from error
             if error.status is None:
                 raise TaskImageError(f"Label Studio does not finish sending it: {error}") from error
             if error.status == 401:
@@ -268,20 +278,20 @@ class TaskImages:
                 return self._from_label_studio(
                     f"{before}/storage-data/uploaded/?filepath=upload/{name}",
                     label_studio,
-                    seconds,
+                    patience,
                 )
             raise TaskImageError(refusal(error.status, address)) from error
 
-    def _with_token(self, address: str, label_studio: LabelStudio, seconds: float | None) -> bytes:
+    def _with_token(self, address: str, label_studio: LabelStudio, patience: Patience) -> bytes:
         """Fetch with the token of the moment; one that is refused is renewed once."""
         header = label_studio.tokens.header()
         try:
-            return self._downloads.fetch(address, authorization=header, seconds=seconds)
+            return self._downloads.fetch(address, patience, authorization=header)
         except FetchError as error:
             if error.status != 401 or not label_studio.tokens.forget(header):
                 raise
         header = label_studio.tokens.header()
-        return self._downloads.fetch(address, authorization=header, seconds=seconds)
+        return self._downloads.fetch(address, patience, authorization=header)
 
 
 def _check_size(image: RgbImage, shown_hw: tuple[int, int] | None) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 from flask import Response, redirect
 
-from ml_backend import image_downloads
+from ml_backend import guarded_connections
 from ml_backend.errors import TaskImageError
 from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
 from tests.ml_backend.stand_in import Elsewhere, serving
@@ -24,7 +24,7 @@ def server():
 
 def fetch(address, *, allowed=("127.0.0.1",), authorization=None, **limits):
     downloads = Downloads(ImageLimits(allowed_hosts=frozenset(allowed), **limits))
-    return downloads.fetch(address, authorization=authorization)
+    return downloads.fetch(address, downloads.patience(), authorization=authorization)
 
 
 def forbidden(address, **options):
@@ -106,11 +106,16 @@ def test_the_header_does_not_follow_a_redirect_to_another_server(server):
         ("169.254.169.254", False, False),
         ("::ffff:169.254.169.254", False, False),
         ("fe80::1%eth0", False, False),
+        # IPv4 addresses in other clothes: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+        ("64:ff9b::5db8:d70e", True, True),
+        ("64:ff9b::a9fe:a9fe", False, False),
+        ("64:ff9b::a00:5", False, True),
+        ("2002:a00:5::1", False, True),
     ],
 )
 def test_which_addresses_may_be_visited(ip, public, trusted):
-    assert image_downloads.is_public(ip) is public
-    assert image_downloads.is_link_local(ip) is not trusted
+    assert guarded_connections.is_public(ip) is public
+    assert guarded_connections.is_link_local(ip) is not trusted
 
 
 def test_redirects_come_to_an_end(server):
@@ -143,7 +148,7 @@ def test_redirects_count_towards_the_time_of_a_file(server):
     assert "longer than 0.1 seconds" in forbidden(f"{server.url}/later", total_seconds=0.1)
     downloads = Downloads(ImageLimits(allowed_hosts=frozenset({"127.0.0.1"})))
     with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
-        downloads.fetch(f"{server.url}/later", seconds=0.1)
+        downloads.fetch(f"{server.url}/later", downloads.patience(0.1))
 
 
 def test_a_server_that_dribbles_its_headers_is_given_up():
@@ -172,7 +177,7 @@ def test_a_huge_file_is_cut_off(server, announced):
 
     headers = {"Content-Length": "100000000"} if announced else {}
     server.answers["huge"] = lambda: Response(body(), headers=headers)
-    text = forbidden(f"{server.url}/huge", max_bytes=1_000_000)
+    text = forbidden(f"{server.url}/huge", max_bytes=1 << 20)
     assert "over the limit of 1 MB (ICMFORMER_MAX_IMAGE_MB)" in text
     assert len(sent) < 5_000
 
@@ -180,7 +185,7 @@ def test_a_huge_file_is_cut_off(server, announced):
 def test_a_compressed_answer_is_counted_as_it_unfolds(server):
     packed = gzip.compress(b"\0" * 50_000_000)
     server.answers["zip"] = lambda: Response(packed, headers={"Content-Encoding": "gzip"})
-    assert "over the limit of 1 MB" in forbidden(f"{server.url}/zip", max_bytes=1_000_000)
+    assert "over the limit of 1 MB" in forbidden(f"{server.url}/zip", max_bytes=1 << 20)
 
 
 def test_a_server_that_dribbles_is_given_up(server):
@@ -218,3 +223,43 @@ def test_a_file_that_ends_too_soon(server):
     headers = {"Content-Length": "400"}
     server.answers["short"] = lambda: Response(iter([FILE]), headers=headers)
     assert "no answer" in no_answer(f"{server.url}/short")
+
+
+@contextlib.contextmanager
+def falling_silent_after(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        silence = threading.Event()
+
+        def fall_silent():
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(answer)
+                silence.wait(60)
+
+        threading.Thread(target=fall_silent, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/file"
+        silence.set()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\nabc"], ids=["all", "body"])
+def test_nobody_waits_longer_than_there_is_time_for_a_server_that_falls_silent(answer):
+    with falling_silent_after(answer) as address:
+        text = forbidden(address, total_seconds=0.3, read_seconds=3600)
+    assert "longer than 0.3 seconds" in text
+
+
+def test_a_redirect_to_no_address():
+    answer = b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n"
+    with falling_silent_after(answer) as address:
+        assert "redirects to 'http://[', no address" in no_answer(address)
+
+
+def test_a_proxy_is_not_asked_for_what_may_not_be_visited(server, monkeypatch):
+    proxy = Elsewhere({})
+    with serving(proxy.app()) as proxy.url:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        for address in ("http://169.254.169.254/latest", "http://10.0.0.7/a.png", server.url):
+            assert "not a public address" in forbidden(address, allowed=())
+        assert "link" not in no_answer(f"{server.url}/file", allowed=("127.0.0.1",))
+    assert len(proxy.requests) == 1

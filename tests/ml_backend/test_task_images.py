@@ -232,6 +232,20 @@ def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_pic
         assert patient.result().pixels.shape == PICTURE.shape
 
 
+def test_whoever_has_more_time_than_another_still_gets_the_image(elsewhere, slow_picture):
+    started, go_on = slow_picture
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/slow.png")
+    with ThreadPoolExecutor(2) as pool:
+        hurried = pool.submit(loader.load, one, TAG, seconds=0.5)
+        assert started.wait(10)
+        patient = pool.submit(loader.load, one, TAG)
+        with pytest.raises(TaskImageError, match=r"longer than 0\.5 seconds"):
+            hurried.result()
+        go_on.set()
+        assert patient.result().pixels.shape == PICTURE.shape
+
+
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
