@@ -70,7 +70,7 @@ def drawn_objects(
         return [_clicked(task, group) for group in groups]
     result = context.get("result")
     clicked = _by_label(clicked_keypoints(result, config, size_hw))
-    boxed = drawn_rectangles(result, config, size_hw)
+    boxed = drawn_rectangles(task, result, config, size_hw)
     if not clicked and not boxed and holds_rectangles(result):
         raise RequestError(
             f"the rectangle has none of the brushes' labels, {', '.join(config.brush_labels)}: "

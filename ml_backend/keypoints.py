@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,16 +60,21 @@ class Box:
         top: pixels from the top edge.
         right: greater than `left`.
         bottom: greater than `top`.
+        corners: x and y of the corners of what is seen of a rectangle that is not upright, in
+            order around it; the sides above are those of the upright box around it.
     """
 
     left: float
     top: float
     right: float
     bottom: float
+    corners: tuple[tuple[float, float], ...] = ()
 
     def click(self) -> Click:
         """Return a positive click in the middle."""
-        return Click((self.left + self.right) / 2, (self.top + self.bottom) / 2, positive=True)
+        around = self.corners or ((self.left, self.top), (self.right, self.bottom))
+        x, y = np.mean(around, axis=0).tolist()
+        return Click(x, y, positive=True)
 
     def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         """Return (H, W) bool: the pixels the box touches.
@@ -79,6 +85,11 @@ class Box:
         mask = np.zeros(size_hw, dtype=bool)
         rows = slice(math.floor(self.top), math.ceil(self.bottom))
         mask[rows, math.floor(self.left) : math.ceil(self.right)] = True
+        if self.corners:
+            tilted = np.zeros(size_hw, dtype=np.uint8)
+            # OpenCV counts from the middle of the first pixel, in 1/256 pixels.
+            points = np.rint((np.array(self.corners) - 0.5) * 256).astype(np.int32)
+            mask &= cv2.fillConvexPoly(tilted, points, (1,), shift=8).astype(bool)
         return mask
 
 
@@ -108,19 +119,36 @@ def clicked_keypoints(
 
 
 def drawn_rectangles(
-    result: Any, config: LabelingConfig, size_hw: tuple[int, int]
+    task: Mapping[str, Any], result: Any, config: LabelingConfig, size_hw: tuple[int, int]
 ) -> list[Rectangle]:
-    """Return the smart rectangles of /predict's context, in order.
+    """Return the rectangles that an annotator is drawing, in order.
+
+    Label Studio sends all of a label, also those that were saved, which nothing tells apart but the
+    annotations that the task carries. A saved one counts where there is no other.
+
+    Args:
+        task: as Label Studio serialises it.
+        result: `params.context.result` of /predict.
+        config: labels it does not know are left out, with a line in the log.
+        size_hw: height and width of the upright image.
 
     Raises:
-        RequestError: if one is malformed; the text names it.
+        RequestError: if none is usable; the text names the first.
     """
-    return [
-        Rectangle(_id(item), label, box)
-        for item in _items(result, "rectanglelabels")
-        for box in [_box(item, size_hw)]
-        for label in _known_labels(item, config)
-    ]
+    items = _items(result, "rectanglelabels")
+    saved = _saved_rectangles(task)
+    rectangles, problems = [], []
+    for item in [item for item in items if _id(item) not in saved] or items:
+        try:
+            box = _box(item, size_hw)
+            rectangles += [Rectangle(_id(item), name, box) for name in _known_labels(item, config)]
+        except RequestError as error:
+            problems.append(error)
+    if problems and not rectangles:
+        raise problems[0]
+    for problem in problems:
+        _log.warning("left out: %s", problem)
+    return rectangles
 
 
 def holds_rectangles(result: Any) -> bool:
@@ -146,6 +174,11 @@ def saved_keypoints(
             if keypoints:
                 return keypoints
     return []
+
+
+def _saved_rectangles(task: Mapping[str, Any]) -> set[str]:
+    results = [entry.get("result") for entry in _newest_first(task.get("annotations"))]
+    return {_id(item) for result in results for item in _items(result, "rectanglelabels")}
 
 
 def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
@@ -205,7 +238,7 @@ def _click(item: Mapping[str, Any], size_hw: tuple[int, int], positive: bool) ->
 
 
 def _box(item: Mapping[str, Any], size_hw: tuple[int, int]) -> Box:
-    """Return the upright box around a rectangle, which may be rotated about its first corner."""
+    """Return what the image shows of a rectangle, which may be rotated about its first corner."""
     height, width = size_hw
     x, y = _percent(item, "x") / 100 * width, _percent(item, "y") / 100 * height
     # Rotated, a rectangle may be longer than the side of the image it is measured along.
@@ -213,12 +246,18 @@ def _box(item: Mapping[str, Any], size_hw: tuple[int, int]) -> Box:
     down = _number(item, "height") / 100 * height
     angle = math.radians(_number(item, "rotation") if "rotation" in _value(item) else 0.0)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    corners = np.array([[0, 0], [across, 0], [0, down], [across, down]]) @ turn + [x, y]
-    left, top = np.clip(corners.min(axis=0), 0, [width, height])
-    right, bottom = np.clip(corners.max(axis=0), 0, [width, height])
+    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    corners = unit * [across, down] @ turn + [x, y]
+    if tilted := math.degrees(angle) % 90 != 0:
+        image = (unit * [width, height]).astype(np.float32)
+        _, seen = cv2.intersectConvexConvex(corners.astype(np.float32), image)
+        corners = np.zeros((1, 2)) if seen is None else seen.reshape(-1, 2).astype(float)
+    left, top = np.clip(corners.min(axis=0), 0, [width, height]).tolist()
+    right, bottom = np.clip(corners.max(axis=0), 0, [width, height]).tolist()
     if not (right > left and bottom > top):
         raise RequestError(f"{_name(item)} has no area inside the image")
-    return Box(float(left), float(top), float(right), float(bottom))
+    around = tuple((float(x), float(y)) for x, y in corners) if tilted else ()
+    return Box(left, top, right, bottom, around)
 
 
 def _pixels(item: Mapping[str, Any], key: str, length: int) -> float:

@@ -202,14 +202,14 @@ def test_thousands_of_keypoints_are_refused():
 def test_the_recorded_smart_rectangle():
     context = recorded("smart_rectangle")["params"]["context"]["result"]
     assert clicks_by_label(context, CONFIG, (481, 321)) == {}
-    (box,) = [r.box for r in drawn_rectangles(context, CONFIG, (481, 321))]
+    (box,) = [r.box for r in drawn_rectangles({}, context, CONFIG, (481, 321))]
     assert box.left == pytest.approx(157.38, abs=0.01)
     assert box.right == pytest.approx(314.08, abs=0.01)
     assert box.bottom - box.top == pytest.approx(144.44, abs=0.01)
 
 
 def test_a_box_becomes_a_mask_to_start_from_and_a_click():
-    (found,) = drawn_rectangles([rectangle()], CONFIG, (10, 20))
+    (found,) = drawn_rectangles({}, [rectangle()], CONFIG, (10, 20))
     assert (found.id, found.label) == ("r1", "Object")
     box = found.box
     assert box == Box(2, 2, 8, 6)
@@ -225,17 +225,56 @@ def test_the_smallest_box_has_a_pixel():
     assert box.mask((5, 5))[math.floor(box.click().y), math.floor(box.click().x)]
 
 
-def test_a_rotated_rectangle_gives_the_box_around_it():
+def test_a_rectangle_turned_by_a_quarter():
     # Turned a quarter clockwise about its top-left corner it lies to the left of it.
     item = rectangle(x=50, y=20, width=30, height=40, rotation=90)
-    (box,) = [r.box for r in drawn_rectangles([item], CONFIG, (100, 100))]
+    (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
     assert (box.left, box.top, box.right, box.bottom) == pytest.approx((10, 20, 50, 50))
+
+
+def test_of_a_tilted_rectangle_only_what_is_inside_counts():
+    # A square of 40 pixels that stands on its corner: (50, 10), (78.3, 38.3), (50, 66.6) …
+    item = rectangle(x=50, y=10, width=40, height=40, rotation=45)
+    (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
+    assert (box.left, box.top) == pytest.approx((50 - 800**0.5, 10), abs=1e-3)
+    assert (box.right, box.bottom) == pytest.approx((50 + 800**0.5, 10 + 3200**0.5), abs=1e-3)
+    assert (box.click().x, box.click().y) == pytest.approx((50, 10 + 800**0.5), abs=1e-3)
+    mask = box.mask((100, 100))
+    rows, columns = np.nonzero(mask)
+    off = abs(columns + 0.5 - 50) + abs(rows + 0.5 - 10 - 800**0.5)
+    assert off.max() <= 800**0.5 + 1  # touches it: at most half a pixel each way
+    assert 1600 <= mask.sum() <= 1600 + 4 * 40
+
+
+def test_a_tilted_rectangle_that_leaves_the_image_is_clicked_where_it_is_seen():
+    item = rectangle(x=90, y=10, width=80, height=10, rotation=-30)
+    (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
+    click = box.click()
+    assert box.mask((100, 100))[math.floor(click.y), math.floor(click.x)]
+
+
+def test_saved_rectangles_are_not_drawn_again():
+    saved_one, new = {**rectangle(x=5), "id": "saved"}, rectangle()
+    task = {"annotations": [{"result": [saved_one]}]}
+
+    def ids(*items):
+        return [found.id for found in drawn_rectangles(task, list(items), CONFIG, (100, 100))]
+
+    assert ids(saved_one, new) == ["r1"]
+    assert ids(saved_one) == ["saved"]  # somebody changes it
+
+
+def test_a_useless_rectangle_does_not_spoil_another(caplog):
+    useless = {**rectangle(width=0), "id": "r0"}
+    (found,) = drawn_rectangles({}, [useless, rectangle()], CONFIG, (100, 100))
+    assert found.id == "r1"
+    assert "left out: rectangle 'r0' has no area" in caplog.text
 
 
 def test_a_rotated_rectangle_may_be_longer_than_the_other_side():
     # 50 pixels downwards would leave an image of 10; turned, they lie along its 100.
     item = rectangle(x=80, y=0, width=8, height=500, rotation=90)
-    (box,) = [r.box for r in drawn_rectangles([item], CONFIG, (10, 100))]
+    (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (10, 100))]
     assert (box.left, box.top, box.right, box.bottom) == pytest.approx((30, 0, 80, 8))
 
 
@@ -245,13 +284,14 @@ def test_a_rotated_rectangle_may_be_longer_than_the_other_side():
         ({"width": 0}, "no area"),
         ({"x": 101}, "outside 0 to 100"),
         ({"x": 100, "width": 5}, "no area"),
+        ({"x": 100, "rotation": -45, "width": 5, "height": 5}, "no area"),
         ({"rotation": "90"}, '"rotation" is not a number'),
         ({"rotation": math.nan}, '"rotation" is not a usable number'),
     ],
 )
 def test_a_malformed_rectangle_is_named(changes, sentence):
     with pytest.raises(RequestError, match=sentence) as error:
-        drawn_rectangles([rectangle(**changes)], CONFIG, (10, 10))
+        drawn_rectangles({}, [rectangle(**changes)], CONFIG, (10, 10))
     assert "rectangle 'r1'" in str(error.value)
 
 
