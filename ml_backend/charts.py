@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 640, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 24
 _LEAST_STRETCH = timedelta(minutes=10)
 
 

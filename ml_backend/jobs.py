@@ -77,8 +77,8 @@ def open_queue(settings: Settings) -> Huey:
             return PostgresHuey(_NAME, dsn=url, results=False)
         except ConfigurationError as error:
             raise SettingsError(
-                "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: "
-                'pip install "psycopg[binary]"'
+                "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: install "
+                '"psycopg[binary]" (docs/learning.md says how)'
             ) from error
     raise SettingsError("ICMFORMER_QUEUE_URL must start with redis:// or postgresql://")
 

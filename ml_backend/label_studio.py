@@ -134,10 +134,10 @@ class LabelStudio:
                 f"personal access token, from {_ACCOUNT_PAGE}"
             ),
             TokenKind.LEGACY: (
-                f"{start}: legacy tokens are off unless an administrator enables them under "
-                f"{_SETTINGS_PAGE}, and one given to Label Studio as LABEL_STUDIO_USER_TOKEN "
-                "counts at its very first start only; enable them, or set LABEL_STUDIO_API_KEY to "
-                f"a personal access token, from {_ACCOUNT_PAGE}"
+                f"{start}: it is mistyped, was reset or belongs to another Label Studio, or legacy "
+                f"tokens are off under {_SETTINGS_PAGE}, as they are at first (one given to Label "
+                "Studio as LABEL_STUDIO_USER_TOKEN counts at its very first start only); set "
+                f"LABEL_STUDIO_API_KEY to a personal access token, from {_ACCOUNT_PAGE}"
             ),
             TokenKind.PERSONAL: (
                 f"{start}: it was revoked, or copied incompletely, or belongs to another Label "

@@ -10,7 +10,7 @@ from ml_backend.errors import ForeignSiteError
 def who() -> str:
     """Return the name to write into the history: the login's, if there is one."""
     login = request.authorization
-    return (login.username if login else None) or "somebody on the page"
+    return (login.username if login else None) or "somebody without a login"
 
 
 def refuse_other_sites() -> None:

@@ -70,12 +70,12 @@ class Settings(BaseSettings):
     model_dir: Path = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
     """Everything that outlives the process: database, samples, model versions."""
     database_url: str | None = None
-    """postgresql+psycopg://… (pip install "psycopg[binary]"); else a SQLite file in MODEL_DIR."""
+    """postgresql+psycopg://… (needs "psycopg[binary]"); else a SQLite file in MODEL_DIR."""
     files_url: str | None = None
-    """Where images, masks and weights go: s3://… (pip install s3fs) or what else fsspec knows;
+    """Where images, masks and weights go: s3://… (needs s3fs) or what else fsspec knows;
     else a folder there."""
     queue_url: str | None = None
-    """redis://… or postgresql://… (pip install "psycopg[binary]"), for hints to the worker; else a
+    """redis://… or postgresql://… (needs "psycopg[binary]"), for hints to the worker; else a
     SQLite file there."""
     checkpoint: Path | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""

@@ -149,8 +149,8 @@ def _engine(url: str) -> Engine:
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "
-            'PostgreSQL run pip install "psycopg[binary]" and let the address begin with '
-            "postgresql+psycopg://"
+            'PostgreSQL install "psycopg[binary]" (docs/learning.md says how) and let the address '
+            "begin with postgresql+psycopg://"
         ) from error
     except ArgumentError as error:
         raise DatabaseError(

@@ -35,7 +35,8 @@ class StoredFiles:
         except (ImportError, ValueError) as error:
             kind = address.partition(":")[0][:40]
             raise StoredFileError(
-                f"stored files at {kind}:// cannot be opened: {error} (for s3://: pip install s3fs)"
+                f"stored files at {kind}:// cannot be opened: {error} (for s3:// install s3fs; "
+                "docs/learning.md says how)"
             ) from error
         self._filesystem: Any = filesystem
         self._is_local = isinstance(filesystem, LocalFileSystem)

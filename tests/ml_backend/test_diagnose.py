@@ -113,7 +113,7 @@ def test_something_else_is_there():
 
 def test_tokens_that_do_not_work(stand_in):
     stand_in.legacy_tokens_enabled = False
-    assert "legacy tokens are off unless" in only_fault(check(stand_in), "token")
+    assert "or legacy tokens are off under" in only_fault(check(stand_in), "token")
     text = only_fault(check(stand_in, api_key=token("refresh", number=5)), "token")
     assert "personal access token (401): it was revoked" in text
     assert "wants a token" in only_fault(check(stand_in, api_key=""), "token")

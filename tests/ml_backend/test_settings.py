@@ -142,7 +142,7 @@ def test_programs_it_starts_do_not_spin_on_busy_cores(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("postgresql://db/icmformer", r'pip install "psycopg\[binary\]"'),
+        ("postgresql://db/icmformer", r'install "psycopg\[binary\]"'),
         ("amqp://broker", "must start with redis:// or postgresql://"),
     ],
 )

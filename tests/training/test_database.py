@@ -115,7 +115,7 @@ def test_a_place_that_cannot_be_opened_is_named(tmp_path):
 
 def test_a_driver_that_is_not_installed_is_named_without_the_password(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(DatabaseError, match=r'pip install "psycopg\[binary\]"') as error:
+    with pytest.raises(DatabaseError, match=r'install "psycopg\[binary\]"') as error:
         Database("postgresql+psycopg://ann:secret@db/icmformer")
     assert "secret" not in str(error.value)
 
