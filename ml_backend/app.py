@@ -48,17 +48,19 @@ def create_app(
     app.register_blueprint(learning_pages(backend))
     app.register_blueprint(learning_api(backend))
     app.after_request(refuse_frames)
-    _count_responses(app, backend)
+    _note_responses(app, backend)
     return app
 
 
-def _count_responses(app: Flask, backend: Backend) -> None:
+def _note_responses(app: Flask, backend: Backend) -> None:
     @app.after_request
-    def count(response: Response) -> Response:
+    def note(response: Response) -> Response:
         # Paths come from outside; only those that exist may become a series.
         route = request.url_rule.rule if request.url_rule else "unknown"
         backend.metrics.responses.labels(route, str(response.status_code)).inc()
         if route == "/webhook" and response.status_code == 401:
             # The one refusal that nobody would notice: Label Studio ignores what webhooks answer.
             backend.recent.add("webhook", WEBHOOK_WITHOUT_LOGIN, failed=True)
+        elif route == "/predict" and response.status_code >= 400 and response.status_code != 401:
+            backend.recent.add("predict", response.get_json()["error"], failed=True)
         return response

@@ -39,7 +39,11 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:
-        return _answer_of_http(error, app.config["MAX_CONTENT_LENGTH"])
+        answer = _answer_of_http(error, app.config["MAX_CONTENT_LENGTH"])
+        if isinstance(error, RequestEntityTooLarge):  # the one that real annotators may meet
+            metrics.errors.labels(type(error).__name__).inc()
+            logger.warning("refused: %s", answer.get_json()["error"])
+        return answer
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # A damaged file is not read again with every click.
 RETRY_SECONDS = 30.0
+# What nobody asks for any more is no problem: after a rollback, say.
+REMEMBERED_SECONDS = 600.0
 MOST_PROJECTS = 10_000
 
 
@@ -135,9 +137,10 @@ class LiveModels:
         return sum(model.nbytes for model in self.loaded())
 
     def problems(self) -> list[str]:
-        """Say which versions could not be loaded, and why."""
+        """Say which versions that were asked for lately could not be loaded, and why."""
+        since = time.monotonic() - REMEMBERED_SECONDS
         with self._lock:
-            return [sentence for _, sentence in self._failures.values()]
+            return [sentence for at, sentence in self._failures.values() if at > since]
 
     def _note_serving(self, project: str, version: Version) -> None:
         """Remember what to go back to; project names come from outside, so not all of them."""

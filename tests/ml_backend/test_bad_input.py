@@ -170,6 +170,8 @@ def test_body_that_is_too_large(settings):
     answer = client.post("/predict", data=b" " * (1 << 20) + b"{}")
     assert answer.status_code == 413
     assert "ICMFORMER_MAX_BODY_MB" in sentence(answer)
+    assert "ICMFORMER_MAX_BODY_MB" in client.get("/").text
+    assert 'icmformer_errors_total{kind="RequestEntityTooLarge"} 1.0' in client.get("/metrics").text
 
 
 @pytest.mark.parametrize(

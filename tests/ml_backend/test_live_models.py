@@ -1,6 +1,7 @@
 """Versions come and go between two requests, within the memory they may take."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -161,6 +162,20 @@ def test_damaged_version_never_serves_and_the_one_before_goes_on(versions):
     assert versions[1].name in problem
     with pytest.raises(ModelError, match="cannot be loaded"):
         models.check("2")
+
+
+def test_what_nobody_asks_for_any_more_is_no_problem(versions, monkeypatch):
+    pointer = MovablePointer(versions[1])
+    models, _ = serving(pointer)
+    damage(versions[1])
+    with pytest.raises(ModelError):
+        models.serving("2")
+    assert len(models.problems()) == 1
+    pointer.default = versions[0]
+    models.serving("2")
+    later = time.monotonic() + live_models.REMEMBERED_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert models.problems() == []
 
 
 def test_damaged_version_without_a_predecessor_is_an_error(versions):
