@@ -47,8 +47,18 @@ class WebhookLogin:
     def _set(self, label_studio: LabelStudio, project: str, host: str) -> None:
         try:
             webhooks = label_studio.webhooks(project_number(project))
-            ours = next((one for one in webhooks if _calls(one, host)), None)
-            if ours is not None and self._change(label_studio, ours):
+            ours = [one for one in webhooks if _calls(one, host)]
+            if not ours and webhooks:
+                # A proxy in between may have changed the host: where it is the only backend, its
+                # address in Label Studio tells.
+                connected = label_studio.ml_backends(project_number(project))
+                addresses = {str(backend.get("url")).rstrip("/") for backend in connected}
+                only = addresses.pop() if len(addresses) == 1 else None
+                ours = [one for one in webhooks if only and _address(one) == f"{only}/webhook"]
+            if not ours:
+                seen = ", ".join(map(_address, webhooks)) or "none"
+                logger.warning("no webhook of project=%s calls %s yet: %s", project, host, seen)
+            elif self._change(label_studio, ours[0]):
                 logger.info("webhook carries the login project=%s", project)
         except BackendError as error:
             logger.warning("webhook of project=%s cannot be given the login: %s", project, error)
@@ -67,5 +77,14 @@ class WebhookLogin:
 
 def _calls(webhook: dict[str, Any], host: str) -> bool:
     """Say whether a webhook calls this backend; a proxy in between may change the scheme."""
-    address = urlsplit(str(webhook.get("url")))
-    return address.netloc == host and address.path.rstrip("/").endswith("/webhook")
+    try:
+        address, asked = urlsplit(_address(webhook)), urlsplit(f"//{host}")
+        usual = 443 if address.scheme == "https" else 80
+        same_port = (address.port or usual) == (asked.port or usual)
+    except ValueError:  # no address at all
+        return False
+    return same_port and address.hostname == asked.hostname and address.path.endswith("/webhook")
+
+
+def _address(webhook: dict[str, Any]) -> str:
+    return str(webhook.get("url")).rstrip("/")

@@ -23,8 +23,8 @@ def guarded(settings):
     return create_app(Settings(**{**settings.model_dump(), **login}))
 
 
-def connect(app, headers=LOGIN):
-    host = {"Host": "backend:9090"}
+def connect(app, headers=LOGIN, host="backend:9090"):
+    host = {"Host": host}
     answer = app.test_client().post("/setup", json=recorded_setup(), headers={**host, **headers})
     assert answer.status_code == 200, answer.text
 
@@ -51,6 +51,45 @@ def test_header_is_set_on_our_webhook_alone_and_keeps_others(guarded, label_stud
     client = guarded.test_client()
     headers = label_studio.webhooks[1]["headers"]
     assert client.post("/webhook", json=event, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("backend:9090", "http://BackEnd:9090/webhook"),
+        ("backend", "http://backend:80/webhook"),
+        ("backend:443", "https://backend/webhook/"),
+    ],
+)
+def test_one_address_may_be_written_in_several_ways(guarded, label_studio, host, url):
+    label_studio.webhooks = [webhook(1, "http://[/webhook"), webhook(2, url)]
+    connect(guarded, host=host)
+    wait_for(label_studio, "PATCH", 1)
+    assert label_studio.webhooks[1]["headers"] == LOGIN
+
+
+def test_behind_a_proxy_that_changes_the_host_the_only_backend_is_ours(guarded, label_studio):
+    label_studio.webhooks = [
+        webhook(1, "http://elsewhere/webhook"),
+        webhook(2, "https://masks.example.com/icm/webhook"),
+    ]
+    label_studio.ml_backends = [{"id": 1, "url": "https://masks.example.com/icm/"}]
+    connect(guarded)
+    wait_for(label_studio, "PATCH", 1)
+    assert [one["headers"] for one in label_studio.webhooks] == [{}, LOGIN]
+
+
+def test_no_other_backend_is_given_the_login(guarded, label_studio, caplog):
+    label_studio.webhooks = [webhook(2, "http://elsewhere/webhook")]
+    label_studio.ml_backends = [{"id": n, "url": f"http://{n}.example.com"} for n in (1, 2)]
+    connect(guarded)
+    for _ in range(400):
+        if "calls backend:9090 yet: http://elsewhere/webhook" in caplog.text:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError(caplog.text)
+    assert label_studio.webhooks[0]["headers"] == {}
 
 
 def test_webhook_that_appears_later_is_found_at_the_next_setup(guarded, label_studio):
