@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -56,7 +56,7 @@ class StoredPointer:
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
-        self._look(SITE)
+        self._look(SITE, versions.live(SITE))
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
         """Look for changes from now on, in a thread that ends with this object.
@@ -78,7 +78,7 @@ class StoredPointer:
         if len(self._live) >= MOST_PROJECTS:
             return self._live.get(SITE, self._fallback)
         try:
-            return self._look(project)
+            return self._look(project, self._versions.live(project))
         except (SQLAlchemyError, TrainingError) as error:
             logger.error("live pointer of project=%s cannot be read: %s", project, error)
             return self._live.get(SITE, self._fallback)
@@ -114,9 +114,10 @@ class StoredPointer:
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for."""
         self._wanted = set()
+        pointers = self._versions.pointers()
         for project in list(self._live):
             try:
-                self._look(project)
+                self._look(project, pointers.live(project))
             except (TrainingError, BackendError) as error:
                 # One project's version that does not load must not keep the others from moving.
                 self._note_stuck(project, str(error))
@@ -131,8 +132,7 @@ class StoredPointer:
             logger.error("project=%s stays with what it has: %s", project, problem)
             self._stuck[project] = problem
 
-    def _look(self, project: str) -> Version:
-        live = self._versions.live(project)
+    def _look(self, project: str, live: Live | None) -> Version:
         before = self._live.get(project)
         if before is not None and project in self._seen and live == self._seen.get(project):
             return before
@@ -156,13 +156,13 @@ class StoredPointer:
                 return version
         return self._fallback
 
-    def _candidates(self, project: str, live: Live | None) -> list[int]:
-        """Return what is live, then what rollbacks would lead to, then the same of the site."""
-        numbers = [] if live is None else [live.version]
+    def _candidates(self, project: str, live: Live | None) -> Iterator[int]:
+        """Go through what is live, what rollbacks would lead to, and the same of the site."""
+        if live is not None:
+            yield live.version
         for owner in dict.fromkeys((project, SITE)):
             promoted = reversed(promotions(self._versions.history(owner)))
-            numbers += [number for number in promoted if number is not None]
-        return list(dict.fromkeys(numbers))
+            yield from (number for number in promoted if number is not None)
 
     def _checked(self, number: int) -> Version | None:
         """Return a version whose files are what was published, None of a damaged one."""

@@ -4,10 +4,10 @@ Every move is a row, so what was live when is known, and a rollback walks the pr
 by one, down to following the site again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from training.database import now
@@ -34,13 +34,32 @@ class Mover:
     reason: str
 
 
+class Pointers:
+    """Where the pointers of projects and site stood when they were read."""
+
+    def __init__(self, last_moves: Mapping[str, LiveMoveRow | None]) -> None:
+        """Take the last move of each project that has a pointer of its own, and of `SITE`."""
+        self._last_moves = last_moves
+
+    def live(self, project: str) -> Live | None:
+        """Return what is live for a project, or None where nothing was ever made live."""
+        for owner in dict.fromkeys((project, SITE)):
+            last = self._last_moves.get(owner)
+            if last is not None and last.version is not None:
+                return Live(last.version, last.pinned, owner == project)
+        return None
+
+
 def find_live(session: Session, project: str) -> Live | None:
     """Return what is live for a project, or None where nothing was ever made live."""
-    for owner in dict.fromkeys((project, SITE)):
-        last = _last_move(session, owner)
-        if last is not None and last.version is not None:
-            return Live(last.version, last.pinned, owner == project)
-    return None
+    return Pointers({owner: _last_move(session, owner) for owner in (project, SITE)}).live(project)
+
+
+def find_pointers(session: Session) -> Pointers:
+    """Return all pointers, with one query however many projects there are."""
+    last = select(LiveMoveRow.project, func.max(LiveMoveRow.sequence)).group_by(LiveMoveRow.project)
+    rows = select(LiveMoveRow).where(tuple_(LiveMoveRow.project, LiveMoveRow.sequence).in_(last))
+    return Pointers({row.project: row for row in session.scalars(rows)})
 
 
 def moves_of(session: Session, project: str) -> list[LiveMoveRow]:

@@ -20,7 +20,9 @@ from training.live_pointer import (
     SITE,
     Live,
     Mover,
+    Pointers,
     find_live,
+    find_pointers,
     moves_of,
     promote,
     rollback_target,
@@ -170,6 +172,11 @@ class ModelVersions:
         """Return what is live for a project; one short query."""
         with self._database.read() as session:
             return find_live(session, project)
+
+    def pointers(self) -> Pointers:
+        """Return what is live everywhere; one short query."""
+        with self._database.read() as session:
+            return find_pointers(session)
 
     def history(self, project: str) -> list[LiveMoveRow]:
         """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from ml_backend import stored_pointer
 from ml_backend.errors import ModelError
@@ -64,6 +65,24 @@ def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
     versions.move(partial(roll_back, project=A, mover=PERSON))
     pointer.refresh()
     assert name(pointer, A) == "starter"
+
+
+def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    pointer = StoredPointer(versions, UNTRAINED)
+    for number in range(50):
+        assert name(pointer, f"{number}.1") == "starter"
+    assert name(pointer, A) == "v2"
+    asked = []
+
+    def count(connection, cursor, statement, *others):
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    pointer.refresh()
+    event.remove(Engine, "before_cursor_execute", count)
+    assert len([one for one in asked if one.startswith("SELECT")]) == 1, asked
 
 
 def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path):
