@@ -84,9 +84,8 @@ def load(path: str | os.PathLike[str]) -> ICMFormer:
         raise CheckpointError(f"{path}: not a dictionary of 'state_dict' and 'config'")
     try:
         settings = _settings(content["config"])
-        config = infer_config(content["state_dict"], _num_heads(settings))
-        config = replace(config, click_radius=settings.get("norm_radius", config.click_radius))
-        return from_state_dict(content["state_dict"], config)
+        config = infer_config(content["state_dict"], _of_backbone(settings, "num_heads"))
+        return from_state_dict(content["state_dict"], _as_recorded(config, settings))
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -177,7 +176,8 @@ def _infer_swin(state_dict: StateDict, _: int | None) -> ModelConfig:
     window = (math.isqrt(len(tables[0])) + 1) // 2
     return replace(
         VARIANTS["swin_base"],
-        input_size=(32 * window, 32 * window),  # 224 for windows of 7, 384 for windows of 12
+        # A guess, unless the file says: 224 for windows of 7, 384 for windows of 12.
+        input_size=(32 * window, 32 * window),
         embed_dim=len(state_dict["backbone.patch_embed.proj.weight"]),
         depths=tuple(_count(state_dict, f"backbone.layers.{s}.blocks") for s in range(4)),
         num_heads=tuple(table.shape[1] for table in tables),
@@ -216,10 +216,19 @@ def _settings(config: Any) -> dict[str, Any]:
     return settings
 
 
-def _num_heads(settings: Mapping[str, Any]) -> int | None:
+def _as_recorded(config: ModelConfig, settings: Mapping[str, Any]) -> ModelConfig:
+    """Return the configuration with what the file says and the shapes do not tell."""
+    config = replace(config, click_radius=settings.get("norm_radius", config.click_radius))
+    # In the authors' Swins also the size of the crops; of a ViT the position embedding tells.
+    side = _of_backbone(settings, "pretrain_img_size") if config.backbone == "swin" else None
+    return config if side is None else replace(config, input_size=(side, side))
+
+
+def _of_backbone(settings: Mapping[str, Any], name: str) -> int | None:
+    """Return a number that the file gives for its backbone; None for one it does not give."""
     backbone = settings.get("backbone_params")
-    heads = backbone.get("num_heads") if isinstance(backbone, dict) else None
-    return heads if isinstance(heads, int) else None
+    number = backbone.get(name) if isinstance(backbone, dict) else None
+    return number if isinstance(number, int) else None
 
 
 def _plain(value: Any) -> Any:

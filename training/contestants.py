@@ -53,8 +53,9 @@ class Checkpoint:
         path: of the weights, ours (.safetensors) or the authors' (.pth).
         device: on which to compute.
         target_size: height and width of the network's input. None is the size of the last stage
-            of its training; but 448 for the paper's Swins of 384 and 224, as the authors' script
-            has it, and 672 on DAVIS for these and for all networks of 448.
+            of its training; but 448 for the paper's Swins, unless they were trained at another
+            size than the paper's 384 and 224, as the authors' script has it, and 672 on DAVIS for
+            these and for all networks of 448.
     """
 
     name: str
@@ -95,16 +96,18 @@ class Checkpoint:
     def _size(self, dataset: str) -> Pair:
         if self.target_size:
             return self.target_size
-        size = self._trained_size()
-        if size == _PAPER_SIZE or _is_of_the_paper(self._config(), size):
+        config, trained = self._config(), self._trained_size()
+        size = trained or config.input_size
+        if size == _PAPER_SIZE or _is_of_the_paper(config, trained):
             return _PAPER_SIZE_ON_DAVIS if dataset == "DAVIS" else _PAPER_SIZE
         return size
 
-    def _trained_size(self) -> Pair:
-        last = None
-        if self.path.suffix != ".pth":
-            last = last_size(read_description(self.path).get("provenance", {}))
-        return (last, last) if last else self._config().input_size
+    def _trained_size(self) -> Pair | None:
+        """Return the size of the last stage, None if none is recorded."""
+        if self.path.suffix == ".pth":
+            return None
+        last = last_size(read_description(self.path).get("provenance", {}))
+        return None if last is None else (last, last)
 
     def _config(self) -> ModelConfig:
         if self.path.suffix == ".pth":
@@ -169,14 +172,20 @@ def named_checkpoints(paths: list[Path], device: str, target_size: Pair | None) 
     return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
 
 
-def _is_of_the_paper(config: ModelConfig, size: Pair) -> bool:
-    """Return whether a network is one of the paper's, or of its ablations, at its own size."""
+def _is_of_the_paper(config: ModelConfig, trained: Pair | None) -> bool:
+    """Return whether a network is one of the paper's, or of its ablations.
+
+    Args:
+        config: of the network. Its input size does not count: it is nominal, and a guess for some
+            of the authors' files.
+        trained: size of the last stage of a training of ours, which must be the paper's.
+    """
 
     def shape(config: ModelConfig) -> tuple[object, ...]:
-        return config.backbone, config.embed_dim, config.depths, config.input_size
+        return config.backbone, config.embed_dim, config.depths
 
-    same = any(shape(config) == shape(VARIANTS[name]) for name in _PAPER_NETWORKS)
-    return same and size == config.input_size
+    alike = [VARIANTS[name] for name in _PAPER_NETWORKS if shape(VARIANTS[name]) == shape(config)]
+    return any(trained in (None, paper.input_size) for paper in alike)
 
 
 def _name(path: Path, paths: list[Path]) -> str:

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,8 @@ from icmformer import build_model, upstream_checkpoint
 from icmformer.errors import CheckpointError
 from icmformer.variants import VARIANTS
 from tests import golden_networks
+from tests.authors_files import PLAIN_VIT, SWIN, config, save_swin_small, small_vit
 
-PLAIN_VIT = "isegm.model.is_icmformer_plainvit_model.PlainVitModel"
-SWIN = "isegm.model.is_icmformer_swinformer_model.SwinformerModel"
 LOSS_MODULE = "isegm.model.modeling.transformer_helper.cross_entropy_loss"
 
 
@@ -44,25 +44,6 @@ def loss(monkeypatch):
         thing.__module__, thing.__qualname__ = LOSS_MODULE, thing.__name__
         setattr(module, thing.__name__, thing)
     return CrossEntropyLoss()
-
-
-def config(name, **params):
-    """Lay out a configuration as the authors' code records it."""
-    entries = {
-        key: {"type": "builtin", "value": value, "specified": True} for key, value in params.items()
-    }
-    return {"class": name, "params": entries}
-
-
-def small_vit():
-    """The authors' parameters of a small ViT: 96 channels, four blocks, images of 224 pixels."""
-    shapes = {
-        key: tuple(n // 8 if n % 8 == 0 else n for n in shape[:2]) + shape[2:]
-        for key, shape in golden_networks.shapes("vit_b_448").items()
-        if not any(f".blocks.{index}." in key for index in range(4, 12))
-    }
-    shapes["backbone.pos_embed"] = (1, 197, 96)
-    return {key: golden_networks.golden_tensor(key, shape) for key, shape in shapes.items()}
 
 
 def test_a_file_of_a_plain_vit(tmp_path, loss):
@@ -98,6 +79,19 @@ def test_a_file_of_a_plain_vit(tmp_path, loss):
     }.items():
         assert torch.equal(state_dict[theirs], ours[name])
     assert torch.equal(state_dict["backbone.pos_embed"][:, 1:], ours["backbone.position_embedding"])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "size"), [({"pretrain_img_size": 224}, 224), ({}, 384)], ids=["recorded", "guess"]
+)
+def test_the_released_swin_small_of_coco_lvis_has_large_windows_at_224_pixels(
+    tmp_path, recorded, size
+):
+    save_swin_small(tmp_path / "swin.pth", window_size=12, **recorded)
+
+    found = upstream_checkpoint.load(tmp_path / "swin.pth").config
+
+    assert found == replace(VARIANTS["swin_small"], window_size=12, input_size=(size, size))
 
 
 def forget_authors_package():

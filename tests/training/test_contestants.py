@@ -13,6 +13,7 @@ from icmformer.checkpoint import save_checkpoint
 from icmformer.clicks import from_row_column
 from icmformer.errors import CheckpointError
 from icmformer.variants import VARIANTS
+from tests.authors_files import save_swin_small
 from training.contestants import Checkpoint, ClassicalMethod, Served, named_checkpoints
 
 
@@ -41,17 +42,46 @@ def test_other_networks_read_everything_at_their_own_size(tmp_path):
     assert input_size(Checkpoint("tiny", tmp_path / "tiny.safetensors"), "DAVIS") == "(64, 64)"
 
 
-def test_the_swins_of_the_paper_read_what_the_authors_script_reads(tmp_path):
-    path = tmp_path / "swin.safetensors"
-    save_checkpoint(build_model("tiny"), path)
+def a_description(path, config, **provenance):
+    """Describe a network of the paper, without its tens of millions of weights."""
+    save_checkpoint(build_model("tiny"), path, **provenance)
     description = json.loads(path.with_suffix(".json").read_text())
-    # an ablation of it, and without its 68 million weights: sizes are in the description
-    description["config"] = replace(VARIANTS["swin_small"], num_cross_blocks=2).to_dict()
+    description["config"] = config.to_dict()
     path.with_suffix(".json").write_text(json.dumps(description))
+    return path
+
+
+def test_the_swins_of_the_paper_read_what_the_authors_script_reads(tmp_path):
+    ablation = replace(VARIANTS["swin_small"], num_cross_blocks=2)
+    path = a_description(tmp_path / "swin.safetensors", ablation)
 
     assert input_size(Checkpoint("swin", path), "GrabCut") == "(448, 448)"
     assert input_size(Checkpoint("swin", path), "DAVIS") == "(672, 672)"
     assert input_size(Served("swin", path), "DAVIS") == "(224, 224)"
+
+
+@pytest.mark.parametrize("recorded", [{"pretrain_img_size": 224}, {}], ids=["recorded", "guess"])
+def test_so_do_the_authors_files_whatever_their_windows_and_nominal_size(tmp_path, recorded):
+    save_swin_small(tmp_path / "swin.pth", window_size=12, **recorded)
+    contestant = Checkpoint("swin", tmp_path / "swin.pth")
+
+    assert input_size(contestant, "GrabCut") == "(448, 448)"
+    assert input_size(contestant, "DAVIS") == "(672, 672)"
+
+
+@pytest.mark.parametrize(
+    ("trained", "nominal", "size"),
+    [(224, 224, 448), (224, 384, 448), (336, 224, 336), (336, 336, 336)],
+)
+def test_a_swin_that_was_trained_at_another_size_than_the_paper_s_reads_that_one(
+    tmp_path, trained, nominal, size
+):
+    """The nominal size, which exporting changes, does not matter."""
+    config = replace(VARIANTS["swin_small"], input_size=(nominal, nominal))
+    recipe = {"epoch": 10, "stages": [{"epochs": 1, "size": trained}]}
+    path = a_description(tmp_path / "swin.safetensors", config, samples=10, recipe=recipe)
+
+    assert input_size(Checkpoint("swin", path), "GrabCut") == f"({size}, {size})"
 
 
 def test_a_network_is_measured_at_the_size_it_was_last_trained_at(tmp_path):
