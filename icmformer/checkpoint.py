@@ -113,6 +113,11 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
+    if Path(path).suffix == ".pth":
+        raise CheckpointError(
+            f"{path}: convert a file of the authors' first: python -m training export"
+            f" --checkpoint {path} --output {Path(path).with_suffix('.safetensors')}"
+        )
     weights_path, description_path = _paths(path)
     if not (description_path.exists() or weights_path.exists()):
         raise CheckpointError(f"{weights_path}: cannot be read: No such file or directory")

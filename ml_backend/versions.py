@@ -56,8 +56,14 @@ def default_version(checkpoint: Path | None) -> Version:
         checkpoint: chosen by the operator; None for the network that ships with the project.
 
     Raises:
-        SettingsError: if the checkpoint cannot be read.
+        SettingsError: if the checkpoint cannot be read, or is one of the authors' files.
     """
+    if checkpoint is not None and checkpoint.suffix == ".pth":
+        raise SettingsError(
+            f"ICMFORMER_CHECKPOINT is {checkpoint}: convert a file of the authors' first: python -m"
+            f" training export --checkpoint {checkpoint} --output"
+            f" {checkpoint.with_suffix('.safetensors')}"
+        )
     if checkpoint is None and not STARTER_WEIGHTS.exists():
         return Version("untrained", None)
     try:

@@ -7,14 +7,14 @@ from typing import Protocol
 
 import torch
 
-from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
-from icmformer.checkpoint import load_checkpoint, read_description
+from icmformer import ICMFormer, ModelConfig
 from icmformer.errors import CheckpointError
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
 from training.evaluation import ClickSegmenter
 from training.provenance import last_size
+from training.weights_file import load_network, read_config, read_provenance
 
 Pair = tuple[int, int]
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
@@ -65,7 +65,7 @@ class Checkpoint:
 
     def describe(self) -> str:
         """Return backbone, size and number of parameters."""
-        config = self._config()
+        config = read_config(self.path)
         with torch.device("meta"):
             millions = sum(weight.numel() for weight in ICMFormer(config).parameters()) / 1e6
         height, width = config.input_size
@@ -91,12 +91,12 @@ class Checkpoint:
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and follow the published protocol: fixed size, flip, fp32."""
-        return Predictor.for_benchmark(self._load(self.device), self._size(dataset))
+        return Predictor.for_benchmark(load_network(self.path, self.device), self._size(dataset))
 
     def _size(self, dataset: str) -> Pair:
         if self.target_size:
             return self.target_size
-        config, trained = self._config(), self._trained_size()
+        config, trained = read_config(self.path), self._trained_size()
         size = trained or config.input_size
         if size == _PAPER_SIZE or _is_of_the_paper(config, trained):
             return _PAPER_SIZE_ON_DAVIS if dataset == "DAVIS" else _PAPER_SIZE
@@ -104,20 +104,8 @@ class Checkpoint:
 
     def _trained_size(self) -> Pair | None:
         """Return the size of the last stage, None if none is recorded."""
-        if self.path.suffix == ".pth":
-            return None
-        last = last_size(read_description(self.path).get("provenance", {}))
+        last = last_size(read_provenance(self.path))
         return None if last is None else (last, last)
-
-    def _config(self) -> ModelConfig:
-        if self.path.suffix == ".pth":
-            return upstream_checkpoint.load(self.path).config
-        return ModelConfig.from_dict(read_description(self.path)["config"])
-
-    def _load(self, device: str) -> ICMFormer:
-        if self.path.suffix == ".pth":
-            return upstream_checkpoint.load(self.path).to(device)
-        return load_checkpoint(self.path, device)
 
 
 @dataclass(frozen=True)
@@ -138,10 +126,10 @@ class Served(Checkpoint):
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and serve it."""
-        return Predictor.for_serving(self._load(self.device))
+        return Predictor.for_serving(load_network(self.path, self.device))
 
     def _size(self, dataset: str) -> Pair:
-        return self._config().input_size
+        return read_config(self.path).input_size
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A training keeps its weights in float32, with the network's nominal input size and the paths of the
 machine it ran on. What ships is half as large, says the size it was really trained at, and carries
-no paths.
+no paths. The authors' files (.pth) become ours here, too, which can be served and fine-tuned.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from icmformer import ICMFormer, load_checkpoint, save_checkpoint
-from icmformer.checkpoint import read_description
+from icmformer import ICMFormer, save_checkpoint
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from training.datasets.benchmarks import FOLDER_PREFIX
 from training.provenance import last_size
+from training.weights_file import is_of_the_authors, load_network, read_provenance
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,19 @@ _POSITIONS = "backbone.position_embedding"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="RUN/latest.safetensors"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="RUN/latest.safetensors, or .pth of the authors'",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="ends in .safetensors"
     )
     parser.add_argument(
-        "--dtype", choices=_DTYPES, default="bfloat16", help="of the stored weights (%(default)s)"
+        "--dtype",
+        choices=_DTYPES,
+        help="of the stored weights; by default bfloat16, and float32 for the authors'",
     )
     parser.add_argument(
         "--size",
@@ -62,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     size = export(
         arguments.checkpoint,
         path,
-        dtype=_DTYPES[arguments.dtype],
+        dtype=_DTYPES.get(arguments.dtype),
         size=arguments.size,
         notes=dict(arguments.note),
     )
@@ -74,25 +80,27 @@ def export(
     checkpoint: Path,
     output: Path,
     *,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
     size: int | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> int:
     """Write a copy of a checkpoint for others to use; return its input size in pixels a side.
 
     Args:
-        checkpoint: of a training or a fine-tuning.
+        checkpoint: of a training or a fine-tuning, or one of the authors' files (.pth).
         output: path of the new weights; its description lies beside it.
-        dtype: of the stored weights.
-        size: pixels a side of the network's input; None takes it from the description.
+        dtype: of the stored weights; None is bfloat16, and float32 for those of the authors, which
+            stay what they are.
+        size: pixels a side of the network's input; None is the size that it was trained at.
         notes: added to the description; a key that is there already gets the new value.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read or the output not be named so.
         ConfigError: if the network cannot work at this size.
     """
-    provenance = read_description(checkpoint)["provenance"]
-    network = load_checkpoint(checkpoint)
+    provenance = read_provenance(checkpoint)
+    network = load_network(checkpoint)
+    dtype = dtype or (torch.float32 if is_of_the_authors(checkpoint) else torch.bfloat16)
     size = size or last_size(provenance) or network.input_size[0]
     kept = {key: value for key, value in provenance.items() if key != "command"}
     shipped = _without_folders(kept) | {"size": size} | dict(notes or {})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import safetensors.torch
@@ -10,6 +11,7 @@ import torch
 from icmformer import build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.errors import CheckpointError, ConfigError
+from tests.authors_files import save_small_vit
 
 
 @pytest.fixture
@@ -228,5 +230,13 @@ def test_a_gpu_that_is_not_there_is_refused(path):
 
 
 def test_a_path_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"model\.pth: .* ends in \.safetensors"):
-        load_checkpoint(tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"model\.pt: .* ends in \.safetensors"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+def test_of_a_file_of_the_authors_it_is_said_how_to_convert_it(tmp_path):
+    path = tmp_path / "model.pth"
+    save_small_vit(path)
+    command = f"training export --checkpoint {path} --output {path.with_suffix('.safetensors')}"
+    with pytest.raises(CheckpointError, match=f"convert .* {re.escape(command)}"):
+        load_checkpoint(path)

@@ -281,6 +281,8 @@ def test_checkpoint_of_the_settings_is_the_default(versions, tmp_path):
     assert default_version(versions[0].weights) == versions[0]
     with pytest.raises(SettingsError, match="ICMFORMER_CHECKPOINT"):
         default_version(tmp_path / "missing.safetensors")
+    with pytest.raises(SettingsError, match=r"ICMFORMER_CHECKPOINT is .*: convert .*x\.safeten"):
+        default_version(tmp_path / "x.pth")
 
 
 def test_serving_follows_its_setting_back_and_a_worker_leaves_it_alone(versions, tmp_path):

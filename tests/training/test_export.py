@@ -5,9 +5,16 @@ import sys
 import pytest
 import torch
 
-from icmformer import ModelConfig, build_model, load_checkpoint, save_checkpoint
+from icmformer import (
+    ModelConfig,
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+    upstream_checkpoint,
+)
 from icmformer.checkpoint import read_description
 from icmformer.errors import ICMFormerError
+from tests.authors_files import save_small_vit
 from training.__main__ import main
 from training.export import export
 
@@ -87,6 +94,32 @@ def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, caps
     assert found["recipe"]["run"] == "starter"
     assert found["recipe"]["validation"]["sets"] == ["GrabCut", "folder:own", "folder:other.zip"]
     assert "/home/me" not in str(found)
+
+
+def test_a_file_of_the_authors_becomes_one_of_ours_with_the_same_weights(tmp_path, monkeypatch):
+    checkpoint, output = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    save_small_vit(checkpoint)
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *arguments])
+
+    assert main() == 0
+
+    expected, found = upstream_checkpoint.load(checkpoint), load_checkpoint(output)
+    assert found.config == expected.config
+    weights = found.state_dict()
+    assert all(torch.equal(weights[name], each) for name, each in expected.state_dict().items())
+    assert read_description(output)["provenance"] == {"converted_from": "theirs.pth", "size": 224}
+
+
+def test_a_file_of_the_authors_is_rounded_if_that_is_asked_for(tmp_path):
+    checkpoint, output = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    save_small_vit(checkpoint)
+
+    export(checkpoint, output, dtype=torch.float16)
+
+    exported = load_checkpoint(output).state_dict()
+    for name, tensor in upstream_checkpoint.load(checkpoint).state_dict().items():
+        assert torch.equal(exported[name], tensor.half().float())
 
 
 def test_a_missing_checkpoint_is_a_sentence(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,47 @@
+"""A file of weights that a command is given: ours (.safetensors) or the authors' (.pth)."""
+
+from pathlib import Path
+from typing import Any
+
+from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
+from icmformer.checkpoint import load_checkpoint, read_description
+
+
+def is_of_the_authors(path: Path) -> bool:
+    """Return whether a file is named like one of the authors' release."""
+    return path.suffix == ".pth"
+
+
+def load_network(path: Path, device: str = "cpu") -> ICMFormer:
+    """Return the network of the file, with float32 weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or no such checkpoint.
+        ConfigError: if there is no such device.
+    """
+    if is_of_the_authors(path):
+        return upstream_checkpoint.load(path).to(device)
+    return load_checkpoint(path, device)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Return the numbers of the network; of our files without reading the weights.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or no such checkpoint.
+        ConfigError: if the numbers in our file do not make a network.
+    """
+    if is_of_the_authors(path):
+        return upstream_checkpoint.load(path).config
+    return ModelConfig.from_dict(read_description(path)["config"])
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return what is known of where the weights come from; of the authors' files, their name.
+
+    Raises:
+        CheckpointError: if the description of our file is missing or damaged.
+    """
+    if is_of_the_authors(path):
+        return {"converted_from": path.name}
+    return dict(read_description(path)["provenance"])
