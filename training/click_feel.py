@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from icmformer import Predictor, load_checkpoint
 from icmformer.clicks import Click, rows_columns
 from training.annotator import JitteredAnnotator
+from training.contestants import Checkpoint, Contestant, Served
 from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.devices import add_device_argument
@@ -44,7 +44,13 @@ _COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".safetensors of this project, or .pth of the authors'",
+    )
     parser.add_argument("--data", type=Path, required=True, help="holds the benchmarks' folders")
     parser.add_argument(
         "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"
@@ -58,17 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command: write a table for each data set to the standard output."""
-    model = load_checkpoint(arguments.checkpoint, arguments.device)
-    predictors = {
-        "as served": Predictor.for_serving(model),
-        "the network alone": Predictor.for_benchmark(model),
+    path, device = arguments.checkpoint, arguments.device
+    contestants: dict[str, Contestant] = {
+        "as served": Served(path.stem, path, device),
+        "the network alone": Checkpoint(path.stem, path, device),
     }
     for name in arguments.datasets:
         dataset = open_benchmark(name, arguments.data)
         indices = range(0, len(dataset), arguments.every)
-        for how, predictor in predictors.items():
+        for how, contestant in contestants.items():
+            segmenter = contestant.segmenter(name)
             effects = [
-                object_effects(predictor, dataset[index], arguments.max_clicks)
+                object_effects(segmenter, dataset[index], arguments.max_clicks)
                 for index in progress(indices, desc=f"{name}, {how}", unit="obj")
             ]
             sys.stdout.write(f"\n{name}, {how}:\n\n{table(effects)}\n")

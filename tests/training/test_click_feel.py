@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from icmformer import build_model, save_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.clicks import from_row_column
 from icmformer.segmentation import Segmentation
 from training.__main__ import main
 from training.click_feel import count_specks, effect_of_change, object_effects, table
+from training.datasets.benchmarks import open_benchmark
 from training.datasets.sample import EvaluationSample
 
 
@@ -86,6 +88,31 @@ def test_clicks_that_are_not_obeyed():
     assert np.isnan(third.near)  # nothing changed
     last_row = table([[first, second, third], [first]]).splitlines()[-1]
     assert last_row.startswith("| 3 | 1 | 0.160 | 100.0% | 0.0% | 0.00 | - |")
+
+
+def test_the_network_alone_reads_davis_at_the_size_of_benchmarks(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(2)  # of a network whose masks are neither everything nor nothing
+    path, data = tmp_path / "large.safetensors", tmp_path / "DAVIS"
+    save_checkpoint(build_model("tiny", input_size=(448, 448)), path)
+    picture = np.random.default_rng(0).integers(0, 255, (60, 70, 3), dtype=np.uint8)
+    mask = 255 * _square(20, 20, 30)[:60, :70].astype(np.uint8)
+    for file, pixels in (("img/a.jpg", picture), ("gt/a.png", mask)):
+        (data / file).parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(data / file)
+    arguments = f"--checkpoint {path} --data {tmp_path} --max-clicks 1 DAVIS"
+    monkeypatch.setattr("sys.argv", f"training click-feel {arguments}".split())
+
+    assert main() == 0
+
+    (sample,) = open_benchmark("DAVIS", tmp_path)
+    at_448, at_672 = (
+        table([object_effects(predictor, sample, max_clicks=1)])
+        for predictor in (
+            Predictor.for_benchmark(load_checkpoint(path), (size, size)) for size in (448, 672)
+        )
+    )
+    assert at_448 != at_672
+    assert f"DAVIS, the network alone:\n\n{at_672}" in capsys.readouterr().out
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
