@@ -6,12 +6,13 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
+import json
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from multiprocessing.synchronize import Event
@@ -23,7 +24,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from icmformer import ICMFormer, build_model, load_checkpoint, save_checkpoint
+from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint, save_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
@@ -38,7 +39,7 @@ from training.optimization import (
 )
 from training.processes import StopSignals, fast_attention, make_accelerator, same_in_all
 from training.provenance import Provenance, provenance
-from training.recipe import Optimization, Recipe, load_recipe
+from training.recipe import Network, Optimization, Recipe, load_recipe
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate
 from training.training_data import open_mixture
 from training.training_state import TrainingState, has_state
@@ -146,8 +147,7 @@ def _network(recipe: Recipe) -> ICMFormer:
     options = recipe.network
     if options.checkpoint is not None:
         network = load_checkpoint(options.checkpoint)
-        if replace(network.config, input_size=options.config.input_size) != options.config:
-            raise RecipeError(f"{options.checkpoint} holds another network than {options.name}")
+        _check_fits(network.config, options)
     else:
         network = build_model(options.name, **options.overrides)
         if options.backbone_weights is not None and not has_state(recipe.run):
@@ -155,6 +155,27 @@ def _network(recipe: Recipe) -> ICMFormer:
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+def _check_fits(found: ModelConfig, options: Network) -> None:
+    """Raise RecipeError unless a checkpoint holds the network of the recipe, whatever its size."""
+    held, wanted = (
+        {key: json.dumps(value, separators=(",", ":")) for key, value in config.to_dict().items()}
+        for config in (found, options.config)
+    )
+    differing = [key for key in held if key != "input_size" and held[key] != wanted[key]]
+    if not differing:
+        return
+    first, *others = differing
+    advice = f"network.overrides.{first}={held[first]} makes it fit"
+    if others:
+        advice = (
+            f"{', '.join(others)} differ, too: give network.name and network.overrides of its own"
+        )
+    raise RecipeError(
+        f"{options.checkpoint} holds another network than {options.name}: its {first} is"
+        f" {held[first]}, the recipe's {wanted[first]}; {advice}"
+    )
 
 
 def _settle_worker(ending: Event, worker: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from training.datasets.image_folder import ImageFolder
 from training.errors import DatasetError, RecipeError
 from training.evaluation import evaluate
 from training.recipe import Recipe
+from training.recipe_files import override
 from training.train import train
 
 # With its usual eps, Adam turns rounding errors of gradients that ought to be zero, such as those
@@ -156,12 +158,41 @@ def test_a_pretrained_backbone_neither_replaces_a_checkpoint_nor_is_needed_to_co
         train(a_recipe(shapes, tmp_path / "third", network=network))
 
 
-def test_weights_of_another_network_are_refused(shapes, tmp_path):
-    save_checkpoint(build_model("tiny_swin"), tmp_path / "swin.safetensors")
-    network = {"name": "tiny", "checkpoint": tmp_path / "swin.safetensors"}
+@pytest.mark.parametrize(
+    ("held", "sentence"),
+    [
+        (
+            {"name": "tiny_swin"},
+            'another network than tiny: its backbone is "swin", the recipe\'s "vit"; patch_size, ',
+        ),
+        (
+            {"name": "tiny", "num_cross_blocks": 2},
+            "its num_cross_blocks is 2, the recipe's 1; network.overrides.num_cross_blocks=2 makes",
+        ),
+        (
+            {"name": "tiny", "depths": (4, 2)},
+            "depths is [4,2], the recipe's [2,2]; network.overrides.depths=[4,2] makes it fit",
+        ),
+    ],
+)
+def test_of_weights_of_another_network_it_is_said_how_they_differ(shapes, tmp_path, held, sentence):
+    save_checkpoint(build_model(**held), tmp_path / "other.safetensors")
+    network = {"name": "tiny", "checkpoint": tmp_path / "other.safetensors"}
 
-    with pytest.raises(RecipeError, match="another network than tiny"):
+    with pytest.raises(RecipeError, match=re.escape(sentence)):
         train(a_recipe(shapes, tmp_path / "run", network=network))
+
+
+def test_an_override_that_was_advised_makes_the_weights_fit(shapes, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(build_model("tiny", head_dropout=0.0, depths=(4, 2)), path)
+    network = {"name": "tiny", "overrides": {"head_dropout": 0.0}, "checkpoint": path}
+    with pytest.raises(RecipeError) as refusal:
+        train(a_recipe(shapes, tmp_path / "run", network=network))
+    (advised,) = re.findall(r"network\.(\S+=.*) makes it fit", str(refusal.value))
+    override(network, [advised])
+
+    assert train(a_recipe(shapes, tmp_path / "run", network=network)).exists()
 
 
 def test_what_a_changed_recipe_says_counts_when_a_run_is_continued(shapes, tmp_path):
