@@ -19,6 +19,7 @@ COMMANDS = {
     "pin": ("ml_backend.commands.pin", "keep what is live until a person moves it"),
     "unpin": ("ml_backend.commands.unpin", "let better candidates go live again"),
     "reconcile": ("ml_backend.commands.reconcile", "compare samples with Label Studio"),
+    "check-recipe": ("ml_backend.commands.check_recipe", "say whether the jobs' recipe works"),
     "run-job": ("ml_backend.run_job", "what the worker starts for each job"),
     "latency": ("ml_backend.latency", "measure how long clicks and webhooks take on this machine"),
     "diagnose": ("ml_backend.diagnose", "check a connection to Label Studio, say what is wrong"),

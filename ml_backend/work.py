@@ -2,13 +2,18 @@
 
 import argparse
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 from ml_backend.errors import SettingsError
 from ml_backend.jobs import declare_tasks, open_queue, require_reachable
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
-from ml_backend.settings import Settings, load_settings
+from ml_backend.settings import Settings, child_environment, load_settings
 from ml_backend.worker import Worker
+from training.datasets.image_folder import ImageFolder
+from training.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Work until SIGTERM or SIGINT; a running job is given back, to be continued."""
     settings = load_settings()
     write_logs(settings.log_level)
-    _require_files(settings)
+    _require_usable(settings)
     learning = open_learning(settings)
     queue = open_queue(settings)
     require_reachable(queue)
@@ -47,8 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_files(settings: Settings) -> None:
-    """Say now what would fail a job at night."""
+def _require_usable(settings: Settings) -> None:
+    """Say now what would fail a job at night.
+
+    Raises:
+        SettingsError: if the recipe or the retention set does not exist, or jobs cannot use it.
+    """
     files = {
         "ICMFORMER_FINE_TUNE_RECIPE": settings.fine_tune_recipe,
         "ICMFORMER_RETENTION_SET": settings.retention_set,
@@ -56,3 +65,28 @@ def _require_files(settings: Settings) -> None:
     for name, path in files.items():
         if path is not None and not path.exists():
             raise SettingsError(f"{name} is {path}, which does not exist")
+    if settings.retention_set is not None:
+        _require_images(settings.retention_set)
+    if settings.fine_tune_recipe is not None:
+        _require_recipe()
+
+
+def _require_images(retention_set: Path) -> None:
+    try:
+        ImageFolder(retention_set)
+    except DatasetError as error:
+        raise SettingsError(f"ICMFORMER_RETENTION_SET: {error}") from error
+
+
+def _require_recipe() -> None:
+    # What knows every setting of a recipe imports torch, which this process does without.
+    checked = subprocess.run(
+        [sys.executable, "-m", "ml_backend", "check-recipe"],
+        env=child_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checked.returncode:
+        problem = checked.stderr.strip() or f"its check ended with status {checked.returncode}"
+        raise SettingsError(f"ICMFORMER_FINE_TUNE_RECIPE: {problem}")

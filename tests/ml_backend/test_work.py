@@ -41,6 +41,32 @@ def test_worker_does_not_start_where_its_jobs_would_fail(tmp_path, monkeypatch, 
         work.run(argparse.Namespace())
 
 
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("stepz: 7\n", r"recipe\.yaml does not work: stepz is not a setting"),
+        ("steps: 0\n", r"recipe\.yaml does not work: steps: "),
+        ("- steps\n", "is not a YAML mapping"),
+    ],
+)
+def test_worker_does_not_start_with_a_recipe_that_cannot_work(
+    tmp_path, monkeypatch, recipe, sentence
+):
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ICMFORMER_FINE_TUNE_RECIPE", str(tmp_path / "recipe.yaml"))
+    with pytest.raises(SettingsError, match=f"^ICMFORMER_FINE_TUNE_RECIPE: .*{sentence}"):
+        work.run(argparse.Namespace())
+
+
+def test_worker_does_not_start_with_a_retention_set_without_images_and_masks(tmp_path, monkeypatch):
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ICMFORMER_RETENTION_SET", str(tmp_path / "set"))
+    with pytest.raises(SettingsError, match=r"^ICMFORMER_RETENTION_SET: .* images and masks"):
+        work.run(argparse.Namespace())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/proc", "/dev/null/state"])  # root may write elsewhere
 def test_worker_says_in_one_sentence_that_it_cannot_store_anything(folder):

@@ -1,0 +1,20 @@
+"""`python -m ml_backend check-recipe`: would a job know what to do? `work` asks it first."""
+
+import argparse
+
+from ml_backend.settings import load_settings
+from training.fine_tune_recipe import load_fine_tune_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: ICMFORMER_FINE_TUNE_RECIPE names the recipe."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the recipe as a job would.
+
+    Raises:
+        RecipeError: naming every setting that a job could not use.
+    """
+    load_fine_tune_recipe(load_settings().fine_tune_recipe)
+    return 0
