@@ -29,12 +29,13 @@ _STYLE: dict[Any, Any] = {
 _DRAWS = 500
 
 
-def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
+def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[float]) -> str:
     """Plot the mean IoU after each click (figures 4 and 7), with 95 % bootstrap bands.
 
     Args:
         title: name of the data set.
         cards: one curve each, by name.
+        marked: IoUs to which clicks are counted, in [0, 1]; a dashed line each.
 
     Returns:
         An <svg> element.
@@ -44,7 +45,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard]) -> str:
         axes = figure.add_subplot()
         for colour, (name, card) in zip(_colours(len(cards)), cards.items(), strict=True):
             _draw_curve(axes, name, card, colour)
-        for threshold in (0.85, 0.90):
+        for threshold in marked:
             axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
         axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
         axes.title.set_fontweight("bold")

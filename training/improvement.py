@@ -130,6 +130,7 @@ def _judged_candidate(
         trial.held_out,
         Predictor.for_serving(load_checkpoint(live, device)),
         Predictor.for_serving(load_checkpoint(trained, device)),
+        options.policy.threshold,
     )
     _check_untouched(trained)
     return Candidate(

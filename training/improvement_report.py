@@ -18,6 +18,7 @@ def improvement_report(
     objects: EvaluationDataset | None,
     live: Predictor,
     candidate: Predictor,
+    threshold: float,
 ) -> str:
     """Return the report as JSON text, pictures and curves included.
 
@@ -27,6 +28,7 @@ def improvement_report(
         objects: the held-out objects that the scores are about.
         live: the version that was live.
         candidate: the other.
+        threshold: the IoU to which the gate counted clicks.
     """
     improved: list[Pair] = []
     worse: list[Pair] = []
@@ -39,8 +41,8 @@ def improvement_report(
             pairs += [draw_pair(objects[i], live, candidate, clicks) for i, clicks in chosen]
     report: dict[str, Any] = {
         "curves": {
-            "held_out": _curves("held-out objects", held_out),
-            "retention": _curves("retention set", retention),
+            "held_out": _curves("held-out objects", held_out, threshold),
+            "retention": _curves("retention set", retention, threshold),
         },
         "improved": [pair.to_dict() for pair in improved],
         "worse": [pair.to_dict() for pair in worse],
@@ -56,10 +58,11 @@ def decision_summary(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _curves(title: str, comparison: Comparison | None) -> str | None:
+def _curves(title: str, comparison: Comparison | None, threshold: float) -> str | None:
     if comparison is None:
         return None
-    return iou_curves(title, {"before": comparison.live, "candidate": comparison.candidate})
+    cards = {"before": comparison.live, "candidate": comparison.candidate}
+    return iou_curves(title, cards, (threshold,))
 
 
 def _change_summary(change: Change | None) -> dict[str, Any] | None:

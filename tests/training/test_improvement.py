@@ -28,6 +28,7 @@ from tests.training.disc_project import (
 from tests.training.mortal import exit_code
 from training import improvement, trial
 from training.errors import DatasetError, StoredFileError, VersionError
+from training.figures import iou_curves
 from training.improvement import improve
 from training.improvement_plan import Assignment
 from training.live_pointer import Mover, pin, promote, roll_back
@@ -124,9 +125,15 @@ def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
 
 
 def test_the_report_shows_curves_and_what_changed(folder, stores):
-    outcome = improve(job(folder), stores, options(), quiet)
+    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    outcome = improve(job(folder), stores, loose, quiet)
     report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
-    assert report["curves"]["held_out"].lstrip().startswith("<svg")
+    live, candidate = (
+        trial.TrialScores.from_json((folder / "job-1" / kept).read_text()).held_out
+        for kept in ("live.json", "candidate_scores.json")
+    )
+    cards = {"before": live, "candidate": candidate}
+    assert report["curves"]["held_out"] == iou_curves("held-out objects", cards, (0.7,))
     changed = report["improved"] + report["worse"]
     assert changed
     assert all(pair["live"].startswith("data:image/jpeg") for pair in changed)

@@ -132,11 +132,20 @@ def test_the_page_escapes_names():
 
 
 def test_curves_are_labelled_and_repeatable():
-    figure = iou_curves("GrabCut", {"good": GOOD, "poor": POOR})
+    figure = iou_curves("GrabCut", {"good": GOOD, "poor": POOR}, (0.85, 0.9))
 
-    assert figure == iou_curves("GrabCut", {"good": GOOD, "poor": POOR})
+    assert figure == iou_curves("GrabCut", {"good": GOOD, "poor": POOR}, (0.85, 0.9))
     for text in ("GrabCut", "good", "poor", "mean IoU", "clicks"):
         assert f">{text}<" in figure
+
+
+def test_a_dashed_line_stands_at_each_iou_that_clicks_are_counted_to():
+    one, other, both = (
+        iou_curves("GrabCut", {"good": GOOD}, marked) for marked in ((0.85,), (0.9,), (0.85, 0.9))
+    )
+
+    assert [figure.count("stroke-dasharray") for figure in (one, other, both)] == [1, 1, 2]
+    assert one != other
 
 
 def test_the_band_holds_the_curve():
