@@ -142,7 +142,7 @@ def fine_tune(
         if step % recipe.validate_every and step != recipe.steps:
             continue
         score = _score(average, data.validation, recipe)
-        judged = "nothing to validate on" if data.validation is None else f"IoU {score:.4f}"
+        judged = "too few to validate on" if data.validation is None else f"IoU {score:.4f}"
         logger.info("step %d: loss %.4f, %s", step, loss.item(), judged)
         if data.validation is None or score > best_score:
             best_score, best_step = score, step

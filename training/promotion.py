@@ -174,7 +174,10 @@ def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str
 
 def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, str]:
     if change is None:
-        return "ask", "there is no retention set: what the candidate forgot is unknown"
+        return "ask", (
+            "the retention set has no object to judge by: what the candidate forgot is unknown; "
+            "add images with objects to it"
+        )
     clicks = _in_words(change)
     if change.saved.high < -policy.max_retention_loss * change.live:
         return "keep", f"the candidate forgot too much on the retention set: {clicks}"

@@ -108,9 +108,11 @@ def test_it_stops_early_and_returns_what_was_best(base, tmp_path, caplog):
     assert read_description(candidate)["provenance"]["steps"] < 40
 
 
-def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path):
+def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tune")
     data = FineTuneData(Discs(4), None, None)
     candidate = run(base, tmp_path / "job", data=data)
+    assert "too few to validate on" in caplog.text
     assert read_description(candidate)["provenance"]["steps"] == 6
 
 

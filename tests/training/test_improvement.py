@@ -120,7 +120,7 @@ def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
     outcome = improve(job(folder), stores, options(policy=Policy()), quiet)
     assert outcome.result == "asked"
     assert "20 objects on 5 images are needed to be sure" in outcome.sentence
-    assert "no retention set" in outcome.sentence
+    assert "retention set has no object to judge by" in outcome.sentence
     assert stores.versions.live(PROJECT).version == 1
 
 

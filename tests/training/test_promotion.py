@@ -70,7 +70,10 @@ SAME = both(spread(5), spread(5))
             id="few objects, and forgot",
         ),
         pytest.param(None, SAME, "ask", "no accepted object", id="nothing held out"),
-        pytest.param(both(spread(6), spread(4)), None, "ask", "unknown", id="no retention set"),
+        pytest.param(
+            both(spread(6), spread(4)), None, "ask", "has no object to judge by",
+            id="nothing in the retention set to judge by",
+        ),
     ],
 )  # fmt: skip
 def test_verdicts(held_out, retention, verdict, words):

@@ -50,6 +50,5 @@ class RetentionSet:
 
     def judged(self, limit: int) -> EvaluationDataset | None:
         """Return at most `limit` objects of the other images, spread over all; None if none."""
-        if not self._judged:
-            return None
-        return spread(EachObject(Subset(self._images, self._judged)), limit)
+        objects = EachObject(Subset(self._images, self._judged))
+        return spread(objects, limit) if len(objects) else None

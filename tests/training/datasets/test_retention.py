@@ -67,6 +67,20 @@ def test_judges_by_no_more_objects_than_asked_for_spread_over_the_images(folder)
     assert len({judged[index].name for index in range(3)}) == 3
 
 
+@pytest.mark.parametrize("lacking", ["images on its side", "objects"])
+def test_a_half_without_objects_judges_nothing(folder, lacking):
+    replayed = _names(RetentionSet(folder).replay())
+    for number in {str(number) for number in range(12)} - replayed:
+        if lacking == "objects":
+            Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(
+                folder / "masks" / f"{number}.png"
+            )
+        else:
+            for kind in ("images", "masks"):
+                (folder / kind / f"{number}.png").unlink()
+    assert RetentionSet(folder).judged(100) is None
+
+
 def test_a_missing_folder_is_said(tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         RetentionSet(tmp_path / "nowhere")
