@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
+TELL_SECONDS = 30.0
 
 
 class StopJob(Exception):
@@ -118,6 +119,7 @@ class Heart:
         self._click_mark = ClickMark(learning.settings.model_dir)
         self._clock = StageClock()
         self._beat = Beat("starting", 0, 0, None)
+        self._told_at = 0.0
         self._stop = threading.Event()
         self._ended = False
         self._wake = threading.Event()
@@ -149,7 +151,17 @@ class Heart:
             self._renew()
         if self._stop.is_set():
             raise StopJob
+        if is_new or time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._tell()
         time.sleep(self._click_mark.seconds_to_wait(time.time()))
+
+    def _tell(self) -> None:
+        """Log how far the job is: whoever runs it in the foreground sees nothing else."""
+        self._told_at = time.monotonic()
+        left = self._beat.seconds_left
+        estimate = "" if left is None else f", about {max(1, round(left / 60))} min left"
+        progress = (self._beat.stage, self._beat.done, self._beat.total, estimate)
+        logger.info("job %d: %s, %d of %d%s", self._job.id, *progress)
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()

@@ -25,9 +25,17 @@ def run(arguments: argparse.Namespace) -> int:
     job = _claimed(learning, learning.projects.key_of(arguments.project))
     run_job(learning, job)
     ended = learning.jobs.get(job.id)
-    sys.stdout.write(f"job {job.id}: {ended.result or ended.state}: {ended.message}\n")
+    sys.stdout.write(f"job {job.id}: {_what_became_of(ended)}\n")
     learning.close()
     return int(ended.state != "finished")
+
+
+def _what_became_of(job: JobRow) -> str:
+    if job.state == "waiting":
+        return "stopped; the worker, or this command, will continue it"
+    if job.state == "running":
+        return "another worker has taken it over, and continues it"
+    return f"{job.result or job.state}: {job.message}"
 
 
 def _claimed(learning: Learning, project: str) -> JobRow:

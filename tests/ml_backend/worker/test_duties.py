@@ -52,6 +52,22 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
             heart.report("going live", 1, 1)
 
 
+def test_a_job_logs_each_stage_and_now_and_then_how_far_it_is(learning, caplog, monkeypatch):
+    caplog.set_level("INFO", "ml_backend.job_runner")
+    learning.jobs.request(PROJECT, "Start training")
+    job = learning.jobs.claim("worker")
+    with Heart(learning, job, watched_by=None) as heart:
+        heart.report("judging the live version", 1, 3)
+        heart.report("judging the live version", 2, 3)
+        heart.report("training", 1, 300)
+        monkeypatch.setattr("ml_backend.job_runner.TELL_SECONDS", 0.0)
+        heart.report("training", 2, 300)
+    said = ["judging the live version, 1 of 3", "training, 1 of 300", "training, 2 of 300"]
+    assert len(caplog.messages) == len(said)
+    assert all(f"job 1: {what}" in line for what, line in zip(said, caplog.messages, strict=True))
+    assert caplog.messages[-1].endswith("min left")
+
+
 def test_nothing_starts_while_annotators_are_at_it(learning, server, settings):
     busy = settings.model_copy(update={"fine_tune_quiet_minutes": 10.0})
     learning = open_learning(busy)

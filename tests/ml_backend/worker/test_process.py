@@ -153,6 +153,24 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     assert moves[0].reason == "I looked"
 
 
+@pytest.mark.slow
+def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
+    environment, learning, worker, server
+):
+    deliver(learning, server, *range(12))
+    worker.ingest()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "fine-tune", "--project", "1"],
+        cwd=ROOT, env={**os.environ, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert any("job 1: judging the live version, 1 of " in line for line in started.stderr)
+    started.send_signal(signal.SIGTERM)
+    said, _ = started.communicate(timeout=60)
+    assert said == "job 1: stopped; the worker, or this command, will continue it\n"
+    assert learning.jobs.get(1).state == "waiting"
+
+
 def test_a_user_without_a_name_may_move_a_pointer(environment, learning, monkeypatch):
     """Containers often run as a number that no file knows."""
     for name, value in environment.items():
