@@ -178,7 +178,9 @@ class Heart:
         try:
             self._jobs.beat(self._job.id, self._job.worker, self._beat)
         except JobError as error:
-            logger.info("%s", error)
+            # The job goes on until its next report, and is told the same at every beat.
+            if not self._stop.is_set():
+                logger.info("%s", error)
             self._stop.set()
         except Exception:
             logger.exception("the claim could not be renewed")

@@ -52,6 +52,18 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
             heart.report("going live", 1, 1)
 
 
+def test_a_cancelled_job_says_so_once_however_long_it_takes_to_stop(learning, caplog):
+    caplog.set_level("INFO", "ml_backend.job_runner")
+    learning.jobs.request(PROJECT, "Start training")
+    job = learning.jobs.claim("worker")
+    learning.jobs.cancel(job.id)
+    with Heart(learning, job, watched_by=None) as heart:
+        for stage in ("training", "judging the candidate", "deciding"):
+            with pytest.raises(StopJob):
+                heart.report(stage, 1, 1)
+    assert caplog.messages.count("job 1 was cancelled") == 1
+
+
 def test_a_job_logs_each_stage_and_now_and_then_how_far_it_is(learning, caplog, monkeypatch):
     caplog.set_level("INFO", "ml_backend.job_runner")
     learning.jobs.request(PROJECT, "Start training")
