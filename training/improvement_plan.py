@@ -80,11 +80,13 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     kept = job.folder / "plan.json"
     if kept.exists():
         fields = json.loads(kept.read_text())
-        return Plan(**{**fields, "snapshot": Snapshot.from_json(fields["snapshot"])})
+        plan = Plan(**{**fields, "snapshot": Snapshot.from_json(fields["snapshot"])})
+        _say_what_holds_later(job, plan, stores.versions, options)
+        return plan
     live = stores.versions.live(job.project)
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
-    start = live.version if options.start == "live" else base_of(stores.versions, live.version)
+    start = _start(options, stores.versions, live.version)
     damaged = SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
     if damaged:
         logger.warning("set aside %d annotations whose stored files are damaged", damaged)
@@ -93,6 +95,27 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})
     write_atomically(kept, content.encode())
     return plan
+
+
+def _start(options: ImprovementOptions, versions: ModelVersions, live: int) -> int:
+    return live if options.start == "live" else base_of(versions, live)
+
+
+def _say_what_holds_later(
+    job: Assignment, plan: Plan, versions: ModelVersions, options: ImprovementOptions
+) -> None:
+    """Log which settings were changed since the job began."""
+    wanted = options.recipe.model_dump(mode="json")
+    changed = [name for name in wanted if wanted[name] != plan.recipe.get(name)]
+    if plan.start != _start(options, versions, plan.live):
+        changed.append("the version to start from")
+    if changed:
+        logger.info(
+            "%s continues with the settings it began with; what was changed meanwhile holds for "
+            "the next: %s",
+            job.origin,
+            ", ".join(changed),
+        )
 
 
 def base_of(versions: ModelVersions, number: int) -> int:
