@@ -8,6 +8,7 @@ from PIL import Image
 
 from ml_backend.errors import TaskImageError
 from ml_backend.image_decoding import decode
+from training.datasets.image_folder import decode_image
 
 LIMIT = 10_000_000
 # Rows and columns differ, and so do all four corners.
@@ -190,6 +191,19 @@ def test_deep_tiff_with_holes_and_negative_values():
     values = np.float32([[np.nan, np.inf, -np.inf], [-3, 0.5, 1]])
     decoded = decode(encoded(values, format="TIFF"), LIMIT)[..., 0]
     np.testing.assert_array_equal(decoded, [[0, 0, 0], [0, 128, 255]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [("RGBA", "PNG"), ("RGBA", "WEBP"), ("I;16", "PNG"), ("I;16", "TIFF"), ("CMYK", "JPEG")],
+)
+def test_a_network_is_trained_on_the_pixels_it_is_served(mode, format):
+    values = np.random.default_rng(0).integers(0, 256, (16, 24, 4), np.uint8)
+    deep = Image.fromarray(values[..., 0].astype(np.uint16) * 16)
+    image = deep if mode == "I;16" else Image.fromarray(values).convert(mode)
+    data = encoded(image, format=format, lossless=True)
+
+    np.testing.assert_array_equal(decode_image(data, "a file"), decode(data, LIMIT))
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])

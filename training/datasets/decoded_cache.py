@@ -20,7 +20,7 @@ import torch
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class DecodedCache:

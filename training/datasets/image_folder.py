@@ -16,7 +16,7 @@ from PIL import Image
 
 from training.datasets.sample import IGNORE, AnnotatedImage
 from training.errors import DatasetError
-from training.upright import upright
+from training.shown_pixels import shown_pixels
 
 _IGNORE_IN_8_BIT = 255
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
@@ -102,12 +102,12 @@ class ImageFolder:
 
 
 def decode_image(content: bytes, name: str) -> np.ndarray:
-    """Return an encoded image upright as (H, W, 3) uint8 RGB.
+    """Return an encoded image as it is shown and served, (H, W, 3) uint8 RGB.
 
     Raises:
         DatasetError: if it is damaged.
     """
-    return np.array(upright(_decoded(content, name)).convert("RGB"))
+    return shown_pixels(_decoded(content, name))
 
 
 def decode_instance_ids(content: bytes, name: str) -> np.ndarray:

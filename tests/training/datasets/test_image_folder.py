@@ -75,6 +75,16 @@ def test_a_photo_lying_on_its_side_is_turned_upright(folder):
     assert ImageFolder(folder)[0].image.shape == (30, 40, 3)
 
 
+def test_a_deep_grey_image_keeps_its_shades(folder):
+    deep = np.linspace(0, 65535, 1200).reshape(30, 40).astype(np.uint16)
+    (folder / "images" / "a.webp").unlink()
+    cv2.imwrite(str(folder / "images" / "a.png"), deep)
+
+    image = ImageFolder(folder)[0].image
+
+    np.testing.assert_array_equal(image, np.round(deep / 257)[..., None].repeat(3, axis=2))
+
+
 def test_what_is_missing_is_said(folder, tmp_path):
     with pytest.raises(DatasetError, match="does not exist"):
         ImageFolder(tmp_path / "nowhere")
