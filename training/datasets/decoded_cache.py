@@ -20,7 +20,7 @@ import torch
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 class DecodedCache:
@@ -49,11 +49,13 @@ class DecodedCache:
         height, width, layers = entry["shape"]
         pixels, ids = entry["pixels"], entry["ids"]
         image = self._pixels[pixels : pixels + height * width * 3].reshape(height, width, 3)
-        planes = self._ids[ids : ids + height * width * layers].reshape(height, width, layers)
+        words = height * width * layers * (2 if entry["wide"] else 1)
+        planes = self._ids[ids : ids + words].view(np.int32 if entry["wide"] else np.int16)
         objects, stuff = (
             tuple((layer, number) for layer, number in entry[kind]) for kind in ("objects", "stuff")
         )
-        return AnnotatedImage(entry["name"], image, planes, objects, stuff)
+        shaped = planes.reshape(height, width, layers)
+        return AnnotatedImage(entry["name"], image, shaped, objects, stuff)
 
 
 def decoded(
@@ -88,17 +90,20 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         for sample in progress(
             images, desc="decoding", total=len(dataset), unit="image", leave=False
         ):
+            # Two words of ids.i16 for an id where one is not enough, as in some 16-bit masks.
+            wide = bool(sample.layers.max() >= 2**15)
             entry = {
                 "name": sample.name,
                 "shape": sample.layers.shape,
                 "pixels": pixels.tell(),
                 "ids": ids.tell() // 2,
+                "wide": wide,
                 "objects": sample.objects,
                 "stuff": sample.stuff,
             }
             entries.append(entry)
             pixels.write(np.ascontiguousarray(sample.image).tobytes())
-            ids.write(np.ascontiguousarray(sample.layers.astype(np.int16)).tobytes())
+            ids.write(sample.layers.astype(np.int32 if wide else np.int16).tobytes())
         content = {"fingerprint": fingerprint, "entries": entries}
         index.write(json.dumps(content).encode())
 
@@ -125,7 +130,7 @@ def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:
     image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
     planes = [
         cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
-        for plane in np.moveaxis(sample.layers.astype(np.int16), 2, 0)
+        for plane in np.moveaxis(sample.layers, 2, 0)
     ]
     objects, stuff = (
         tuple((layer, i) for layer, i in places if (planes[layer] == i).any())

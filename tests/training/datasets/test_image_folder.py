@@ -148,6 +148,19 @@ def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
         np.testing.assert_array_equal(kept[1].layers, dataset[1].layers)
 
 
+@pytest.mark.parametrize("max_side", [None, 20])
+def test_the_cache_keeps_large_ids_apart_from_ignored_pixels(folder, tmp_path, max_side):
+    ids = np.zeros((30, 40), np.uint16)
+    ids[:6, :6], ids[10:20, 10:20], ids[24:, 30:] = 255, 33_001, 65_535
+    cv2.imwrite(str(folder / "masks" / "a.png"), ids)
+
+    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", max_side)
+
+    assert cached[0].objects == ((0, 255), (0, 33_001), (0, 65_535))
+    assert set(np.unique(cached[0].layers)) == {0, 255, 33_001, 65_535}
+    assert set(np.unique(cached[1].layers)) == {-1, 0, 1, 7}
+
+
 def test_a_cache_travels_to_other_processes_without_its_content(folder, tmp_path):
     cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)
 
