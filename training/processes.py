@@ -3,11 +3,17 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# While one process decodes a large data set or validates, the others wait. The default of 10 or 30
+# minutes would end them; a launcher ends them by itself when one has died.
+_PATIENCE = timedelta(hours=24)
 
 
 def make_accelerator(on_cpu: bool) -> Accelerator:
@@ -18,7 +24,11 @@ def make_accelerator(on_cpu: bool) -> Accelerator:
     """
     # Several processes without a GPU find each other only when told that there is none.
     # The recipe says in which precision to compute, whatever accelerate was configured to.
-    return Accelerator(cpu=on_cpu or not torch.cuda.is_available(), mixed_precision="no")
+    return Accelerator(
+        cpu=on_cpu or not torch.cuda.is_available(),
+        mixed_precision="no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
 
 
 def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:

@@ -38,27 +38,40 @@ def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch
     assert make_accelerator(on_cpu=True).mixed_precision == "no"
 
 
-@pytest.mark.slow
-def test_processes_notice_that_they_differ(tmp_path):
-    program = tmp_path / "differ.py"
-    program.write_text(
-        "from training.processes import make_accelerator, same_in_all\n"
-        "accelerator = make_accelerator(on_cpu=True)\n"
-        "same = same_in_all(accelerator, 48, 6)\n"
-        "differ = same_in_all(accelerator, 48, accelerator.process_index)\n"
-        "assert (same, differ) == (True, False)\n"
-        "accelerator.end_training()\n"
-    )
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
+def in_two_processes(program, lines):
+    """Run lines of Python in two processes that know each other, and see them succeed."""
+    setup = [
+        "from training.processes import make_accelerator, same_in_all",
+        "accelerator = make_accelerator(on_cpu=True)",
     ]
+    program.write_text("\n".join([*setup, *lines, "accelerator.end_training()"]))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
-        [*launcher, str(program)], check=False, capture_output=True, text=True,
+        [sys.executable, *launcher, str(program)], check=False, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+def test_processes_notice_that_they_differ(tmp_path):
+    in_two_processes(
+        tmp_path / "differ.py",
+        [
+            "same = same_in_all(accelerator, 48, 6)",
+            "differ = same_in_all(accelerator, 48, accelerator.process_index)",
+            "assert (same, differ) == (True, False)",
+        ],
+    )
+
+
+@pytest.mark.slow
+def test_processes_wait_a_day_for_one_that_decodes_or_validates(tmp_path):
+    in_two_processes(
+        tmp_path / "wait.py",
+        [
+            "import datetime, torch",
+            "backend = torch.distributed.group.WORLD._get_backend(accelerator.device)",
+            "assert backend.options._timeout == datetime.timedelta(hours=24)",
+        ],
+    )
