@@ -4,6 +4,7 @@ Decoding a JPEG costs several times what one training step needs of it; a mapped
 fault, is shared between processes, and never fills the heap.
 """
 
+import glob
 import json
 import os
 import socket
@@ -73,6 +74,7 @@ def decoded(
     wanted = f"{fingerprint} max_side={max_side} format={_FORMAT}"
     if not index.exists() or json.loads(index.read_text())["fingerprint"] != wanted:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
         _write(dataset, folder, wanted, max_side)
     return DecodedCache(folder)
 
@@ -115,9 +117,33 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
     Several are left in the reverse order, so the index, opened first, appears last.
     """
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
-    with unfinished.open("wb") as file:
-        yield file
-    os.replace(unfinished, path)
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this machine left unfinished when they were killed: gigabytes.
+
+    Of other machines nobody here knows who lives.
+    """
+    for file in folder.glob(f"*.{glob.escape(socket.gethostname())}-*"):
+        number = file.name.rpartition("-")[2]
+        if number.isdecimal() and not _lives(int(number)):
+            file.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:

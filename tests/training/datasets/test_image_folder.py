@@ -1,8 +1,11 @@
 """Folders and archives of images with instance ids."""
 
+import os
 import pickle
 import shutil
+import socket
 import struct
+import subprocess
 import zipfile
 
 import cv2
@@ -179,6 +182,29 @@ def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp
     assert small[0].image.shape == (15, 20, 3)
     assert small[0].layers.shape == (15, 20, 1)
     assert set(np.unique(small[0].layers)) == {-1, 0, 1, 7}
+
+
+def test_a_cache_keeps_nothing_of_writers_that_failed_or_were_killed(folder, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    here = socket.gethostname()
+    for writer in (f"{here}-{killed.pid}", f"{here}-{os.getppid()}", f"elsewhere-{killed.pid}"):
+        (cache / f"pixels.u8.{writer}").touch()
+    alive = {f"pixels.u8.{here}-{os.getppid()}", f"pixels.u8.elsewhere-{killed.pid}"}
+    intact = (folder / "images" / "b.webp").read_bytes()
+    (folder / "images" / "b.webp").write_bytes(b"half")
+
+    with pytest.raises(DatasetError, match="damaged"):
+        decoded(ImageFolder(folder), cache, "1", None)
+    assert {file.name for file in cache.iterdir()} == alive
+
+    (folder / "images" / "b.webp").write_bytes(intact)
+    decoded(ImageFolder(folder), cache, "1", None)
+    assert {file.name for file in cache.iterdir()} - alive == {
+        "ids.i16", "index.json", "pixels.u8"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "gone"), [("mask", "masks/a.png"), ("image", "images/a.webp")])
