@@ -2,7 +2,8 @@
 
 The authors' code places such a click uniformly in the inner half of the larger error, which is
 RITM's rule; the paper describes a mixture of the error's centre and a point near its border. Both
-are here.
+are here. Unlike in that code, ignored pixels are in no error: nobody says that they are wrong, and
+the simulated annotators of benchmarks leave them alone, too.
 """
 
 from dataclasses import dataclass
@@ -38,15 +39,15 @@ def find_corrections(labels: np.ndarray, probabilities: np.ndarray) -> list[Corr
     """Find the sign and the place of the next training click of each sample.
 
     Args:
-        labels: (B, H, W); 1 is object, everything else is not, ignored pixels included.
+        labels: (B, H, W); 1 is object, 0 is not, -1 is ignored.
         probabilities: (B, H, W) float, the network's answers.
 
     Returns:
         one correction a sample, in their order.
     """
-    wanted = labels > 0.5
+    wanted, unwanted = labels == 1, labels == 0
     missing = _depths(wanted & (probabilities < _THRESHOLD))
-    surplus = _depths(~wanted & (probabilities > _THRESHOLD))
+    surplus = _depths(unwanted & (probabilities > _THRESHOLD))
     positive = missing.max(axis=(1, 2)) > surplus.max(axis=(1, 2))
     return [
         Correction(bool(more), inside if more else outside)

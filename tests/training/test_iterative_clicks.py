@@ -57,13 +57,26 @@ def test_the_papers_placement_mixes_centre_and_border():
     assert depths.max() <= correction.depth.max() / 2
 
 
-def test_ignored_pixels_count_as_background():
-    labels = np.full((9, 9), -1, np.int8)
+def test_ignored_pixels_are_in_no_error():
+    nothing_known = np.full((9, 9), -1, np.int8)
 
-    correction = find_correction(labels, np.ones((9, 9)))
+    correction = find_correction(nothing_known, np.ones((9, 9)))
 
-    assert not correction.positive
-    assert place_click(correction, "inner_half", np.random.default_rng(0)) is not None
+    assert place_click(correction, "inner_half", np.random.default_rng(0)) is None
+
+
+def test_an_outline_of_ignored_pixels_does_not_draw_the_click_from_an_error():
+    labels = np.full((100, 100), -1, np.int8)
+    labels[:20], labels[30:70, 30:70] = 0, 1
+    answer = np.where(labels == 0, 0.1, 0.9)
+    answer[30:33, 30:60] = 0.1
+
+    correction = find_correction(labels, answer)
+
+    assert correction.positive
+    row, column = place_click(correction, "inner_half", np.random.default_rng(0))
+    assert 30 <= row < 33
+    assert 30 <= column < 60
 
 
 def test_a_perfect_answer_gets_no_click():
