@@ -104,6 +104,12 @@ class Data(_Strict):
     workers: int = Field(default=4, ge=0)
 
     @model_validator(mode="after")
+    def _images_are_shrunk_somewhere(self) -> "Data":
+        if self.max_side is not None and self.cache is None:
+            raise ValueError("max_side shrinks images in the cache: set cache, or drop max_side")
+        return self
+
+    @model_validator(mode="after")
     def _caches_are_apart(self) -> "Data":
         names = [part.cache_name for part in self.parts]
         if self.cache is not None and len(set(names)) < len(names):

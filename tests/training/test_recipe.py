@@ -44,6 +44,7 @@ def minimal(tmp_path):
         ("network.overrides.num_cross_block=2", "num_cross_block'"),
         ("data.parts=[{path: x, project: 2}]", "kind accepted"),
         ("data={root: x, cache: y, parts: [{path: a/z}, {path: b/z}]}", "share a cache"),
+        ("data.max_side=400", "in the cache: set cache, or drop max_side"),
         ("epoch", "key=value"),
         ("stages=[{", "no YAML"),
         ("iterative_clicks.probabilities=[0.5, 0.1]", "add up to 1"),
