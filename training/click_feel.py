@@ -65,12 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command: write a table for each data set to the standard output."""
     path, device = arguments.checkpoint, arguments.device
+    datasets = {name: open_benchmark(name, arguments.data) for name in arguments.datasets}
     contestants: dict[str, Contestant] = {
         "as served": Served(path.stem, path, device),
         "the network alone": Checkpoint(path.stem, path, device),
     }
-    for name in arguments.datasets:
-        dataset = open_benchmark(name, arguments.data)
+    for name, dataset in datasets.items():
         indices = range(0, len(dataset), arguments.every)
         for how, contestant in contestants.items():
             segmenter = contestant.segmenter(name)

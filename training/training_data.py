@@ -31,7 +31,8 @@ def open_mixture(recipe: Recipe) -> Mixture:
     """Return everything the recipe trains on.
 
     Raises:
-        DatasetError: if a data set is missing, half-unpacked, empty or malformed.
+        DatasetError: if a data set is missing, half-unpacked, malformed, or without any image
+            or object.
     """
     parts = [_open(recipe.data, part) for part in recipe.data.parts]
     in_turn = not recipe.replacement and parts[0].image_weights is None
@@ -46,10 +47,23 @@ def _open(data: Data, part: DataPart) -> Part:
     if data.cache is not None:
         folder = data.cache / part.cache_name
         dataset = decoded(dataset, folder, _fingerprint(dataset, path), data.max_side)
+    if not _shows_an_object(dataset, part):
+        shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
+        raise DatasetError(
+            f"{path} holds no object to train on{shrunk}: outline some in its masks, or leave it"
+            " out"
+        )
     weights: np.ndarray | None = None
     if part.scores is not None:
         weights = read_image_weights(data.root / part.scores, dataset, part.score_exponent)
     return Part(dataset, part.weight, part.objects, weights)
+
+
+def _shows_an_object(dataset: TrainingDataset, part: DataPart) -> bool:
+    """Look at images until one shows what may be asked for: mostly the first."""
+    images = (dataset[index] for index in range(len(dataset)))
+    with_stuff = part.objects.stuff_probability > 0
+    return any(image.objects or (with_stuff and image.stuff) for image in images)
 
 
 def _dataset(path: Path, part: DataPart) -> TrainingDataset:

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -23,6 +25,7 @@ from training.evaluation import evaluate
 from training.recipe import Recipe
 from training.recipe_files import override
 from training.train import train
+from training.training_data import open_mixture
 
 # With its usual eps, Adam turns rounding errors of gradients that ought to be zero, such as those
 # of the keys' biases, into whole steps.
@@ -239,6 +242,29 @@ def test_an_empty_data_set_is_named(shapes, tmp_path, kind):
         train(recipe)
 
 
+def without_objects(shapes, folder, masks=slice(None)):
+    shutil.copytree(shapes, folder)
+    for mask in sorted((folder / "masks").iterdir())[masks]:
+        cv2.imwrite(str(mask), np.zeros((72, 88), np.uint8))
+    return {"root": folder.parent, "parts": [{"path": folder.name}], "workers": 0}
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_data_set_without_any_object_is_named(shapes, tmp_path, cached):
+    data = without_objects(shapes, tmp_path / "blank")
+    data["parts"] += [{"path": shapes}]
+    data["cache"] = tmp_path / "cache" if cached else None
+
+    with pytest.raises(DatasetError, match="blank holds no object to train on: outline some"):
+        train(a_recipe(shapes, tmp_path / "run", data=data))
+
+
+def test_a_single_image_with_objects_is_enough(shapes, tmp_path):
+    data = without_objects(shapes, tmp_path / "sparse", slice(-1))
+
+    assert open_mixture(a_recipe(shapes, tmp_path / "run", data=data)).parts
+
+
 @pytest.mark.parametrize("left", [0, 100, 10_000])
 def test_a_damaged_state_is_named_and_the_one_before_can_be_continued_from(shapes, tmp_path, left):
     recipe = a_recipe(shapes, tmp_path / "run")
@@ -314,7 +340,7 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
 def test_a_damaged_image_ends_it_with_a_sentence(shapes, tmp_path, workers):
     folder = tmp_path / "damaged"
     shutil.copytree(shapes, folder)
-    for image in (folder / "images").iterdir():
+    for image in sorted((folder / "images").iterdir())[1:]:
         image.write_bytes(image.read_bytes()[:500])
     data = {"root": tmp_path, "parts": [{"path": "damaged"}], "workers": workers}
     recipe = a_recipe(shapes, tmp_path / "run", data=data)

@@ -50,11 +50,18 @@ def open_benchmark(name: str, data: Path) -> BenchmarkDataset:
         data: the folder that holds the benchmarks' folders, or one around its `benchmarks/`.
 
     Raises:
-        DatasetError: if the name is unknown, or the data set missing or half-unpacked.
+        DatasetError: if the name is unknown, or the data set missing, half-unpacked or without any
+            object.
     """
     folder = benchmark_folder(name, data)
     if name.startswith(FOLDER_PREFIX):
-        return EachObject(ImageFolder(folder))
+        objects = EachObject(ImageFolder(folder))
+        if not len(objects):
+            raise DatasetError(
+                f"{folder} holds no object to click on: number each image's objects from 1 in its"
+                " mask"
+            )
+        return objects
     if name not in _OPENERS:
         known = ", ".join(BENCHMARKS)
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")

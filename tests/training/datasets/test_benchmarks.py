@@ -48,6 +48,15 @@ def test_a_folder_of_instance_ids_gives_one_sample_an_object(tmp_path):
     ]
 
 
+def test_a_folder_without_any_object_is_refused(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "cells" / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "cells" / part / "a.png"), np.zeros((2, 3), np.uint8))
+
+    with pytest.raises(DatasetError, match="cells holds no object to click on: number"):
+        open_benchmark("folder:cells", tmp_path)
+
+
 def test_a_misspelt_name_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(DatasetError, match="no benchmark 'Grabcut'; known: GrabCut, Berkeley"):
         open_benchmark("Grabcut", tmp_path)
