@@ -1,46 +1,22 @@
 import base64
-import io
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from flask import Response
-from PIL import Image
 
 from ml_backend.errors import LabelStudioError, TaskImageError
-from ml_backend.image_downloads import ImageLimits
 from ml_backend.label_studio import LabelStudio
-from ml_backend.labeling_config import parse_image
-from ml_backend.task_images import TaskImages
 from tests.ml_backend.stand_in import (
-    LABEL_CONFIG,
     LEGACY_TOKEN,
     PERSONAL_TOKEN,
     Elsewhere,
     StandInLabelStudio,
     serving,
 )
-
-TAG = parse_image(LABEL_CONFIG)
-PICTURE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
-UPLOAD = "/data/upload/1/0123abcd-cells.png"
-
-
-def png(picture=PICTURE):
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def task(address, number=41):
-    return {"id": number, "data": {"image": address}}
-
-
-def images(cache_bytes=1_000_000, **limits):
-    return TaskImages(ImageLimits(**limits), cache_bytes)
+from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
 
 
 @pytest.fixture
@@ -55,20 +31,6 @@ def elsewhere():
     server = Elsewhere({"cells.png": png})
     with serving(server.app()) as server.url:
         yield server
-
-
-@pytest.fixture
-def slow_picture(elsewhere):
-    """Say when slow.png is asked for; it comes when told to go on."""
-    started, go_on = threading.Event(), threading.Event()
-
-    def answer():
-        started.set()
-        go_on.wait(10)
-        return png()
-
-    elsewhere.answers["slow.png"] = answer
-    return started, go_on
 
 
 @pytest.mark.parametrize("api_key", [LEGACY_TOKEN, PERSONAL_TOKEN])
@@ -219,33 +181,6 @@ def test_a_mask_of_another_size_than_the_annotator_sees_is_not_made(elsewhere):
         loader.load(task(f"{elsewhere.url}/cells.png"), TAG, shown_hw=(9, 6))
 
 
-def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_picture):
-    started, go_on = slow_picture
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
-    one = task(f"{elsewhere.url}/slow.png")
-    with ThreadPoolExecutor(1) as pool:
-        patient = pool.submit(loader.load, one, TAG)
-        assert started.wait(10)
-        with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
-            loader.load(one, TAG, seconds=0.1)
-        go_on.set()
-        assert patient.result().pixels.shape == PICTURE.shape
-
-
-def test_whoever_has_more_time_than_another_still_gets_the_image(elsewhere, slow_picture):
-    started, go_on = slow_picture
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
-    one = task(f"{elsewhere.url}/slow.png")
-    with ThreadPoolExecutor(2) as pool:
-        hurried = pool.submit(loader.load, one, TAG, seconds=0.5)
-        assert started.wait(10)
-        patient = pool.submit(loader.load, one, TAG)
-        with pytest.raises(TaskImageError, match=r"longer than 0\.5 seconds"):
-            hurried.result()
-        go_on.set()
-        assert patient.result().pixels.shape == PICTURE.shape
-
-
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
@@ -273,19 +208,6 @@ def test_an_image_larger_than_the_cache_is_still_served(elsewhere):
     for _ in range(2):
         assert loader.load(task(f"{elsewhere.url}/cells.png"), TAG).pixels.shape == PICTURE.shape
     assert loader.nbytes == 0
-
-
-def test_concurrent_requests_load_an_image_once(elsewhere, slow_picture):
-    started, go_on = slow_picture
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
-    one = task(f"{elsewhere.url}/slow.png")
-    with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(loader.load, one, TAG) for _ in range(8)]
-        assert started.wait(10)
-        go_on.set()
-        results = [future.result() for future in futures]
-    assert len(elsewhere.requests) == 1
-    assert all(result is results[0] for result in results)
 
 
 def test_a_failure_is_not_remembered(elsewhere):
