@@ -238,6 +238,25 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**_OPENMP, **os.environ, **extra}
 
 
+def unset(*fields: str) -> dict[str, str]:
+    """Return what unsets these settings in a `child_environment`, whatever this process has.
+
+    Every name of a setting is in it, also in the spelling that is in use here, with empty text,
+    which counts as unset. A value can be given on top, under any of the names.
+    """
+    names = {name for field in fields for name in _names(field)}
+    used = {name for name in os.environ if name.upper() in names}
+    return dict.fromkeys(sorted(names | used), "")
+
+
+def _names(field: str) -> list[str]:
+    """Return the environment variables of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [f"{PREFIX}{field.upper()}"]
+
+
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_OURS
     for name in sorted(environment):

@@ -1,4 +1,9 @@
-"""The backend and its worker, as `python -m ml_backend serve` and `work` run them anywhere."""
+"""The backend and its worker, as `python -m ml_backend serve` and `work` run them anywhere.
+
+Of the environment they take how to compute. Where state is kept, which Label Studio is asked, and
+who may log in is for their caller to say: this shell may be set up for another backend, whose
+store they would write into, and whose login would shut everybody out.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -7,9 +12,22 @@ from pathlib import Path
 import requests
 
 from ml_backend.demo.child_process import ChildProcess
+from ml_backend.settings import unset
 
 # reading the weights of the largest network from a slow disk, and one pass of it
 _READY_SECONDS = 300.0
+_NOT_OF_THIS_SHELL = (
+    "host",
+    "port",
+    "model_dir",
+    "database_url",
+    "files_url",
+    "queue_url",
+    "label_studio_url",
+    "label_studio_api_key",
+    "basic_auth_user",
+    "basic_auth_pass",
+)
 
 
 def url(port: int) -> str:
@@ -23,7 +41,7 @@ def start(
     """Start the backend under gunicorn, on the loopback address; it is not ready yet.
 
     Args:
-        model_dir: where it keeps what outlives it.
+        model_dir: where it keeps all that outlives it.
         port: where it listens.
         log: receives its output.
         environment: further settings, named as in `ml_backend.settings`.
@@ -64,5 +82,6 @@ def _start(
     name: str, command: str, model_dir: Path, log: Path, environment: Mapping[str, str]
 ) -> ChildProcess:
     program = [sys.executable, "-m", "ml_backend", command]
-    settings = {"ICMFORMER_MODEL_DIR": str(model_dir.resolve()), **environment}
+    place = {"ICMFORMER_MODEL_DIR": str(model_dir.resolve())}
+    settings = {**unset(*_NOT_OF_THIS_SHELL), **place, **environment}
     return ChildProcess(name, program, settings, log)

@@ -126,9 +126,6 @@ def _settings(
     settings = {
         "LABEL_STUDIO_URL": label_studio_server.url(label_studio_port),
         "LABEL_STUDIO_API_KEY": login.token,
-        # a login meant for another backend of this shell would shut the demo out
-        "BASIC_AUTH_USER": "",
-        "BASIC_AUTH_PASS": "",
     }
     if checkpoint is not None:
         settings["ICMFORMER_CHECKPOINT"] = str(checkpoint.resolve())

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ml_backend.errors import SettingsError
 from ml_backend.job_runner import improvement_options
 from ml_backend.jobs import open_queue
-from ml_backend.settings import Settings, child_environment, load_settings
+from ml_backend.settings import Settings, child_environment, load_settings, unset
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,19 @@ def test_empty_variables_count_as_unset(monkeypatch):
     monkeypatch.setenv("ICMFORMER_CHECKPOINT", "")
     assert load_settings().credentials is None
     assert load_settings().checkpoint is None
+
+
+def test_what_is_unset_for_a_child_is_so_under_every_name(monkeypatch):
+    for name in ("LABEL_STUDIO_URL", "ICMFORMER_LABEL_STUDIO_URL"):
+        monkeypatch.setenv(name, "http://elsewhere")
+    for name in ("ICMFORMER_DATABASE_URL", "icmformer_database_url"):
+        monkeypatch.setenv(name, "postgresql+psycopg://elsewhere")
+    for name, value in unset("label_studio_url", "database_url").items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().label_studio_url is None
+    assert load_settings().database_url is None
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://here")
+    assert load_settings().label_studio_url == "http://here"
 
 
 def test_login_is_complete_or_absent(monkeypatch):
