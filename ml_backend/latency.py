@@ -9,13 +9,12 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from ml_backend.demo import backend_server, ports
+from ml_backend.demo import backend_server, interruption, ports
 from ml_backend.errors import DemoError
 from ml_backend.latency_traffic import Annotators, Traffic, image_server
 from ml_backend.settings import load_settings
@@ -25,7 +24,11 @@ CROWD = 8
 WEBHOOKS_A_SECOND = 5.0
 _JOB_SECONDS = 600.0
 # What the worker may do by itself would disturb the comparison.
-_QUIET = {"ICMFORMER_FINE_TUNE_AFTER": "0", "ICMFORMER_RECONCILE_MINUTES": "0"}
+_QUIET = {
+    "ICMFORMER_FINE_TUNE_AFTER": "0",
+    "ICMFORMER_FINE_TUNE_SCHEDULE": "",
+    "ICMFORMER_RECONCILE_MINUTES": "0",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,32 +45,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print one row for each situation, and stop everything that was started."""
-    sys.stdout.write(f"{'what':44} {'n':>5} {'median':>8} {'p99':>8} {'max':>8} ms   failed\n")
-    with ExitStack() as stack:
-        state = arguments.state or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        annotators = stack.enter_context(_backend(state, arguments.images))
-        _measure(annotators, arguments.seconds)
+    """Measure, print one row for each situation, and stop everything that was started.
+
+    Raises:
+        DemoError: something cannot start, a job does not train, or this was interrupted.
+    """
+    interruption.end_as_ctrl_c_does()
+    with ExitStack() as running:
+        try:
+            _measure(_start(arguments, running), arguments.seconds)
+        except KeyboardInterrupt:
+            # the servers stop while this block is left
+            interruption.ignore_from_now_on()
+            raise DemoError("interrupted: rows that are not above were not measured") from None
     return 0
 
 
-@contextmanager
-def _backend(state: Path, images: Path) -> Iterator[Annotators]:
-    """Run backend and worker; yield the annotators that use them."""
+def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:
+    """Start backend and worker, which leaving `running` stops; return who will use them."""
     load_settings()
-    with ExitStack() as stack:
-        names, address = stack.enter_context(image_server(images))
-        port = ports.choose(None, 9190, "port")
-        settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}
-        server = backend_server.start(state / "model", port, state / "backend.log", settings)
-        stack.callback(server.stop)
-        backend_server.wait_until_ready(server, port)
-        worker = backend_server.start_worker(state / "model", state / "worker.log", settings)
-        stack.callback(worker.stop)
-        yield Annotators(backend_server.url(port), names)
+    state = arguments.state or Path(running.enter_context(tempfile.TemporaryDirectory()))
+    names, address = running.enter_context(image_server(arguments.images))
+    port = ports.choose(None, 9190, "port")
+    settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}
+    server = backend_server.start(state / "model", port, state / "backend.log", settings)
+    running.callback(server.stop)
+    backend_server.wait_until_ready(server, port)
+    worker = backend_server.start_worker(state / "model", state / "worker.log", settings)
+    running.callback(worker.stop)
+    return Annotators(backend_server.url(port), names)
 
 
 def _measure(annotators: Annotators, seconds: float) -> None:
+    sys.stdout.write(f"{'what':44} {'n':>5} {'median':>8} {'p99':>8} {'max':>8} ms   failed\n")
     annotators.warm_up()
     _row("clicks, idle", annotators.click_calmly(seconds))
     _row("webhooks, idle", annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds))

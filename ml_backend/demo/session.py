@@ -3,14 +3,13 @@
 import argparse
 import fcntl
 import logging
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ml_backend.demo import backend_server, label_studio_server, ports, project
+from ml_backend.demo import backend_server, interruption, label_studio_server, ports, project
 from ml_backend.demo.child_process import ChildProcess
 from ml_backend.demo.credentials import Credentials, load_or_create
 from ml_backend.demo.rest_api import RestApi
@@ -68,9 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
-    # a closed terminal and a polite kill end the demo as Ctrl-C does
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    interruption.end_as_ctrl_c_does()
     if arguments.checkpoint is not None and not arguments.checkpoint.is_file():
         raise DemoError(f"There is no checkpoint {arguments.checkpoint}.")
     with ExitStack() as running:
@@ -82,9 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
                     server.check()
                 time.sleep(1)
         except KeyboardInterrupt:
-            # the servers stop while this block is left; a second Ctrl-C must not leave one behind
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            # the servers stop while this block is left
+            interruption.ignore_from_now_on()
             logger.info("\nStopping. Everything is kept in %s.", arguments.data_dir)
     return 0
 

@@ -1,11 +1,40 @@
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_ends_its_servers_too(tmp_path, checkpoint, number):
+    log = tmp_path / "state" / "backend.log"
+    measuring = subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "latency", "--state", str(tmp_path / "state")],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ICMFORMER_CHECKPOINT": str(checkpoint), "ICMFORMER_DEVICE": "cpu"},
+    )  # fmt: skip
+    family = []
+    try:
+        while measuring.poll() is None and not (log.exists() and log.read_text()):
+            time.sleep(0.05)
+        family = psutil.Process(measuring.pid).children(recursive=True)
+        assert family
+        measuring.send_signal(number)
+        _, said = measuring.communicate(timeout=60)
+        assert (measuring.returncode, said.splitlines()[0][:12]) == (1, "interrupted:")
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+    finally:
+        for process in [measuring, *family]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.mark.slow
