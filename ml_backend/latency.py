@@ -6,6 +6,7 @@ pause, and while a fine-tuning job trains on the masks that were accepted. Nothi
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, default=IMAGES, help="folder of photos (default: those of the demo)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=40.0, help="how long each row is measured (default: 40)"
+        "--seconds", type=_seconds, default=40.0, help="how long each row is measured (default: 40)"
     )
     parser.add_argument(
         "--state", type=Path, help="keep the state and the logs in this folder, to look at"
@@ -59,6 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
             interruption.ignore_from_now_on()
             raise DemoError("interrupted: rows that are not above were not measured") from None
     return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
 
 
 def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:

@@ -27,6 +27,7 @@ CLICKS_AN_OBJECT = 5
 PAUSE_SECONDS = 0.15  # between an answer and the next click of a quick annotator
 _CROWD_GATHERS_SECONDS = 3.0
 _TIMEOUT = 100.0
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 # One photo becomes several images, or all of them might be on one side of the split.
 _TURNS = (None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM)
 
@@ -108,11 +109,11 @@ class Annotators:
             process.join()
 
     def send_webhooks(self, a_second: float, seconds: float) -> Traffic:
-        """Submit annotations at random moments, as independent people do."""
+        """Submit annotations, at least one, at random moments, as independent people do."""
         traffic, end = Traffic(), time.monotonic() + seconds
         waits = np.random.default_rng(0)
         with requests.Session() as session:
-            while time.monotonic() < end:
+            while not traffic.seconds or time.monotonic() < end:
                 time.sleep(waits.exponential(1 / a_second))
                 body = self._webhook(next(self._numbers))
                 began = time.perf_counter()
@@ -200,10 +201,14 @@ def _crowd(backend: str, images: Sequence[str], size: int) -> None:
 
 @contextmanager
 def image_server(folder: Path) -> Iterator[tuple[list[str], str]]:
-    """Serve the photos of a folder, each as several images; yield their paths and the address."""
+    """Serve the photos of a folder, each as several images; yield their paths and the address.
+
+    Raises:
+        DemoError: the folder has no photos, or one that cannot be read.
+    """
     files = {
-        f"/data/upload/1/{path.stem}-{turn}.jpg": _turned(path, transpose)
-        for path in sorted(folder.glob("*.jpg"))
+        f"/data/upload/1/{number}-{turn}.jpg": _turned(path, transpose)
+        for number, path in enumerate(_photos(folder))
         for turn, transpose in enumerate(_TURNS)
     }
 
@@ -227,9 +232,25 @@ def image_server(folder: Path) -> Iterator[tuple[list[str], str]]:
         server.server_close()
 
 
+def _photos(folder: Path) -> list[Path]:
+    inside = folder.iterdir() if folder.is_dir() else ()
+    photos = sorted(path for path in inside if path.suffix.lower() in _SUFFIXES)
+    if not photos:
+        # The container image leaves the demo's photos out.
+        raise DemoError(
+            f"{folder} has no photos ({', '.join(_SUFFIXES)}): give --images, a folder of some"
+        )
+    return photos
+
+
 def _turned(path: Path, transpose: Image.Transpose | None) -> bytes:
-    with Image.open(path) as photo:
-        image = photo.convert("RGB")
+    try:
+        with Image.open(path) as photo:
+            image = photo.convert("RGB")
+    except OSError as error:
+        raise DemoError(
+            f"{path} cannot be read: take it out of the folder, or give another one as --images"
+        ) from error
     if transpose is not None:
         image = image.transpose(transpose)
     file = io.BytesIO()
