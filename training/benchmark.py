@@ -1,4 +1,4 @@
-"""How many clicks does it take? `python -m training benchmark --checkpoint … --data … [NAME …]`.
+"""How many clicks does it take? `python -m training benchmark --checkpoint … [--data …] [NAME …]`.
 
 Clicks on every object of the benchmarks as the published protocol does, and writes a table, a JSON
 file and an HTML report. Interrupted, it goes on where it stopped when the command is repeated.
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder that holds the benchmarks' folders"
+        "--data", type=Path, help="folder that holds the benchmarks' folders; not for folder:PATH"
     )
     parser.add_argument(
         "datasets",
@@ -195,8 +195,13 @@ def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
     return contestants
 
 
-def _present(data: Path) -> Sequence[str]:
+def _present(data: Path | None) -> Sequence[str]:
     """Return the benchmarks that lie in the data folder."""
+    if data is None:
+        raise DatasetError(
+            "which data sets? Give --data, the folder that holds the benchmarks' folders, or name"
+            " some of your own as folder:PATH"
+        )
     present = [name for name in BENCHMARKS if benchmark_folder(name, data).is_dir()]
     if not present:
         raise DatasetError(

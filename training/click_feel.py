@@ -1,4 +1,4 @@
-"""Does a click feel right? `python -m training click-feel --checkpoint … --data … [NAME …]`.
+"""Does a click feel right? `python -m training click-feel --checkpoint … [--data …] NAME …`.
 
 Benchmarks count clicks. People also mind what happens around each one: whether the pixel they
 clicked ends on the right side, whether the mask has specks, and whether a correction leaves alone
@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".safetensors of this project, or .pth of the authors'",
     )
-    parser.add_argument("--data", type=Path, required=True, help="holds the benchmarks' folders")
+    parser.add_argument(
+        "--data", type=Path, help="holds the benchmarks' folders; not for folder:PATH"
+    )
     parser.add_argument(
         "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"
     )

@@ -277,6 +277,25 @@ def test_a_data_folder_without_benchmarks_is_answered_with_their_names(
     assert "none of GrabCut, Berkeley, SBD, DAVIS, COCO_MVal" in capsys.readouterr().err
 
 
+def test_a_folder_of_ones_own_needs_no_data_folder(data, tmp_path, monkeypatch, capsys):
+    own = tmp_path / "own"
+    own.mkdir()
+    (data / "GrabCut/data_GT").rename(own / "images")
+    (own / "masks").mkdir()
+    for mask in (data / "GrabCut/boundary_GT").iterdir():
+        ids = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) // 255
+        cv2.imwrite(str(own / "masks" / f"{mask.stem}.png"), ids)
+    command = ["--baseline", "grabcut", "--max-clicks", "1", "--pictures", "0"]
+    command = ["training", "benchmark", *command, "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", [*command, f"folder:{own}"])
+    assert command_line.main() == 0
+    assert f"folder:{own}" in capsys.readouterr().out
+
+    monkeypatch.setattr("sys.argv", command)
+    assert command_line.main() == 1
+    assert "which data sets? Give --data" in capsys.readouterr().err
+
+
 def test_the_scores_in_the_folder_make_a_score_card(benchmark):
     folder = benchmark("GrabCut", "--baseline", "grabcut", "--pictures", "0")
 

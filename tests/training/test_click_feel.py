@@ -124,9 +124,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         Image.fromarray(picture).save(tmp_path / "own" / kind / "a.png")
     monkeypatch.setattr(
         "sys.argv",
-        f"training click-feel --checkpoint {tmp_path}/tiny.safetensors --data {tmp_path}"
-        " folder:own --max-clicks 2".split(),
+        f"training click-feel --checkpoint {tmp_path}/tiny.safetensors folder:own"
+        " --max-clicks 2".split(),
     )
+    monkeypatch.chdir(tmp_path)
     assert main() == 0
     printed = capsys.readouterr().out
     assert "folder:own, as served:" in printed

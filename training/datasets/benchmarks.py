@@ -41,20 +41,21 @@ _OPENERS: dict[str, Callable[[Path], BenchmarkDataset]] = {
 BENCHMARKS = tuple(_OPENERS)
 
 
-def open_benchmark(name: str, data: Path) -> BenchmarkDataset:
+def open_benchmark(name: str, data: Path | None) -> BenchmarkDataset:
     """Open a benchmark.
 
     Args:
         name: one of `BENCHMARKS`, or `folder:PATH` for images/ and masks/ of one's own (instance
             ids), the path being absolute or below `data`.
-        data: the folder that holds the benchmarks' folders, or one around its `benchmarks/`.
+        data: the folder that holds the benchmarks' folders, or one around its `benchmarks/`; None
+            suffices for a folder of one's own, whose path may be below the current folder then.
 
     Raises:
         DatasetError: if the name is unknown, or the data set missing, half-unpacked or without any
             object.
     """
-    folder = benchmark_folder(name, data)
     if name.startswith(FOLDER_PREFIX):
+        folder = benchmark_folder(name, data)
         objects = EachObject(ImageFolder(folder))
         if not len(objects):
             raise DatasetError(
@@ -65,12 +66,20 @@ def open_benchmark(name: str, data: Path) -> BenchmarkDataset:
     if name not in _OPENERS:
         known = ", ".join(BENCHMARKS)
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
-    return _OPENERS[name](folder)
+    return _OPENERS[name](benchmark_folder(name, data))
 
 
-def benchmark_folder(name: str, data: Path) -> Path:
-    """Return where the benchmark lies below `data`, or where it is expected to lie."""
+def benchmark_folder(name: str, data: Path | None) -> Path:
+    """Return where the benchmark lies below `data`, or where it is expected to lie.
+
+    Raises:
+        DatasetError: if only `data` could say where.
+    """
     if name.startswith(FOLDER_PREFIX):
-        return data / name.removeprefix(FOLDER_PREFIX)
+        return (data or Path()) / name.removeprefix(FOLDER_PREFIX)
+    if data is None:
+        raise DatasetError(
+            f"where is {name}? Give --data, the folder that holds the benchmarks' folders"
+        )
     nested = data / "benchmarks" / name
     return nested if nested.is_dir() else data / name

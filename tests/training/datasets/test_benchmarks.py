@@ -33,14 +33,18 @@ def test_an_opened_benchmark_travels_to_other_processes(tmp_path):
     assert copy[0].name == "a"
 
 
-def test_a_folder_of_instance_ids_gives_one_sample_an_object(tmp_path):
+@pytest.mark.parametrize("told", [True, False])
+def test_a_folder_of_instance_ids_gives_one_sample_an_object(tmp_path, monkeypatch, told):
+    """Its path is below the data folder, or below the current one where no data folder is said."""
+    if not told:
+        monkeypatch.chdir(tmp_path)
     (tmp_path / "cells/images").mkdir(parents=True)
     (tmp_path / "cells/masks").mkdir()
     cv2.imwrite(str(tmp_path / "cells/images/a.png"), np.zeros((2, 3, 3), np.uint8))
     ids = np.array([[1, 0, 2], [255, 0, 2]], dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "cells/masks/a.png"), ids)
 
-    dataset = open_benchmark("folder:cells", tmp_path)
+    dataset = open_benchmark("folder:cells", tmp_path if told else None)
 
     assert [sample.target.tolist() for sample in dataset] == [
         [[1, 0, 0], [-1, 0, 0]],
@@ -60,3 +64,10 @@ def test_a_folder_without_any_object_is_refused(tmp_path):
 def test_a_misspelt_name_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(DatasetError, match="no benchmark 'Grabcut'; known: GrabCut, Berkeley"):
         open_benchmark("Grabcut", tmp_path)
+
+
+def test_a_benchmark_needs_the_data_folder():
+    with pytest.raises(
+        DatasetError, match="where is GrabCut\\? Give --data, the folder that holds"
+    ):
+        open_benchmark("GrabCut", None)
