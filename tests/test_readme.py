@@ -46,6 +46,12 @@ def test_commands_exist(page: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_learning_curves_say_where_their_results_go(page: Path):
+    for command in re.findall(r"python -m training learning-curve ([^`]*)", page.read_text()):
+        assert "--output" in command or "…" in command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -23,7 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = arguments.project and learning.projects.key_of(arguments.project)
     worker = Worker(learning, threading.Event())
     failed = False
-    for project in learning.projects.all():
+    known = learning.projects.all()
+    if not known:
+        sys.stdout.write("no project has connected yet\n")
+    for project in known:
         if wanted in (None, project.key):
             comparison = worker.reconcile(project)
             sys.stdout.write(f"project {project.number}: {comparison.sentence}\n")

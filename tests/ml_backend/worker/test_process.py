@@ -171,6 +171,14 @@ def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
     assert learning.jobs.get(1).state == "waiting"
 
 
+def test_a_comparison_of_no_project_says_so(environment, monkeypatch, capsys):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["ml_backend", "reconcile"])
+    assert main() == 0
+    assert capsys.readouterr().out == "no project has connected yet\n"
+
+
 def test_a_user_without_a_name_may_move_a_pointer(environment, learning, monkeypatch):
     """Containers often run as a number that no file knows."""
     for name, value in environment.items():
