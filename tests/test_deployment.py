@@ -125,6 +125,16 @@ def test_nothing_listens_beyond_the_machine():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_gpu_file_says_who_shares_what():
+    text = (ROOT / "docker-compose.gpu.yml").read_text()
+    services = yaml.safe_load(text)["services"]
+    (comment,) = re.findall(r"\A(?:#.*\n)+", text)
+    # by number, the first is taken for each
+    assert services["backend"] == services["worker"]
+    assert "which they share" in comment
+    assert "device_ids" in comment
+
+
 def test_secrets_are_not_written_down():
     for service in COMPOSE["services"].values():
         for name, value in service["environment"].items():
