@@ -88,18 +88,19 @@ class _GuardedAdapter(HTTPAdapter):
     """Makes connections that look where they ended up before they speak."""
 
     def __init__(self, rule: HostRule) -> None:
-        self._rule = rule
+        self._pools = _guarded_pools(rule)
+        self._pools_to_proxies = _guarded_pools(lambda host, port, ip: True)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use guarded connections."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _guarded_pools(self._rule)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Use such connections to a proxy, too, but it may stand anywhere."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _guarded_pools(lambda host, port, ip: True)
+        manager.pool_classes_by_scheme = self._pools_to_proxies
         return manager
 
 
