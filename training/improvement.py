@@ -106,21 +106,24 @@ def _judged_candidate(
     live = stores.versions.checkpoint(plan.live)
     device = training_device(options.recipe.device)
     click = partial(run_trial, trial=trial, device=device, report=report)
-    before = click(live, kept=job.folder / "live.json", stage="judging the live version")
+    # Scores on one retention set say nothing about another, chosen while the job was stopped.
+    asked = "" if retention is None else f"_{retention.fingerprint[:12]}"
+    kept = job.folder / f"live{asked}.json"
+    before = click(live, kept=kept, stage="judging the live version")
     remembering = plan.live
     first = base_of(stores.versions, plan.live)
     if first != plan.live and trial.retention is not None:
         elsewhere = click(
             stores.versions.checkpoint(first),
             trial=Trial(None, trial.retention),
-            kept=job.folder / "first.json",
+            kept=job.folder / f"first{asked}.json",
             stage="judging the first version",
         )
         if _remembers_more(elsewhere, before, options.policy.threshold):
             remembering, before = first, replace(before, retention=elsewhere.retention)
 
     trained = _trained(job.folder, plan, stores, options, retention, report)
-    kept = job.folder / "candidate_scores.json"
+    kept = job.folder / f"candidate_scores{asked}.json"
     after = click(trained, kept=kept, stage="judging the candidate")
 
     comparisons = compared(before, after)

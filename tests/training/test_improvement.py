@@ -324,8 +324,8 @@ def retention(tmp_path):
     return tmp_path / "retention"
 
 
-def test_the_retention_set_is_half_replayed_and_half_judged(folder, stores, retention):
-    outcome = improve(job(folder, 2), stores, options(retention=retention), quiet)
+def test_half_of_a_retention_set_judges_a_job_that_began_without(folder, stores, retention):
+    outcome = improve(job(folder), stores, options(retention=retention), quiet)
     scores = stores.versions.get(outcome.version).scores
     assert 1 <= scores["retention"]["objects"] <= 2
     assert "retention set" in outcome.sentence
