@@ -8,28 +8,35 @@ import torch
 from torch import nn
 
 from icmformer import ICMFormer
+from training.muon import Muon
 from training.recipe import Optimization
+
+_KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 
 # Learned positions are no matrices: shrinking them would say that positions matter less.
 _TABLES = ("relative_position_bias_table", "position_embedding")
 
 
 def make_optimizer(model: ICMFormer, options: Optimization) -> torch.optim.Optimizer:
-    """Return the optimiser; each group carries its share of the learning rate in "share"."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    """Return the optimiser; each group carries its share of the learning rate in "share".
+
+    Muon orthogonalises the matrices of groups with "orthogonal" set.
+    """
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decays = parameter.ndim > 1 and not name.endswith(_TABLES)
-        depth = _blocks_above(name, model.config.depths)
-        groups.setdefault((options.layer_decay**depth, decays), []).append(parameter)
-    kind = torch.optim.AdamW if options.kind == "adamw" else torch.optim.Adam
-    return kind(
+        orthogonal = options.kind == "muon" and decays and parameter.ndim == 2
+        share = options.layer_decay ** _blocks_above(name, model.config.depths)
+        groups.setdefault((share, decays, orthogonal), []).append(parameter)
+    return _KINDS[options.kind](
         [
             {
                 "params": parameters,
                 "weight_decay": options.weight_decay if decays else 0.0,
                 "share": share,
+                "orthogonal": orthogonal,
             }
-            for (share, decays), parameters in sorted(
+            for (share, decays, orthogonal), parameters in sorted(
                 groups.items(), key=lambda item: item[0], reverse=True
             )
         ],

@@ -166,7 +166,8 @@ class Optimization(_Strict):
     """How the weights move.
 
     Attributes:
-        kind: "adam" with weight decay in the gradient, or "adamw".
+        kind: "adam" with weight decay in the gradient, "adamw", or "muon" for matrices and
+            "adamw" for everything else.
         learning_rate: at the height of the schedule.
         betas, eps, weight_decay: of the optimiser; biases, norms and tables never decay.
         layer_decay: factor of the learning rate from each block to the one before; 1 is off.
@@ -180,7 +181,7 @@ class Optimization(_Strict):
         milestones, step_factor, decay: see `shape`; in epochs.
     """
 
-    kind: Literal["adam", "adamw"] = "adam"
+    kind: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(default=5e-5, gt=0)
     betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)

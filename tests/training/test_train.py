@@ -34,13 +34,16 @@ def assert_same_weights(path, expected, *, rtol, atol):
         torch.testing.assert_close(found[name], tensor, rtol=rtol, atol=atol, msg=name)
 
 
-def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path):
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path, kind):
+    options = {"kind": kind, "learning_rate": 1e-3, "ema": 0.9}
     stages = [
         {"epochs": 1, "size": 32, "batch_size": 8},
         {"epochs": 2, "size": 64, "batch_size": 4},
     ]
-    whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages, epoch=8))
-    interrupted = a_recipe(shapes, tmp_path / "interrupted", stages=stages, epoch=8)
+    settings = {"stages": stages, "epoch": 8, "optimization": options}
+    whole = train(a_recipe(shapes, tmp_path / "whole", **settings))
+    interrupted = a_recipe(shapes, tmp_path / "interrupted", **settings)
     train(interrupted)
     # A kill after the second epoch leaves everything of later epochs unwritten.
     for state in sorted(interrupted.run.glob("state-*.pt"))[2:]:
