@@ -6,7 +6,6 @@ import sys
 
 from ml_backend.errors import JobError
 from ml_backend.fine_tune_jobs import JobRow, worker_name
-from ml_backend.job_runner import run_job
 from ml_backend.learning import LOG_NAME, Learning, open_learning
 from ml_backend.logs import FORMAT, write_logs
 from ml_backend.settings import load_settings
@@ -23,6 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     write_logs(settings.log_level)
     learning = open_learning(settings)
     job = _claimed(learning, learning.projects.key_of(arguments.project))
+    # Importing it imports torch, for which --help and refusals need not wait.
+    from ml_backend.job_runner import run_job
+
     run_job(learning, job)
     ended = learning.jobs.get(job.id)
     sys.stdout.write(f"job {job.id}: {_what_became_of(ended)}\n")
