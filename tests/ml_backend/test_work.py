@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from ml_backend import work
+from ml_backend.commands import check_recipe
 from ml_backend.errors import SettingsError
+from training.errors import RecipeError
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,22 +43,36 @@ def test_worker_does_not_start_where_its_jobs_would_fail(tmp_path, monkeypatch, 
         work.run(argparse.Namespace())
 
 
+@pytest.fixture
+def written_recipe(tmp_path, monkeypatch):
+    def write(text):
+        (tmp_path / "recipe.yaml").write_text(text)
+        monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))
+        monkeypatch.setenv("ICMFORMER_FINE_TUNE_RECIPE", str(tmp_path / "recipe.yaml"))
+
+    return write
+
+
+def test_worker_does_not_start_with_a_recipe_that_cannot_work(written_recipe):
+    written_recipe("steps: 0\n")
+    sentence = r"^ICMFORMER_FINE_TUNE_RECIPE: .*recipe\.yaml does not work: steps: "
+    with pytest.raises(SettingsError, match=sentence):
+        work.run(argparse.Namespace())
+
+
 @pytest.mark.parametrize(
-    ("recipe", "sentence"),
+    ("text", "sentence"),
     [
         ("stepz: 7\n", r"recipe\.yaml does not work: stepz is not a setting"),
-        ("steps: 0\n", r"recipe\.yaml does not work: steps: "),
-        ("- steps\n", "is not a YAML mapping"),
+        ("- steps\n", r"recipe\.yaml is not a YAML mapping"),
     ],
 )
-def test_worker_does_not_start_with_a_recipe_that_cannot_work(
-    tmp_path, monkeypatch, recipe, sentence
-):
-    (tmp_path / "recipe.yaml").write_text(recipe)
-    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("ICMFORMER_FINE_TUNE_RECIPE", str(tmp_path / "recipe.yaml"))
-    with pytest.raises(SettingsError, match=f"^ICMFORMER_FINE_TUNE_RECIPE: .*{sentence}"):
-        work.run(argparse.Namespace())
+def test_a_recipe_is_checked_as_a_job_would_read_it(written_recipe, text, sentence):
+    written_recipe(text)
+    with pytest.raises(RecipeError, match=sentence):
+        check_recipe.run(argparse.Namespace())
+    written_recipe("steps: 7\n")
+    assert check_recipe.run(argparse.Namespace()) == 0
 
 
 def test_worker_does_not_start_with_a_retention_set_without_images_and_masks(tmp_path, monkeypatch):

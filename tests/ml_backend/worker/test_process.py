@@ -53,7 +53,7 @@ def stages(learning, job):
 
 
 @pytest.mark.slow
-def test_killed_at_every_stage_the_next_worker_ends_it(environment, learning, server):
+def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, learning, server):
     """kill -9 while ingesting, judging, training and deciding; each time another worker goes on."""
     with working(environment) as process:
         deliver(learning, server, *range(24))
@@ -62,17 +62,20 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, learning, se
     assert len(tasks_with_samples(learning)) < 24
     with working(environment) as process:
         wait_until(lambda: len(tasks_with_samples(learning)) == 24, process)
-    with learning.stores.database.read() as session:
-        rows = session.scalars(select(AnnotationRow)).all()
-    assert {row.status for row in rows} == {"accepted"}
-
-    job = learning.jobs.request(PROJECT, "Start training")
-    for stage in ("judging the live version", "training", "judging the candidate"):
+        with learning.stores.database.read() as session:
+            rows = session.scalars(select(AnnotationRow)).all()
+        assert {row.status for row in rows} == {"accepted"}
+        job = learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        judging = ("running", "judging the live version")
+        wait_until(lambda: stages(learning, job) == judging, process)
+        process.kill()
+    for stage in ("training", "judging the candidate"):
         with working(environment) as process:
             wait_until(lambda stage=stage: stages(learning, job) == ("running", stage), process)
             process.kill()
-        with learning.stores.database.write() as session:
-            session.get(JobRow, job).attempts = 0  # three kills would be enough to give up
+    with learning.stores.database.write() as session:
+        session.get(JobRow, job).attempts = 0  # three kills are enough to give up
     with working(environment) as process:
         wait_until(lambda: learning.jobs.get(job).state == "finished", process)
     row = learning.jobs.get(job)
