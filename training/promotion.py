@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from training.errors import ScoreCardError
 from training.noc import Interval, ScoreCard
@@ -152,8 +152,8 @@ def _expanded_tail(images: int) -> float:
     """Return how much of the resampled means to leave out at either end; 0.025 for many images."""
     if images < 2:
         return 0.0
-    widened = np.sqrt(images / (images - 1)) * stats.t.ppf(0.975, images - 1)
-    return float(stats.norm.cdf(-widened))
+    widened = np.sqrt(images / (images - 1)) * special.stdtrit(images - 1, 0.975)
+    return float(special.ndtr(-widened))
 
 
 def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str]:
