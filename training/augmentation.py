@@ -154,62 +154,20 @@ class ObjectCrop(BaseModel):
             size: of the square view, in pixels.
             rng: source of randomness.
         """
-        hw = planes[0].shape[:2]
+        image, layers = planes
+        hw = image.shape[:2]
         if not focus or rng.random() < self.whole:
             view = [_part_of(length, self.whole_extent, rng) for length in hw]
         else:
             view = [
                 self._around(span, length, rng)
-                for span, length in zip(_spans(_mask_of(planes[1], focus)), hw, strict=True)
+                for span, length in zip(_spans(layers, focus), hw, strict=True)
             ]
-        return self._shown(planes, view, size, rng)
-
-    def close_up(
-        self,
-        planes: Planes,
-        focus: ObjectIds,
-        window: Range,
-        size: int,
-        rng: np.random.Generator,
-    ) -> Planes:
-        """Return a view of a piece of the objects' outline.
-
-        Args:
-            planes: (H, W, 3) uint8 image, (H, W, L) instance ids.
-            focus: the objects; at least one.
-            window: side of the view, a square of the image, over the longer side of their box.
-            size: of the square view, in pixels.
-            rng: source of randomness.
-        """
-        mask = _mask_of(planes[1], focus)
-        longer = max(end - start for start, end in _spans(mask))
-        side = max(longer * rng.uniform(*window), self.box_least)
-        rim = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
-        places = np.argwhere(rim if rim.any() else mask)
-        centre = places[rng.integers(len(places))] + rng.uniform(-0.25, 0.25, 2) * side
-        starts = [
-            float(np.clip(middle - side / 2, 0, max(length - side, 0)))
-            for middle, length in zip(centre, mask.shape, strict=True)
-        ]
-        view = [
-            (start, min(start + side, float(length)))
-            for start, length in zip(starts, mask.shape, strict=True)
-        ]
-        return self._shown(planes, view, size, rng)
-
-    def _shown(
-        self,
-        planes: Planes,
-        view: list[tuple[float, float]],
-        size: int,
-        rng: np.random.Generator,
-    ) -> Planes:
-        """Return what a view shows, turned a little, perhaps mirrored, and in other light."""
         angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees))
         mirrored = rng.random() < self.flip
         matrix = _view_to_image(view, float(angle), size, mirrored)
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        image, layers = _warped(planes, matrix, (size, size), how)
+        image, layers = _warped((image, layers), matrix, (size, size), how)
         return self.colour(image, rng), layers
 
     def _around(
@@ -270,12 +228,9 @@ def _part_of(length: int, extent: Range, rng: np.random.Generator) -> tuple[floa
     return start, start + side
 
 
-def _mask_of(layers: np.ndarray, focus: ObjectIds) -> np.ndarray:
-    return np.logical_or.reduce([layers[:, :, layer] == i for layer, i in focus])
-
-
-def _spans(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return first and last-plus-one row, then column, of a mask's box."""
+def _spans(layers: np.ndarray, focus: ObjectIds) -> list[tuple[int, int]]:
+    """Return first and last-plus-one row, then column, of the objects' common box."""
+    mask = np.logical_or.reduce([layers[:, :, layer] == i for layer, i in focus])
     spans = []
     for axis in (1, 0):
         occupied = np.flatnonzero(mask.any(axis=axis))

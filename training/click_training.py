@@ -20,7 +20,7 @@ class Answer(NamedTuple):
     Attributes:
         logits: (B, 1, H, W).
         click_maps: (B, 2, H, W) in {0, 1}, positive then negative.
-        previous_mask: (B, 1, H, W) probabilities of the answer before, or the mask to start from.
+        previous_mask: (B, 1, H, W) probabilities of the answer before; zeros if there was none.
     """
 
     logits: torch.Tensor
@@ -56,7 +56,6 @@ class ClickTraining(nn.Module):
         images: torch.Tensor,
         labels: torch.Tensor,
         slots: torch.Tensor,
-        starts: torch.Tensor,
         indices: Sequence[int],
         rounds: int,
     ) -> Answer:
@@ -66,13 +65,12 @@ class ClickTraining(nn.Module):
             images: (B, 3, H, W) uint8 RGB, on the device.
             labels: (B, 1, H, W) int8; clicks are found on the CPU, wherever it lies.
             slots: (B, 2, P, 2) int16 first clicks; iterative clicks are written into a copy.
-            starts: (B, 1, H, W) uint8 masks before the first answer, probability times 255.
             indices: of the samples.
             rounds: iterative clicks of each sample.
         """
         image = images.float() / 255
         features = self._encode_image(image)
-        previous = starts.to(image.device).float() / 255
+        previous = torch.zeros_like(image[:, :1])
         if rounds:
             # A wrapper for several GPUs moves whatever it is given to its own.
             labels, slots = labels.cpu(), slots.cpu().clone()

@@ -210,12 +210,7 @@ def _drift(
 def _answer(model: ClickTraining, batch: Batch, rounds: int, device: torch.device) -> Answer:
     with autocast("auto", device):
         return model(
-            batch.images.to(device),
-            batch.labels,
-            batch.slots,
-            batch.starts,
-            batch.indices.tolist(),
-            rounds,
+            batch.images.to(device), batch.labels, batch.slots, batch.indices.tolist(), rounds
         )
 
 

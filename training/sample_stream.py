@@ -5,15 +5,14 @@ sees the same samples in the same order.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import Dataset
 
-from training.augmentation import Augmentation, ObjectCrop, Planes
-from training.corrections import Corrections
+from training.augmentation import Augmentation, ObjectCrop
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
@@ -36,8 +35,6 @@ class Sampling(BaseModel):
     Attributes:
         augmentation: the random view.
         clicks: the clicks a sample starts from.
-        corrections: samples that start from a mask instead; their views are those of
-            `ObjectCrop`, and without this there are none.
         min_object_area: objects that cover less of the view are not asked for, in pixels.
         keep_empty: probability of keeping a view without any object.
     """
@@ -46,15 +43,8 @@ class Sampling(BaseModel):
 
     augmentation: Augmentation
     clicks: ClickSampling = ClickSampling()
-    corrections: Corrections | None = None
     min_object_area: int = Field(default=80, ge=1)
     keep_empty: float = Field(default=0.01, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _corrections_have_their_views(self) -> "Sampling":
-        if self.corrections and not isinstance(self.augmentation, ObjectCrop):
-            raise ValueError("corrections need the augmentation object_crop")
-        return self
 
 
 @dataclass(frozen=True)
@@ -66,21 +56,19 @@ class Batch:
         images: (B, 3, H, W) uint8 RGB.
         labels: (B, 1, H, W) int8; 1 object, 0 not, -1 ignored.
         slots: (B, 2, P, 2) int16 clicks; see `training.training_clicks.sample_clicks`.
-        starts: (B, 1, H, W) uint8, the masks to start from, probability times 255; mostly empty.
     """
 
     indices: torch.Tensor
     images: torch.Tensor
     labels: torch.Tensor
     slots: torch.Tensor
-    starts: torch.Tensor
 
     def pin_memory(self) -> "Batch":
         """Return the same in page-locked memory; called by the data loader."""
-        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+        return Batch(self.indices, self.images.pin_memory(), self.labels.pin_memory(), self.slots)
 
 
-Sample = tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Sample = tuple[int, np.ndarray, np.ndarray, np.ndarray]
 
 
 class SampleStream(Dataset[Sample]):
@@ -101,8 +89,7 @@ class SampleStream(Dataset[Sample]):
         """Return sample `key[0]` at a crop of `key[1]` pixels a side.
 
         Returns:
-            its number, image (S, S, 3) uint8, labels (S, S) int8, clicks (2, P, 2) int16, mask to
-            start from (S, S) uint8.
+            its number, image (S, S, 3) uint8, labels (S, S) int8, clicks (2, P, 2) int16.
 
         Raises:
             DatasetError: if image after image shows nothing that may be asked for.
@@ -135,18 +122,15 @@ class SampleStream(Dataset[Sample]):
 
     def _attempt(
         self, annotated: AnnotatedImage, part: Part, size: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Return all of a sample but its number, or None if the random view shows no object."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return image, labels and clicks of one random view, or None if it shows no object."""
         options = self._sampling
         planes = (annotated.image, annotated.layers)
         focus: ObjectIds = ()
         # A view around an object needs the object first; a view anywhere shows what there is.
         if isinstance(options.augmentation, ObjectCrop):
             focus = choose_objects(annotated.layers, annotated.objects, part.objects, rng)
-        correction = options.corrections
-        if not focus or correction is None or rng.random() >= correction.share:
-            correction = None
-        image, layers = self._view(planes, focus, correction, size, rng)
+        image, layers = options.augmentation(planes, focus, size, rng)
         visible = with_area(layers, focus or annotated.objects, options.min_object_area)
         # As RITM has it, a view anywhere that shows small objects alone is trained as an empty one.
         shows_something = visible if focus else with_area(layers, annotated.objects, 1)
@@ -154,41 +138,20 @@ class SampleStream(Dataset[Sample]):
             return None
         chosen = visible if focus else choose_objects(layers, visible, part.objects, rng)
         target = make_target(layers, chosen, annotated.objects if focus else visible)
-        labels = target.labels()
-        if correction is None or not target.parts:
-            clicks = sample_clicks(target, options.clicks, rng)
-            return image, labels, clicks, np.zeros(labels.shape, np.uint8)
-        start, clicks = correction.begin(labels, options.clicks.slots, rng)
-        return image, labels, clicks, start
-
-    def _view(
-        self,
-        planes: Planes,
-        focus: ObjectIds,
-        correction: Corrections | None,
-        size: int,
-        rng: np.random.Generator,
-    ) -> Planes:
-        """Return a random view, which may show a correction closely."""
-        augmentation = self._sampling.augmentation
-        if correction is None or rng.random() >= correction.close_up:
-            return augmentation(planes, focus, size, rng)
-        assert isinstance(augmentation, ObjectCrop)  # checked by `Sampling`
-        return augmentation.close_up(planes, focus, correction.window, size, rng)
+        return image, target.labels(), sample_clicks(target, options.clicks, rng)
 
 
 def collate(samples: list[Sample] | DatasetError) -> Batch | DatasetError:
     """Put samples side by side; what is wrong with one is passed on."""
     if isinstance(samples, DatasetError):
         return samples
-    indices, images, labels, slots, starts = zip(*samples, strict=True)
+    indices, images, labels, slots = zip(*samples, strict=True)
     return Batch(
         indices=torch.tensor(indices),
         # Channels stay last in memory, where convolutions and Swin want them.
         images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
         labels=torch.from_numpy(np.stack(labels)).unsqueeze(1),
         slots=torch.from_numpy(np.stack(slots)),
-        starts=torch.from_numpy(np.stack(starts)).unsqueeze(1),
     )
 
 

@@ -235,14 +235,7 @@ def _accumulate_gradients(
             images = batch.images.to(accelerator.device, non_blocking=True)
             labels = batch.labels.to(accelerator.device, non_blocking=True)
             with autocast(recipe.precision, accelerator.device):
-                answer = model(
-                    images,
-                    batch.labels,
-                    batch.slots,
-                    batch.starts,
-                    batch.indices.tolist(),
-                    rounds,
-                )
+                answer = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
             logits = answer.logits
             loss = normalized_focal_loss(
                 logits, labels, alpha=recipe.loss.alpha, gamma=recipe.loss.gamma

@@ -20,7 +20,7 @@ def batch():
     labels[:, :, 16:48, 16:48] = 1
     slots = torch.full((2, 2, 24, 2), EMPTY, dtype=torch.int16)
     slots[:, POSITIVE, 0] = 32
-    return images, labels, slots, torch.zeros(2, 1, 64, 64, dtype=torch.uint8), [5, 6]
+    return images, labels, slots, [5, 6]
 
 
 def network(name="tiny_swin", **overrides):
@@ -35,30 +35,18 @@ def gradients(model):
 
 
 def test_without_rounds_it_is_the_network(batch):
-    images, labels, slots, starts, indices = batch
+    images, labels, slots, indices = batch
     model = network()
 
-    logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, starts, indices, 0).logits
+    logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 0).logits
 
     maps = batch_disk_maps(slots, (64, 64), 5)
     expected = model(images.float() / 255, torch.zeros(2, 1, 64, 64), maps)
     torch.testing.assert_close(logits, expected, rtol=0, atol=0)
 
 
-def test_a_mask_to_start_from_is_what_the_first_pass_reads(batch):
-    images, labels, slots, starts, indices = batch
-    starts[0, 0, 20:30, 20:30] = 255
-    model = network()
-
-    answer = ClickTraining(model, "inner_half", 0)(images, labels, slots, starts, indices, 0)
-
-    torch.testing.assert_close(answer.previous_mask, starts.float() / 255, rtol=0, atol=0)
-    expected = model(images.float() / 255, starts.float() / 255, answer.click_maps)
-    torch.testing.assert_close(answer.logits, expected, rtol=0, atol=0)
-
-
 def test_rounds_add_clicks_and_feed_the_raw_probability_back(batch):
-    images, labels, slots, starts, indices = batch
+    images, labels, slots, indices = batch
     model = network()
     seen = []
     fuse = model.fuse
@@ -69,7 +57,7 @@ def test_rounds_add_clicks_and_feed_the_raw_probability_back(batch):
         return logits
 
     model.fuse = watched
-    answer = ClickTraining(model, "inner_half", 0)(images, labels, slots, starts, indices, 2)
+    answer = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 2)
 
     for told, happened in zip(answer, (seen[-1][2], *seen[-1][:2]), strict=True):
         torch.testing.assert_close(told, happened, rtol=0, atol=0)
@@ -85,7 +73,7 @@ def test_rounds_add_clicks_and_feed_the_raw_probability_back(batch):
 @pytest.mark.parametrize("autocast", [False, True])
 def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
     """Half-precision weights cached by passes without gradients would swallow them."""
-    images, labels, slots, starts, indices = batch
+    images, labels, slots, indices = batch
     model = network(name)
     training = ClickTraining(model, "inner_half", 0)
     last = {}
@@ -97,7 +85,7 @@ def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
 
     training._fuse = watched
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        logits = training(images, labels, slots, starts, indices, 3).logits
+        logits = training(images, labels, slots, indices, 3).logits
     normalized_focal_loss(logits, labels).mean().backward()
     found = gradients(model)
 
@@ -114,7 +102,7 @@ def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
 
 
 def test_passes_without_gradient_are_free_of_chance(batch):
-    images, labels, slots, starts, indices = batch
+    images, labels, slots, indices = batch
     model = network(drop_path=0.5)
     training = ClickTraining(model, "inner_half", 0)
     previous = []
@@ -126,17 +114,17 @@ def test_passes_without_gradient_are_free_of_chance(batch):
 
     training._fuse = watched
     for _ in range(2):
-        training(images, labels, slots, starts, indices, 1)
+        training(images, labels, slots, indices, 1)
 
     torch.testing.assert_close(previous[1], previous[3], rtol=0, atol=0)
     assert model.training
 
 
 def test_iterative_clicks_depend_on_the_sample_alone(batch):
-    images, labels, slots, starts, indices = batch
+    images, labels, slots, indices = batch
     training = ClickTraining(network(), "inner_half", 0)
 
-    both = training(images, labels, slots, starts, indices, 2).logits
-    second = training(images[1:], labels[1:], slots[1:], starts[1:], indices[1:], 2).logits
+    both = training(images, labels, slots, indices, 2).logits
+    second = training(images[1:], labels[1:], slots[1:], indices[1:], 2).logits
 
     torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-5)
