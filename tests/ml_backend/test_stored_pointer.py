@@ -205,13 +205,15 @@ def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
 
 def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
     monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     pointer = StoredPointer(versions, UNTRAINED)
     pointer.follow(repr)
-    assert threading.active_count() == before + 1
+    (thread,) = (
+        one for one in threading.enumerate() if one.name == "live-pointer" and one not in before
+    )
     del pointer
     deadline = time.monotonic() + 5
-    while threading.active_count() > before:
+    while thread.is_alive():
         assert time.monotonic() < deadline
         gc.collect()
         time.sleep(0.01)
