@@ -19,6 +19,7 @@ from ml_backend.image_downloads import ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag, parse
 from ml_backend.task_images import TaskImages
+from ml_backend.webhook_checks import is_host_for_webhooks, webhook_fault
 
 TESTED_RELEASE = "1.23"
 _TIMEOUT_SECONDS = 5.0
@@ -26,7 +27,6 @@ _BLOCKED = (
     "Label Studio refuses backends at private addresses (403) unless it was started with "
     "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
 )
-_NEEDED_ACTIONS = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"}
 
 
 class Level(Enum):
@@ -216,31 +216,33 @@ def _connected(connected: Sequence[dict[str, Any]], backend_url: str) -> Finding
 
 
 def _webhook(webhooks: Sequence[dict[str, Any]], backend_url: str) -> Finding:
-    """Check that accepted masks are announced; without that nothing is ever learned."""
+    """Check that accepted masks are announced; without that they are learned from hours later."""
     address = f"{backend_url}/webhook"
     ours = next((one for one in webhooks if _same(one.get("url"), address)), None)
     if ours is None:
-        text = (
-            f"no webhook calls {address}, so accepted masks are never learned from: add it under "
-            "Settings > Webhooks, with payload; Label Studio does so itself while connecting only "
-            "if it was started with SSRF_PROTECTION_ENABLED=false"
-        )
+        return Finding(Level.FAILURE, "webhook", _no_webhook(address))
+    fault = webhook_fault(ours)
+    if not fault and not ours.get("headers") and _wants_login(backend_url):
+        fault = "the backend wants a login, but the webhook has no Authorization header"
+    if fault:
+        text = f"{fault}: change it under Settings > Webhooks"
         return Finding(Level.FAILURE, "webhook", text)
-    actions = set(ours.get("actions") or ())
-    missing = set() if ours.get("send_for_all_actions") else _NEEDED_ACTIONS - actions
-    for wrong, text in (
-        (not ours.get("is_active", True), "the webhook is switched off"),
-        (not ours.get("send_payload", True), "the webhook is sent without its payload"),
-        (bool(missing), f"the webhook leaves out {', '.join(sorted(missing))}"),
-        (
-            not ours.get("headers") and _wants_login(backend_url),
-            "the backend wants a login, but the webhook has no Authorization header",
-        ),
-    ):
-        if wrong:
-            text = f"{text}: change it under Settings > Webhooks"
-            return Finding(Level.FAILURE, "webhook", text)
     return Finding(Level.OK, "webhook", "accepted masks are announced")
+
+
+def _no_webhook(address: str) -> str:
+    text = f"no webhook calls {address}, so nobody says what is accepted"
+    host = urlsplit(address).hostname or ""
+    if not is_host_for_webhooks(host):
+        return (
+            f"{text}: Label Studio sends clicks to any name, but webhooks only to an IP address, "
+            f"localhost or a name with a dot, which {host!r} is not; give this backend such a name "
+            f"({host.replace('_', '-')}.internal, say), and connect it under that"
+        )
+    return (
+        f"{text}: add it under Settings > Webhooks, with payload; Label Studio does so itself "
+        "while connecting only if it was started with SSRF_PROTECTION_ENABLED=false"
+    )
 
 
 def _wants_login(backend_url: str) -> bool:

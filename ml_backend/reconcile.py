@@ -18,6 +18,7 @@ from ml_backend.errors import (
 from ml_backend.ingest import Ingest
 from ml_backend.label_studio import LabelStudio
 from ml_backend.projects import ProjectNews, ProjectRow, project_key, project_number
+from ml_backend.webhook_checks import unannounced
 from training.database import now
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,16 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         ingest.samples.withdraw(project.key, gone)
         withdrawn += len(gone)
     ingest.inbox.settle(project.key, listed_at)
-    return _summary(len(listed), withdrawn, problems)
+    return _summary(len(listed), withdrawn, problems) + _unannounced(label_studio, number)
+
+
+def _unannounced(label_studio: LabelStudio, project: str) -> str:
+    """Return what to add to the sentence where Label Studio does not say what is accepted."""
+    try:
+        lacking = unannounced(label_studio.webhooks(project), project)
+    except LabelStudioError:  # who may read annotations need not be allowed to read webhooks
+        return ""
+    return f"; {lacking}" if lacking else ""
 
 
 def _annotations(task: dict[str, Any]) -> dict[int, dict[str, Any]]:

@@ -14,6 +14,7 @@ from ml_backend.__main__ import COMMANDS
 from ml_backend.demo import label_studio_server
 from ml_backend.demo.credentials import Credentials
 from ml_backend.settings import PREFIX, Settings
+from ml_backend.webhook_checks import is_host_for_webhooks
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -111,6 +112,14 @@ def test_label_studio_gets_what_the_demo_gives_it():
         "NO_PROXY",
         "no_proxy",
     }
+
+
+def test_label_studio_makes_a_webhook_to_the_address_that_is_to_be_connected():
+    (host,) = COMPOSE["services"]["backend"]["networks"]["default"]["aliases"]
+    assert is_host_for_webhooks(host)
+    comment = (ROOT / "docker-compose.yml").read_text().split("\n\n")[0]
+    for text in (comment, (ROOT / "README.md").read_text()):
+        assert f"http://{host}:9090" in text
 
 
 def test_label_studio_is_the_version_that_the_tests_run():

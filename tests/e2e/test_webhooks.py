@@ -6,7 +6,9 @@ import pytest
 import requests
 
 from ml_backend.demo import project as demo
+from ml_backend.webhook_checks import is_host_for_webhooks
 from tests.e2e.conftest import IMAGES
+from tests.ml_backend.test_webhook_checks import HOSTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -68,3 +70,18 @@ def test_backend_with_a_login(start_backend, new_project, label_studio):
         time.sleep(1)
     save_annotation(api, project)
     assert saved_here(backend, LOGIN) == 1
+
+
+def test_hosts_that_label_studio_makes_webhooks_to(label_studio):
+    api = label_studio.api
+    project = demo.ensure(api, "hosts", demo.LABELING_CONFIG, [IMAGES / "cat.jpg"])
+    for host in HOSTS:
+        address = f"http://[{host}]:9090/webhook" if ":" in host else f"http://{host}:9090/webhook"
+        answer = requests.post(
+            f"{label_studio.url}/api/webhooks/",
+            json={"project": project, "url": address},
+            headers={"Authorization": f"Token {label_studio.login.token}"},
+            timeout=10,
+        )
+        assert answer.status_code == (201 if is_host_for_webhooks(host) else 400), host
+        assert answer.ok or "Enter a valid URL" in answer.text

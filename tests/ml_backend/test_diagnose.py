@@ -213,6 +213,14 @@ def test_webhooks_that_teach_nothing(stand_in, changes, sentence):
     assert sentence in only_fault(check(stand_in), "webhook")
 
 
+def test_a_name_that_label_studio_makes_no_webhook_to(stand_in):
+    # as a service of containers is called; Label Studio connects it and says nothing
+    stand_in.ml_backends[0]["url"] = "http://ml_backend:9090"
+    text = faults(check(stand_in))[-1].text
+    assert "webhooks only to an IP address, localhost or a name with a dot" in text
+    assert "(ml-backend.internal, say)" in text
+
+
 def test_a_webhook_without_the_login_of_the_backend():
     app = Flask("backend")
     app.add_url_rule("/health", "health", lambda: {"status": "UP"})

@@ -25,7 +25,10 @@ optimization: {warmup: 0}
 @pytest.fixture
 def server():
     """Label Studio with 24 annotated tasks."""
-    server = StandInLabelStudio(tasks=[task(number) for number in range(24)])
+    server = StandInLabelStudio(
+        tasks=[task(number) for number in range(24)],
+        webhooks=[{"url": "http://backend.internal/webhook", "send_for_all_actions": True}],
+    )
     server.project |= {"created_at": CREATED_AT}
     server.files = {f"upload/1/0123abcd-{n}.png": png(disc(n)[0]) for n in range(24)}
     with contextlib.ExitStack() as stack:

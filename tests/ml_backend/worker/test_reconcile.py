@@ -85,6 +85,15 @@ def test_reconcile_finds_what_no_webhook_told(learning, worker, server):
     assert "24 annotations compared, 0 withdrawn" in worker.reconcile(project).sentence
 
 
+def test_a_project_without_a_webhook_is_said(learning, worker, server):
+    worker_project(learning, server)
+    server.webhooks.clear()
+    learning.projects.ask_to_reconcile(PROJECT)
+    worker.reconcile_due()
+    note = learning.projects.find(PROJECT).reconcile_note
+    assert note.startswith("24 annotations compared, 0 withdrawn; no webhook calls a backend")
+
+
 def test_reconcile_mends_what_changed_and_skips_what_is_broken(learning, worker, server):
     worker_project(learning, server)
     del server.files["upload/1/0123abcd-3.png"]
