@@ -13,6 +13,7 @@ from icmformer.errors import ICMFormerError
 from ml_backend.auth import REALM
 from ml_backend.errors import BackendError, LoginError
 from ml_backend.metrics import Metrics
+from training.errors import DatabaseError, FileStoreError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -23,19 +24,15 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     """Install the handlers that turn exceptions into answers."""
 
     @app.errorhandler(BackendError)
-    def ours(error: BackendError) -> Response:
+    @app.errorhandler(TrainingError)
+    @app.errorhandler(ICMFormerError)
+    def ours(error: Exception) -> Response:
         metrics.errors.labels(type(error).__name__).inc()
         logger.warning("refused: %s", error)
-        answer = _answer(error.status, str(error))
+        answer = _answer(status_of(error), str(error))
         if isinstance(error, LoginError):
             answer.headers["WWW-Authenticate"] = REALM
         return answer
-
-    @app.errorhandler(ICMFormerError)
-    def of_the_network(error: ICMFormerError) -> Response:
-        metrics.errors.labels(type(error).__name__).inc()
-        logger.warning("refused: %s", error)
-        return _answer(422, str(error))
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:
@@ -50,6 +47,15 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
         metrics.errors.labels("unforeseen").inc()
         logger.exception("unforeseen %s", type(error).__name__)
         return _answer(500, "something unforeseen went wrong; the backend's log says what")
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of an error that one of the three packages raised on purpose."""
+    if isinstance(error, BackendError):
+        return error.status
+    if isinstance(error, (DatabaseError, FileStoreError)):  # they come back
+        return 503
+    return 422 if isinstance(error, ICMFormerError) else 409
 
 
 def _answer_of_http(error: HTTPException, most_bytes: int) -> Response:

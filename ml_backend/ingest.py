@@ -20,7 +20,7 @@ from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import ImageTag, parse_image
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
-from training.errors import FileStoreError
+from training.errors import DatabaseError, FileStoreError
 from training.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)
@@ -123,6 +123,8 @@ class Ingest:
             # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
             return False
+        except DatabaseError:
+            raise  # nothing can be noted about it either
         except Exception as error:
             # One message that nobody foresaw must not hold up those behind it.
             self._give_up_or_retry(message, error)

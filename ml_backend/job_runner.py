@@ -23,7 +23,7 @@ from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
 from ml_backend.learning import Learning
 from ml_backend.settings import Settings
 from training.datasets.retention import PACKAGED
-from training.errors import TrainingError
+from training.errors import DatabaseError, TrainingError
 from training.fine_tune_recipe import load_fine_tune_recipe
 from training.improvement import Outcome, improve
 from training.improvement_plan import Assignment, ImprovementOptions
@@ -182,6 +182,8 @@ class Heart:
             if not self._stop.is_set():
                 logger.info("%s", error)
             self._stop.set()
+        except DatabaseError as error:
+            logger.warning("the claim could not be renewed: %s", error)
         except Exception:
             logger.exception("the claim could not be renewed")
 

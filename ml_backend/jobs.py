@@ -17,6 +17,7 @@ from huey.exceptions import ConfigurationError
 from ml_backend.errors import SettingsError
 from ml_backend.inbox import Inbox
 from ml_backend.settings import Settings
+from training.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -98,17 +99,17 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     """Tell the queue what can be asked of a worker; the same names in every process."""
 
     def ingest() -> None:
-        duties.ingest()
+        _do(duties.ingest)
 
     def train() -> None:
-        duties.train()
+        _do(duties.train)
 
     def tick() -> None:
-        duties.tick()
-        tasks.train()
+        _do(duties.tick)
+        _do(duties.train)
 
     def reconcile() -> None:
-        duties.reconcile_due()
+        _do(duties.reconcile_due)
 
     tasks = Tasks(
         ingest=queue.task(name="ingest")(ingest),
@@ -118,6 +119,13 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     queue.periodic_task(crontab(), name="every_minute")(tick)
     queue.periodic_task(crontab(), name="reconcile")(reconcile)
     return tasks
+
+
+def _do(duty: Callable[[], None]) -> None:
+    try:
+        duty()
+    except DatabaseError as error:
+        logger.warning("%s: what is due is tried again within a minute", error)
 
 
 def _said_by(error: Exception) -> str:

@@ -20,7 +20,6 @@ from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from ml_backend.protocol import read_text
-from training.errors import TrainingError
 from training.live_pointer import SITE, Mover
 
 Answer = tuple[Response, int]
@@ -31,7 +30,6 @@ def learning_api(backend: Backend) -> Blueprint:
     api = _Api(backend)
     routes = Blueprint("learning_api", __name__, url_prefix="/api")
     routes.before_request(refuse_other_sites)
-    routes.register_error_handler(TrainingError, _refused)
     for method, rule, view in (
         ("GET", "/projects", api.projects),
         ("GET", "/projects/<name>", api.project),
@@ -105,10 +103,6 @@ class _Api:
         make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
-
-
-def _refused(error: Exception) -> Answer:
-    return jsonify(error=str(error)), 409
 
 
 def _body() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.errors import BackendError
+from ml_backend.http_errors import status_of
 from ml_backend.learning_views import (
     job_facts,
     live_facts,
@@ -137,10 +138,7 @@ class _Pages:
     def refused(self, error: Exception) -> Response:
         """Show a failure as a page, with the same sentence as REST."""
         answer = _rendered("refused.html", sentence=str(error))
-        if isinstance(error, BackendError):
-            answer.status_code = error.status
-        else:
-            answer.status_code = 422 if isinstance(error, ICMFormerError) else 409
+        answer.status_code = status_of(error)
         return answer
 
     def _report(self, key: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.errors import BackendError
 from ml_backend.versions import Version
-from training.errors import TrainingError, VersionError
+from training.errors import DatabaseError, TrainingError, VersionError
 from training.live_pointer import SITE, Live, promotions
 from training.model_versions import ModelVersions, version_name
 
@@ -98,7 +98,7 @@ class StoredPointer:
         try:
             if any(self._look_at_files(number) for number in numbers):
                 return True
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, DatabaseError) as error:
             logger.error("version=%s cannot be looked at: %s", version.name, error)
             return False
         with self._lock:
@@ -192,6 +192,7 @@ class StoredPointer:
 
 
 def _follow(reference: "weakref.ref[StoredPointer]") -> None:
+    said = ""
     while True:
         time.sleep(POLL_SECONDS)
         pointer = reference()
@@ -199,7 +200,11 @@ def _follow(reference: "weakref.ref[StoredPointer]") -> None:
             return
         try:
             pointer.refresh()
-        except Exception:
+            said = ""
+        except Exception as error:
             # What was live stays live; database or files may be back at the next look.
-            logger.exception("the live pointers cannot be read")
+            if said != repr(error):
+                said = repr(error)
+                trace = None if isinstance(error, TrainingError) else error
+                logger.error("the live pointers cannot be read: %s", error, exc_info=trace)
         del pointer

@@ -10,6 +10,7 @@ from ml_backend.errors import SettingsError
 from ml_backend.jobs import declare_tasks, open_queue, require_reachable
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
+from ml_backend.queue_log import shorten_queue_log
 from ml_backend.settings import Settings, child_environment, load_settings
 from ml_backend.worker import Worker
 from training.datasets.image_folder import ImageFolder
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Work until SIGTERM or SIGINT; a running job is given back, to be continued."""
     settings = load_settings()
     write_logs(settings.log_level)
+    shorten_queue_log()
     _require_usable(settings)
     learning = open_learning(settings)
     queue = open_queue(settings)

@@ -28,6 +28,7 @@ from ml_backend.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
 from ml_backend.task_images import TaskImages
 from training.database import now
+from training.errors import DatabaseError, TrainingError
 from training.sample_overview import new_samples
 
 logger = logging.getLogger(__name__)
@@ -114,9 +115,10 @@ class Worker:
             sentence = reconcile(project, self._label_studio(project), self._ingest)
         except Exception as error:
             # Whatever it is, it must not hold up the other projects.
-            if not isinstance(error, BackendError):
+            is_ours = isinstance(error, (BackendError, TrainingError))
+            if not is_ours:
                 logger.exception("reconcile project=%s", project.key)
-            problem = str(error) if isinstance(error, BackendError) else repr(error)
+            problem = str(error) if is_ours else repr(error)
             self._learning.projects.not_reconciled(project, problem)
             self._reconcile_failed_at[project.key] = now()
             comparison = Comparison(f"not compared: {problem}", succeeded=False)
@@ -173,6 +175,8 @@ class Worker:
         while process.poll() is None:
             try:
                 keep_claim()
+            except DatabaseError as error:
+                logger.warning("the claim could not be renewed: %s", error)
             except Exception:
                 logger.exception("the claim could not be renewed")
             if self._stopping.wait(_LOOK_SECONDS):

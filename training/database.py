@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    ExceptionContext,
     Table,
     create_engine,
     event,
@@ -64,7 +65,10 @@ def now() -> datetime:
 
 
 class Database:
-    """A pool of connections; safe to share between threads, not across a fork."""
+    """A pool of connections; safe to share between threads, not across a fork.
+
+    Whatever is asked of it raises DatabaseError where the database cannot be reached or used.
+    """
 
     def __init__(self, url: str) -> None:
         """Open the database, creating it where it does not exist.
@@ -76,15 +80,15 @@ class Database:
             DatabaseError: if it cannot be opened, or a newer version of this program wrote it.
         """
         self._engine = _engine(url)
+        event.listen(self._engine, "handle_error", _say_in_a_sentence)
         self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self._is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         try:
             self._check_schema()
-        except (OperationalError, ProgrammingError) as error:
-            shown = self._engine.url.render_as_string(hide_password=True)
-            raise DatabaseError(f"cannot open the database {shown}: {error.orig}") from error
+        except ProgrammingError as error:
+            raise DatabaseError(_sentence(self._engine, error.orig)) from error
 
     def create(self, *tables: type[Base]) -> None:
         """Create the tables that do not exist yet."""
@@ -145,7 +149,8 @@ def _engine(url: str) -> Engine:
     """Prepare to connect; the address may hold a password, so only its kind is ever repeated."""
     kind = url.partition(":")[0]
     try:
-        return create_engine(url)
+        # a server that was started again, or a proxy, has closed what the pool still holds
+        return create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "
@@ -157,6 +162,21 @@ def _engine(url: str) -> Engine:
             f"{kind[:40]!r} is no kind of database that SQLAlchemy knows: write the address like "
             "postgresql+psycopg://user:password@host/name"
         ) from error
+
+
+def _say_in_a_sentence(context: ExceptionContext) -> None:
+    """Turn what says that the database is away, full or locked into an error of ours."""
+    error = context.sqlalchemy_exception
+    is_away = isinstance(error, OperationalError) or (error is not None and context.is_disconnect)
+    # of a ping that fails nobody hears: the pool connects anew
+    if is_away and context.engine is not None and not context.is_pre_ping:
+        raise DatabaseError(_sentence(context.engine, context.original_exception)) from error
+
+
+def _sentence(engine: Engine, problem: object) -> str:
+    shown = engine.url.render_as_string(hide_password=True)
+    said = str(problem).strip().splitlines() or [repr(problem)]
+    return f"the database {shown} cannot be used: {said[0]}"
 
 
 def _write_engine(engine: Engine) -> Engine:

@@ -3,7 +3,7 @@
 TrainingError
 ├── DatasetError     a data set that is missing, half-unpacked or malformed
 ├── RecipeError      a recipe with unknown keys or impossible values
-├── DatabaseError    a database that cannot be opened
+├── DatabaseError    a database that cannot be reached, opened or written
 ├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
 ├── FileStoreError   stored files that cannot be reached, whole as they may be
 ├── BenchmarkError   an output folder of another benchmark, or an impossible choice
@@ -25,7 +25,7 @@ class RecipeError(TrainingError):
 
 
 class DatabaseError(TrainingError):
-    """The database cannot be opened, or a newer version of this program wrote it."""
+    """The database cannot be reached or used, or a newer version of this program wrote it."""
 
 
 class StoredFileError(TrainingError):

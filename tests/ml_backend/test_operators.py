@@ -182,6 +182,22 @@ def test_webhook_is_kept_before_it_is_acknowledged(settings):
     assert (odd.status_code, kept[1][:2]) == (201, ("X", ""))
 
 
+def test_a_database_that_is_away_is_said_with_503(settings):
+    client = create_app(settings).test_client()
+    away = settings.model_dir / "away"
+    away.mkdir()
+    for file in settings.model_dir.glob("*.db*"):
+        file.rename(away / file.name)
+    for name in ("state.db", "inbox.db"):
+        (settings.model_dir / name).mkdir()
+    client.application.extensions["icmformer"].learning.close()
+    event = {"action": "ANNOTATION_CREATED", "project": {"id": 2}}
+    for answer in (client.post("/webhook", json=event), client.get("/api/projects")):
+        assert answer.status_code == 503
+        assert "cannot be used: unable to open database file" in answer.json["error"]
+    assert client.get("/projects/").status_code == 503
+
+
 @pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict"])
 def test_another_sites_page_cannot_ask(client, path):
     body = {"data": b'{"action": "START_TRAINING"}', "content_type": "text/plain"}

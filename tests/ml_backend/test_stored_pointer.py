@@ -203,6 +203,25 @@ def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
     assert name(pointer, SITE) == name(pointer, A) == "starter"
 
 
+def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    looks = []
+    pointers = versions.pointers
+    monkeypatch.setattr(versions, "pointers", lambda: (looks.append(1), pointers())[1])
+    pointer = StoredPointer(versions, UNTRAINED)
+    versions._database.close()
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    tmp_path.joinpath("state.db").mkdir()
+    pointer.follow(repr)
+    deadline = time.monotonic() + 20
+    while len(looks) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (record,) = caplog.records
+    assert "cannot be used" in record.getMessage()
+    assert not record.exc_info
+
+
 def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
     monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
     before = set(threading.enumerate())

@@ -113,6 +113,24 @@ def test_a_place_that_cannot_be_opened_is_named(tmp_path):
         Database(f"sqlite:///{tmp_path}/absent/state.db")
 
 
+def test_a_database_that_goes_away_is_named_until_it_is_back(database, tmp_path):
+    away = tmp_path / "away"
+    away.mkdir()
+    database.close()
+    for file in tmp_path.glob("state.db*"):
+        file.rename(away / file.name)
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: unable to open") as error:
+        words(database)
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(DatabaseError, match="cannot be used"), database.write():
+        pass
+    (tmp_path / "state.db").rmdir()
+    for file in away.iterdir():
+        file.rename(tmp_path / file.name)
+    assert words(database) == []
+
+
 def test_a_driver_that_is_not_installed_is_named_without_the_password(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(DatabaseError, match=r'install "psycopg\[binary\]"') as error:
