@@ -119,7 +119,7 @@ def build_backend(
         readiness=Readiness(models, queue),
         metrics=metrics,
         recent=RecentRequests(),
-        inbox=inbox or HintedInbox(learning.inbox, hints),
+        inbox=inbox or HintedInbox(learning.inbox, learning.projects, hints),
         learning=learning,
         hints=hints,
     )

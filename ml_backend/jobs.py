@@ -16,6 +16,7 @@ from huey.exceptions import ConfigurationError
 
 from ml_backend.errors import SettingsError
 from ml_backend.inbox import Inbox
+from ml_backend.projects import Projects
 from ml_backend.settings import Settings
 from training.errors import DatabaseError
 
@@ -133,16 +134,32 @@ def _said_by(error: Exception) -> str:
 
 
 class HintedInbox:
-    """An inbox that tells the worker when something was put into it."""
+    """An inbox that tells the worker when something was put into it; thread-safe."""
 
-    def __init__(self, inbox: Inbox, hints: "Hints") -> None:
+    def __init__(self, inbox: Inbox, projects: Projects, hints: "Hints") -> None:
         self._inbox = inbox
+        self._projects = projects
         self._hints = hints
+        self._missed: set[str] = set()
 
     def put(self, action: str, project: str, body: bytes) -> int:
-        """Keep a message; see `Inbox.put`."""
-        message = self._inbox.put(action, project, body)
+        """Keep a message; see `Inbox.put`.
+
+        Label Studio does not repeat what could not be kept; with the first message that can be
+        again, the projects that missed one are to be compared with it.
+
+        Raises:
+            DatabaseError: if it cannot be kept.
+        """
+        try:
+            message = self._inbox.put(action, project, body)
+        except DatabaseError:
+            self._missed.add(project)
+            raise
         self._hints.ingest()
+        for missed in list(self._missed):
+            self._projects.ask_to_reconcile(missed)
+            self._missed.discard(missed)
         return message
 
 

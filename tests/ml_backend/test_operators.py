@@ -9,6 +9,7 @@ import pytest
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.inference_queue import Deadline
+from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 
 EVERYWHERE = [
@@ -183,19 +184,30 @@ def test_webhook_is_kept_before_it_is_acknowledged(settings):
 
 
 def test_a_database_that_is_away_is_said_with_503(settings):
-    client = create_app(settings).test_client()
+    app = create_app(settings)
+    client, learning = app.test_client(), app.extensions["icmformer"].learning
+    for number in ("2", "3"):
+        learning.projects.remember(number, ProjectNews(title="t"))
     away = settings.model_dir / "away"
     away.mkdir()
     for file in settings.model_dir.glob("*.db*"):
         file.rename(away / file.name)
     for name in ("state.db", "inbox.db"):
         (settings.model_dir / name).mkdir()
-    client.application.extensions["icmformer"].learning.close()
+    learning.close()
     event = {"action": "ANNOTATION_CREATED", "project": {"id": 2}}
     for answer in (client.post("/webhook", json=event), client.get("/api/projects")):
         assert answer.status_code == 503
         assert "cannot be used: unable to open database file" in answer.json["error"]
     assert client.get("/projects/").status_code == 503
+    for name in ("state.db", "inbox.db"):
+        (settings.model_dir / name).rmdir()
+    for file in away.iterdir():
+        file.rename(settings.model_dir / file.name)
+    # Label Studio does not repeat what could not be kept
+    assert client.post("/webhook", json={"action": "X", "project": {"id": 3}}).status_code == 201
+    asked = {one.number: one.is_reconcile_asked_for for one in learning.projects.all()}
+    assert asked == {"2": True, "3": False}
 
 
 @pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict"])
