@@ -1,4 +1,4 @@
-"""Plots for reports, as SVG text that stands in an HTML page."""
+"""Plots as SVG text: for reports, which are HTML pages, and for files of their own."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
 def line_chart(
     title: str, across: str, up: str, lines: Mapping[str, Sequence[tuple[float, float]]]
 ) -> str:
-    """Plot lines through points.
+    """Plot lines through points, on white: it may be shown alone, whatever is behind it.
 
     Args:
         title: of the plot.
@@ -71,15 +71,15 @@ def line_chart(
         An <svg> element.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         for colour, (name, points) in zip(_colours(len(lines)), lines.items(), strict=True):
             axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o")
         axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel=across, ylabel=up)
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
-        axes.legend(frameon=False)
-        return _svg(figure)
+        figure.legend(frameon=False, loc="outside right center")
+        return _svg(figure, transparent=False)
 
 
 def curve_band(card: ScoreCard, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -103,9 +103,9 @@ def _colours(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, *, transparent: bool = True) -> str:
     buffer = io.StringIO()
     # Without a date the same numbers give the same file.
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
