@@ -216,7 +216,7 @@ def _connected(connected: Sequence[dict[str, Any]], backend_url: str) -> Finding
 
 
 def _webhook(webhooks: Sequence[dict[str, Any]], backend_url: str) -> Finding:
-    """Check that accepted masks are announced; without that they are learned from hours later."""
+    """Check that accepted masks are announced; without that they are noticed an hour later."""
     address = f"{backend_url}/webhook"
     ours = next((one for one in webhooks if _same(one.get("url"), address)), None)
     if ours is None:

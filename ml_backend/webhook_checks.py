@@ -1,4 +1,4 @@
-"""Whether Label Studio's webhooks say what is accepted; without them it is noticed hours later.
+"""Whether Label Studio's webhooks say what is accepted; without one that is noticed an hour later.
 
 Label Studio makes one for each backend while it connects, and says nothing where it cannot.
 """
