@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, Select, select, text, update
+from sqlalchemy import JSON, ColumnElement, Index, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -95,7 +95,7 @@ class FineTuneJobs:
             The number of the job.
         """
         with self._database.write() as session:
-            row = session.scalar(_waiting(project))
+            row = session.scalar(select(JobRow).where(*_waiting(project)))
             if row is None:
                 row = JobRow(project=project, reasons=[], **_fresh())
                 session.add(row)
@@ -259,8 +259,8 @@ def _fresh() -> dict[str, object]:
     }
 
 
-def _waiting(project: str) -> Select[JobRow]:
-    return select(JobRow).where(JobRow.state == "waiting", JobRow.project == project)
+def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.state == "waiting", JobRow.project == project
 
 
 def _is_owned(job: int, worker: str) -> tuple[ColumnElement[bool], ...]:

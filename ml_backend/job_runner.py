@@ -121,6 +121,7 @@ class Heart:
         self._beat = Beat("starting", 0, 0, None)
         self._told_at = 0.0
         self._stop = threading.Event()
+        self._told_to_stop = threading.Lock()
         self._ended = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
@@ -179,9 +180,10 @@ class Heart:
             self._jobs.beat(self._job.id, self._job.worker, self._beat)
         except JobError as error:
             # The job goes on until its next report, and is told the same at every beat.
-            if not self._stop.is_set():
-                logger.info("%s", error)
-            self._stop.set()
+            with self._told_to_stop:
+                if not self._stop.is_set():
+                    logger.info("%s", error)
+                self._stop.set()
         except DatabaseError as error:
             logger.warning("the claim could not be renewed: %s", error)
         except Exception:
