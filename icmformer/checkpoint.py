@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from icmformer.config import ModelConfig
 from icmformer.errors import CheckpointError, ConfigError
-from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer
+from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer, network_without_weights
 
 FORMAT = "icmformer-1"
 _NORMALIZATION = {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)}
@@ -144,18 +144,19 @@ def assemble(
     Raises:
         CheckpointError: if a tensor is missing, superfluous, or of another shape.
     """
-    with torch.device("meta"):  # no time is spent on random weights
-        model = ICMFormer(config)
+    model = network_without_weights(config)
     problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
     if problem:
         raise CheckpointError(f"{source}: {problem}")
-    model.to_empty(device="cpu")
-    for module in model.modules():
-        fill_constants = getattr(module, "init_non_persistent_buffers", None)
-        if callable(fill_constants):
-            fill_constants()
-    model.load_state_dict(weights)
+    model.load_state_dict(
+        {name: _own_copy(tensor) for name, tensor in weights.items()}, assign=True
+    )
     return model.eval()
+
+
+def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
+    contiguous = torch.contiguous_format
+    return tensor.to("cpu", torch.float32, copy=True, memory_format=contiguous)
 
 
 def misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:

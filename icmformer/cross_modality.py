@@ -13,9 +13,10 @@ from functools import partial
 from typing import Literal, cast
 
 import torch
-from timm.layers import Attention, Mlp
 from torch import nn
 from torch.nn import functional as F
+
+from icmformer.transformer import Attention, FeedForward, join_heads, split_heads
 
 Direction = Literal["image_to_clicks", "clicks_to_image"]
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -40,18 +41,14 @@ class CrossAttention(nn.Module):
     def keys_values(self, source: torch.Tensor) -> KeysValues:
         """Project the source (B, M, C) to keys and values, each (B, heads, M, C / heads)."""
         projected = F.linear(source, self.qkv.weight[self.dim :], self.qkv.bias[self.dim :])
-        keys, values = projected.chunk(2, dim=-1)
-        return self._split_heads(keys), self._split_heads(values)
+        keys, values = split_heads(projected, 2, self.num_heads)
+        return keys, values
 
     def forward(self, tokens: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
         """Let the tokens (B, N, C) attend to the source; returns (B, N, C)."""
-        queries = F.linear(tokens, self.qkv.weight[: self.dim], self.qkv.bias[: self.dim])
-        keys, values = keys_values
-        attended = F.scaled_dot_product_attention(self._split_heads(queries), keys, values)
-        return self.proj(attended.transpose(1, 2).flatten(2))
-
-    def _split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        projected = F.linear(tokens, self.qkv.weight[: self.dim], self.qkv.bias[: self.dim])
+        (queries,) = split_heads(projected, 1, self.num_heads)
+        return self.proj(join_heads(F.scaled_dot_product_attention(queries, *keys_values)))
 
 
 class CrossModalityBlock(nn.Module):
@@ -65,11 +62,11 @@ class CrossModalityBlock(nn.Module):
         super().__init__()
         norm = partial(nn.LayerNorm, dim, eps=norm_eps)
         self.norm1 = norm()
-        self.self_attention = Attention(dim, num_heads, qkv_bias=True)
+        self.self_attention = Attention(dim, num_heads)
         self.norm2 = norm()
         self.cross_attention = CrossAttention(dim, num_heads)
         self.norm3 = norm()
-        self.mlp = Mlp(dim, hidden_features=4 * dim)
+        self.mlp = FeedForward(dim)
 
     def keys_values(self, source: torch.Tensor) -> KeysValues:
         """Return what this block reads of the source stream (B, M, C); see `CrossAttention`."""

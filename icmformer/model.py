@@ -1,10 +1,14 @@
 """iCMFormer: an image, clicks and the previous mask in, logits out (paper figure 2)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from icmformer.clicks import disk_maps_at
 from icmformer.config import ModelConfig
@@ -38,14 +42,9 @@ class ICMFormer(nn.Module):
         self.head = SegmentationHead(
             self.backbone.out_channels, config.head_width, config.head_init, config.head_dropout
         )
-        self.register_buffer("mean", torch.empty(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.empty(1, 3, 1, 1), persistent=False)
-        self.init_non_persistent_buffers()
-
-    def init_non_persistent_buffers(self) -> None:
-        """Fill the constants; named after timm's hook for models built on the meta device."""
-        self.mean.copy_(torch.tensor(IMAGE_MEAN).view_as(self.mean))
-        self.std.copy_(torch.tensor(IMAGE_STD).view_as(self.std))
+        # from numpy: constants, unlike weights, have their numbers on the meta device, too
+        self.register_buffer("mean", _per_channel(IMAGE_MEAN), persistent=False)
+        self.register_buffer("std", _per_channel(IMAGE_STD), persistent=False)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -113,3 +112,31 @@ class ICMFormer(nn.Module):
     ) -> torch.Tensor:
         """Return logits (B, 1, H, W); see `encode_image` and `fuse`."""
         return self.fuse(self.encode_image(image), click_maps, previous_mask)
+
+
+def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, np.float32)).view(1, 3, 1, 1)
+
+
+def network_without_weights(config: ModelConfig) -> ICMFormer:
+    """Build a network whose weights are on the meta device: they have shapes, and no numbers."""
+    with torch.device("meta"), _NothingDrawn():
+        return ICMFormer(config)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leave initial weights alone; on the meta device some would import torch's compiler.
+
+    That takes seconds, in which a server that starts does nothing else.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -10,8 +10,6 @@ a windowed block and a global block then differ by a view, and nothing is copied
 from functools import partial
 
 import torch
-from timm.layers import PatchEmbed
-from timm.models.vision_transformer import Block
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +18,7 @@ from icmformer.cross_modality import CrossModality, View
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.segmentation_head import FeaturePyramid
+from icmformer.transformer import Block, PatchEmbedding
 
 NORM_EPS = 1e-6
 
@@ -34,14 +33,14 @@ class PlainViT(nn.Module):
         dim = config.embed_dim
         self.config = config
         self.native_grid = grid_size(config.input_size, config.patch_size)
-        embed = partial(PatchEmbed, None, config.patch_size, 3, dim)
+        embed = partial(PatchEmbedding, config.patch_size, dim, norm=False)
         self.image_embed = embed()
         self.click_embed = embed()
         self.position_embedding = nn.Parameter(
             torch.empty(1, self.native_grid[0] * self.native_grid[1], dim)
         )
         self.blocks = nn.ModuleList(
-            Block(dim, heads, qkv_bias=True)  # its norms have NORM_EPS by default
+            Block(dim, heads, NORM_EPS)
             for depth, heads in zip(config.depths, config.num_heads, strict=True)
             for _ in range(depth)
         )
@@ -98,7 +97,7 @@ class PlainViT(nn.Module):
         size_hw = (image.shape[-2], image.shape[-1])
         grid = grid_size(size_hw, self.config.patch_size)
         position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
-        return _to_windows(embed(image) + position, grid, self._windows(size_hw))
+        return _to_windows(embed(image).flatten(1, 2) + position, grid, self._windows(size_hw))
 
     def _view(self, size_hw: Pair) -> View:
         """Return how blocks see tokens (B, N, C) of an image: by window, or all at once.

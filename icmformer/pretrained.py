@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import timm
 import torch
 from torch.nn import functional as F
 
@@ -115,6 +114,9 @@ def _read(source: str | os.PathLike[str]) -> Any:
             return safetensors.torch.load_file(path)
         if path.is_file():
             return torch.load(path, map_location="cpu", weights_only=True)
+        # Importing it takes longer than importing torch, and files do without.
+        import timm
+
         return timm.create_model(str(source), pretrained=True, num_classes=0).state_dict()
     except Exception as error:  # the hub, the file system and both formats have their own
         reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -11,14 +11,6 @@ from itertools import count
 from typing import cast
 
 import torch
-from timm.layers import PatchEmbed
-from timm.models.swin_transformer import (
-    PatchMerging,
-    SwinTransformerBlock,
-    WindowAttention,
-    window_partition,
-    window_reverse,
-)
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,6 +18,8 @@ from icmformer.config import ModelConfig
 from icmformer.cross_modality import CrossModality
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
+from icmformer.transformer import FeedForward, PatchEmbedding
+from icmformer.window_attention import WindowAttention, from_windows, shift_mask, to_windows
 
 NORM_EPS = 1e-5
 SHARED_STAGES = 2
@@ -38,15 +32,7 @@ class Swin(nn.Module):
         super().__init__()
         self.config = config
         self.out_channels = config.stage_dims
-        self.patch_embed = PatchEmbed(
-            None,
-            config.patch_size,
-            3,
-            config.embed_dim,
-            norm_layer=nn.LayerNorm,
-            output_fmt="NHWC",
-            dynamic_img_pad=True,
-        )
+        self.patch_embed = PatchEmbedding(config.patch_size, config.embed_dim, norm=True)
         last_block = max(sum(config.depths) - 1, 1)
         drop_paths = (config.drop_path * block / last_block for block in count())
         self.stages = nn.ModuleList(
@@ -140,7 +126,7 @@ def _everything(tokens: torch.Tensor, index: int) -> torch.Tensor:
 class _Stage(nn.Module):
     """The blocks of one resolution, and the merging that leads to the next."""
 
-    downsample: PatchMerging  # the last stage has none
+    downsample: "_PatchMerging"  # the last stage has none
 
     def __init__(self, config: ModelConfig, index: int, drop_paths: Iterator[float]) -> None:
         super().__init__()
@@ -149,69 +135,79 @@ class _Stage(nn.Module):
         shifts = (0, config.window_size // 2)
         self.blocks = nn.Sequential(
             *(
-                _Block(config, dim, heads, shifts[block % 2], next(drop_paths))
+                _Block(dim, heads, config.window_size, shifts[block % 2], next(drop_paths))
                 for block in range(config.depths[index])
             )
         )
         if index < len(config.depths) - 1:
-            self.downsample = PatchMerging(dim)
+            self.downsample = _PatchMerging(dim)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.blocks(tokens)
 
 
-class _Block(SwinTransformerBlock):
-    """timm's block, with the map padded before it is shifted, as in the original Swin.
+class _Block(nn.Module):
+    """Attention inside windows and a feed-forward network, on a map (B, H, W, C).
 
-    timm shifts first. The two differ wherever a map does not divide into windows.
+    A map that does not divide into windows is padded before it is shifted, as in the original
+    Swin. (timm shifts first.)
     """
 
     def __init__(
-        self, config: ModelConfig, dim: int, num_heads: int, shift: int, drop: float
+        self, dim: int, num_heads: int, window_size: int, shift: int, drop_path: float
     ) -> None:
-        super().__init__(
-            dim,
-            input_resolution=config.window_size,
-            num_heads=num_heads,
-            window_size=config.window_size,
-            shift_size=shift,
-            always_partition=True,
-            dynamic_mask=True,
-            drop_path=drop,
-        )
-        self.attn = _WindowAttention(dim, num_heads, window_size=config.window_size)
+        super().__init__()
+        self.window_size = window_size
+        self.shift = shift
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window_size)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim)
 
-    def _attn(self, tokens: torch.Tensor) -> torch.Tensor:
-        _, height, width, channels = tokens.shape
-        window, shift = self.window_size, self.shift_size
-        padding = (0, 0, 0, -width % window[1], 0, -height % window[0])
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        tokens = tokens + self._drop(self._attend(self.norm1(tokens)))
+        return tokens + self._drop(self.mlp(self.norm2(tokens)))
+
+    def _attend(self, tokens: torch.Tensor) -> torch.Tensor:
+        height, width = tokens.shape[1:3]
+        padding = (0, 0, 0, -width % self.window_size, 0, -height % self.window_size)
         if any(padding):
             tokens = F.pad(tokens, padding)
-        if any(shift):
-            tokens = tokens.roll((-shift[0], -shift[1]), dims=(1, 2))
-        windows = window_partition(tokens, window).flatten(1, 2)
-        windows = self.attn(windows, mask=self.get_attn_mask(tokens))
-        windows = windows.view(-1, *window, channels)
-        tokens = window_reverse(windows, window, tokens.shape[1], tokens.shape[2])
-        if any(shift):
-            tokens = tokens.roll(shift, dims=(1, 2))
+        rows, columns = tokens.shape[1:3]
+        mask = None
+        if self.shift:
+            tokens = tokens.roll((-self.shift, -self.shift), dims=(1, 2))
+            mask = shift_mask(tokens, self.window_size, self.shift)
+        windows = self.attn(to_windows(tokens, self.window_size), mask)
+        tokens = from_windows(windows, self.window_size, rows, columns)
+        if self.shift:
+            tokens = tokens.roll((self.shift, self.shift), dims=(1, 2))
         return tokens[:, :height, :width]
 
+    def _drop(self, change: torch.Tensor) -> torch.Tensor:
+        """In training, leave out the change of some samples, and scale up that of the others.
 
-class _WindowAttention(WindowAttention):
-    """timm's attention inside windows, fused where that pays.
+        Stochastic depth (Huang et al., ECCV 2016).
+        """
+        if not self.training or not self.drop_path:
+            return change
+        kept = 1 - self.drop_path
+        return change * change.new_empty(len(change), 1, 1, 1).bernoulli_(kept).div_(kept)
 
-    With a bias on every score, the fused kernels of CPUs are slower than the plain formula: a
-    training step of the starter in bf16 took 16 % longer, a pass 7 %. CUDA's are faster.
-    """
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        if not tokens.is_cuda:
-            return super().forward(tokens, mask)
-        qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
-        queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind()
-        bias = self._get_rel_pos_bias()
-        if mask is not None:
-            bias = (bias + mask.unsqueeze(1)).repeat(len(tokens) // len(mask), 1, 1, 1)
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
-        return self.proj(attended.transpose(1, 2).flatten(2))
+class _PatchMerging(nn.Module):
+    """Halve a map's height and width, double its channels: (B, H, W, C) to (B, H/2, W/2, 2C)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        height, width = tokens.shape[1:3]
+        if height % 2 or width % 2:
+            tokens = F.pad(tokens, (0, 0, 0, width % 2, 0, height % 2))
+        squares = tokens.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        # of each square the left column comes before the right one
+        return self.reduction(self.norm(squares.permute(0, 1, 3, 4, 2, 5).flatten(3)))

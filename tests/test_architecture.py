@@ -81,6 +81,15 @@ def test_no_module_imports_itself_through_others():
         pytest.fail(" → ".join(error.args[1]))
 
 
+def reached_from(module: str) -> set[str]:
+    """Everything that is imported, directly or through modules of ours, by importing a module."""
+    graph, reached, waiting = imports_at_start(), set[str](), {module}
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(graph.get(name, ()) for name in waiting)) - reached
+    return reached
+
+
 @pytest.mark.parametrize(
     "command", ["serve", "demo", "work", "latency", "diagnose", "commands.versions",
                 "commands.promote", "commands.rollback", "commands.pin", "commands.unpin",
@@ -88,12 +97,19 @@ def test_no_module_imports_itself_through_others():
 )  # fmt: skip
 def test_what_needs_no_network_starts_without_torch(command: str):
     """torch takes seconds and half a gigabyte; gunicorn's processes and jobs import it later."""
-    graph, reached, waiting = imports_at_start(), set[str](), {f"ml_backend.{command}"}
-    while waiting:
-        reached |= waiting
-        waiting = set().union(*(graph.get(name, ()) for name in waiting)) - reached
+    reached = reached_from(f"ml_backend.{command}")
     assert "ml_backend.settings" in reached
     assert not reached & {"icmformer", "torch", "timm", "scipy", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "module", ["ml_backend.wsgi", "ml_backend.job_runner", "training.train", "training.benchmark"]
+)
+def test_what_needs_a_network_starts_without_timm(module: str):
+    """timm brings torchvision and torch's compiler: longer than torch, and some 180 MB."""
+    reached = reached_from(module)
+    assert "icmformer.swin" in reached
+    assert not {name.split(".")[0] for name in reached} & {"timm", "torchvision"}
 
 
 def _runs_at_import(node: ast.stmt) -> bool:

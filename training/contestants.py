@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
-from icmformer import ICMFormer, ModelConfig
+from icmformer import ModelConfig
 from icmformer.errors import CheckpointError
+from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
@@ -66,8 +65,8 @@ class Checkpoint:
     def describe(self) -> str:
         """Return backbone, size and number of parameters."""
         config = read_config(self.path)
-        with torch.device("meta"):
-            millions = sum(weight.numel() for weight in ICMFormer(config).parameters()) / 1e6
+        weights = network_without_weights(config).parameters()
+        millions = sum(weight.numel() for weight in weights) / 1e6
         height, width = config.input_size
         return (
             f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"

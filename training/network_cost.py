@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from icmformer import ICMFormer, ModelConfig
+from icmformer.model import network_without_weights
 from training.paper_cost import paper_macs, paper_parameters
 
 Pair = tuple[int, int]
@@ -55,8 +56,8 @@ def count(config: ModelConfig) -> Cost:
         InputError: if it cannot work at this size.
     """
     size_hw = config.input_size
+    model = network_without_weights(config).to("meta").eval()
     with torch.device("meta"):
-        model = ICMFormer(config).eval()
         inputs = _Inputs(1, size_hw)
     image_flops = _flops(lambda: model.encode_image(inputs.image))
     return Cost(

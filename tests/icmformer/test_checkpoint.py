@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import safetensors.torch
@@ -240,3 +242,18 @@ def test_of_a_file_of_the_authors_it_is_said_how_to_convert_it(tmp_path):
     command = f"training export --checkpoint {path} --output {path.with_suffix('.safetensors')}"
     with pytest.raises(CheckpointError, match=f"convert .* {re.escape(command)}"):
         load_checkpoint(path)
+
+
+def test_loading_brings_no_more_of_torch_than_it_needs(path):
+    """timm, torchvision and torch's compiler take longer to import than torch itself."""
+    save_checkpoint(build_model("tiny_swin"), path)
+    program = (
+        "import sys; from icmformer import load_checkpoint; load_checkpoint(sys.argv[1]);"
+        "print({'timm', 'torchvision', 'torch._dynamo', 'sympy'} & sys.modules.keys())"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+
+    assert loaded.stdout == "set()\n"

@@ -24,7 +24,7 @@ def backbone():
 def original_window_attention(block, tokens):
     """Pad, shift, attend window by window, shift back, crop; as in the original Swin, by loops."""
     height, width, channels = tokens.shape
-    size, shift = block.window_size[0], block.shift_size[0]
+    size, shift = block.window_size, block.shift
     rows, columns = -(-height // size) * size, -(-width // size) * size
     padded = torch.zeros(rows, columns, channels)
     padded[:height, :width] = tokens
@@ -50,7 +50,7 @@ def original_window_attention(block, tokens):
 
 def attend(attention, tokens, mask):
     """Attention of the tokens (N, C) of one window, its bias looked up pair by pair."""
-    size = attention.window_size[0]
+    size = attention.window_size
     queries, keys, values = attention.qkv(tokens).chunk(3, dim=-1)
     places = torch.cartesian_prod(torch.arange(size), torch.arange(size))
     offsets = places[:, None] - places[None, :] + size - 1

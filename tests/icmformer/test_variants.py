@@ -56,7 +56,7 @@ def test_stochastic_depth_rises_linearly_over_the_blocks_of_a_paper_size_swin():
         stages = build_model("swin_small").backbone.stages
     blocks = [block for stage in stages for block in stage.blocks]
 
-    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]
+    rates = [block.drop_path for block in blocks]
 
     assert rates == pytest.approx([0.2 * i / 23 for i in range(24)])
 
