@@ -1,6 +1,7 @@
 """The shape of the project, read from its syntax trees: nothing is imported here."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -60,6 +61,7 @@ def test_the_network_needs_five_libraries(path: Path):
     assert packages(path) <= allowed
 
 
+@functools.cache
 def imports_at_start() -> dict[str, set[str]]:
     """Every name that a module of ours imports when it is imported itself, by module."""
     graph = {}
@@ -71,10 +73,13 @@ def imports_at_start() -> dict[str, set[str]]:
 
 
 def test_no_module_imports_itself_through_others():
-    graph = imports_at_start()
-    for name, names in graph.items():
+    imports = imports_at_start()
+    graph = {
         # importing a.b runs a's __init__, but a package naming its own parts is no cycle
-        names &= graph.keys() - {name, *(above for above in graph if name.startswith(f"{above}."))}
+        name: names
+        & imports.keys() - {name, *(above for above in imports if name.startswith(f"{above}."))}
+        for name, names in imports.items()
+    }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

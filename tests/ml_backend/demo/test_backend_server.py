@@ -27,6 +27,7 @@ def operators_store(tmp_path, monkeypatch):
     return store
 
 
+@pytest.mark.slow
 def test_it_keeps_to_its_own_store_and_asks_nobody_to_log_in(
     operators_store, tmp_path, checkpoint, label_studio
 ):
