@@ -8,6 +8,7 @@ and everything else must fit.
 
 import math
 import os
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -118,6 +119,11 @@ def _read(source: str | os.PathLike[str]) -> Any:
         import timm
 
         return timm.create_model(str(source), pretrained=True, num_classes=0).state_dict()
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{source}: no pretrained weights could be read: it is damaged, or holds more than "
+            "tensors, of which nothing is run: save its weights alone, torch.save(weights, file)"
+        ) from error
     except Exception as error:  # the hub, the file system and both formats have their own
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(

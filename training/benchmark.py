@@ -24,6 +24,7 @@ from training.noc import ScoreCard
 from training.progress import progress
 from training.provenance import Provenance, provenance
 from training.report import Gallery, write_report
+from training.weights_file import is_weights_file
 from training.whole_numbers import natural, positive
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,8 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
         arguments.seed,
     )
     names = arguments.datasets or _present(arguments.data)
+    for contestant in contestants:
+        contestant.settings(names[0])  # what cannot be read is said now, not hours later
     datasets = {name: open_benchmark(name, arguments.data) for name in names}
     files = {name: files_fingerprint(benchmark_folder(name, arguments.data)) for name in names}
     return [
@@ -182,6 +185,12 @@ def _benchmark(
 
 
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
+    for path in arguments.checkpoint:
+        if not is_weights_file(path):
+            raise BenchmarkError(
+                f"{path} is no file of weights, which end in .safetensors or .pth: if it is a data"
+                " set, name it before --checkpoint"
+            )
     checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
     contestants: list[Contestant] = [*checkpoints]
     if arguments.as_served and arguments.target_size:

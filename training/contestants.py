@@ -63,15 +63,18 @@ class Checkpoint:
     target_size: Pair | None = None
 
     def describe(self) -> str:
-        """Return backbone, size and number of parameters."""
+        """Return backbone, number of parameters, and what size it is measured at."""
         config = read_config(self.path)
         weights = network_without_weights(config).parameters()
         millions = sum(weight.numel() for weight in weights) / 1e6
-        height, width = config.input_size
-        return (
+        (height, width), on_davis = self._size("any"), self._size("DAVIS")
+        described = (
             f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"
-            f" made for {height} x {width} pixels"
+            f" reads {height} x {width} pixels"
         )
+        if on_davis != (height, width):
+            described += f", of DAVIS {on_davis[0]} x {on_davis[1]}"
+        return described
 
     def deviation(self) -> str:
         """Return which size was asked for, if one was."""

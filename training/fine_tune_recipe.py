@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from training.adaptation import Adaptation
 from training.device_names import DeviceName
 from training.object_sampling import ObjectSampling
-from training.recipe import IterativeClicks, Loss, Optimization
+from training.recipe import IterativeClicks, Loss, Optimization, check_slots
 from training.recipe_files import change, override, read_settings, validate
 from training.sample_stream import Sampling
 
@@ -72,6 +72,11 @@ class FineTuneRecipe(BaseModel):
                 f"replay {self.replay:g} leaves none of batch_size {self.batch_size} for what was "
                 "accepted: lower the one or raise the other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _clicks_have_room(self) -> "FineTuneRecipe":
+        check_slots(self.sampling, self.iterative_clicks)
         return self
 
 

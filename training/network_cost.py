@@ -80,8 +80,8 @@ def measure(config: ModelConfig, device: str, repeats: int) -> Seconds:
     Raises:
         InputError: if it cannot work at this size.
     """
+    model = ICMFormer(config).to(device).eval()
     with torch.device(device):
-        model = ICMFormer(config).eval()
         inputs, unmirrored = _Inputs(2, config.input_size), _Inputs(1, config.input_size)
     return Seconds(
         _fastest(lambda: inputs.everything(model), device, repeats),

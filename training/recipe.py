@@ -1,5 +1,6 @@
 """A training run as a YAML file: every setting has a name, and a name that is unknown stops it."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -203,6 +204,15 @@ class Optimization(_Strict):
         return self
 
 
+def check_slots(sampling: Sampling, iterative_clicks: IterativeClicks) -> None:
+    """Raise ValueError unless a sample has room for as many iterative clicks as may be drawn."""
+    most = len(iterative_clicks.probabilities) - 1
+    if most > sampling.clicks.slots:
+        raise ValueError(
+            f"sampling.clicks.slots {sampling.clicks.slots} has no room for {most} iterative clicks"
+        )
+
+
 class Recipe(_Strict):
     """Everything a run depends on.
 
@@ -250,6 +260,7 @@ class Recipe(_Strict):
                 raise ValueError("accumulate must divide every batch_size")
         if not self.replacement and len(self.data.parts) > 1:
             raise ValueError("several parts are drawn with replacement only: set replacement=true")
+        check_slots(self.sampling, self.iterative_clicks)
         return self
 
     def check_shares(self, processes: int) -> None:
@@ -261,6 +272,15 @@ class Recipe(_Strict):
                     f"batch_size {stage.batch_size} cannot be shared out to {processes} processes"
                     f" in {self.optimization.accumulate} pieces each: choose a multiple of {shares}"
                 )
+
+    def check_continues(self, samples: int) -> None:
+        """Raise RecipeError unless batches after so many samples end where epochs do."""
+        batch = next((batch for end, _, batch in self.boundaries() if samples < end), 1)
+        if samples % batch:
+            raise RecipeError(
+                f"{self.run} was stopped after {samples} samples, within an epoch, and goes on with"
+                f" a batch_size that divides {math.gcd(samples, self.epoch)}; {batch} does not"
+            )
 
     @property
     def epochs(self) -> int:

@@ -86,6 +86,7 @@ def train(recipe: Recipe) -> Path:
             f"the processes do not continue from the same state: {recipe.run} must be one folder"
             " that all machines share"
         )
+    recipe.check_continues(state.samples)
     model: torch.nn.Module = ClickTraining(
         network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
     )

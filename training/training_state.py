@@ -27,7 +27,8 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"state-{samples:012d}.pt"
-    unfinished = folder / f"unfinished-{os.getpid()}"
+    # One name, so that the next state replaces what a killed process left: it may be gigabytes.
+    unfinished = folder / "unfinished"
     with unfinished.open("wb") as file:
         torch.save(state, file)
         file.flush()

@@ -7,6 +7,11 @@ from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
 
 
+def is_weights_file(path: Path) -> bool:
+    """Return whether a file is named like one of ours or of the authors'."""
+    return path.suffix == ".safetensors" or is_of_the_authors(path)
+
+
 def is_of_the_authors(path: Path) -> bool:
     """Return whether a file is named like one of the authors' release."""
     return path.suffix == ".pth"

@@ -1,5 +1,7 @@
 """Pretrained backbones from local files, in every layout they come in."""
 
+import argparse
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -162,6 +164,13 @@ def test_a_damaged_file_is_refused(tmp_path, name):
     path.write_bytes(b"not weights at all")
 
     with pytest.raises(CheckpointError, match=f"{name}: no pretrained weights could be read"):
+        load_pretrained_backbone(build_model("tiny"), path)
+
+
+def test_a_file_that_would_run_code_is_refused_with_what_to_do(tmp_path):
+    path = saved(tmp_path, {"model": vit(), "args": argparse.Namespace(epochs=3)})
+
+    with pytest.raises(CheckpointError, match=r"holds more than tensors.*: save its weights alone"):
         load_pretrained_backbone(build_model("tiny"), path)
 
 

@@ -234,6 +234,7 @@ def test_other_ways_to_click_are_marked_as_not_comparable(benchmark):
         (["GrabCut"], "give --checkpoint, --baseline, or both"),
         (["Berkeley", "--baseline", "grabcut"], "expected 100 images in .*Berkeley"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors: cannot be read"),
+        (["--checkpoint", "a.safetensors", "GrabCut"], "GrabCut is no file of weights, .* name it"),
     ],
 )
 def test_what_cannot_be_run_is_answered_with_a_sentence(

@@ -9,7 +9,7 @@ from icmformer.variants import model_config
 from training import __main__ as command_line
 from training.cost import parse_network
 from training.errors import BenchmarkError, RecipeError
-from training.network_cost import count
+from training.network_cost import count, measure
 
 
 def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
@@ -36,6 +36,12 @@ def test_swin_base_costs_what_the_reference_does_less_what_that_throws_away():
     merged_in_vain = 2 * 2 * dim * dim * tokens
     flops = cost.image_flops + cost.click_flops + wasted + fused_late + merged_in_vain
     assert flops / 1e9 == pytest.approx(167.74, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_every_tensor_of_what_is_timed_is_on_the_device(name):
+    # On the meta device operations refuse tensors of the CPU, as on a GPU.
+    assert measure(model_config(name), "meta", 1).everything > 0
 
 
 def test_the_table_counts_twice_and_measures(monkeypatch, capsys):

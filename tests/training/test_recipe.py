@@ -38,6 +38,7 @@ def minimal(tmp_path):
         ("optimization.kind=sgd", "kind"),
         ("epoch=10", "not work: epoch 10 is no multiple of 4"),
         ("optimization.accumulate=3", "accumulate"),
+        ("sampling.clicks.slots=2", "slots 2 has no room for 3 iterative clicks"),
         ("stages=[]", "stages"),
         ("stages=[{epochs: 1, size: 100, batch_size: 4}]", "size 100"),
         ("network.name=vit_bass", "vit_bass"),

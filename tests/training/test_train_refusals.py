@@ -65,6 +65,15 @@ def test_an_empty_data_set_is_named(shapes, tmp_path, kind):
         train(recipe)
 
 
+def test_a_run_is_not_continued_with_batches_that_miss_the_ends_of_its_epochs(shapes, tmp_path):
+    stage = {"epochs": 1, "size": 32, "batch_size": 8}
+    train(a_recipe(shapes, tmp_path / "run", epoch=8, stages=[stage]))
+    larger = a_recipe(shapes, tmp_path / "run", stages=[stage | {"batch_size": 16}])
+
+    with pytest.raises(RecipeError, match=r"after 8 samples.* batch_size that divides 8; 16 does"):
+        train(larger)
+
+
 def without_objects(shapes, folder, masks=slice(None)):
     shutil.copytree(shapes, folder)
     for mask in sorted((folder / "masks").iterdir())[masks]:
