@@ -4,6 +4,7 @@ Every step may be repeated: a worker killed between two of them leaves the messa
 the next one starts over, with the same result. Nothing is fetched for a message that is no news.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -123,8 +124,11 @@ class Ingest:
             # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
             return False
-        except DatabaseError:
-            raise  # nothing can be noted about it either
+        except DatabaseError as error:
+            # Where the inbox can be written, it says that this was not the message's fault.
+            with contextlib.suppress(DatabaseError):
+                self.inbox.postpone(message.id, str(error))
+            raise
         except Exception as error:
             # One message that nobody foresaw must not hold up those behind it.
             self._give_up_or_retry(message, error)

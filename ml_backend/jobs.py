@@ -127,6 +127,9 @@ def _do(duty: Callable[[], None]) -> None:
         duty()
     except DatabaseError as error:
         logger.warning("%s: what is due is tried again within a minute", error)
+    except Exception:
+        # Nobody foresaw it; what is due besides must not wait for it.
+        logger.exception("what is due is tried again within a minute")
 
 
 def _said_by(error: Exception) -> str:

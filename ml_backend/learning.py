@@ -3,6 +3,7 @@
 Free of torch, like `ml_backend.versions`.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -59,11 +60,12 @@ class Learning:
         for path in found:
             if path.parent.name in needed or path.name == LOG_NAME:
                 continue
-            # Another worker may be at it, too.
+            # Another worker may be at it, too, and another user's files may have to stay.
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     @property
     def _job_folders(self) -> Path:

@@ -72,6 +72,7 @@ class Worker:
         self._running = ""  # what this worker is called while a job of it runs
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
+        self._news = threading.Event()
         self._reconciling = threading.Lock()
         self._ingest = Ingest(
             inbox=learning.inbox,
@@ -82,9 +83,18 @@ class Worker:
         )
 
     def ingest(self) -> None:
-        """Bring the sample store up to date with the inbox."""
-        with self._ingesting:
-            self._ingest.drain(self._stopping.is_set)
+        """Bring the sample store up to date with the inbox.
+
+        One thread does it. Others tell it that there is news instead of waiting for it, which may
+        take an hour where images are slow to come.
+        """
+        self._news.set()
+        while self._news.is_set() and self._ingesting.acquire(blocking=False):
+            try:
+                self._news.clear()
+                self._ingest.drain(self._stopping.is_set)
+            finally:
+                self._ingesting.release()
 
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
@@ -207,7 +217,7 @@ class Worker:
             turn = croniter(settings.fine_tune_schedule, now()).get_prev(datetime)
             if turn > new.oldest:
                 return f"scheduled ({settings.fine_tune_schedule})"
-        return ""
+        return failed[0].reasons[0] if failed and quiet else ""
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         if project.is_reconcile_asked_for:

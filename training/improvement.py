@@ -33,7 +33,8 @@ from training.improvement_plan import (
     Plan,
     base_of,
     frozen_plan,
-    why_not,
+    is_left_over,
+    made_before,
 )
 from training.improvement_report import decision_summary, improvement_report
 from training.live_pointer import Mover
@@ -84,12 +85,16 @@ def improve(
         plan = frozen_plan(job, stores, options)
         retention = None if options.retention is None else RetentionSet(options.retention)
         gate = {**asdict(options.policy), "retention": retention and retention.fingerprint}
-        idle = why_not(plan, job.project, stores.versions, gate)
-        if idle is not None:
-            return Outcome("unchanged", idle)
-        candidate = _judged_candidate(job, plan, stores, options, retention, report)
-        candidate.scores["gate"] = gate
-        published = stores.versions.get(stores.versions.publish(candidate))
+        if not plan.snapshot.on_side(TRAINING).samples:
+            return Outcome("unchanged", "no accepted mask is on an image that may be trained on")
+        published = made_before(plan, job.project, stores.versions, gate)
+        if published is None:
+            candidate = _judged_candidate(job, plan, stores, options, retention, report)
+            candidate.scores["gate"] = gate
+            published = stores.versions.get(stores.versions.publish(candidate))
+        elif not is_left_over(published, stores.versions):
+            made = f"version {published.number}, which was made the same way"
+            return Outcome("unchanged", f"nothing was accepted since {made}")
     return _conclude(job.project, published, stores.versions, report)
 
 
@@ -255,7 +260,7 @@ def _conclude(
         return Outcome("promoted", reasons, version.number)
     return Outcome(
         "asked",
-        f"{reasons}; but version {compared_with}, which it was compared with, is pinned or no "
-        "longer live, so a person decides",
+        f"{reasons}; but version {compared_with}, which it was compared with, was meanwhile kept "
+        "or pinned by a person, or is no longer live, so a person decides",
         version.number,
     )

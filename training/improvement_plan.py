@@ -16,9 +16,9 @@ from training.model_versions import ModelVersions
 from training.promotion import Policy
 from training.samples import SampleStore
 from training.snapshot import Snapshot, take_snapshot
-from training.split import TRAINING
 from training.stored_files import write_atomically
 from training.stores import Stores
+from training.version_rows import VersionRow
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,10 @@ def base_of(versions: ModelVersions, number: int) -> int:
     return number
 
 
-def why_not(plan: Plan, project: str, versions: ModelVersions, gate: dict[str, Any]) -> str | None:
-    """Return why there is nothing to do, or None if there is.
+def made_before(
+    plan: Plan, project: str, versions: ModelVersions, gate: dict[str, Any]
+) -> VersionRow | None:
+    """Return the version that was made of the same and judged alike, or None.
 
     A candidate that was made of the same is judged again where the gate asks for something else,
     and made again where its files were damaged.
@@ -137,8 +139,6 @@ def why_not(plan: Plan, project: str, versions: ModelVersions, gate: dict[str, A
         versions: what was made before.
         gate: what would be asked of a candidate, as plain data.
     """
-    if not plan.snapshot.on_side(TRAINING).samples:
-        return "no accepted mask is on an image that may be trained on"
     for version in versions.usable_by(project):
         same = (version.data_fingerprint, version.recipe) == (
             plan.snapshot.fingerprint,
@@ -149,7 +149,12 @@ def why_not(plan: Plan, project: str, versions: ModelVersions, gate: dict[str, A
             gate,
         )
         if same and (plan.live == version.number or (judged and versions.is_whole(version.number))):
-            return (
-                f"nothing was accepted since version {version.number}, which was made the same way"
-            )
+            return version
     return None
+
+
+def is_left_over(version: VersionRow, versions: ModelVersions) -> bool:
+    """Say whether a version was to go live and did not, because its job failed on the way."""
+    number = version.number
+    decided = number in versions.ever_live() or number in versions.answers()
+    return version.verdict == "promote" and not decided

@@ -204,7 +204,7 @@ class ModelVersions:
             return set(session.scalars(rows))
 
     def promote_if_live(self, project: str, number: int, compared_with: int, mover: Mover) -> bool:
-        """Promote, unless the pointer was pinned or moved since the comparison.
+        """Promote, unless the pointer was pinned or moved, or a person kept the other version.
 
         Returns:
             Whether it was promoted, by this call or by an earlier one of the same mover: what
@@ -216,6 +216,8 @@ class ModelVersions:
                 return True
             live = find_live(session, project)
             if live is None or live.pinned or live.version != compared_with:
+                return False
+            if _latest_answer(session, number) == "kept":
                 return False
             promote(session, project, number, mover)
             return True
@@ -267,6 +269,11 @@ class ModelVersions:
 def version_name(row: VersionRow) -> str:
     """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
+
+
+def _latest_answer(session: Session, number: int) -> str | None:
+    rows = select(VersionAnswerRow.answer).where(VersionAnswerRow.version == number)
+    return session.scalars(rows.order_by(VersionAnswerRow.id.desc()).limit(1)).first()
 
 
 def _installation(checkpoint: Path) -> Mover:

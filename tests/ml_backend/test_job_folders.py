@@ -1,6 +1,7 @@
 """What a job leaves on disk: enough to be continued, by nobody else, and not for ever."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,25 @@ def test_ended_jobs_keep_only_their_logs(learning):
     Worker(learning, threading.Event()).tick()
     assert left() == before | {job: ["log.txt"] for job in ended}
     assert len(before[waiting]) == 5
+
+
+def test_what_cannot_be_deleted_keeps_nobody_from_the_rest(learning, monkeypatch):
+    for project in "ab":
+        job = learning.jobs.request(project, "button")
+        (learning.job_folder(job) / "plan.json").touch()
+        learning.jobs.cancel(job)
+    # As another user's, which a test that may run as root cannot make.
+    real = Path.unlink
+    stuck = learning.job_folder(1) / "plan.json"
+
+    def unlink(path, **options):
+        if path == stuck:
+            raise PermissionError(path)
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    learning.tidy_job_folders()
+    assert [path.parent for path in stuck.parent.parent.glob("*/plan.json")] == [stuck.parent]
 
 
 def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settings):

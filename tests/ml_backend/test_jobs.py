@@ -29,6 +29,24 @@ def test_the_same_hints_in_every_process(settings):
     queue.storage.close()
 
 
+def test_a_tick_that_nobody_foresaw_to_fail_keeps_no_job_waiting(settings, caplog):
+    queue = open_queue(settings)
+    done = []
+
+    class Duties(NoDuties):
+        def tick(self):
+            raise PermissionError("plan.json")
+
+        def train(self):
+            done.append("train")
+
+    declare_tasks(queue, Duties()).tick()
+    queue.execute(queue.dequeue())
+    assert done == ["train"]
+    assert "plan.json" in caplog.text
+    queue.storage.close()
+
+
 def test_a_queue_that_is_down_is_named(settings):
     require_reachable(open_queue(settings))
     queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))

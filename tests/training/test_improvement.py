@@ -197,15 +197,14 @@ def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
     other = stores.versions.register_base(folder / "other.safetensors")
     person = Mover("ann", "because")
     stores.versions.move(partial(promote, project="", version=1, mover=person))
+    moves = {
+        "pinned": partial(pin, project=PROJECT, mover=person),
+        "rolled on": partial(promote, project=PROJECT, version=other, mover=person),
+    }
 
     def act(stage, done, total):
         if stage == "deciding":
-            action = (
-                partial(pin, project=PROJECT, mover=person)
-                if moved == "pinned"
-                else partial(promote, project=PROJECT, version=other, mover=person)
-            )
-            stores.versions.move(action)
+            stores.versions.move(moves[moved])
 
     outcome = improve(job(folder), stores, options(), act)
     assert outcome.result == "asked"
@@ -213,7 +212,8 @@ def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
     assert stores.versions.live(PROJECT).version == (1 if moved == "pinned" else other)
 
 
-def test_stopped_at_the_last_moment_nothing_goes_live(folder, stores, verdict):
+@pytest.mark.parametrize("goes_on", [1, 2])
+def test_stopped_at_the_last_moment_it_goes_live_with_the_next(folder, stores, verdict, goes_on):
     verdict("promote")
 
     def cancelled(stage, done, total):
@@ -223,7 +223,7 @@ def test_stopped_at_the_last_moment_nothing_goes_live(folder, stores, verdict):
     with pytest.raises(KeyboardInterrupt):
         improve(job(folder), stores, options(), cancelled)
     assert stores.versions.live(PROJECT).version == 1
-    assert improve(job(folder), stores, options(), quiet).result == "promoted"
+    assert improve(job(folder, goes_on), stores, options(), quiet).result == "promoted"
 
 
 def damage(path):

@@ -150,6 +150,13 @@ def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versio
     assert numbers(versions, PROJECT) == (first,)
 
 
+def test_the_gate_does_not_promote_what_a_person_decided_against(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "12", project=PROJECT)
+    versions.answer(number, "kept", "alice")
+    assert not versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert numbers(versions, PROJECT) == (1,)
+
+
 def test_a_pin_holds_against_candidates_until_a_person_acts(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     versions.move(partial(pin, project=PROJECT, mover=PERSON))

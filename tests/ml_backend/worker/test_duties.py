@@ -1,17 +1,23 @@
 """When the worker ingests, and when it asks for a job."""
 
+import contextlib
+import json
+import sqlite3
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from ml_backend.fine_tune_jobs import JobRow
+from ml_backend.ingest import ATTEMPTS
 from ml_backend.job_runner import Heart, StopJob
 from ml_backend.learning import open_learning
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
 from training.database import now
+from training.errors import DatabaseError
 from training.sample_rows import SampleRow
 
 
@@ -142,3 +148,52 @@ def test_what_a_failed_job_was_to_learn_is_tried_again_ever_more_rarely(learning
         move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours))
         worker.tick()
         assert len(learning.jobs.of_project(PROJECT)) == failures + 1
+
+
+def test_a_job_that_a_person_asked_for_is_tried_again_whatever_the_threshold(
+    learning, worker, server
+):
+    deliver(learning, server, 0)
+    worker.tick()
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.fail(learning.jobs.claim("worker").id, "worker", "out of memory")
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+    move_back(learning, JobRow, finished_at=now() - timedelta(hours=1))
+    worker.tick()
+    newest, _ = learning.jobs.of_project(PROJECT)
+    assert (newest.state, newest.reasons) == ("waiting", ["Start training"])
+
+
+def of_inbox(settings, query):
+    with contextlib.closing(sqlite3.connect(settings.model_dir / "inbox.db")) as inbox, inbox:
+        return inbox.execute(query).fetchall()
+
+
+def test_whoever_brings_news_does_not_wait_for_who_stores_it(learning, worker, server, settings):
+    deliver(learning, server, 1)
+    first = threading.Thread(target=worker.ingest)
+    with learning.stores.database.write():  # so that nothing can be stored yet
+        first.start()
+        while of_inbox(settings, "SELECT attempts FROM inbox") == [(0,)]:
+            time.sleep(0.02)
+        deliver(learning, server, 2)
+        worker.ingest()
+        assert first.is_alive()
+    first.join()
+    assert tasks_with_samples(learning) == [1, 2]
+
+
+def test_a_database_that_is_away_costs_no_message_its_attempts(learning, worker, settings):
+    body = {"action": "START_TRAINING", "project": {"id": 1, "label_config": "<View/>"}}
+    learning.inbox.put("START_TRAINING", PROJECT, json.dumps(body).encode())
+    state = sqlite3.connect(settings.model_dir / "state.db")
+    state.execute("ALTER TABLE fine_tune_jobs RENAME TO away")
+    for _ in range(ATTEMPTS + 1):
+        with pytest.raises(DatabaseError):
+            worker.ingest()
+        of_inbox(settings, "UPDATE inbox SET due_at = received_at")
+    state.execute("ALTER TABLE away RENAME TO fine_tune_jobs")
+    state.close()
+    worker.ingest()
+    assert [job.state for job in learning.jobs.of_project(PROJECT)] == ["waiting"]
