@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -64,12 +65,11 @@ class Checkpoint:
 
     def describe(self) -> str:
         """Return backbone, number of parameters, and what size it is measured at."""
-        config = read_config(self.path)
-        weights = network_without_weights(config).parameters()
+        weights = network_without_weights(self._config).parameters()
         millions = sum(weight.numel() for weight in weights) / 1e6
         (height, width), on_davis = self._size("any"), self._size("DAVIS")
         described = (
-            f"{self.path.name}: {config.backbone}, {millions:.1f} M parameters,"
+            f"{self.path.name}: {self._config.backbone}, {millions:.1f} M parameters,"
             f" reads {height} x {width} pixels"
         )
         if on_davis != (height, width):
@@ -98,11 +98,16 @@ class Checkpoint:
     def _size(self, dataset: str) -> Pair:
         if self.target_size:
             return self.target_size
-        config, trained = read_config(self.path), self._trained_size()
-        size = trained or config.input_size
-        if size == _PAPER_SIZE or _is_of_the_paper(config, trained):
+        trained = self._trained_size()
+        size = trained or self._config.input_size
+        if size == _PAPER_SIZE or _is_of_the_paper(self._config, trained):
             return _PAPER_SIZE_ON_DAVIS if dataset == "DAVIS" else _PAPER_SIZE
         return size
+
+    @cached_property
+    def _config(self) -> ModelConfig:
+        # Of the authors' files it takes reading all weights.
+        return read_config(self.path)
 
     def _trained_size(self) -> Pair | None:
         """Return the size of the last stage, None if none is recorded."""
@@ -131,7 +136,7 @@ class Served(Checkpoint):
         return Predictor.for_serving(load_network(self.path, self.device))
 
     def _size(self, dataset: str) -> Pair:
-        return read_config(self.path).input_size
+        return self._config.input_size
 
 
 @dataclass(frozen=True)
