@@ -28,11 +28,23 @@ from ml_backend.label_studio import Authorization
 HostRule = Callable[[str, int, str], bool]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: a translator sends it on to IPv4
+# What a network may send on to IPv4 addresses of its own, or to its own site; Python counts some of
+# them among the whole internet's.
+_OF_THE_NETWORK = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "64:ff9b:1::/48",  # RFC 8215: translators of this network
+        "fec0::/10",  # RFC 3879: site-local
+        "::/96",  # RFC 4291: IPv4-compatible
+        "::ffff:0:0:0/96",  # RFC 2765: IPv4-translated
+    )
+)
 
 
 def is_public(ip: str) -> bool:
     """Return whether an IP address is one of the whole internet's."""
-    return _ip(ip).is_global
+    address = _ip(ip)
+    return address.is_global and not any(address in network for network in _OF_THE_NETWORK)
 
 
 def is_link_local(ip: str) -> bool:

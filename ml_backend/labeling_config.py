@@ -167,10 +167,10 @@ def _the_image(tags: Sequence[_Tag]) -> ImageTag:
             "with one <Image>, so split them into tasks of their own"
         )
     image = images[0]
-    if "valuelist" in image:
+    if "valuelist" in image or _is_repeated(image, tags):
         raise LabelingConfigError(
-            "the <Image> tag shows a list of images (valueList): this backend serves tasks with "
-            'one image, so import each as a task and use value="$image"'
+            "the <Image> tag shows a list of images (valueList or <Repeater>): this backend serves "
+            'tasks with one image, so import each as a task and use value="$image"'
         )
     if not image.get("name") or not _VARIABLE.search(image.get("value", "")):
         raise LabelingConfigError(
@@ -178,6 +178,12 @@ def _the_image(tags: Sequence[_Tag]) -> ImageTag:
             "that holds the image's address"
         )
     return ImageTag(image["name"], image["value"])
+
+
+def _is_repeated(image: _Tag, tags: Sequence[_Tag]) -> bool:
+    """Say whether a `<Repeater>` makes one image of each entry of a list, by its index."""
+    indices = [tag.get("indexflag", "{{idx}}") for tag in tags if tag["tag"] == "repeater"]
+    return any(index in image.get("value", "") for index in indices)
 
 
 def _controls(

@@ -36,7 +36,7 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
     Raises:
         Exception: nearly any, from Pillow, if the file is damaged and was not loaded before.
     """
-    # Pillow would also believe an orientation in XMP, which browsers do not look at.
+    # Pillow turns a TIFF while it loads it, and would believe an orientation in XMP as well.
     for key in ("xmp", "XML:com.adobe.xmp", "Raw profile type xmp"):
         image.info.pop(key, None)
     image.load()

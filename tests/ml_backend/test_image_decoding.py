@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ml_backend.errors import TaskImageError
 from ml_backend.image_decoding import decode
@@ -97,6 +97,39 @@ def test_an_orientation_only_in_xmp_is_not_believed_as_browsers_do_not():
     data = encoded(PICTURE, format="JPEG", xmp=xmp)
     assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6, "Pillow would believe it"
     assert decode(data, LIMIT).shape == PICTURE.shape
+
+
+def exif_with_orientation_6(kind, count):
+    """EXIF whose orientation is `count` values of a TIFF type."""
+    value = struct.pack(">I" if kind == 4 else ">HH", *((6,) if kind == 4 else (6, 0)))
+    entry = struct.pack(">HHI", 0x0112, kind, count) + value
+    return b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(4, 1), (3, 2)])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_an_orientation_that_is_not_one_short_is_not_believed_as_chromium_does_not(
+    format, kind, count
+):
+    data = encoded(PICTURE, format=format, exif=exif_with_orientation_6(kind, count))
+    assert decode(data, LIMIT).shape == PICTURE.shape
+
+
+def test_an_orientation_in_a_text_chunk_is_not_believed_as_chromium_does_not():
+    exif = exif_with_orientation_6(3, 1)
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\n{exif.hex()}\n", zip=True)
+    data = encoded(PICTURE, pnginfo=chunks)
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6, "Pillow would believe it"
+    np.testing.assert_array_equal(decode(data, LIMIT), PICTURE)
+
+
+def test_an_orientation_in_xmp_behind_the_pixels_is_not_believed():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    content = b"iTXtXML:com.adobe.xmp" + bytes(5) + xmp
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    data = encoded(PICTURE)
+    np.testing.assert_array_equal(decode(data[:-12] + chunk + data[-12:], LIMIT), PICTURE)
 
 
 def test_grey():

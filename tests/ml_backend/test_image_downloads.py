@@ -111,6 +111,10 @@ def test_the_header_does_not_follow_a_redirect_to_another_server(server):
         ("64:ff9b::a9fe:a9fe", False, False),
         ("64:ff9b::a00:5", False, True),
         ("2002:a00:5::1", False, True),
+        ("64:ff9b:1::a00:5", False, True),
+        ("fec0::1", False, True),
+        ("::a00:5", False, True),
+        ("::ffff:0:a00:5", False, True),
     ],
 )
 def test_which_addresses_may_be_visited(ip, public, trusted):

@@ -125,6 +125,19 @@ def test_where_a_task_keeps_its_image(value, data, address):
             r'several images \("image", "b"\)',
         ),
         (view('<Image name="image" valueList="$images"/>', KEYPOINTS, BRUSH), "list of images"),
+        (
+            view(
+                '<Repeater on="$images"><Image name="image" value="$images[{{idx}}]"/></Repeater>'
+            ),
+            "list of images",
+        ),
+        (
+            view(
+                '<Repeater on="$images" indexFlag="{n}"><Image name="i" value="$a[{n}].url"/>'
+                "</Repeater>"
+            ),
+            "list of images",
+        ),
         (view('<Image name="image" value="a.jpg"/>', KEYPOINTS, BRUSH), "needs a name and a value"),
         (view('<Image value="$image"/>', KEYPOINTS, BRUSH), "needs a name and a value"),
         (view(IMAGE, KEYPOINTS), 'add <BrushLabels name="brush" smart="false" toName="image">'),
