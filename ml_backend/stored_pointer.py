@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,10 +25,15 @@ from training.model_versions import ModelVersions, version_name
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+# How long the pointers of other projects wait for the files of one version, once.
+PATIENCE_SECONDS = 1.0
 # A file that was damaged may be mended, by hand or by storing it again.
 LOOK_AGAIN_SECONDS = 30.0
 # Project names come from outside.
 MOST_PROJECTS = 10_000
+
+# Looks at the files of a version; None of a damaged one.
+FindFiles = Callable[[int], Version | None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class StoredPointer:
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
-        self._look(SITE, versions.live(SITE))
+        self._arriving: dict[int, Future[Version | None]] = {}
+        self._look(SITE, versions.live(SITE), self._look_at_files)
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
         """Look for changes from now on, in a thread that ends with this object.
@@ -78,7 +85,7 @@ class StoredPointer:
         if len(self._live) >= MOST_PROJECTS:
             return self._live.get(SITE, self._fallback)
         try:
-            return self._look(project, self._versions.live(project))
+            return self._look(project, self._versions.live(project), self._look_at_files)
         except (SQLAlchemyError, TrainingError) as error:
             logger.error("live pointer of project=%s cannot be read: %s", project, error)
             return self._live.get(SITE, self._fallback)
@@ -112,12 +119,16 @@ class StoredPointer:
             return [damage.sentence for damage in self._damaged.values()]
 
     def refresh(self) -> None:
-        """Look at the pointers of all projects that were ever asked for."""
+        """Look at the pointers of all projects that were ever asked for.
+
+        A project whose new version's files are slow to come stays with what it has until a later
+        look finds them here.
+        """
         self._wanted = set()
         pointers = self._versions.pointers()
         for project in list(self._live):
             try:
-                self._look(project, pointers.live(project))
+                self._look(project, pointers.live(project), self._find_soon)
             except (TrainingError, BackendError) as error:
                 # One project's version that does not load must not keep the others from moving.
                 self._note_stuck(project, str(error))
@@ -132,11 +143,11 @@ class StoredPointer:
             logger.error("project=%s stays with what it has: %s", project, problem)
             self._stuck[project] = problem
 
-    def _look(self, project: str, live: Live | None) -> Version:
+    def _look(self, project: str, live: Live | None, find: FindFiles) -> Version:
         before = self._live.get(project)
         if before is not None and project in self._seen and live == self._seen.get(project):
             return before
-        version = self._newest_sound(project, live)
+        version = self._newest_sound(project, live, find)
         if before is not None and before != version:
             self._prepare(version)
         with self._lock:
@@ -149,9 +160,9 @@ class StoredPointer:
             logger.info("live project=%s version=%s before=%s", project, version.name, before.name)
         return version
 
-    def _newest_sound(self, project: str, live: Live | None) -> Version:
+    def _newest_sound(self, project: str, live: Live | None, find: FindFiles) -> Version:
         for number in self._candidates(project, live):
-            version = self._checked(number)
+            version = self._checked(number, find)
             if version is not None:
                 return version
         return self._fallback
@@ -164,7 +175,7 @@ class StoredPointer:
             promoted = reversed(promotions(self._versions.history(owner)))
             yield from (number for number in promoted if number is not None)
 
-    def _checked(self, number: int) -> Version | None:
+    def _checked(self, number: int, find: FindFiles) -> Version | None:
         """Return a version whose files are what was published, None of a damaged one."""
         self._wanted.add(number)
         sound = self._sound.get(number)
@@ -173,7 +184,30 @@ class StoredPointer:
         damage = self._damaged.get(number)
         if damage is not None and time.monotonic() - damage.seen_at < LOOK_AGAIN_SECONDS:
             return None
-        return self._look_at_files(number)
+        return find(number)
+
+    def _find_soon(self, number: int) -> Version | None:
+        """Look at files in a thread of their own, which a store that hangs may hold up for long.
+
+        Raises:
+            VersionError: if they do not come within a second; the thread goes on.
+            TrainingError: what the thread found.
+        """
+        found = self._arriving.get(number)
+        if found is None:
+            found = self._arriving[number] = Future()
+            threading.Thread(target=self._find, args=(number, found), daemon=True).start()
+            wait([found], timeout=PATIENCE_SECONDS)
+        if not found.done():
+            raise VersionError(f"the files of version {number} have not come yet")
+        self._arriving.pop(number, None)
+        return found.result()
+
+    def _find(self, number: int, found: "Future[Version | None]") -> None:
+        try:
+            found.set_result(self._look_at_files(number))
+        except Exception as error:
+            found.set_exception(error)
 
     def _look_at_files(self, number: int) -> Version | None:
         try:

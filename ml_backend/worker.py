@@ -9,7 +9,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from croniter import croniter
 
 from ml_backend.errors import BackendError, JobError, LabelStudioError
-from ml_backend.fine_tune_jobs import worker_name
+from ml_backend.fine_tune_jobs import JobRow, worker_name
 from ml_backend.ingest import Image, Ingest, Json
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
@@ -29,7 +29,7 @@ from ml_backend.settings import MEGABYTE, child_environment
 from ml_backend.task_images import TaskImages
 from training.database import now
 from training.errors import DatabaseError, TrainingError
-from training.sample_overview import new_samples
+from training.sample_overview import NewSamples, new_samples
 
 logger = logging.getLogger(__name__)
 
@@ -204,20 +204,34 @@ class Worker:
         failed = list(takewhile(lambda job: job.state == "failed", jobs))
         if failed and now() - (failed[0].finished_at or now()) < _pause_after(len(failed)):
             return ""
-        # A job that has begun knows what was accepted before that.
-        last = jobs[len(failed)] if len(failed) < len(jobs) else None
-        since = (last.started_at or last.requested_at) if last else None
-        new = new_samples(self._learning.stores.database, project, since)
-        if new.oldest is None or new.newest is None:
-            return ""
-        quiet = now() - new.newest >= timedelta(minutes=settings.fine_tune_quiet_minutes)
-        if settings.fine_tune_after and new.count >= settings.fine_tune_after and quiet:
+        jobs = jobs[len(failed) :]
+        new = self._new_since(project, jobs)
+        quiet = timedelta(minutes=settings.fine_tune_quiet_minutes)
+        is_quiet = new.newest is not None and now() - new.newest >= quiet
+        if settings.fine_tune_after and new.count >= settings.fine_tune_after and is_quiet:
             return f"{new.count} new samples"
-        if settings.fine_tune_schedule:
-            turn = croniter(settings.fine_tune_schedule, now()).get_prev(datetime)
-            if turn > new.oldest:
-                return f"scheduled ({settings.fine_tune_schedule})"
-        return failed[0].reasons[0] if failed and quiet else ""
+        schedule = settings.fine_tune_schedule
+        if schedule and self._is_turn(schedule, project, jobs):
+            return f"scheduled ({schedule})"
+        return failed[0].reasons[0] if failed and is_quiet else ""
+
+    def _is_turn(self, schedule: str, project: str, jobs: Sequence[JobRow]) -> bool:
+        """Say whether the clock has struck since there was something to learn.
+
+        What a cancelled job was to learn is not new, but learned at the clock's next turn.
+        """
+        in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
+        new = self._new_since(project, jobs[len(in_vain) :])
+        if new.oldest is None:
+            return False
+        since = max([new.oldest, *(job.finished_at for job in in_vain[:1] if job.finished_at)])
+        turn: datetime = croniter(schedule, now()).get_prev(datetime)
+        return turn > since
+
+    def _new_since(self, project: str, jobs: Sequence[JobRow]) -> NewSamples:
+        """Return what the newest of these jobs did not know: it knows what was accepted before."""
+        since = (jobs[0].started_at or jobs[0].requested_at) if jobs else None
+        return new_samples(self._learning.stores.database, project, since)
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         if project.is_reconcile_asked_for:

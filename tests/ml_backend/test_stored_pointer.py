@@ -115,6 +115,32 @@ def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_pa
     assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
 
 
+def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    second, third = (publish(versions, tmp_path, name, p) for name, p in (("two", A), ("three", B)))
+    answers, read = threading.Event(), versions.checkpoint
+
+    def read_late(number):
+        if number == second:
+            answers.wait()
+        return read(number)
+
+    monkeypatch.setattr(versions, "checkpoint", read_late)
+    monkeypatch.setattr(stored_pointer, "PATIENCE_SECONDS", 0.01)
+    make_live(versions, second, A)
+    make_live(versions, third, B)
+    pointer.refresh()
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    answers.set()
+    deadline = time.monotonic() + 5
+    while name(pointer, A) != "v2":
+        assert time.monotonic() < deadline
+        pointer.refresh()
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
 def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
     versions.register_base(checkpoint(tmp_path, "starter"))

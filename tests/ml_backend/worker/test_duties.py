@@ -123,7 +123,7 @@ def test_a_turn_of_the_schedule_that_was_before_the_first_new_mask_is_not_made_u
     long_ago = now() - timedelta(days=1)
     job = learning.jobs.request(PROJECT, "by hand")
     learning.jobs.cancel(job)
-    move_back(learning, JobRow, requested_at=long_ago)
+    move_back(learning, JobRow, requested_at=long_ago, finished_at=long_ago)
     this_hour = now().replace(minute=0, second=0, microsecond=0)
     move_back(learning, SampleRow, stored_at=this_hour + timedelta(microseconds=1))
     worker.tick()
@@ -131,6 +131,27 @@ def test_a_turn_of_the_schedule_that_was_before_the_first_new_mask_is_not_made_u
     move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=1))
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 2
+    learning.close()
+
+
+def test_what_a_cancelled_job_was_to_learn_is_learned_at_the_next_turn(learning, server, settings):
+    hourly = settings.model_copy(update={"fine_tune_schedule": "0 * * * *", "fine_tune_after": 0})
+    learning = open_learning(hourly)
+    worker = Worker(learning, threading.Event())
+    deliver(learning, server, 1)
+    worker.ingest()
+    this_hour = now().replace(minute=0, second=0, microsecond=0)
+    move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=2))
+    job = learning.jobs.request(PROJECT, "by hand")
+    learning.jobs.cancel(job)
+    move_back(learning, JobRow, requested_at=this_hour, finished_at=this_hour)
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+    just_before = this_hour - timedelta(minutes=1)
+    move_back(learning, JobRow, requested_at=just_before, finished_at=just_before)
+    worker.tick()
+    newest, _ = learning.jobs.of_project(PROJECT)
+    assert newest.reasons == ["scheduled (0 * * * *)"]
     learning.close()
 
 
