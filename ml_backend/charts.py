@@ -28,9 +28,14 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
     def y(count: int) -> float:
         return _HEIGHT - _BOTTOM - count / most * (_HEIGHT - _TOP - _BOTTOM)
 
+    # Years of labelling have more minutes than the chart has room for.
+    steps = {
+        round(2 * x(moment)): (x(moment), y(count))
+        for moment, (_, count) in zip(moments, growth, strict=True)
+    }
     points = [(x(first), y(0))]
-    for moment, (_, count) in zip(moments, growth, strict=True):
-        points += [(x(moment), points[-1][1]), (x(moment), y(count))]
+    for step in steps.values():
+        points += [(step[0], points[-1][1]), step]
     points.append((x(last), points[-1][1]))
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
     area = f"{line} {x(last):.1f},{y(0):.1f}"

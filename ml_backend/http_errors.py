@@ -1,4 +1,6 @@
-"""Every failure becomes one JSON sentence; stack traces go to the log and nowhere else.
+"""Every failure becomes one sentence; stack traces go to the log and nowhere else.
+
+The sentence is JSON, and a page where people are.
 
 Label Studio shows an administrator nothing of a failed answer but the reason phrase of its status
 line ("Reason: 422 Client Error: <phrase> for url …"), so the sentence is sent there as well.
@@ -6,18 +8,20 @@ line ("Reason: 422 Client Error: <phrase> for url …"), so the sentence is sent
 
 import logging
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from icmformer.errors import ICMFormerError
 from ml_backend.auth import REALM
 from ml_backend.errors import BackendError, LoginError
 from ml_backend.metrics import Metrics
+from ml_backend.rendered_pages import rendered
 from training.errors import DatabaseError, FileStoreError, TrainingError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
+PAGES = "/projects"
 
 
 def answer_errors(app: Flask, metrics: Metrics) -> None:
@@ -36,11 +40,13 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:
-        answer = _answer_of_http(error, app.config["MAX_CONTENT_LENGTH"])
+        sentence = error.description or error.name
         if isinstance(error, RequestEntityTooLarge):  # the one that real annotators may meet
+            most = app.config["MAX_CONTENT_LENGTH"] >> 20
+            sentence = f"the request body is larger than {most} MB (ICMFORMER_MAX_BODY_MB)"
             metrics.errors.labels(type(error).__name__).inc()
-            logger.warning("refused: %s", answer.get_json()["error"])
-        return answer
+            logger.warning("refused: %s", sentence)
+        return _answer_of_http(error, sentence)
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
@@ -58,10 +64,7 @@ def status_of(error: Exception) -> int:
     return 422 if isinstance(error, ICMFormerError) else 409
 
 
-def _answer_of_http(error: HTTPException, most_bytes: int) -> Response:
-    sentence = error.description or error.name
-    if isinstance(error, RequestEntityTooLarge):
-        sentence = f"the request body is larger than {most_bytes >> 20} MB (ICMFORMER_MAX_BODY_MB)"
+def _answer_of_http(error: HTTPException, sentence: str) -> Response:
     answer = _answer(error.code or 500, sentence)
     # Werkzeug knows which methods are allowed, and the like.
     for name, value in error.get_headers():
@@ -71,7 +74,10 @@ def _answer_of_http(error: HTTPException, most_bytes: int) -> Response:
 
 
 def _answer(status: int, sentence: str) -> Response:
-    response = jsonify(error=sentence)
+    if f"{request.path}/".startswith(f"{PAGES}/"):
+        response = rendered("refused.html", sentence=sentence)
+    else:
+        response = jsonify(error=sentence)
     # The protocol allows no line breaks and only Latin-1 there.
     words = " ".join(sentence.split())[:LONGEST_REASON]
     response.status = f"{status} {words.encode('latin-1', 'replace').decode('latin-1')}"

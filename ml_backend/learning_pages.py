@@ -1,17 +1,16 @@
 """The learning side as pages: server-rendered, usable without JavaScript."""
 
+import base64
 import json
 from datetime import datetime, timezone
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as Answer
 
-from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.errors import BackendError
-from ml_backend.http_errors import status_of
+from ml_backend.http_errors import PAGES
 from ml_backend.learning_views import (
     job_facts,
     live_facts,
@@ -24,7 +23,8 @@ from ml_backend.learning_views import (
 from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
-from training.errors import FileStoreError, StoredFileError, TrainingError
+from ml_backend.rendered_pages import rendered
+from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
@@ -34,11 +34,8 @@ _REFRESH_SECONDS = 5
 def learning_pages(backend: Backend) -> Blueprint:
     """Return the routes below /projects, bound to their collaborators."""
     pages = _Pages(backend)
-    routes = Blueprint("learning", __name__, url_prefix="/projects")
+    routes = Blueprint("learning", __name__, url_prefix=PAGES)
     routes.before_request(refuse_other_sites)
-    routes.register_error_handler(TrainingError, pages.refused)
-    routes.register_error_handler(BackendError, pages.refused)
-    routes.register_error_handler(ICMFormerError, pages.refused)
     for method, rule, view in (
         ("GET", "/", pages.projects),
         ("GET", "/<name>", pages.project),
@@ -49,8 +46,8 @@ def learning_pages(backend: Backend) -> Blueprint:
         ("POST", "/<name>/jobs/<int:number>/cancel", pages.cancel),
         ("GET", "/<name>/versions/<int:number>", pages.version),
     ):
-        routes.add_url_rule(rule, view.__name__, view, methods=[method])
-    for helper in (clicks_bar, growth_chart, lineage_mark, duration, moment):
+        routes.add_url_rule(rule, view.__name__, view, methods=[method], strict_slashes=False)
+    for helper in (clicks_bar, growth_chart, lineage_mark, counted, duration, moment, svg_address):
         routes.add_app_template_global(helper)
     return routes
 
@@ -64,7 +61,7 @@ class _Pages:
         self._pointer = backend.models.pointer
 
     def projects(self) -> Response:
-        return _rendered(
+        return rendered(
             "projects.html",
             projects=project_list(self._learning),
             site=live_facts(self._learning, SITE),
@@ -73,7 +70,7 @@ class _Pages:
     def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)
         facts = overview(self._learning, project)
-        return _rendered(
+        return rendered(
             "project.html",
             project=facts,
             served=self._pointer.live(project.key).name,
@@ -86,7 +83,7 @@ class _Pages:
     def job(self, name: str, number: int) -> Response:
         project = self._learning.projects.named(name)
         facts = job_facts(find_job(self._learning, number, project.key))
-        return _rendered(
+        return rendered(
             "job.html",
             project=project,
             job=facts,
@@ -100,7 +97,7 @@ class _Pages:
         row = find_version(self._learning, number)
         live = live_facts(self._learning, project.key)
         usable = version_list(self._learning, project.key)
-        return _rendered(
+        return rendered(
             "version.html",
             project=project,
             version=version_facts(versions, number),
@@ -111,7 +108,7 @@ class _Pages:
             most_clicks=_MOST_CLICKS,
         )
 
-    def move(self, name: str) -> Response:
+    def move(self, name: str) -> Answer:
         project = self._learning.projects.key_of(name)
         version = request.form.get("version", type=int)
         if version is not None:
@@ -121,25 +118,19 @@ class _Pages:
         make_move(self._learning.stores.versions, project, move, version, mover)
         return _back_to(name, "#versions")
 
-    def request_job(self, name: str) -> Response:
+    def request_job(self, name: str) -> Answer:
         self._learning.jobs.request(self._learning.projects.key_of(name), f"{who()}, on the page")
         self._hints.train()
         return _back_to(name, "#jobs")
 
-    def cancel(self, name: str, number: int) -> Response:
+    def cancel(self, name: str, number: int) -> Answer:
         find_job(self._learning, number, self._learning.projects.key_of(name))
         self._learning.jobs.cancel(number)
         return _back_to(name, "#jobs")
 
-    def reconcile(self, name: str) -> Response:
+    def reconcile(self, name: str) -> Answer:
         self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
         return _back_to(name, "#samples")
-
-    def refused(self, error: Exception) -> Response:
-        """Show a failure as a page, with the same sentence as REST."""
-        answer = _rendered("refused.html", sentence=str(error))
-        answer.status_code = status_of(error)
-        return answer
 
     def _report(self, key: str | None) -> dict[str, Any]:
         if key is None:
@@ -149,6 +140,11 @@ class _Pages:
         except (StoredFileError, FileStoreError) as error:
             return {"problem": str(error)}
         return report
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are, as people say it."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float | None) -> str:
@@ -168,10 +164,9 @@ def moment(text: str | None) -> str:
     return "" if text is None else text.replace("T", " ")[:16]
 
 
-def _rendered(template: str, **facts: Any) -> Response:
-    # JSON can hold halves of characters, and one in a label must not take the page away for good.
-    page = render_template(template, **facts).encode(errors="replace")
-    return Response(page, mimetype="text/html")
+def svg_address(drawing: str) -> str:
+    """Return a drawing as the address of an image: its ids are no other drawing's then."""
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode("ascii")
 
 
 def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -194,7 +189,6 @@ def _is_busy(jobs: list[dict[str, Any]]) -> bool:
     return any(job["state"] in ("waiting", "running") for job in jobs)
 
 
-def _back_to(name: str, anchor: str) -> Response:
+def _back_to(name: str, anchor: str) -> Answer:
     # 303: a reload shows the page again and does not repeat what was done.
-    response = redirect(url_for("learning.project", name=name) + anchor, 303)
-    return response
+    return redirect(url_for("learning.project", name=name) + anchor, 303)

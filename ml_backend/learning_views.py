@@ -10,7 +10,7 @@ from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE
 from training.model_versions import ModelVersions, version_name
-from training.sample_overview import noteworthy_annotations, sample_overview
+from training.sample_overview import SampleOverview, noteworthy_annotations, sample_overview
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _LOG_BYTES = 64_000
@@ -19,12 +19,14 @@ Facts = dict[str, Any]
 
 def project_list(learning: Learning) -> list[Facts]:
     """Return every project that was ever seen, the one heard of last first."""
-    return [project_facts(learning, project) for project in learning.projects.all()]
+    database = learning.stores.database
+    return [
+        _project_facts(learning, project, sample_overview(database, project.key))
+        for project in learning.projects.all()
+    ]
 
 
-def project_facts(learning: Learning, project: ProjectRow) -> Facts:
-    """Return the numbers of one project."""
-    overview = sample_overview(learning.stores.database, project.key)
+def _project_facts(learning: Learning, project: ProjectRow, samples: SampleOverview) -> Facts:
     backlog = learning.inbox.backlog(project.key)
     return {
         "key": project.key,
@@ -32,11 +34,10 @@ def project_facts(learning: Learning, project: ProjectRow) -> Facts:
         "title": project.title or f"Project {project.number}",
         "live": live_facts(learning, project.key),
         "samples": {
-            "total": overview.samples,
-            "images": overview.images,
-            "by_split": overview.by_split,
-            "by_label": overview.by_label,
-            "growth": [(_text(minute), count) for minute, count in overview.growth],
+            "total": samples.samples,
+            "images": samples.images,
+            "by_split": samples.by_split,
+            "by_label": samples.by_label,
         },
         "messages": {
             "waiting": backlog.waiting,
@@ -169,8 +170,11 @@ def move_list(learning: Learning, project: str) -> list[Facts]:
 
 def overview(learning: Learning, project: ProjectRow) -> Facts:
     """Return everything the page of a project shows."""
+    samples = sample_overview(learning.stores.database, project.key)
+    facts = _project_facts(learning, project, samples)
+    facts["samples"]["growth"] = [(_text(minute), count) for minute, count in samples.growth]
     return {
-        **project_facts(learning, project),
+        **facts,
         "site": live_facts(learning, SITE),
         "to_look_at": annotations_to_look_at(learning, project),
         "jobs": [job_facts(job) for job in learning.jobs.of_project(project.key)],

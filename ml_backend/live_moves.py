@@ -5,7 +5,7 @@ from typing import Literal
 
 from ml_backend.errors import RequestError
 from training.errors import VersionError
-from training.live_pointer import Mover, pin, promote, roll_back, unpin
+from training.live_pointer import Mover, pin, roll_back, unpin
 from training.model_versions import ModelVersions
 
 LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
@@ -40,14 +40,13 @@ def make_move(
     elif version is None:
         raise RequestError(f"say which version to {move}")
     elif move == "keep":
-        versions.answer(version, "kept", mover.by)
+        versions.decline(project, version, mover.by)
     else:
         # Needs torch, which the commands that only move a pointer do not wait for.
         from training.serving_check import check_serves
 
         check_serves(versions.checkpoint(version))
-        versions.move(partial(promote, project=project, version=version, mover=mover))
-        versions.answer(version, "promoted", mover.by)
+        versions.choose(project, version, mover)
 
 
 def _check_target(versions: ModelVersions, project: str) -> None:

@@ -1,9 +1,10 @@
 """The addresses for people, orchestrators and Prometheus; Label Studio asks /health, too."""
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ml_backend.backend import Backend
+from ml_backend.rendered_pages import rendered
 from ml_backend.status import status
 
 # Anyone may ask for liveness: an orchestrator has no login, and the answer says nothing.
@@ -32,7 +33,7 @@ def operator_routes(backend: Backend) -> Blueprint:
         return Response(backend.metrics.render(), content_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/")
-    def page() -> str:
-        return render_template("status.html", **status(backend))
+    def page() -> Response:
+        return rendered("status.html", **status(backend))
 
     return routes

@@ -222,11 +222,30 @@ class ModelVersions:
             promote(session, project, number, mover)
             return True
 
-    def answer(self, number: int, answer: str, by: str) -> None:
-        """Record what a person decided about a version that the gate left to people."""
-        self.get(number)
+    def choose(self, project: str, number: int, mover: Mover) -> None:
+        """Promote a version because a person says so.
+
+        Raises:
+            VersionError: if it may not serve the project.
+        """
         with self._database.write() as session:
-            session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
+            promote(session, project, number, mover)
+            _note_answer(session, number, "promoted", mover.by)
+
+    def decline(self, project: str, number: int, by: str) -> None:
+        """Note that a person keeps what is live for a project instead of this version.
+
+        Raises:
+            VersionError: if this version is live there, perhaps since a moment ago.
+        """
+        with self._database.write() as session:
+            find_version(session, number)
+            live = find_live(session, project)
+            if live is not None and live.version == number:
+                raise VersionError(
+                    f"version {number} is live already: roll back to what was live before"
+                )
+            _note_answer(session, number, "kept", by)
 
     def answers(self) -> dict[int, VersionAnswerRow]:
         """Return the latest answer about each version that has one."""
@@ -269,6 +288,10 @@ class ModelVersions:
 def version_name(row: VersionRow) -> str:
     """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
+
+
+def _note_answer(session: Session, number: int, answer: str, by: str) -> None:
+    session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
 
 
 def _latest_answer(session: Session, number: int) -> str | None:

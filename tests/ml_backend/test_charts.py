@@ -1,5 +1,5 @@
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -22,6 +22,16 @@ def test_growth_of_a_single_minute():
     chart = growth_chart([("2026-11-01T08:00:00Z", 4)], moment)
     assert "2026-11-01 07:50" in chart
     assert "2026-11-01 08:00" in chart  # nothing is shown of a time that has not come yet
+
+
+def test_years_of_labelling_fit_into_a_chart():
+    start = datetime(2024, 1, 1, tzinfo=timezone.utc)
+    moments = [start + timedelta(hours=hour) for hour in range(20_000)]
+    growth = [(moment.isoformat(), number) for number, moment in enumerate(moments, start=1)]
+    chart = growth_chart(growth, moments[-1])
+    assert len(chart) < 100_000
+    last = re.search(r'polyline class="line" points="([^"]+)"', chart)[1].split()[-1]
+    assert last == "628.0,18.0"
 
 
 @pytest.mark.parametrize(

@@ -4,79 +4,18 @@ from datetime import datetime, timezone
 from functools import partial
 
 import pytest
-import torch
 
-from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.fine_tune_jobs import Beat
 from ml_backend.job_runner import StageClock
 from ml_backend.learning_views import annotations_to_look_at, log_tail, version_list
 from ml_backend.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
-from tests.training.disc_project import PROJECT, accept, job, options
-from training import trial
-from training.evaluation import evaluate
-from training.improvement import improve
-from training.live_pointer import Mover, promote, roll_back
+from tests.ml_backend.pages.reading import FORM, page
+from tests.training.disc_project import PROJECT
+from training.live_pointer import Mover, promote
 from training.model_versions import Candidate
 from training.samples import Annotation
-
-FORM = {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory):
-    """A backend whose project has samples, a version that waits for a decision, and a job."""
-    folder = tmp_path_factory.mktemp("state")
-    torch.manual_seed(0)
-    save_checkpoint(build_model("tiny"), folder / "starter.safetensors")
-    settings = Settings(
-        model_dir=folder / "model",
-        checkpoint=folder / "starter.safetensors",
-        label_studio_url="http://label-studio.internal:8080",
-    )
-    app = create_app(settings)
-    learning = app.extensions["icmformer"].learning
-    learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>", "http://ls:8080"))
-    for number in range(24):
-        accept(learning.samples, number)
-    lost = datetime(2026, 1, 2, tzinfo=timezone.utc)
-    learning.samples.replace(
-        Annotation(PROJECT, 99, 77, lost, "empty", labels_without_mask=("Object",))
-    )
-    learning.samples.replace(
-        Annotation(PROJECT, 98, 76, lost, "unreadable", notes=("task 76: image is 404",))
-    )
-    number = learning.jobs.request(PROJECT, "20 new samples")
-    learning.jobs.claim("w")
-    folder.joinpath("job-1").mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        # Most of what a job does is clicking, and here it does not matter how well.
-        patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
-        outcome = improve(job(folder), learning.stores, options(), lambda *args: None)
-    learning.jobs.finish(number, "w", outcome.result, outcome.sentence, outcome.version)
-    (learning.job_folder(number) / "log.txt").write_text("first line\nthe last line\n")
-    return app
-
-
-@pytest.fixture
-def learning(state):
-    return state.extensions["icmformer"].learning
-
-
-@pytest.fixture
-def client(state, learning):
-    yield state.test_client()
-    while learning.stores.versions.live(PROJECT).own:
-        learning.stores.versions.move(
-            partial(roll_back, project=PROJECT, mover=Mover("test", "clean up"))
-        )
-
-
-def page(client, path):
-    answer = client.get(path)
-    assert answer.status_code == 200, answer.text
-    return " ".join(answer.text.split())
 
 
 def test_the_list_of_projects_leads_to_each(client):
@@ -198,6 +137,14 @@ def test_the_decision_of_a_person_is_recorded(client, learning):
     assert client.get("/api/versions/2").json["answer"]["answer"] == "kept"
 
 
+def test_what_is_live_already_is_not_kept_from_going_live(client):
+    client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
+    refused = client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
+    assert (refused.status_code, refused.mimetype) == (409, "text/html")
+    assert "version 2 is live already" in refused.text
+    assert client.get("/api/versions/2").json["answer"]["answer"] == "promoted"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
@@ -278,7 +225,7 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     learning.jobs.claim("w2", number)
     learning.jobs.beat(number, "w2", Beat("training", 30, 300, 240.0))
     text = page(client, "/projects/2")
-    assert '<progress value="30" max="300">' in text
+    assert '<progress value="30" max="300" aria-label="training">' in text
     assert "time left: 4 min" in text
     assert 'http-equiv="refresh"' in text
     assert client.get(f"/api/jobs/{number}").json["seconds_left"] == 240.0
@@ -343,7 +290,9 @@ def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     client = app.test_client()
     learning = app.extensions["icmformer"].learning
     learning.projects.remember(PROJECT, ProjectNews("Discs"))
-    assert client.get("/projects/").status_code == 401
+    for path in ("/", "/projects/", "/projects/2"):
+        refused = client.get(path)
+        assert (refused.status_code, refused.www_authenticate.type) == (401, "basic")
     assert client.post("/api/site/live", json={"move": "pin"}).status_code == 401
     client.post("/api/site/live", json={"move": "pin"}, auth=("ann", "secret"))
     assert learning.stores.versions.history("")[-1].by == "ann"

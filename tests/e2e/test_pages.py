@@ -1,0 +1,44 @@
+"""The pages in a browser: narrow windows, and watching a job without pressing anything."""
+
+import pytest
+
+from ml_backend.learning import open_learning
+from ml_backend.projects import ProjectNews
+from ml_backend.settings import Settings
+from tests.e2e.conftest import ARTEFACTS
+from tests.training.disc_project import PROJECT, accept
+
+
+@pytest.fixture(scope="module")
+def pages(start_backend, checkpoint):
+    backend = start_backend()
+    learning = open_learning(Settings(model_dir=backend.data, checkpoint=checkpoint))
+    learning.projects.remember(PROJECT, ProjectNews("W" * 50, "<View/>"))
+    accept(learning.samples, 1)
+    learning.jobs.request(PROJECT, "Start training in Label Studio, " + "again " * 30)
+    learning.close()
+    return backend.url
+
+
+@pytest.fixture
+def tab(browser):
+    context = browser.new_context(viewport={"width": 390, "height": 700})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/", "/projects/2", "/projects/2/versions/1"])
+def test_a_narrow_window_shows_the_whole_width(pages, tab, path):
+    tab.goto(pages + path)
+    tab.screenshot(path=ARTEFACTS / f"narrow{path.replace('/', '-')}.png", full_page=True)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_whoever_asks_for_a_job_sees_it_go_on(pages, tab):
+    address = f"{pages}/projects/{PROJECT}"
+    tab.goto(address)
+    tab.click("text=Fine-tune now")
+    tab.wait_for_url(f"{address}#jobs")
+    for _ in range(2):  # the page loads itself anew, and once more
+        with tab.expect_navigation(url=address, timeout=60_000):
+            pass
