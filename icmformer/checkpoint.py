@@ -43,13 +43,14 @@ def save_checkpoint(
         **provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
 
     Raises:
-        CheckpointError: if the path does not end in .safetensors, or its folder does not exist.
+        CheckpointError: if the path does not end in .safetensors, its folder does not exist, a file
+            cannot be written, or the weights cannot be stored in this type.
     """
     weights_path, description_path = _paths(path)
     if not weights_path.parent.is_dir():
         raise CheckpointError(f"{weights_path}: there is no folder {weights_path.parent}")
     weights = {
-        name: tensor.detach().to("cpu", weights_dtype).contiguous()
+        name: _stored(name, tensor.detach(), weights_dtype)
         for name, tensor in model.state_dict().items()
     }
     content = safetensors.torch.save(weights, metadata={"format": "pt"})
@@ -61,8 +62,17 @@ def save_checkpoint(
         "provenance": provenance,
     }
     description_text = json.dumps(description, indent=2)  # fails before anything is written
-    _write_atomically(weights_path, content)
-    _write_atomically(description_path, description_text.encode())
+    _write(weights_path, content)
+    _write(description_path, description_text.encode())
+
+
+def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if not dtype.is_floating_point:
+        raise CheckpointError(f"weights cannot be stored as {dtype}: use a floating-point type")
+    stored = tensor.to("cpu", dtype).contiguous()
+    if tensor.isfinite().all() and not stored.isfinite().all():
+        raise CheckpointError(f"{name} holds numbers too large for {dtype}: store float32")
+    return stored
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ICMFormer:
@@ -75,7 +85,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     """
     try:
         place = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ConfigError(
             f"{device!r} is no device: use one such as cpu, cuda or cuda:1"
         ) from error
@@ -99,9 +109,19 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
 
 def _moved(model: ICMFormer, place: torch.device) -> ICMFormer:
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+    if not _is_here(place):
         raise ConfigError(f"there is no device {str(place)!r} on this machine: use cpu")
     return model.to(place)
+
+
+def _is_here(place: torch.device) -> bool:
+    if place.type == "cuda":
+        return (place.index or 0) < torch.cuda.device_count()
+    try:
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, ImportError):
+        return False
+    return place.type != "meta"  # which computes nothing
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -119,11 +139,12 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
             f" --checkpoint {path} --output {Path(path).with_suffix('.safetensors')}"
         )
     weights_path, description_path = _paths(path)
-    if not (description_path.exists() or weights_path.exists()):
+    # unlike Path.exists, also of names that no file could have
+    if not (os.path.exists(description_path) or os.path.exists(weights_path)):
         raise CheckpointError(f"{weights_path}: cannot be read: No such file or directory")
     try:
         description = json.loads(_read(description_path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{description_path}: not valid JSON: {error}") from error
     problem = _misdescribed(description)
     if problem:
@@ -142,9 +163,13 @@ def assemble(
         source: what to call the origin of the weights when they do not fit.
 
     Raises:
-        CheckpointError: if a tensor is missing, superfluous, or of another shape.
+        CheckpointError: if a tensor is missing, superfluous, or of another shape, or no memory
+            could hold such a network.
     """
-    model = network_without_weights(config)
+    try:
+        model = network_without_weights(config)
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{source}: a network of these sizes cannot be built") from error
     problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
     if problem:
         raise CheckpointError(f"{source}: {problem}")
@@ -199,6 +224,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        _write_atomically(path, content)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -45,8 +45,15 @@ class Click:
 
 
 def rows_columns(clicks: Iterable[Click]) -> np.ndarray:
-    """Return the clicks as pixel indices, (N, 2) float64 in the order row, column."""
-    positions = [(click.y - 0.5, click.x - 0.5) for click in clicks]
+    """Return the clicks as pixel indices, (N, 2) float64 in the order row, column.
+
+    Raises:
+        InputError: if a number is larger than a float64 can be.
+    """
+    try:
+        positions = [(click.y - 0.5, click.x - 0.5) for click in clicks]
+    except OverflowError as error:
+        raise InputError("a click is further away than a number can say") from error
     return np.array(positions, dtype=np.float64).reshape(-1, 2)
 
 

@@ -1,6 +1,6 @@
 """Clicks on an image in, mask out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, get_args
 
@@ -76,13 +76,15 @@ class Predictor:
             zoom_in: what the network looks at; None is the whole image at its own size.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
-            max_clicks: the network sees only this many clicks, the first ones.
+            max_clicks: the network sees only this many clicks, the first ones; None is all.
             tidy: clear specks away, obey every click, and from the third one on change the mask
                 near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
-            ConfigError: if the precision is unknown.
+            ConfigError: if the precision is unknown, or `max_clicks` negative.
         """
+        if max_clicks is not None and max_clicks < 0:
+            raise ConfigError(f"max_clicks is {max_clicks}: use 0 or more, or None for all")
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ConfigError(f"precision {precision!r} is unknown: use one of {known}")
@@ -106,6 +108,9 @@ class Predictor:
             model: the network.
             target: height and width of the network's input; the network's own by default. The
                 paper uses (448, 448), and (672, 672) for DAVIS.
+
+        Raises:
+            ConfigError: if a side is not positive.
         """
         return cls(model, zoom_in=ZoomIn(target or model.input_size), flip=True)
 
@@ -116,7 +121,7 @@ class Predictor:
         return cls(model, zoom_in=zoom_in, tidy=True, precision=precision)
 
     def segment(
-        self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
+        self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None
     ) -> Segmentation:
         """Segment the object that the clicks describe.
 
@@ -133,13 +138,16 @@ class Predictor:
                 belongs to other clicks or another size.
         """
         image_hw = _image_size(image)
+        if not isinstance(clicks, Iterable):
+            raise InputError(f"clicks need to be a list, this is a {type(clicks).__name__}")
+        clicks = tuple(clicks)
         placed = PlacedClicks.on_image(clicks, image_hw)
         result = Segmentation.empty(image_hw) if previous is None else previous
         _check_previous(result, clicks, image_hw)
         with torch.inference_mode(), autocast(self._precision, self._device):
             for count in range(len(result.clicks) + 1, len(clicks) + 1):
                 result = self._click(image, placed.first(count), result)
-                result = replace(result, clicks=tuple(clicks[:count]))
+                result = replace(result, clicks=clicks[:count])
         return result
 
     def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:

@@ -50,7 +50,8 @@ class Segmentation:
     Attributes:
         probability: (H, W) float32 in [0, 1], read-only; H and W of the image.
         clicks: all clicks that led to it, in order.
-        region: what the network saw in the last pass; None is the whole image, or no pass yet.
+        region: what the object was last looked at in, close-ups of corrections aside; None is the
+            whole image, or no pass yet.
         features: of that region. They save time and never change a result, so they may be dropped.
 
     Raises:
@@ -69,7 +70,9 @@ class Segmentation:
                 f"a probability needs to be a numpy array of float32, this one is {kind}: to start"
                 " from a mask, use Segmentation.from_mask(mask)"
             )
-        self.probability.flags.writeable = False
+        probability = self.probability.view()  # the caller's own array stays as it is
+        probability.flags.writeable = False
+        object.__setattr__(self, "probability", probability)
 
     @classmethod
     def from_mask(cls, mask: np.ndarray) -> "Segmentation":
@@ -104,7 +107,7 @@ class Segmentation:
 
     def leads_to(self, clicks: Sequence[Click]) -> bool:
         """Say whether these clicks begin with the ones of this segmentation."""
-        return self.clicks == tuple(clicks[: len(self.clicks)])
+        return tuple(self.clicks) == tuple(clicks[: len(self.clicks)])
 
 
 def _kind(value: object) -> str:

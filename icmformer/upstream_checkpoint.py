@@ -129,7 +129,7 @@ def infer_config(state_dict: StateDict, num_heads: int | None = None) -> ModelCo
         return infer(state_dict, num_heads)
     except KeyError as error:
         raise CheckpointError(f"the state_dict lacks {error.args[0]}") from error
-    except ConfigError as error:
+    except (ConfigError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"the state_dict has unusual shapes: {error}") from error
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from icmformer.errors import ConfigError
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest, bounding_box
 
@@ -132,6 +133,9 @@ class ZoomIn:
         recompute_iou: a region that overlaps the wanted one by less than this is replaced.
         threshold: probability above which a pixel counts as object. 0.5 here and 0.49 in the
             answer, as published.
+
+    Raises:
+        ConfigError: if a side of the target is not positive.
     """
 
     target: tuple[int, int] | int
@@ -143,6 +147,11 @@ class ZoomIn:
     looks: ClassVar[int] = 2
     feeds_back: ClassVar[bool] = False
     as_published: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        sides = (self.target,) if isinstance(self.target, int) else self.target
+        if min(sides) < 1:
+            raise ConfigError(f"a network's input cannot be {self.target} pixels large")
 
     def region(
         self,

@@ -121,6 +121,23 @@ def test_a_failed_write_leaves_the_old_checkpoint(path):
     assert len(list(path.parent.iterdir())) == 2
 
 
+def test_a_file_that_cannot_be_written_is_named(path):
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be written: "):
+        save_checkpoint(build_model("tiny"), path)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_weights_are_not_stored_in_a_type_that_cannot_hold_them(path):
+    model = build_model("tiny")
+    with pytest.raises(CheckpointError, match=r"torch\.int8: use a floating-point type"):
+        save_checkpoint(model, path, weights_dtype=torch.int8)
+    model.head.classifier.bias.data.fill_(1e6)
+    with pytest.raises(CheckpointError, match=r"head\.classifier\.bias holds .* store float32"):
+        save_checkpoint(model, path, weights_dtype=torch.float16)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("fraction", [0, 0.01, 0.5, 0.99])
 def test_truncated_weights_are_refused(path, fraction):
     save_checkpoint(build_model("tiny"), path)
@@ -191,7 +208,16 @@ def test_a_description_that_is_not_understood_is_refused(path, changes, sentence
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
+@pytest.mark.parametrize("width", [4 * 10**11, 4 * 10**29])
+def test_a_network_that_no_memory_holds_is_refused(path, width):
+    save_checkpoint(build_model("tiny"), path)
+    config = read_description(path)["config"] | {"embed_dim": width}
+    rewrite(path, config=config)
+    with pytest.raises(CheckpointError, match="a network of these sizes cannot be built"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", "[" * 100_000])
 def test_a_description_that_is_not_one_is_refused(path, text):
     save_checkpoint(build_model("tiny"), path)
     description_of(path).write_bytes(text.encode("latin-1"))
@@ -219,16 +245,23 @@ def test_a_folder_that_is_not_there_is_named(path):
         save_checkpoint(build_model("tiny"), path.parent / "nowhere" / path.name)
 
 
-def test_an_unknown_device_is_refused(path):
-    save_checkpoint(build_model("tiny"), path)
-    with pytest.raises(ConfigError, match="'gpu' is no device: use one such as cpu"):
-        load_checkpoint(path, "gpu")
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path / ("x" * 300 + ".safetensors"))
 
 
-def test_a_gpu_that_is_not_there_is_refused(path):
+@pytest.mark.parametrize("device", ["gpu", None, 1.5])
+def test_an_unknown_device_is_refused(path, device):
     save_checkpoint(build_model("tiny"), path)
-    with pytest.raises(ConfigError, match="no device 'cuda:77' on this machine"):
-        load_checkpoint(path, "cuda:77")
+    with pytest.raises(ConfigError, match=f"{device!r} is no device: use one such as cpu"):
+        load_checkpoint(path, device)
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "xpu:77", "hpu", "meta"])
+def test_a_device_that_is_not_there_is_refused(path, device):
+    save_checkpoint(build_model("tiny"), path)
+    with pytest.raises(ConfigError, match=f"no device {device!r} on this machine"):
+        load_checkpoint(path, device)
 
 
 def test_a_path_of_another_kind_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from icmformer.clicks import Click, from_row_column
-from icmformer.errors import InputError
+from icmformer.errors import ConfigError, InputError
 from icmformer.predictor import Predictor
 from icmformer.segmentation import Segmentation
 from icmformer.variants import build_model
@@ -230,6 +230,29 @@ def test_refuses_tuples_for_clicks_and_masks_for_segmentations():
         predictor.segment(IMAGE, [(1, 1, True)])
     with pytest.raises(InputError, match=r"is a ndarray: .* use Segmentation\.from_mask\(mask\)"):
         predictor.segment(IMAGE, [Click(1, 1, True)], np.ones((20, 30), dtype=bool))
+
+
+@pytest.mark.parametrize("clicks", [None, 7, Click(1, 1, True)])
+def test_refuses_what_is_no_list_of_clicks(clicks):
+    with pytest.raises(InputError, match="clicks need to be a list"):
+        Predictor(ToyNetwork()).segment(IMAGE, clicks)
+
+
+def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
+    predictor, clicks = Predictor(ToyNetwork()), [Click(1, 1, True), Click(9, 9, False)]
+    one_by_one = predictor.segment(IMAGE, (click for click in clicks))
+    np.testing.assert_array_equal(
+        one_by_one.probability, predictor.segment(IMAGE, clicks).probability
+    )
+    with pytest.raises(InputError, match="further away"):
+        predictor.segment(IMAGE, [Click(10**400, 1, True)])
+
+
+def test_refuses_sizes_and_numbers_of_clicks_that_mean_nothing():
+    with pytest.raises(ConfigError, match="max_clicks is -1"):
+        Predictor(ToyNetwork(), max_clicks=-1)
+    with pytest.raises(ConfigError, match=r"cannot be \(0, 0\) pixels"):
+        Predictor.for_benchmark(ToyNetwork(), (0, 0))
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])

@@ -46,6 +46,17 @@ def test_leads_to_clicks_that_begin_with_its_own():
     assert not start.leads_to([])
 
 
+def test_leads_on_from_clicks_in_a_list():
+    first = Click(1, 2, True)
+    assert Segmentation(np.zeros((5, 5), dtype=np.float32), [first]).leads_to((first,))
+
+
+def test_the_array_it_was_made_of_stays_writeable():
+    probability = np.zeros((3, 3), dtype=np.float32)
+    assert not Segmentation(probability).probability.flags.writeable
+    probability[0, 0] = 1
+
+
 def test_does_not_change_the_mask_it_was_made_from():
     mask = np.ones((3, 3), dtype=np.float32)
     Segmentation.from_mask(mask)

@@ -197,6 +197,20 @@ def test_parameters_that_do_not_fit_are_refused():
         )
 
 
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("backbone.patch_embed.proj.weight", (32, 3)),
+        ("backbone.patch_embed.proj.weight", (32, 3, 0, 0)),
+        ("backbone.pos_embed", (5,)),
+        ("backbone.pos_embed", (1, 0, 32)),
+    ],
+)
+def test_parameters_of_an_unexpected_rank_are_refused(key, shape):
+    with pytest.raises(CheckpointError, match="unusual shapes"):
+        upstream_checkpoint.infer_config(small_vit() | {key: torch.empty(shape)}, num_heads=4)
+
+
 def test_a_head_that_upsamples_is_refused():
     state_dict = small_vit() | {"head.conv_seg.weight": torch.ones(1, 16, 1, 1)}
 
