@@ -20,7 +20,7 @@ def test_picture_for_the_readme(page, start_backend, new_project, label_studio):
     project = new_project(backend, *images, title="People and other objects")
     page.open(project, demo.task_ids(label_studio.api, project)[0])
     page.turn_on_auto_annotation()
-    for x, y in ((0.39, 0.742), (0.42, 0.176), (0.44, 0.40)):  # the suit, the hair, the collar
+    for x, y in ((0.3, 0.6), (0.42, 0.15), (0.53, 0.42)):  # the suit, the hair, the collar
         page.choose("Other")  # blue is seen better on orange
         page.click(x, y)
     page.wait_for_suggestion()
