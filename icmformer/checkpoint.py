@@ -70,7 +70,7 @@ def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor
     if not dtype.is_floating_point:
         raise CheckpointError(f"weights cannot be stored as {dtype}: use a floating-point type")
     stored = tensor.to("cpu", dtype).contiguous()
-    if tensor.isfinite().all() and not stored.isfinite().all():
+    if not stored.isfinite().all() and tensor.isfinite().all():
         raise CheckpointError(f"{name} holds numbers too large for {dtype}: store float32")
     return stored
 

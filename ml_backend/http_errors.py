@@ -15,13 +15,12 @@ from icmformer.errors import ICMFormerError
 from ml_backend.auth import REALM
 from ml_backend.errors import BackendError, LoginError
 from ml_backend.metrics import Metrics
-from ml_backend.rendered_pages import rendered
+from ml_backend.rendered_pages import PAGES, rendered
 from training.errors import DatabaseError, FileStoreError, TrainingError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
-PAGES = "/projects"
 
 
 def answer_errors(app: Flask, metrics: Metrics) -> None:

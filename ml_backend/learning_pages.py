@@ -10,7 +10,6 @@ from werkzeug.wrappers import Response as Answer
 
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.http_errors import PAGES
 from ml_backend.learning_views import (
     job_facts,
     live_facts,
@@ -23,7 +22,7 @@ from ml_backend.learning_views import (
 from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
-from ml_backend.rendered_pages import rendered
+from ml_backend.rendered_pages import PAGES, rendered
 from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import SITE, Mover
 

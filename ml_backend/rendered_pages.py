@@ -4,6 +4,8 @@ from typing import Any
 
 from flask import Response, render_template
 
+PAGES = "/projects"  # below it people read, and failures are pages, too
+
 
 def rendered(template: str, **facts: Any) -> Response:
     """Return a page.

@@ -8,6 +8,8 @@ from ml_backend.settings import Settings
 from tests.e2e.conftest import ARTEFACTS
 from tests.training.disc_project import PROJECT, accept
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
 
 @pytest.fixture(scope="module")
 def pages(start_backend, checkpoint):

@@ -115,43 +115,43 @@ def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
 def test_a_turn_of_the_schedule_that_was_before_the_first_new_mask_is_not_made_up_for(
     learning, server, settings
 ):
-    hourly = settings.model_copy(update={"fine_tune_schedule": "0 * * * *", "fine_tune_after": 0})
-    learning = open_learning(hourly)
+    yearly = settings.model_copy(update={"fine_tune_schedule": "0 0 1 1 *", "fine_tune_after": 0})
+    learning = open_learning(yearly)
     worker = Worker(learning, threading.Event())
     deliver(learning, server, 1)
     worker.ingest()
-    long_ago = now() - timedelta(days=1)
+    long_ago = now() - timedelta(days=800)
     job = learning.jobs.request(PROJECT, "by hand")
     learning.jobs.cancel(job)
     move_back(learning, JobRow, requested_at=long_ago, finished_at=long_ago)
-    this_hour = now().replace(minute=0, second=0, microsecond=0)
-    move_back(learning, SampleRow, stored_at=this_hour + timedelta(microseconds=1))
+    this_year = now().replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    move_back(learning, SampleRow, stored_at=this_year + timedelta(microseconds=1))
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 1
-    move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=1))
+    move_back(learning, SampleRow, stored_at=this_year - timedelta(minutes=1))
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 2
     learning.close()
 
 
 def test_what_a_cancelled_job_was_to_learn_is_learned_at_the_next_turn(learning, server, settings):
-    hourly = settings.model_copy(update={"fine_tune_schedule": "0 * * * *", "fine_tune_after": 0})
-    learning = open_learning(hourly)
+    yearly = settings.model_copy(update={"fine_tune_schedule": "0 0 1 1 *", "fine_tune_after": 0})
+    learning = open_learning(yearly)
     worker = Worker(learning, threading.Event())
     deliver(learning, server, 1)
     worker.ingest()
-    this_hour = now().replace(minute=0, second=0, microsecond=0)
-    move_back(learning, SampleRow, stored_at=this_hour - timedelta(minutes=2))
+    this_year = now().replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    move_back(learning, SampleRow, stored_at=this_year - timedelta(minutes=2))
     job = learning.jobs.request(PROJECT, "by hand")
     learning.jobs.cancel(job)
-    move_back(learning, JobRow, requested_at=this_hour, finished_at=this_hour)
+    move_back(learning, JobRow, requested_at=this_year, finished_at=this_year)
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 1
-    just_before = this_hour - timedelta(minutes=1)
+    just_before = this_year - timedelta(minutes=1)
     move_back(learning, JobRow, requested_at=just_before, finished_at=just_before)
     worker.tick()
     newest, _ = learning.jobs.of_project(PROJECT)
-    assert newest.reasons == ["scheduled (0 * * * *)"]
+    assert newest.reasons == ["scheduled (0 0 1 1 *)"]
     learning.close()
 
 
