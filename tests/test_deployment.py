@@ -18,7 +18,8 @@ from ml_backend.webhook_checks import is_host_for_webhooks
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 OURS = ("backend", "worker")
 
 
@@ -93,11 +94,22 @@ def test_image_leaves_every_setting_to_whoever_runs_it():
 
 
 def test_every_variable_is_a_setting():
-    mentioned = re.findall(rf"\b({PREFIX}[A-Z_]+)=", DOCKERFILE)
+    mentioned = re.findall(rf"\b({PREFIX}[A-Z_]+)=", DOCKERFILE + COMPOSE_TEXT)
     for name in OURS:
         mentioned += COMPOSE["services"][name]["environment"]
     assert mentioned
     assert set(mentioned) <= settings_names()
+
+
+def test_settings_in_dotenv_reach_both_services_and_are_not_overruled():
+    for name in OURS:
+        assert COMPOSE["services"][name]["env_file"] == [{"path": ".env", "required": False}]
+        # where Label Studio and the volume are, compose knows best; the rest is the operator's
+        assert COMPOSE["services"][name]["environment"].keys() == {
+            "LABEL_STUDIO_URL",
+            "LABEL_STUDIO_API_KEY",
+            "MODEL_DIR",
+        }
 
 
 def test_label_studio_gets_what_the_demo_gives_it():
@@ -117,7 +129,7 @@ def test_label_studio_gets_what_the_demo_gives_it():
 def test_label_studio_makes_a_webhook_to_the_address_that_is_to_be_connected():
     (host,) = COMPOSE["services"]["backend"]["networks"]["default"]["aliases"]
     assert is_host_for_webhooks(host)
-    comment = (ROOT / "docker-compose.yml").read_text().split("\n\n")[0]
+    comment = COMPOSE_TEXT.split("\n\n")[0]
     for text in (comment, (ROOT / "README.md").read_text()):
         assert f"http://{host}:9090" in text
 
