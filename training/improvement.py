@@ -46,7 +46,7 @@ from training.snapshot import Snapshot
 from training.split import HELD_OUT, TRAINING, VALIDATION
 from training.stored_files import write_atomically
 from training.stores import Stores
-from training.trial import Trial, TrialScores, compared, run_trial
+from training.trial import Exercise, Trial, TrialScores, compared, run_trial
 from training.version_rows import VersionRow
 
 GATE = "gate"
@@ -170,11 +170,12 @@ def _remembers_more(one: TrialScores, other: TrialScores, threshold: float) -> b
 def _trial(
     snapshot: Snapshot, stores: Stores, options: ImprovementOptions, retention: RetentionSet | None
 ) -> Trial:
-    held_out = snapshot.on_side(HELD_OUT)
-    files = SampleFiles(stores.files)
+    held_out, tries = snapshot.on_side(HELD_OUT), options.held_out_tries
+    accepted = AcceptedObjects(held_out, SampleFiles(stores.files), tries)
+    others = None if retention is None else retention.judged(options.retention_tries)
     return Trial(
-        AcceptedObjects(held_out, files, options.held_out_objects) if held_out.samples else None,
-        None if retention is None else retention.judged(options.retention_objects),
+        Exercise(accepted, tries) if held_out.samples else None,
+        None if others is None else Exercise(others, options.retention_tries),
     )
 
 

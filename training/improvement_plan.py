@@ -32,16 +32,17 @@ class ImprovementOptions:
         policy: of the gate.
         start: fine-tune the live version, or the base it descends from.
         retention: folder of the retention set; None for none.
-        held_out_objects: most held-out objects to judge by.
-        retention_objects: most objects of the retention set to judge by.
+        held_out_tries: most held-out objects to judge by; fewer are clicked by several annotators,
+            as long as that makes no more tries than this.
+        retention_tries: the same of the retention set.
     """
 
     recipe: FineTuneRecipe
     policy: Policy
     start: Literal["live", "base"]
     retention: Path | None
-    held_out_objects: int = 120
-    retention_objects: int = 60
+    held_out_tries: int = 120
+    retention_tries: int = 120
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """What people are shown of a candidate: curves, and the masks that changed most, side by side."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from icmformer import Predictor
-from training.evaluation import EvaluationDataset
 from training.figures import iou_curves
+from training.noc import ScoreCard
 from training.promotion import Change, Comparison, Decision
 from training.side_by_side import Pair, draw_pair, most_changed
+from training.trial import Exercise
 
 _PAIRS = 6
 
@@ -15,7 +17,7 @@ _PAIRS = 6
 def improvement_report(
     held_out: Comparison | None,
     retention: Comparison | None,
-    objects: EvaluationDataset | None,
+    exercise: Exercise | None,
     live: Predictor,
     candidate: Predictor,
     threshold: float,
@@ -25,17 +27,22 @@ def improvement_report(
     Args:
         held_out: the scores on the project's objects.
         retention: the scores on the retention set, perhaps of the version that was first.
-        objects: the held-out objects that the scores are about.
+        exercise: the held-out objects that the scores are about.
         live: the version that was live.
         candidate: the other.
         threshold: the IoU to which the gate counted clicks.
     """
     improved: list[Pair] = []
     worse: list[Pair] = []
-    if held_out is not None and objects is not None:
+    if held_out is not None and exercise is not None:
+        objects = exercise.objects
         for pairs, chosen in zip(
             (improved, worse),
-            most_changed(held_out.live, held_out.candidate, _PAIRS),
+            most_changed(
+                _by_first_annotator(held_out.live, len(objects)),
+                _by_first_annotator(held_out.candidate, len(objects)),
+                _PAIRS,
+            ),
             strict=True,
         ):
             pairs += [draw_pair(objects[i], live, candidate, clicks) for i, clicks in chosen]
@@ -56,6 +63,11 @@ def decision_summary(decision: Decision) -> dict[str, Any]:
         "held_out": _change_summary(decision.held_out),
         "retention": _change_summary(decision.retention),
     }
+
+
+def _by_first_annotator(card: ScoreCard, objects: int) -> ScoreCard:
+    """Return the scores of the annotator whose clicks are drawn."""
+    return replace(card, samples=card.samples[:objects])
 
 
 def _curves(title: str, comparison: Comparison | None, threshold: float) -> str | None:

@@ -44,7 +44,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same objects, clicked with the live model and with the candidate."""
+    """The same objects, clicked with the live model and with the candidate.
+
+    An object is in a card once for each annotator who clicked it.
+    """
 
     live: ScoreCard
     candidate: ScoreCard
@@ -127,7 +130,7 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
         live=float(before.mean()),
         candidate=float(after.mean()),
         saved=bootstrap_over_images(before - after, images, policy.draws),
-        objects=len(names),
+        objects=len(set(names)),
         images=len(set(images)),
     )
 

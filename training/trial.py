@@ -1,15 +1,44 @@
-"""The objects on which two versions are compared, and how a version did on them."""
+"""The objects on which two versions are compared, and how a version did on them.
+
+Where a mask just misses an IoU, the next click falls elsewhere, and one object may take three
+clicks or eight. So few objects say little of a version, and more if several annotators click them.
+"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icmformer import Predictor, load_checkpoint
+from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune import Report
 from training.noc import SampleScore, ScoreCard
 from training.promotion import Comparison
 from training.stored_files import write_atomically
+
+MOST_ANNOTATORS = 8
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Objects, and how often they are clicked at most.
+
+    Attributes:
+        objects: at least one.
+        tries: objects times annotators; one annotator clicks each object whatever this is.
+    """
+
+    objects: EvaluationDataset
+    tries: int
+
+    def annotators(self) -> tuple[Annotator, ...]:
+        """Return the one of the published protocol, and others who do not find the centre."""
+        count = min(MOST_ANNOTATORS, max(1, self.tries // len(self.objects)))
+        return (CentreAnnotator(), *(JitteredAnnotator(seed) for seed in range(1, count)))
+
+    def __len__(self) -> int:
+        """Return how often an object is clicked."""
+        return len(self.objects) * len(self.annotators())
 
 
 @dataclass(frozen=True)
@@ -21,17 +50,20 @@ class Trial:
         retention: objects unlike the project's, on images that are not replayed.
     """
 
-    held_out: EvaluationDataset | None
-    retention: EvaluationDataset | None
+    held_out: Exercise | None
+    retention: Exercise | None
 
-    def objects(self) -> int:
-        """Return how many objects there are to click on."""
-        return sum(len(objects) for objects in (self.held_out, self.retention) if objects)
+    def __len__(self) -> int:
+        """Return how often an object is clicked."""
+        return sum(len(exercise) for exercise in (self.held_out, self.retention) if exercise)
 
 
 @dataclass(frozen=True)
 class TrialScores:
-    """How one version did; None where the trial had no objects."""
+    """How one version did; None where the trial had no objects.
+
+    A card holds every object once an annotator, the published one first.
+    """
 
     held_out: ScoreCard | None
     retention: ScoreCard | None
@@ -63,7 +95,7 @@ def run_trial(
         kept: file for the scores; where it exists, nothing is clicked.
         stage: what to call this in a report.
         device: where to compute.
-        report: called after each object.
+        report: called after each object that an annotator is done with.
 
     Raises:
         CheckpointError: if the checkpoint is damaged.
@@ -71,15 +103,21 @@ def run_trial(
     if kept.exists():
         return TrialScores.from_json(kept.read_text())
     predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
-    total, done = trial.objects(), 0
+    total, done = len(trial), 0
 
     def count(score: SampleScore) -> None:
         nonlocal done
         done += 1
         report(stage, done, total)
 
-    def judge(objects: EvaluationDataset | None) -> ScoreCard | None:
-        return None if objects is None else evaluate(predictor, objects, progress=count)
+    def judge(exercise: Exercise | None) -> ScoreCard | None:
+        if exercise is None:
+            return None
+        cards = [
+            evaluate(predictor, exercise.objects, annotator=annotator, progress=count)
+            for annotator in exercise.annotators()
+        ]
+        return replace(cards[0], samples=tuple(score for card in cards for score in card.samples))
 
     scores = TrialScores(judge(trial.held_out), judge(trial.retention))
     write_atomically(kept, scores.to_json().encode())

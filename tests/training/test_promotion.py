@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,6 +102,14 @@ def test_objects_of_one_image_count_as_one_observation():
     together = bootstrap_over_images(saved, ["a"] * 20 + ["b"] * 20, 2000)
     assert together.low == -3 < alone.low
     assert together.high == 4 > alone.high
+
+
+def test_an_object_that_several_annotators_click_is_one_object():
+    once = both(spread(6, 12), spread(5, 12))
+    before, after = (
+        replace(card, samples=card.samples * 3) for card in (once.live, once.candidate)
+    )
+    assert compare(Comparison(before, after), Policy()) == compare(once, Policy())
 
 
 def test_cards_about_different_objects_are_refused():
