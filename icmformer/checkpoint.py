@@ -62,15 +62,16 @@ def save_checkpoint(
         "provenance": provenance,
     }
     description_text = json.dumps(description, indent=2)  # fails before anything is written
-    _write(weights_path, content)
-    _write(description_path, description_text.encode())
+    _write({weights_path: content, description_path: description_text.encode()})
 
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if not dtype.is_floating_point:
         raise CheckpointError(f"weights cannot be stored as {dtype}: use a floating-point type")
     stored = tensor.to("cpu", dtype).contiguous()
-    if not stored.isfinite().all() and tensor.isfinite().all():
+    if not tensor.isfinite().all():
+        raise CheckpointError(f"{name} holds no finite numbers, as after a training that diverged")
+    if not stored.isfinite().all():
         raise CheckpointError(f"{name} holds numbers too large for {dtype}: store float32")
     return stored
 
@@ -226,21 +227,24 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(contents: dict[Path, bytes]) -> None:
+    """Write files that belong together: all are complete before the first gets its name."""
+    written: dict[Path, str] = {}
     try:
-        _write_atomically(path, content)
+        for path, content in contents.items():
+            with tempfile.NamedTemporaryFile(
+                dir=path.parent, prefix=path.name, delete=False
+            ) as file:
+                written[path] = file.name
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o644)  # temporary files are private to their writer
+        for path in contents:
+            os.replace(written[path], path)
+            del written[path]
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)  # temporary files are private to their writer
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    finally:
+        for unfinished in written.values():
+            os.unlink(unfinished)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import signal
 import sys
 
 from training.errors import TrainingError
@@ -16,6 +17,7 @@ COMMANDS = {
     "learning-curve": ("training.learning_curve", "measure what accepted masks are worth"),
     "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
 }
+INTERRUPTED = 128 + signal.SIGINT  # as a shell says it
 
 
 def main() -> int:
@@ -34,10 +36,23 @@ def main() -> int:
     except TrainingError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        # A folder that cannot be written, a full disk: what is at fault here is not the program.
+        print(_in_a_sentence(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except _error_of_the_network() as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _in_a_sentence(error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _error_of_the_network() -> type[Exception]:

@@ -8,6 +8,7 @@ from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import spread
+from training.errors import DatasetError
 from training.evaluation import EvaluationDataset
 from training.split import HELD_OUT, HELD_OUT_SHARE, VALIDATION, image_hash, split_of
 
@@ -33,7 +34,11 @@ class AcceptedDomain:
     @property
     def held_out(self) -> TrainingDataset:
         """The images nobody trains on."""
-        chosen = [index for index in self._order if self._split[index] == HELD_OUT]
+        chosen = [
+            index
+            for index in self._order
+            if self._split[index] == HELD_OUT and self._images[index].objects
+        ]
         return _Accepted(self._images, {index: self._most for index in chosen})
 
     def accepted(self, masks: int) -> tuple[TrainingDataset, TrainingDataset]:
@@ -41,6 +46,9 @@ class AcceptedDomain:
 
         Of the masks, those on held-out images are lost to training; here that is exactly their
         share, so that a curve does not depend on which images came first.
+
+        Raises:
+            DatasetError: if there are not so many.
         """
         left = round(masks * (1 - HELD_OUT_SHARE))
         taken: tuple[dict[int, int], dict[int, int]] = ({}, {})
@@ -48,8 +56,14 @@ class AcceptedDomain:
             if self._split[index] == HELD_OUT or left == 0:
                 continue
             count = min(len(self._images[index].objects), self._most, left)
-            taken[self._split[index] == VALIDATION][index] = count
+            if count:
+                taken[self._split[index] == VALIDATION][index] = count
             left -= count
+        if left:
+            raise DatasetError(
+                f"{self._images.path} has too few objects for {masks} accepted masks: at most "
+                f"{self._most} of an image are accepted, and a fifth of the images is held out"
+            )
         return _Accepted(self._images, taken[False]), _Accepted(self._images, taken[True])
 
     @staticmethod

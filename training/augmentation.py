@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from training.object_sampling import ObjectIds
+from training.recipe_files import STRICT
 
 Planes = tuple[np.ndarray, np.ndarray]
 
@@ -25,7 +26,11 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+_Ordered = AfterValidator(_ordered)
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Factor = Annotated[float, Field(ge=0.1, le=10)]
+_OfBox = Annotated[float, Field(ge=1, le=100)]
+Range = Annotated[tuple[float, float], _Ordered]
 
 
 class Colour(BaseModel):
@@ -40,7 +45,7 @@ class Colour(BaseModel):
         grey: probability of losing all colour.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     probability: float = Field(default=0.75, ge=0, le=1)
     brightness: Range = (-0.25, 0.25)
@@ -76,10 +81,10 @@ class ScaleAndCrop(BaseModel):
         degrees: either way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     kind: Literal["scale_and_crop"] = "scale_and_crop"
-    scale: Range = (0.75, 1.25)
+    scale: Annotated[tuple[_Factor, _Factor], _Ordered] = (0.75, 1.25)
     flip: float = Field(default=0.5, ge=0, le=1)
     flip_both: bool = True
     quarter_turns: float = Field(default=0.5, ge=0, le=1)
@@ -132,12 +137,12 @@ class ObjectCrop(BaseModel):
         degrees: of rotation, either way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     kind: Literal["object_crop"] = "object_crop"
     whole: float = Field(default=0.4, ge=0, le=1)
-    whole_extent: Range = (0.85, 1.0)
-    box_scale: Range = (1.1, 2.2)
+    whole_extent: Annotated[tuple[_Share, _Share], _Ordered] = (0.85, 1.0)
+    box_scale: Annotated[tuple[_OfBox, _OfBox], _Ordered] = (1.1, 2.2)
     box_least: float = Field(default=48.0, gt=0)
     flip: float = Field(default=0.5, ge=0, le=1)
     degrees: float = Field(default=15.0, ge=0)

@@ -21,11 +21,12 @@ import torch
 from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.contestants import Contestant
 from training.datasets.benchmarks import BenchmarkDataset
-from training.errors import BenchmarkError
+from training.errors import BenchmarkError, ScoreCardError
 from training.evaluation import ClickSegmenter, evaluate_sample
 from training.noc import SampleScore, ScoreCard
 from training.perturbed_masks import StartFromMask
 from training.progress import progress
+from training.same_settings import require_same
 
 _FORMAT = "icmformer benchmark 2"
 
@@ -201,26 +202,42 @@ def _work(index: int) -> tuple[int, SampleScore]:
 def _open_results(path: Path, header: dict[str, object]) -> dict[int, tuple[SampleScore, str]]:
     """Return scores and origins in the file by index, and leave it ready for more."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
     if lines:
-        _compare(json.loads(lines[0]), header, path)
-    # Written anew without the half line that a killed run may have left at the end.
-    complete = "".join(f"{line}\n" for line in [json.dumps(header), *lines[1:]])
+        require_same(_header_in(lines[0], path), header, path)
+    scored = [line for line in map(_score_in, lines[1:]) if line is not None]
+    # Written anew without what a killed run or a power cut has damaged, which is measured again.
+    complete = [json.dumps(header), *(line.text for line in scored)]
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(complete, encoding="utf-8")
+    unfinished.write_text("".join(f"{line}\n" for line in complete), encoding="utf-8")
     os.replace(unfinished, path)
-    scores = {}
-    for line in lines[1:]:
+    return {line.index: (line.score, line.origin) for line in scored}
+
+
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    index: int
+    origin: str
+    score: SampleScore
+
+
+def _header_in(line: bytes, path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise BenchmarkError(
+            f"{path} is damaged or holds no results of a benchmark: choose another --output, or "
+            "delete it"
+        ) from error
+
+
+def _score_in(line: bytes) -> _Line | None:
+    """Return what a line says, None if it is damaged."""
+    try:
         fields = json.loads(line)
-        index, origin = fields.pop("index"), fields.pop("origin")
-        scores[index] = SampleScore(**{**fields, "ious": tuple(fields["ious"])}), origin
-    return scores
-
-
-def _compare(found: dict[str, object], header: dict[str, object], path: Path) -> None:
-    for key in sorted(found.keys() | header.keys()):
-        if found.get(key) != header.get(key):
-            raise BenchmarkError(
-                f"{path} was measured with {key} = {found.get(key)}, now it is"
-                f" {header.get(key)}; choose another --output, or delete the file"
-            )
+        index, origin = int(fields.pop("index")), str(fields.pop("origin"))
+        score = SampleScore(**{**fields, "ious": tuple(map(float, fields["ious"]))})
+    except (ValueError, TypeError, LookupError, AttributeError, ScoreCardError):
+        return None
+    return _Line(line.decode(), index, origin, score)

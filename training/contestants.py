@@ -1,20 +1,18 @@
 """What a benchmark compares: checkpoints, and a classical method under them."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from icmformer import ModelConfig
-from icmformer.errors import CheckpointError
 from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
 from training.evaluation import ClickSegmenter
 from training.provenance import last_size
-from training.weights_file import load_network, read_config, read_provenance
+from training.weights_file import hash_of, load_network, read_config, read_provenance
 
 Pair = tuple[int, int]
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
@@ -85,11 +83,7 @@ class Checkpoint:
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
-        try:
-            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
-        return {"weights": digest, "input size": str(self._size(dataset))}
+        return {"weights": hash_of(self.path), "input size": str(self._size(dataset))}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and follow the published protocol: fixed size, flip, fp32."""

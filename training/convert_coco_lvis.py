@@ -20,6 +20,7 @@ import numpy as np
 
 from training.coco_masks import decode_segmentation
 from training.combined_masks import CombinedMasks, combine
+from training.datasets.image_files import read_rgb
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
@@ -63,12 +64,12 @@ class Sources:
     """Annotations by the number of their image.
 
     Attributes:
-        images: entries of LVIS: number, size and address.
+        photos: names of their files.
         lvis: annotations of each image.
         coco: segments of each image.
     """
 
-    images: dict[int, dict[str, Any]]
+    photos: dict[int, str]
     lvis: _Annotations
     coco: dict[int, Segments]
 
@@ -80,11 +81,11 @@ def read_sources(lvis: Path, panoptic: Path) -> Sources:
         DatasetError: if a file is missing or not what it should be.
     """
     with _content(lvis, "lvis_v1_train.json of lvisdataset.org") as content:
-        images = {image["id"]: image for image in content["images"]}
+        photos = {image["id"]: Path(image["coco_url"]).name for image in content["images"]}
         annotations = _by_image(content["annotations"])
     with _content(panoptic, "panoptic_annotations_trainval2017.zip of cocodataset.org") as content:
         segments = _segments(content, panoptic.with_suffix(""))
-    return Sources(images, annotations, segments)
+    return Sources(photos, annotations, segments)
 
 
 def convert(sources: Sources, photos: Path, output: Path) -> int:
@@ -94,65 +95,78 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
     has photos of COCO's validation set, on which COCO_MVal is measured.
 
     Raises:
-        DatasetError: if a photo is missing, or the PNG of one is.
+        DatasetError: if a photo or a PNG is missing, or of another size than its annotations.
     """
-    numbers = sorted(sources.images.keys() & sources.coco.keys())
-    names = {number: Path(sources.images[number]["coco_url"]).name for number in numbers}
+    numbers = sorted(sources.photos.keys() & sources.coco.keys())
+    if not numbers:
+        raise DatasetError("no image is in both annotation files: take those of the same release")
     there = {path.name for path in photos.glob("*")}
-    missing = [name for name in names.values() if name not in there]
-    if missing or not numbers:
+    missing = [sources.photos[n] for n in numbers if sources.photos[n] not in there]
+    if missing:
         raise DatasetError(
-            f"{photos} lacks {len(missing)} of {len(numbers)} photos, such as "
-            f"{missing[0] if missing else 'any'}; unpack all of COCO's train2017.zip there"
+            f"{photos} lacks {len(missing)} of {len(numbers)} photos, such as {missing[0]}; unpack "
+            "all of COCO's train2017.zip there"
         )
     output.mkdir(parents=True, exist_ok=True)
     count = 0
     unfinished = output / "index.unfinished"
-    with unfinished.open("w", encoding="utf-8") as index:
-        for number in progress(numbers, unit="image"):
-            image, photo = sources.images[number], photos / names[number]
-            size_hw = (image["height"], image["width"])
-            masks = _combined(sources.lvis.get(number, []), sources.coco[number], size_hw)
-            if not masks.whole:
-                continue
-            entry = write_layers(
-                output, _layered(photo.stem, masks, size_hw), Path(os.path.relpath(photo, output))
-            )
-            index.write(json.dumps(entry) + "\n")
-            count += 1
-    os.replace(unfinished, output / "index.jsonl")
+    try:
+        with unfinished.open("w", encoding="utf-8") as index:
+            for number in progress(numbers, unit="image"):
+                photo = photos / sources.photos[number]
+                sample = _annotated(photo, sources.lvis.get(number, []), sources.coco[number])
+                if sample is not None:
+                    entry = write_layers(output, sample, Path(os.path.relpath(photo, output)))
+                    index.write(json.dumps(entry) + "\n")
+                    count += 1
+        os.replace(unfinished, output / "index.jsonl")
+    finally:
+        unfinished.unlink(missing_ok=True)
     return count
 
 
-def _combined(
-    lvis: list[dict[str, Any]], coco: Segments, size_hw: tuple[int, int]
-) -> CombinedMasks:
-    picture = cv2.imread(str(coco.path), cv2.IMREAD_COLOR)
+def _annotated(photo: Path, lvis: list[dict[str, Any]], coco: Segments) -> AnnotatedImage | None:
+    """Return the image with its masks, None if no object is among them."""
+    image = read_rgb(photo)
+    numbers = _segment_numbers(coco.path)
+    if numbers.shape != image.shape[:2]:
+        raise DatasetError(f"{coco.path} is of another size than its photo {photo}")
+    try:
+        masks = combine(
+            (decode_segmentation(each["segmentation"], numbers.shape) for each in lvis),
+            (numbers == number for number in coco.things),
+            (numbers == number for number in coco.stuff),
+        )
+    except (DatasetError, LookupError, TypeError, ValueError, cv2.error) as error:
+        raise DatasetError(
+            f"LVIS's annotations of {photo.name} are malformed, or of another photo: {error}"
+        ) from error
+    return _layered(photo.stem, image, masks) if masks.whole else None
+
+
+def _segment_numbers(path: Path) -> np.ndarray:
+    """Return the number of each pixel's segment, (H, W) int64."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise DatasetError(f"{coco.path} is missing or no image; unpack COCO's panoptic PNGs there")
+        raise DatasetError(f"{path} is missing or no image; unpack COCO's panoptic PNGs there")
     # COCO writes a segment's number as red + 256 green + 65536 blue.
-    numbers = picture[:, :, ::-1].astype(np.int64) @ np.array([1, 256, 65536])
-    return combine(
-        (decode_segmentation(annotation["segmentation"], size_hw) for annotation in lvis),
-        (numbers == number for number in coco.things),
-        (numbers == number for number in coco.stuff),
-    )
+    return picture[:, :, ::-1].astype(np.int64) @ np.array([1, 256, 65536])
 
 
-def _layered(name: str, masks: CombinedMasks, size_hw: tuple[int, int]) -> AnnotatedImage:
+def _layered(name: str, image: np.ndarray, masks: CombinedMasks) -> AnnotatedImage:
     """Put masks into as few layers as keep overlapping ones apart, the largest objects first."""
     layers: list[np.ndarray] = []
     places = []
     for mask in (*masks.whole, *masks.parts, *masks.stuff):
         layer = next((i for i, plane in enumerate(layers) if not plane[mask].any()), len(layers))
         if layer == len(layers):
-            layers.append(np.zeros(size_hw, np.int16))
+            layers.append(np.zeros(image.shape[:2], np.int16))
         number = int(layers[layer].max()) + 1
         layers[layer][mask] = number
         places.append((layer, number))
     return AnnotatedImage(
         name=name,
-        image=np.empty((0, 0, 3), np.uint8),
+        image=image,
         layers=np.stack(layers, axis=2),
         objects=tuple(places[: len(masks.whole)]),
         stuff=tuple(places[len(places) - len(masks.stuff) :]),

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    exc,
     make_url,
     text,
 )
@@ -167,7 +168,13 @@ def _engine(url: str) -> Engine:
 def _say_in_a_sentence(context: ExceptionContext) -> None:
     """Turn what says that the database is away, full or locked into an error of ours."""
     error = context.sqlalchemy_exception
-    is_away = isinstance(error, OperationalError) or (error is not None and context.is_disconnect)
+    # of SQLite, a plain DatabaseError says that the file is no database, or a damaged one
+    is_damaged = type(error) is exc.DatabaseError
+    is_away = (
+        is_damaged
+        or isinstance(error, OperationalError)
+        or (error is not None and context.is_disconnect)
+    )
     # of a ping that fails nobody hears: the pool connects anew
     if is_away and context.engine is not None and not context.is_pre_ping:
         raise DatabaseError(_sentence(context.engine, context.original_exception)) from error

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from training.adaptation import Adaptation
 from training.device_names import DeviceName
 from training.object_sampling import ObjectSampling
 from training.recipe import IterativeClicks, Loss, Optimization, check_slots
-from training.recipe_files import change, override, read_settings, validate
+from training.recipe_files import STRICT, change, override, read_settings, validate
 from training.sample_stream import Sampling
 
 DEFAULT = Path(__file__).parent / "recipes" / "fine_tune.yaml"
@@ -38,9 +38,9 @@ class FineTuneRecipe(BaseModel):
         device: "auto" is CUDA where there is one; or "cpu", "cuda", "cuda:1".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
-    seed: int
+    seed: int = Field(ge=0, lt=2**63)
     adaptation: Adaptation
     rank: int = Field(ge=1)
     size: int | None = Field(ge=32)

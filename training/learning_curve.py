@@ -17,6 +17,7 @@ from icmformer import Predictor, load_checkpoint
 from training.accepted_domain import AcceptedDomain
 from training.datasets.benchmarks import open_benchmark
 from training.datasets.decoded_cache import decoded
+from training.datasets.fingerprint import files_fingerprint
 from training.datasets.retention import PACKAGED, RetentionSet
 from training.datasets.sample import TrainingDataset
 from training.evaluation import EvaluationDataset, evaluate
@@ -25,7 +26,9 @@ from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.noc import ScoreCard
 from training.provenance import provenance
+from training.same_settings import keep_to
 from training.stored_files import write_atomically
+from training.weights_file import hash_of
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
@@ -61,8 +64,21 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = load_fine_tune_recipe(arguments.recipe, arguments.overrides)
     domain = AcceptedDomain(arguments.data, arguments.objects_per_image)
     tests = _tests(domain, arguments)
-    replay = RetentionSet(arguments.retention).replay()
+    retention = RetentionSet(arguments.retention)
+    replay = retention.replay()
     output: Path = arguments.output
+    keep_to(
+        {
+            "weights": hash_of(arguments.checkpoint),
+            "data": files_fingerprint(arguments.data),
+            "objects per image": arguments.objects_per_image,
+            "test objects": arguments.test_objects,
+            "benchmarks": arguments.benchmarks and files_fingerprint(arguments.benchmarks),
+            "retention set": retention.fingerprint,
+            "recipe": recipe.model_dump(mode="json"),
+        },
+        output,
+    )
     points = [_measured(0, arguments.checkpoint, tests, output / "0 masks", recipe)]
     for masks in arguments.masks:
         folder = output / f"{masks} masks"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from training.datasets.sample import IGNORE, AnnotatedImage
+from training.recipe_files import STRICT
 
 ObjectIds = tuple[tuple[int, int], ...]
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -27,7 +28,7 @@ class ObjectSampling(BaseModel):
         stuff_probability: of treating an image's stuff as objects, instead of as background.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     merge_probability: float = Field(default=0.15, ge=0, le=1)
     merge_max: int = Field(default=2, ge=2)

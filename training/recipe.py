@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from icmformer.config import ModelConfig
 from icmformer.errors import ConfigError
@@ -13,7 +13,7 @@ from icmformer.variants import model_config
 from training.errors import RecipeError
 from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
-from training.recipe_files import override, read_settings, validate
+from training.recipe_files import STRICT, override, read_settings, validate
 from training.sample_stream import Sampling
 from training.validation import ValidationOptions
 
@@ -21,7 +21,7 @@ _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
 
 class Network(_Strict):
@@ -73,7 +73,7 @@ class DataPart(_Strict):
     weight: float = Field(default=1.0, gt=0)
     objects: ObjectSampling = ObjectSampling()
     scores: Path | None = None
-    score_exponent: float = 1.25
+    score_exponent: float = Field(default=1.25, ge=0)
 
     @property
     def cache_name(self) -> str:
@@ -101,7 +101,7 @@ class Data(_Strict):
     root: Path
     parts: tuple[DataPart, ...] = Field(min_length=1)
     cache: Path | None = None
-    max_side: int | None = None
+    max_side: int | None = Field(default=None, ge=1)
     workers: int = Field(default=4, ge=0)
 
     @model_validator(mode="after")
@@ -230,7 +230,7 @@ class Recipe(_Strict):
     """
 
     run: Path
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     network: Network
     data: Data
     sampling: Sampling

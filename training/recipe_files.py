@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from training.errors import RecipeError
 from training.misspelling import did_you_mean
 
 Settings = dict[str, Any]
+STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+"""Of every model of settings: a name that is unknown, or a number that is none, stops a run."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -31,7 +33,7 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is no text in UTF-8: save it as such") from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a YAML mapping")
@@ -64,7 +66,7 @@ def override(values: Settings, overrides: Sequence[str]) -> None:
             raise RecipeError(f"{text!r} is not of the form key=value")
         try:
             change(values, _nested(key.split("."), yaml.safe_load(value)))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RecipeError(f"the value of {text!r} is no YAML: {error}") from error
 
 

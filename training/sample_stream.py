@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch.utils.data import Dataset
 
 from training.augmentation import Augmentation, ObjectCrop
@@ -23,6 +23,7 @@ from training.object_sampling import (
     settle_stuff,
     with_area,
 )
+from training.recipe_files import STRICT
 from training.training_clicks import ClickSampling, sample_clicks
 
 _ATTEMPTS_PER_IMAGE = 20
@@ -39,7 +40,7 @@ class Sampling(BaseModel):
         keep_empty: probability of keeping a view without any object.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     augmentation: Augmentation
     clicks: ClickSampling = ClickSampling()

@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from multiprocessing.synchronize import Event
@@ -24,11 +23,12 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint, save_checkpoint
+from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
 from training.errors import DatasetError, RecipeError
+from training.keeper import Keeper, measure
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
 from training.monitor import Monitor
 from training.optimization import (
@@ -38,8 +38,9 @@ from training.optimization import (
     update_average,
 )
 from training.processes import StopSignals, fast_attention, make_accelerator, same_in_all
-from training.provenance import Provenance, provenance
+from training.provenance import provenance
 from training.recipe import Network, Optimization, Recipe, load_recipe
+from training.run_folder import held
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate
 from training.training_data import open_mixture
 from training.training_state import TrainingState, has_state
@@ -63,13 +64,19 @@ def train(recipe: Recipe) -> Path:
     Raises:
         DatasetError: if the data is missing.
         CheckpointError: if the weights to start from are.
-        RecipeError: if they are those of another network, or the processes have different states.
+        RecipeError: if they are those of another network, the processes have different states,
+            another training runs in the folder, or this one diverges.
     """
+    accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
+    with held(recipe.run) if accelerator.is_main_process else nullcontext():
+        return _train(recipe, accelerator)
+
+
+def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     options = recipe.optimization
     torch.manual_seed(recipe.seed)
     # Workers are forked, and OpenCV's threads may not survive that: some hung in their first call.
     cv2.setNumThreads(1)
-    accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
     recipe.check_shares(accelerator.num_processes)
     # Now, not when weights are written: the code may change in the hours between.
     origin = provenance(accelerator.device.type)
@@ -80,7 +87,9 @@ def train(recipe: Recipe) -> Path:
     network = _network(recipe).to(accelerator.device).train()
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     state = TrainingState(network, average, make_optimizer(network, options))
-    state.restore(recipe.run)
+    state.restore(recipe.run, measure(recipe))
+    weights = recipe.run / "latest.safetensors"
+    saved = state.samples if has_state(recipe.run) and weights.exists() else None
     if not same_in_all(accelerator, state.samples, state.step):
         raise RecipeError(
             f"the processes do not continue from the same state: {recipe.run} must be one folder"
@@ -110,6 +119,7 @@ def train(recipe: Recipe) -> Path:
     )
     silent = not accelerator.is_main_process
     monitor = Monitor(recipe.run, recipe.samples, state.samples, silent)
+    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved)
     stop = StopSignals()
 
     try:
@@ -122,25 +132,17 @@ def train(recipe: Recipe) -> Path:
             _descend(accelerator, state, options)
             state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
             monitor.step(state.samples, rate, loss=loss, iou=iou)
-
-            if validation and _ends(state, recipe, validation.options.every):
-                if accelerator.is_main_process:
-                    _look(recipe, state, validation, monitor, origin)
-                accelerator.wait_for_everyone()
-            if accelerator.is_main_process and _ends(state, recipe, recipe.checkpoint_every):
-                _save(recipe, state, origin)
+            keeper.after_step(state)
             if stop.agreed(accelerator):
                 break
     finally:
         ending.set()
         stop.forget()
         monitor.close()
-    if accelerator.is_main_process:
-        _save(recipe, state, origin)
-    accelerator.wait_for_everyone()
+    keeper.at_end(state)
     # Threads that still listen to the other processes would abort this one where it exits.
     accelerator.end_training()
-    return recipe.run / "latest.safetensors"
+    return weights
 
 
 def _network(recipe: Recipe) -> ICMFormer:
@@ -258,39 +260,3 @@ def _descend(accelerator: Accelerator, state: TrainingState, options: Optimizati
     if options.ema:
         update_average(state.average, state.network, options.ema, state.step)
     state.step += 1
-
-
-def _ends(state: TrainingState, recipe: Recipe, epochs: int) -> bool:
-    """Say whether a stretch of so many epochs ends here, or the training."""
-    return state.samples % (epochs * recipe.epoch) == 0 or state.samples == recipe.samples
-
-
-def _look(
-    recipe: Recipe,
-    state: TrainingState,
-    validation: Validation,
-    monitor: Monitor,
-    origin: Provenance,
-) -> None:
-    """Measure the averaged weights, and keep them if they are the best so far."""
-    look = validation.look(state.average, recipe.size_at(state.samples))
-    state.network.train()
-    monitor.look(state.samples, look)
-    if look.quality() > state.best:
-        state.best = look.quality()
-        _save_weights(recipe, state, origin, "best.safetensors")
-
-
-def _save(recipe: Recipe, state: TrainingState, origin: Provenance) -> None:
-    state.save(recipe.run, recipe.keep)
-    _save_weights(recipe, state, origin, "latest.safetensors")
-
-
-def _save_weights(recipe: Recipe, state: TrainingState, origin: Provenance, name: str) -> None:
-    save_checkpoint(
-        state.average,
-        recipe.run / name,
-        samples=state.samples,
-        recipe=recipe.model_dump(mode="json"),
-        **asdict(origin),
-    )

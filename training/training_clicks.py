@@ -7,10 +7,11 @@ inside the object, and of negative clicks in the background, on other objects an
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from training.depth import exact_depth
 from training.object_sampling import Target
+from training.recipe_files import STRICT
 
 EMPTY = -1
 POSITIVE, NEGATIVE = 0, 1
@@ -32,16 +33,16 @@ class ClickSampling(BaseModel):
         single_centre: share of those whose click is the centre of the object.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     slots: int = Field(default=24, ge=1)
     decay: float = Field(default=0.8, gt=0, lt=1)
     erosion_probability: float = Field(default=0.9, ge=0, le=1)
-    erosion: int = Field(default=3, ge=1)
+    erosion: int = Field(default=3, ge=1, le=100)
     background: float = Field(default=0.1, ge=0)
     other: float = Field(default=0.4, ge=0)
     border: float = Field(default=0.5, ge=0)
-    ring: float = Field(default=0.1, gt=0)
+    ring: float = Field(default=0.1, gt=0, le=10)
     single: float = Field(default=0.0, ge=0, le=1)
     single_centre: float = Field(default=0.5, ge=0, le=1)
 

@@ -29,11 +29,14 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
     path = folder / f"state-{samples:012d}.pt"
     # One name, so that the next state replaces what a killed process left: it may be gigabytes.
     unfinished = folder / "unfinished"
-    with unfinished.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    try:
+        with unfinished.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
     return path
@@ -84,8 +87,12 @@ class TrainingState:
     step: int = 0
     best: float = float("-inf")
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path, measure: str) -> None:
         """Continue from the newest state in the folder, if there is one.
+
+        Args:
+            folder: of the states.
+            measure: what quality depends on; what was best by another measure is forgotten.
 
         Raises:
             RecipeError: if it cannot be read or does not fit.
@@ -98,20 +105,18 @@ class TrainingState:
             if self.average is not self.network:
                 self.average.load_state_dict(state["average"])
             _load_moments(self.optimizer, state["optimizer"])
-        except (RuntimeError, ValueError) as error:
+            self.samples, self.step = state["samples"], state["step"]
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
                 f"{folder} holds the state of another network, or of another kind of optimiser:"
                 " choose another run folder, or start from its weights with network.checkpoint"
             ) from error
-        self.samples, self.step, self.best = (
-            state["samples"],
-            state["step"],
-            state.get("best", self.best),
-        )
+        if state.get("measure") == measure:
+            self.best = state["best"]
         logger.info("continuing %s after %d samples", folder, self.samples)
 
-    def save(self, folder: Path, keep: int) -> None:
-        """Write the state; see `save_state`."""
+    def save(self, folder: Path, keep: int, measure: str) -> None:
+        """Write the state; see `save_state` and `restore`."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -119,6 +124,7 @@ class TrainingState:
             "samples": self.samples,
             "step": self.step,
             "best": self.best,
+            "measure": measure,
         }
         save_state(folder, self.samples, state, keep)
 

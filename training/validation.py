@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from icmformer import ICMFormer, Predictor
 from training.datasets.benchmarks import open_benchmark
@@ -14,6 +14,7 @@ from training.datasets.sample import EvaluationSample
 from training.datasets.subset import spread
 from training.evaluation import Step, click_through, evaluate
 from training.noc import ScoreCard
+from training.recipe_files import STRICT
 
 _POSITIVE, _NEGATIVE = (0, 200, 60), (230, 40, 40)
 
@@ -30,7 +31,7 @@ class ValidationOptions(BaseModel):
         pictures: objects of the first set that are drawn after 1, 2 and 3 clicks.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     every: int = Field(default=10, ge=1)
     data: Path

@@ -1,10 +1,12 @@
 """A file of weights that a command is given: ours (.safetensors) or the authors' (.pth)."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
+from icmformer.errors import CheckpointError
 
 
 def is_weights_file(path: Path) -> bool:
@@ -50,3 +52,15 @@ def read_provenance(path: Path) -> dict[str, Any]:
     if is_of_the_authors(path):
         return {"converted_from": path.name}
     return dict(read_description(path)["provenance"])
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of the file, 64 hexadecimal digits.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -290,3 +291,30 @@ def test_loading_brings_no_more_of_torch_than_it_needs(path):
     )
 
     assert loaded.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_written(tmp_path, number):
+    network = build_model("tiny")
+    with torch.no_grad():
+        next(network.head.parameters()).fill_(number)
+    with pytest.raises(CheckpointError, match="holds no finite numbers, as after a training"):
+        save_checkpoint(network, tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_belong_together_are_complete_before_the_first_appears(tmp_path, monkeypatch):
+    first, second = build_model("tiny"), build_model("tiny")
+    save_checkpoint(first, tmp_path / "model.safetensors")
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    written = []
+
+    def full(file):
+        written.append(file)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"model\.json: cannot be written: No space left"):
+        save_checkpoint(second, tmp_path / "model.safetensors")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept

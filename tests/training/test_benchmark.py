@@ -142,6 +142,42 @@ def test_every_third_sample_first_and_all_of_them_later(benchmark, capsys):
     assert [score["index"] for score in scores_of(folder, "GrabCut")] == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: [*lines[:2], lines[2] + lines[3]],
+        lambda lines: [*lines[:3], "\0" * 40],
+        lambda lines: [*lines[:2], '{"index": 1}', *lines[3:]],
+        lambda lines: [*lines[:2], "[]", "7", '"x"', *lines[3:]],
+        lambda lines: [*lines[:3], lines[3][:40]],
+    ],
+)
+def test_damaged_scores_are_measured_again(benchmark, damage):
+    folder = benchmark("GrabCut", "--baseline", "grabcut")
+    (file,) = (folder / "samples").glob("*.jsonl")
+    whole = scores_of(folder, "GrabCut")
+    file.write_text("\n".join(damage(file.read_text().splitlines())))
+
+    benchmark("GrabCut", "--baseline", "grabcut")
+
+    again = scores_of(folder, "GrabCut")
+    by_index = {score["index"]: score["ious"] for score in again}
+    assert by_index == {score["index"]: score["ious"] for score in whole}
+    assert len(again) == len(whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"[1]\n", b"half", b"\xff\xfe\n"])
+def test_a_file_that_holds_no_results_is_refused(benchmark, data, monkeypatch, capsys, content):
+    folder = benchmark("GrabCut", "--baseline", "grabcut")
+    (file,) = (folder / "samples").glob("*.jsonl")
+    file.write_bytes(content)
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(folder)]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+    assert "is damaged or holds no results of a benchmark" in capsys.readouterr().err
+
+
 def test_results_of_other_settings_are_not_mixed(benchmark, data, tmp_path, monkeypatch, capsys):
     folder = benchmark("GrabCut", "--baseline", "grabcut", "--target-iou", "0.9")
     command = ["--baseline", "grabcut", "--data", str(data), "--output", str(folder)]

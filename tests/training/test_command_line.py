@@ -1,9 +1,15 @@
 """What the commands have in common."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.training.shapes_recipe import a_recipe
+from training import __main__ as command_line
+from training import learning_curve
 from training.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -15,3 +21,42 @@ def test_the_help_lists_the_commands_without_waiting_for_torch():
 
     assert all(name in said.stdout for name in COMMANDS)
     assert "torch" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (OSError(28, "No space left on device", "/data/state"), 1, "/data/state: No space left"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (OSError("it has gone"), 1, "it has gone"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_is_no_fault_of_the_program_is_a_sentence(
+    monkeypatch, capsys, error, status, sentence
+):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(learning_curve, "run", fail)
+    command = ["learning-curve", "--checkpoint", "a", "--data", "b", "--output", "c"]
+    monkeypatch.setattr("sys.argv", ["training", *command])
+
+    assert command_line.main() == status
+    assert capsys.readouterr().err.startswith(sentence)
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(shapes, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    recipe = command_line_recipe(shapes, tmp_path)
+    arguments = ["train", str(recipe), f"run={tmp_path / 'file' / 'run'}"]
+    monkeypatch.setattr("sys.argv", ["training", *arguments])
+
+    assert command_line.main() == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'file' / 'run'}: Not a directory\n"
+
+
+def command_line_recipe(shapes, folder):
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(a_recipe(shapes, folder / "run").model_dump(mode="json")))
+    return file

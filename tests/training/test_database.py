@@ -143,3 +143,9 @@ def test_an_address_of_no_known_kind_is_refused_with_a_sentence(address):
     with pytest.raises(DatabaseError, match="no kind of database") as error:
         Database(address)
     assert "ann:secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "state.db").write_text("no database at all")
+    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: file is not a database"):
+        Database(f"sqlite:///{tmp_path}/state.db")

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from PIL import Image
 from icmformer import build_model, save_checkpoint
 from tests.training.disc_project import disc
 from training.accepted_domain import AcceptedDomain
+from training.errors import BenchmarkError, DatasetError
+from training.same_settings import keep_to
 from training.split import HELD_OUT, image_hash, split_of
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +66,33 @@ def test_what_is_not_accepted_is_not_outlined(folder):
     assert all(len(np.unique(accepted[index].layers)) == 2 for index in range(len(accepted)))
 
 
+def test_images_without_an_object_are_passed_over(folder, tmp_path):
+    """As the good parts in a set for inspection."""
+    shutil.copytree(folder, tmp_path / "some")
+    for number in range(0, DISCS, 2):
+        mask = tmp_path / "some" / "masks" / f"{number}.png"
+        Image.fromarray(np.zeros_like(np.array(Image.open(mask)))).save(mask)
+    domain = AcceptedDomain(tmp_path / "some", objects_per_image=5)
+    for images in (*domain.accepted(20), domain.held_out):
+        assert all(images[index].objects for index in range(len(images)))
+
+
+def test_more_masks_than_there_are_objects_are_refused(folder):
+    with pytest.raises(DatasetError, match="too few objects for 500 accepted masks"):
+        AcceptedDomain(folder, objects_per_image=1).accepted(500)
+
+
+def test_a_curve_is_continued_with_the_same_settings_alone(tmp_path):
+    settings = {"weights": "abc", "recipe": {"steps": 3, "betas": (0.9, 0.99)}}
+    keep_to(settings, tmp_path)
+    keep_to(settings, tmp_path)
+    with pytest.raises(BenchmarkError, match="weights = abc, now it is xyz; choose another --outp"):
+        keep_to({**settings, "weights": "xyz"}, tmp_path)
+    (tmp_path / "settings.json").write_text("half")
+    with pytest.raises(BenchmarkError, match=r"settings\.json is damaged"):
+        keep_to(settings, tmp_path)
+
+
 @pytest.mark.slow
 def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     torch.manual_seed(0)
@@ -83,3 +113,10 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
         assert after < before
     assert "| 30 |" in (tmp_path / "out" / "learning_curve.md").read_text()
     assert (tmp_path / "out" / "learning_curve.svg").read_text().startswith("<svg")
+    kept = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert (kept["test objects"], kept["recipe"]["steps"]) == (4, 70)
+    done = subprocess.run(
+        [*command, "seed=7"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "was measured with recipe = " in done.stderr

@@ -55,6 +55,17 @@ def minimal(tmp_path):
         ("optimization.betas=[0.9, 2]", "betas"),
         ("optimization.shape=decay_at_end", "decay belongs to"),
         ("loss.alpha=2", "alpha"),
+        ("seed=-1", "seed"),
+        ("seed=100000000000000000000000", "seed"),
+        ("optimization.learning_rate=.inf", "learning_rate: Input should be a finite number"),
+        ("data.parts=[{path: x, weight: .inf}]", "weight"),
+        ("data.parts=[{path: x, score_exponent: -1}]", "score_exponent"),
+        ("data={root: x, cache: y, max_side: 0, parts: [{path: z}]}", "max_side"),
+        ("sampling.augmentation.box_scale=[-3, -2]", "box_scale"),
+        ("sampling.augmentation={kind: scale_and_crop, scale: [1, 1000]}", "scale"),
+        ("sampling.clicks.ring=1e9", "ring"),
+        ("run=2026-13-45", "no YAML"),
+        pytest.param("run=" + 2000 * "[", "no YAML", id="nested deeply"),
     ],
 )
 def test_what_cannot_work_is_named(minimal, override, named):

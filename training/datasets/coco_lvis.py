@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from training.datasets.image_files import read_rgb, require_folder
+from training.datasets.layered_folder import ids_in
 from training.datasets.plain_pickle import load_plain_pickle
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
@@ -56,19 +57,16 @@ class CocoLvis:
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         name, info = self._images[index]
-        encoded, mapping = load_plain_pickle(self._mask_file(name))
-        layers = [_decoded(layer, name) for layer in encoded]
-        places = [(int(layer), int(number)) for layer, number in _in_order(mapping)]
-        instances = int(info["num_instance_masks"])
-        hierarchy = info["hierarchy"]
-        roots = [i for i, node in hierarchy.items() if node is None or node["parent"] is None]
-        return AnnotatedImage(
-            name=str(name),
-            image=read_rgb(self._photo(name)),
-            layers=np.stack(layers, axis=2).astype(np.int16),
-            objects=tuple(places[i] for i in sorted(roots) if i < instances),
-            stuff=tuple(places[instances:]),
-        )
+        image = read_rgb(self._photo(name))
+        content = load_plain_pickle(self._mask_file(name))
+        try:
+            layers, objects, stuff = _masks(content, info)
+        except (LookupError, TypeError, ValueError, AttributeError, cv2.error) as error:
+            raise DatasetError(
+                f"{self._mask_file(name)} is of another kind, or is not what hannotation.pickle "
+                f"says of it: {error}"
+            ) from error
+        return AnnotatedImage(str(name), image, layers, objects, stuff)
 
     def _photo(self, name: object) -> Path:
         return self._folder / "images" / f"{name}.jpg"
@@ -77,10 +75,30 @@ class CocoLvis:
         return self._folder / "masks" / f"{name}.pickle"
 
 
-def _decoded(layer: np.ndarray, name: object) -> np.ndarray:
+def _masks(
+    content: Any, info: Any
+) -> tuple[np.ndarray, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+    """Return layers, objects and stuff; whatever is malformed raises something."""
+    encoded, mapping = content
+    layers = np.stack([_decoded(layer) for layer in encoded], axis=2)
+    places = [(int(layer), int(number)) for layer, number in _in_order(mapping)]
+    instances = int(info["num_instance_masks"])
+    hierarchy = info["hierarchy"]
+    roots = [i for i, node in hierarchy.items() if node is None or node["parent"] is None]
+    marked = ids_in(layers)
+    # What lies wholly below others is in no layer, and nothing to ask for.
+    objects = [places[i] for i in sorted(roots) if i < instances]
+    return (
+        layers.astype(np.int16),
+        tuple(place for place in objects if place in marked),
+        tuple(place for place in places[instances:] if place in marked),
+    )
+
+
+def _decoded(layer: np.ndarray) -> np.ndarray:
     plane = cv2.imdecode(np.asarray(layer), cv2.IMREAD_UNCHANGED)
     if plane is None:
-        raise DatasetError(f"the masks of image {name} hold a layer that is no PNG")
+        raise ValueError("a layer is no PNG")
     return plane
 
 

@@ -21,7 +21,7 @@ import torch
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 class DecodedCache:
@@ -70,13 +70,22 @@ def decoded(
         fingerprint: what the content depends on; a cache with another one is written anew.
         max_side: images with a longer side are shrunk to it, in pixels; None keeps all sizes.
     """
-    index = folder / "index.json"
     wanted = f"{fingerprint} max_side={max_side} format={_FORMAT}"
-    if not index.exists() or json.loads(index.read_text())["fingerprint"] != wanted:
+    if not _holds(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
         _write(dataset, folder, wanted, max_side)
     return DecodedCache(folder)
+
+
+def _holds(folder: Path, fingerprint: str) -> bool:
+    """Say whether a cache is there, whole, and of this content."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+        sizes = [(folder / name).stat().st_size for name in ("pixels.u8", "ids.i16")]
+        return [index["fingerprint"], index["sizes"]] == [fingerprint, sizes]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None) -> None:
@@ -106,7 +115,8 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
             entries.append(entry)
             pixels.write(np.ascontiguousarray(sample.image).tobytes())
             ids.write(sample.layers.astype(np.int32 if wide else np.int16).tobytes())
-        content = {"fingerprint": fingerprint, "entries": entries}
+        sizes = [pixels.tell(), ids.tell()]
+        content = {"fingerprint": fingerprint, "sizes": sizes, "entries": entries}
         index.write(json.dumps(content).encode())
 
 
@@ -120,6 +130,8 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
     try:
         with unfinished.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

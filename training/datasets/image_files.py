@@ -88,7 +88,10 @@ def _read(path: Path, flags: int) -> np.ndarray:
         content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
-    image = cv2.imdecode(content, flags) if content.size else None
+    try:
+        image = cv2.imdecode(content, flags) if content.size else None
+    except cv2.error as error:
+        raise DatasetError(f"{path} cannot be decoded: {error.err}") from error
     if image is None:
         raise DatasetError(f"{path} is not a readable image; the file may be damaged")
     return image

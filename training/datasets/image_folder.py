@@ -75,9 +75,7 @@ class ImageFolder:
         seen: set[int] = set()
         for _, name in self._pairs[::step]:
             mask = root / "masks" / name
-            with _READING:
-                content = mask.read_bytes()
-            seen.update(np.unique(decode_instance_ids(content, str(mask))).tolist())
+            seen.update(np.unique(decode_instance_ids(_content(mask), str(mask))).tolist())
         if IGNORE in seen and seen <= {0, IGNORE}:
             raise DatasetError(
                 f'{self.path}: the masks hold 0 and 255 alone, and 255 means "ignore" here: number '
@@ -88,10 +86,8 @@ class ImageFolder:
         image_name, mask_name = self._pairs[index]
         root = _opened(self.path)
         image_file, mask_file = root / "images" / image_name, root / "masks" / mask_name
-        with _READING:
-            image_content, mask_content = image_file.read_bytes(), mask_file.read_bytes()
-        image = decode_image(image_content, str(image_file))
-        ids = decode_instance_ids(mask_content, str(mask_file))
+        image = decode_image(_content(image_file), str(image_file))
+        ids = decode_instance_ids(_content(mask_file), str(mask_file))
         if ids.shape != image.shape[:2]:
             raise DatasetError(
                 f"{self.path}: image and mask of {image_name} differ in height and width: "
@@ -160,10 +156,20 @@ def _fits(folder: Root) -> bool:
     return (folder / "images").is_dir() and (folder / "masks").is_dir()
 
 
+def _content(file: Root) -> bytes:
+    try:
+        with _READING:
+            return file.read_bytes()
+    # A damaged archive fails in many ways: zlib.error, BadZipFile, NotImplementedError, …
+    except Exception as error:
+        raise DatasetError(f"{file} cannot be read: {error}") from error
+
+
 def _decoded(content: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
-    except (OSError, SyntaxError) as error:
-        raise DatasetError(f"{name} is damaged or no image") from error
+    # Damaged files make decoders raise nearly anything; Pillow refuses huge ones by itself.
+    except Exception as error:
+        raise DatasetError(f"{name} is damaged or no image: {error}") from error
     return image

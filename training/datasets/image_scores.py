@@ -39,18 +39,21 @@ def read_image_weights(path: Path, dataset: TrainingDataset, exponent: float) ->
 
 def _from_json(path: Path, dataset: TrainingDataset) -> dict[int, float]:
     try:
-        by_name: dict[str, float] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        by_name = {name: float(score) for name, score in content.items()}
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise DatasetError(f"{path} is no JSON object of image names and scores") from error
     names = {dataset[index].name: index for index in range(len(dataset))}
     unknown = sorted(by_name.keys() - names.keys())
     if unknown:
         raise DatasetError(f"{path} scores {unknown[0]!r}, which is not in the data set")
-    return {names[name]: float(score) for name, score in by_name.items()}
+    return {names[name]: score for name, score in by_name.items()}
 
 
 def _from_pickle(path: Path) -> dict[int, float]:
     try:
         return {int(row[0]): float(row[2]) for row in load_plain_pickle(path)}
-    except (TypeError, IndexError, KeyError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise DatasetError(f"{path} is not a list of (image, …, score): {error}") from error

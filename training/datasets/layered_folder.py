@@ -7,6 +7,7 @@
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class LayeredFolder:
                     f"line {number} of {index} is no object with {', '.join(sorted(_KEYS))}; make"
                     " it again with `python -m training convert-coco-lvis`"
                 )
-        files = [path / entry["image"] for entry in self._entries]
+        files = [path / str(entry["image"]) for entry in self._entries]
         files += [self._layers_of(entry) for entry in self._entries]
         missing = [file for file in files if not file.is_file()]
         if missing:
@@ -65,17 +66,39 @@ class LayeredFolder:
         stacked = cv2.imdecode(np.frombuffer(_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
         if stacked is None:
             raise DatasetError(f"{file} is no image")
-        layers = stacked.reshape(entry["layers"], -1, stacked.shape[1])
-        return AnnotatedImage(
-            name=entry["name"],
-            image=read_rgb(self._path / entry["image"]),
-            layers=np.moveaxis(layers, 0, 2).astype(np.int16),
-            objects=tuple((layer, number) for layer, number in entry["objects"]),
-            stuff=tuple((layer, number) for layer, number in entry["stuff"]),
-        )
+        try:
+            layers = np.moveaxis(stacked.reshape(entry["layers"], -1, stacked.shape[1]), 0, 2)
+            marked = ids_in(layers)
+            objects, stuff = (_checked(entry[kind], marked) for kind in ("objects", "stuff"))
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{file} and its line of index.jsonl do not belong together: {error}"
+            ) from error
+        image = read_rgb(self._path / entry["image"])
+        return AnnotatedImage(entry["name"], image, layers.astype(np.int16), objects, stuff)
 
     def _layers_of(self, entry: dict[str, Any]) -> Path:
         return self._path / "layers" / f"{entry['name']}.png"
+
+
+def ids_in(layers: np.ndarray) -> set[tuple[int, int]]:
+    """Return the pairs (layer, id) of (H, W, L) unsigned ids that mark a pixel, background too.
+
+    Raises:
+        ValueError: if a layer has several channels.
+    """
+    if layers.ndim != 3:
+        raise ValueError("a layer has several channels")
+    pixels = [np.bincount(layer.ravel()) for layer in np.moveaxis(layers, 2, 0)]
+    return {(place, int(i)) for place, counts in enumerate(pixels) for i in np.flatnonzero(counts)}
+
+
+def _checked(places: Iterable[Any], marked: set[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    found = tuple((int(layer), int(number)) for layer, number in places)
+    missing = [place for place in found if place[1] < 1 or place not in marked]
+    if missing:
+        raise ValueError(f"nothing is marked with {missing[0][1]} in layer {missing[0][0]}")
+    return found
 
 
 def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, Any]:

@@ -35,5 +35,6 @@ def load_plain_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file).load()
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
+    # Flipped bytes make the unpickler raise nearly anything: MemoryError, TypeError, ImportError, …
+    except Exception as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error

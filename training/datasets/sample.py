@@ -5,12 +5,16 @@ from typing import Protocol
 
 import numpy as np
 
+from training.errors import DatasetError
+
 IGNORE = -1
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
     """An image and everything that is outlined in it.
+
+    A DatasetError is raised for masks of another size than the image.
 
     Attributes:
         name: unique within its data set.
@@ -27,10 +31,15 @@ class AnnotatedImage:
     objects: tuple[tuple[int, int], ...]
     stuff: tuple[tuple[int, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        _require_same_size(self.name, self.image, self.layers)
+
 
 @dataclass(frozen=True)
 class EvaluationSample:
     """One object to be clicked.
+
+    A DatasetError is raised for a target of another size than the image.
 
     Attributes:
         name: unique within its data set.
@@ -44,6 +53,9 @@ class EvaluationSample:
     target: np.ndarray
     initial_mask: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        _require_same_size(self.name, self.image, self.target)
+
 
 class TrainingDataset(Protocol):
     """A sequence of annotated images."""
@@ -55,3 +67,11 @@ class TrainingDataset(Protocol):
     def __getitem__(self, index: int) -> AnnotatedImage:
         """Return one image, 0 ≤ index < len."""
         ...
+
+
+def _require_same_size(name: str, image: np.ndarray, mask: np.ndarray) -> None:
+    if mask.shape[:2] != image.shape[:2]:
+        raise DatasetError(
+            f"image and mask of {name} differ in height and width: "
+            f"{image.shape[:2]} and {mask.shape[:2]}"
+        )

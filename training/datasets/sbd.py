@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from scipy.io.matlab import MatReadError
 
 from training.datasets.image_files import read_rgb, require_folder
 from training.datasets.sample import EvaluationSample
@@ -62,7 +61,8 @@ class SBDFiles:
         path = self._folder / "inst" / f"{name}.mat"
         try:
             return scipy.io.loadmat(path)["GTinst"]["Segmentation"][0, 0].astype(np.int32)
-        except (OSError, LookupError, ValueError, MatReadError) as error:
+        # A damaged file makes SciPy raise nearly anything, zlib's own error among others.
+        except Exception as error:
             raise DatasetError(f"{path} is not an instance map of SBD: {error}") from error
 
     def _is_complete(self, name: str) -> bool:

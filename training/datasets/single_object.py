@@ -58,7 +58,8 @@ class SingleObjectImages:
         """Return one image with its object.
 
         Raises:
-            DatasetError: if a file is damaged or the mask has another size than the image.
+            DatasetError: if a file is damaged, or the mask has another size than the image or
+                marks nothing.
         """
         image_path, mask_path = self._files[index]
         image = read_rgb(image_path)
@@ -67,4 +68,6 @@ class SingleObjectImages:
             raise DatasetError(
                 f"{mask_path} is {target.shape} (height, width), but its image {image.shape[:2]}"
             )
+        if not (target == 1).any():
+            raise DatasetError(f"{mask_path} marks no object, as an 8-bit mask is read")
         return EvaluationSample(name=image_path.stem, image=image, target=target)

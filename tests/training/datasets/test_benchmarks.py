@@ -13,7 +13,7 @@ from training.errors import DatasetError
 def write_berkeley(root):
     for folder, suffix in [("images", "jpg"), ("masks", "png")]:
         (root / folder).mkdir(parents=True)
-        cv2.imwrite(str(root / f"{folder}/a.{suffix}"), np.zeros((2, 2), np.uint8))
+        cv2.imwrite(str(root / f"{folder}/a.{suffix}"), np.full((2, 2), 255, np.uint8))
 
 
 @pytest.mark.parametrize("place", ["Berkeley", "benchmarks/Berkeley"])

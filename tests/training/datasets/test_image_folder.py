@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -126,6 +127,29 @@ def test_damaged_files_are_named(folder, tmp_path):
         ImageFolder(tmp_path / "packed.zip")
 
 
+def test_a_damaged_member_of_an_archive_is_named(folder, tmp_path):
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+    content = bytearray(packed.read_bytes())
+    start = content.find(b"images/b.webp") + 40
+    content[start : start + 20] = bytes(255 - value for value in content[start : start + 20])
+    packed.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"packed\.zip/images/b\.webp (cannot be read|is dama)"):
+        ImageFolder(packed)[1]
+
+
+def test_what_is_no_file_is_named(folder):
+    (folder / "images" / "b.webp").unlink()
+    (folder / "images" / "b.webp").symlink_to("nowhere")
+    with pytest.raises(DatasetError, match=r"images/b\.webp cannot be read"):
+        ImageFolder(folder)[1]
+
+
+def test_an_image_too_large_for_pillow_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DatasetError, match=r"masks/a\.png is damaged or no image: .*exceeds"):
+        ImageFolder(folder)[0]
+
+
 def test_colour_masks_and_other_sizes_are_refused(folder):
     cv2.imwrite(str(folder / "masks" / "b.png"), np.zeros((30, 41), np.uint8))
     with pytest.raises(DatasetError, match="differ in height and width"):
@@ -182,6 +206,21 @@ def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp
     assert small[0].image.shape == (15, 20, 3)
     assert small[0].layers.shape == (15, 20, 1)
     assert set(np.unique(small[0].layers)) == {-1, 0, 1, 7}
+
+
+@pytest.mark.parametrize("name", ["index.json", "pixels.u8", "ids.i16"])
+@pytest.mark.parametrize("left", [None, 0, 10])
+def test_a_damaged_cache_is_written_anew(folder, tmp_path, name, left):
+    whole = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)[1].image.copy()
+    file = tmp_path / "cache" / name
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:left])
+
+    again = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)
+
+    np.testing.assert_array_equal(again[1].image, whole)
 
 
 def test_a_cache_keeps_nothing_of_writers_that_failed_or_were_killed(folder, tmp_path):

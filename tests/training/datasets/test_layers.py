@@ -86,6 +86,45 @@ def test_a_pickle_that_would_run_code_is_refused(distributed, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "annotation"),
+    [
+        (5, {}),
+        ((1, 2, 3), {}),
+        (([np.zeros(3, np.uint8)], {}), {}),
+        (([], {}), {"hierarchy": None}),
+        (([], {}), {"num_instance_masks": None}),
+    ],
+)
+def test_malformed_masks_are_refused_by_their_file(distributed, content, annotation):
+    folder = distributed / "train"
+    good = pickle.loads((folder / "masks" / "000000000009.pickle").read_bytes())
+    kept = good if annotation else content
+    (folder / "masks" / "000000000009.pickle").write_bytes(pickle.dumps(kept))
+    entries = pickle.loads((folder / "hannotation.pickle").read_bytes())
+    entries["000000000009"] |= annotation
+    (folder / "hannotation.pickle").write_bytes(pickle.dumps(entries))
+
+    with pytest.raises(DatasetError, match=r"000000000009\.pickle is of another kind"):
+        CocoLvis(distributed)[0]
+
+
+def test_objects_that_are_in_no_layer_are_not_asked_for(distributed):
+    file = distributed / "train" / "masks" / "000000000009.pickle"
+    encoded, mapping = pickle.loads(file.read_bytes())
+    file.write_bytes(pickle.dumps((encoded, {**mapping, 2: (0, 77)})))
+
+    assert CocoLvis(distributed)[0].objects == ((0, 1),)
+
+
+def test_a_photo_of_another_size_than_its_masks_is_refused(distributed):
+    photo = distributed / "train" / "images" / "000000000009.jpg"
+    cv2.imwrite(str(photo), np.zeros((40, 60, 3), np.uint8))
+
+    with pytest.raises(DatasetError, match=r"000000000009 differ in height and width: \(40, 60\)"):
+        CocoLvis(distributed)[0]
+
+
 SQUARE = [2.0, 3.0, 10.0, 3.0, 10.0, 9.0, 2.0, 9.0]
 
 
@@ -231,3 +270,60 @@ def test_a_conversion_without_panoptic_pictures_says_so(downloads):
 
     with pytest.raises(DatasetError, match="unpack COCO's panoptic PNGs"):
         convert(sources, downloads / "train2017", downloads / "out")
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "problem"),
+    [
+        (None, "segmentation"),
+        ([[1.0, 2.0, 3.0]], "reshape"),
+        ([[]], "fillPoly"),
+        ("text", "neither"),
+        ({"counts": 5}, "len"),
+        ({"counts": [-1, 2]}, "negative"),
+        ({"counts": [3]}, "cover 3 pixels of 4800"),
+    ],
+)
+def test_malformed_annotations_are_refused_and_leave_no_index(downloads, segmentation, problem):
+    content = json.loads((downloads / "lvis.json").read_text())
+    content["annotations"][1]["segmentation"] = segmentation
+    if segmentation is None:
+        del content["annotations"][1]["segmentation"]
+    (downloads / "lvis.json").write_text(json.dumps(content))
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+
+    with pytest.raises(DatasetError, match=rf"of 0+9\.jpg are malformed.*{problem}"):
+        convert(sources, downloads / "train2017", downloads / "out")
+    assert list((downloads / "out").iterdir()) == []
+
+
+def test_annotations_of_another_release_are_refused(downloads):
+    content = json.loads((downloads / "lvis.json").read_text())
+    (downloads / "lvis.json").write_text(json.dumps({**content, "images": content["images"][1:]}))
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+
+    with pytest.raises(DatasetError, match="no image is in both"):
+        convert(sources, downloads / "train2017", downloads / "out")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": 7},
+        {"layers": "x"},
+        {"objects": [[0]]},
+        {"objects": 5},
+        {"objects": [[9, 1]]},
+        {"objects": [[0, 99]]},
+        {"stuff": [[0, 0]]},
+        {"stuff": [["x", 1]]},
+    ],
+)
+def test_an_index_that_does_not_fit_its_layers_is_refused(downloads, change):
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+    convert(sources, downloads / "train2017", downloads / "out")
+    index = downloads / "out" / "index.jsonl"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **change}) + "\n")
+
+    with pytest.raises(DatasetError, match=r"9\.png and its line of index\.jsonl do not belong"):
+        LayeredFolder(downloads / "out")[0]

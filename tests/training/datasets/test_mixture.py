@@ -103,3 +103,19 @@ def test_scores_that_do_not_fit_are_refused(tmp_path):
         read_image_weights(path, Numbered("a", 3), 1.25)
     with pytest.raises(DatasetError, match="cannot be read"):
         read_image_weights(tmp_path / "none.pkl", Numbered("a", 3), 1.25)
+
+
+@pytest.mark.parametrize("content", ["[1]", "5", "null", '{"a0": "well"}', '{"a0": [1]}'])
+def test_scores_of_another_kind_are_refused(tmp_path, content):
+    path = tmp_path / "scores.json"
+    path.write_text(content)
+    with pytest.raises(DatasetError, match=r"scores\.json (is no JSON object|cannot be read)"):
+        read_image_weights(path, Numbered("a", 3), 1.25)
+
+
+@pytest.mark.parametrize("content", [5, "text", [(0,)], [(0, "a", "well")], [None]])
+def test_pickled_scores_of_another_kind_are_refused(tmp_path, content):
+    path = tmp_path / "scores.pkl"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(DatasetError, match=r"scores\.pkl is not a list of"):
+        read_image_weights(path, Numbered("a", 3), 1.25)

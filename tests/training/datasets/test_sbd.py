@@ -45,9 +45,18 @@ def test_a_missing_list_is_named(tmp_path):
         SBDObjects(tmp_path)
 
 
-def test_a_damaged_instance_map_is_named(tmp_path):
+@pytest.mark.parametrize("damage", ["half", "flipped", "newer"])
+def test_a_damaged_instance_map_is_named(tmp_path, damage):
     write_sbd(tmp_path, {"2008_1": [[0, 1]]})
-    (tmp_path / "inst/2008_1.mat").write_bytes(b"half a file")
+    path = tmp_path / "inst/2008_1.mat"
+    content = bytearray(path.read_bytes())
+    if damage == "half":
+        content = b"half a file"
+    elif damage == "flipped":
+        content[200:210] = bytes(255 - value for value in content[200:210])
+    else:
+        content[124:126] = b"\0\2"  # MATLAB 7.3's files are HDF5
+    path.write_bytes(content)
 
     with pytest.raises(DatasetError, match=r"2008_1\.mat is not an instance map"):
         SBDObjects(tmp_path)

@@ -1,6 +1,7 @@
 """GrabCut, Berkeley, DAVIS and COCO_MVal in the layout of RITM's releases."""
 
 import os
+import struct
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ def test_grabcut_reads_128_as_ignored_and_brighter_as_object(tmp_path):
 def test_images_come_as_rgb(tmp_path):
     blue_green_red = np.full((4, 5, 3), (10, 20, 30))
     write(tmp_path / "images/a.png", blue_green_red)
-    write(tmp_path / "masks/a.png", np.zeros((4, 5)))
+    write(tmp_path / "masks/a.png", np.full((4, 5), 255))
 
     assert berkeley(tmp_path)[0].image[0, 0].tolist() == [30, 20, 10]
 
@@ -49,10 +50,32 @@ def test_anything_bright_in_any_channel_is_the_object(tmp_path, open_dataset):
     assert open_dataset(tmp_path)[0].target.tolist() == [[1, 0], [0, 1]]
 
 
+def test_a_mask_without_an_object_is_refused(tmp_path):
+    """Counted, it would be an object that no click finds. Small ids of 16 bits are read as 0."""
+    write(tmp_path / "images/a.png", np.zeros((2, 2, 3)))
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks/a.png"), np.full((2, 2), 7, np.uint16))
+
+    with pytest.raises(DatasetError, match=r"masks/a\.png marks no object"):
+        berkeley(tmp_path)[0]
+
+
+def test_an_image_too_large_for_opencv_is_refused(tmp_path):
+    write(tmp_path / "masks/a.png", np.full((2, 2), 255))
+    (tmp_path / "images").mkdir()
+    header = struct.pack(
+        "<2sIHHIIIIHHIIIIII", b"BM", 54, 0, 0, 54, 40, 33000, 33000, 1, 24, *[0] * 6
+    )
+    (tmp_path / "images/a.bmp").write_bytes(header)
+
+    with pytest.raises(DatasetError, match=r"images/a\.bmp (cannot be decoded|is not a readable)"):
+        berkeley(tmp_path)[0]
+
+
 def test_samples_are_sorted_and_hidden_files_skipped(tmp_path):
     for name in ["b", "a"]:
         write(tmp_path / f"images/{name}.jpg", np.zeros((2, 2, 3)))
-        write(tmp_path / f"masks/{name}.png", np.zeros((2, 2)))
+        write(tmp_path / f"masks/{name}.png", np.full((2, 2), 255))
     (tmp_path / "images/._a.jpg").write_bytes(b"left by an archiver")
 
     assert [sample.name for sample in berkeley(tmp_path)] == ["a", "b"]
