@@ -30,8 +30,9 @@ class Policy:
     Attributes:
         threshold: the IoU whose number of clicks counts.
         max_retention_loss: how many more clicks, as a share, the retention set may need.
-        min_objects: fewer held-out objects cannot decide.
-        min_images: nor can objects of fewer images.
+        min_objects: fewer held-out objects cannot show that a candidate is better.
+        min_images: objects of fewer images cannot show anything, neither here nor on the retention
+            set.
         draws: of the bootstrap.
     """
 
@@ -126,10 +127,14 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
         raise ScoreCardError("the two score cards gave up after different numbers of clicks")
     before, after = (card.clicks_to_reach(policy.threshold) for card in (live, candidate))
     images = [name.split(IMAGE_SEPARATOR)[0] for name in names]
+    saved = bootstrap_over_images(before - after, images, policy.draws)
+    if len(set(images)) < 2:
+        # One image says nothing of others: there it may be anything.
+        saved = Interval(saved.mean, 1.0 - live.max_clicks, live.max_clicks - 1.0)
     return Change(
         live=float(before.mean()),
         candidate=float(after.mean()),
-        saved=bootstrap_over_images(before - after, images, policy.draws),
+        saved=saved,
         objects=len(set(names)),
         images=len(set(images)),
     )
@@ -154,7 +159,7 @@ def bootstrap_over_images(values: NDArray[np.int_], images: Sequence[str], draws
 def _expanded_tail(images: int) -> float:
     """Return how much of the resampled means to leave out at either end; 0.025 for many images."""
     if images < 2:
-        return 0.0
+        return 0.0  # there is one mean only
     widened = np.sqrt(images / (images - 1)) * special.stdtrit(images - 1, 0.975)
     return float(special.ndtr(-widened))
 
@@ -163,7 +168,7 @@ def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str
     if change is None:
         return "ask", "no accepted object is on a held-out image yet: nothing to compare on"
     clicks = _in_words(change)
-    if change.saved.high < 0:
+    if change.saved.high < 0 and change.images >= policy.min_images:
         return "keep", f"the candidate needs more clicks: {clicks}"
     if change.objects < policy.min_objects or change.images < policy.min_images:
         return "ask", (
@@ -182,9 +187,10 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
             "add images with objects to it"
         )
     clicks = _in_words(change)
-    if change.saved.high < -policy.max_retention_loss * change.live:
+    loss = policy.max_retention_loss
+    if change.saved.high < -loss * change.live and change.images >= policy.min_images:
         return "keep", f"the candidate forgot too much on the retention set: {clicks}"
-    if change.share < -policy.max_retention_loss:
+    if change.share < -loss:
         return "ask", (
             f"the candidate may have forgotten too much on the retention set: {clicks}; "
             f"{change.objects} objects on {change.images} images are too few to be sure"
