@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, select, text, update
+from sqlalchemy import JSON, ColumnElement, Index, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -145,7 +145,7 @@ class FineTuneJobs:
         """Renew a claim where nobody has done so for a while, as when a job's process starts."""
         with self._database.read() as session:
             row = session.get(JobRow, job)
-        if row is None or row.beat_at is None or now() - row.beat_at < LEASE / 3:
+        if row is None or row.beat_at is None or abs(now() - row.beat_at) < LEASE / 3:
             return
         with self._database.write() as session:
             session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
@@ -206,7 +206,10 @@ class FineTuneJobs:
         Returns:
             The jobs that were found.
         """
-        died = JobRow.beat_at < now() - lease if worker is None else JobRow.worker == worker
+        died = JobRow.worker == worker
+        if worker is None:
+            # A time that lies ahead was noted before the clock was set back.
+            died = or_(JobRow.beat_at < now() - lease, JobRow.beat_at > now() + LEASE)
         with self._database.write() as session:
             dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
             rows = session.scalars(dead).all()

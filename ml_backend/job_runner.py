@@ -212,5 +212,6 @@ class StageClock:
         left = each * (total - done)
         if stage == "judging the live version":
             self._judging = each * total
-            return None
-        return left + (self._judging or 0.0) if stage == "training" else left
+        if stage == "training":
+            return left + (self._judging or 0.0)
+        return left if stage == "judging the candidate" else None

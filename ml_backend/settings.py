@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 from pydantic import (
     AliasChoices,
     Field,
@@ -144,8 +144,10 @@ class Settings(BaseSettings):
     @field_validator("fine_tune_schedule")
     @classmethod
     def _cron_expression(cls, value: str) -> str:
-        if value and not croniter.is_valid(value):
-            raise ValueError('must be a cron expression such as "0 3 * * *"')
+        fields = value.upper().replace(",", " ").split()
+        # croniter's R is another minute at every look.
+        if value and (any(field.startswith("R") for field in fields) or not _comes_round(value)):
+            raise ValueError('must be a cron expression of days that exist, such as "0 3 * * *"')
         return value
 
     @field_validator("log_level", mode="before")
@@ -211,6 +213,14 @@ class Settings(BaseSettings):
     def api_key(self) -> str | None:
         """Label Studio's token from the environment, in the clear."""
         return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def _comes_round(schedule: str) -> bool:
+    try:
+        croniter(schedule).get_prev()
+    except CroniterError:
+        return False
+    return True
 
 
 def load_settings() -> Settings:

@@ -40,6 +40,7 @@ _STOP_SECONDS = 20.0
 _RETRY_RECONCILE = timedelta(minutes=5)
 _RETRY_TRAINING = timedelta(hours=1)
 _LONGEST_RETRY_TRAINING = timedelta(days=1)
+_LONGEST_SITTING = timedelta(days=1)
 
 
 class Comparison(NamedTuple):
@@ -206,8 +207,7 @@ class Worker:
             return ""
         jobs = jobs[len(failed) :]
         new = self._new_since(project, jobs)
-        quiet = timedelta(minutes=settings.fine_tune_quiet_minutes)
-        is_quiet = new.newest is not None and now() - new.newest >= quiet
+        is_quiet = _is_quiet(new, timedelta(minutes=settings.fine_tune_quiet_minutes))
         if settings.fine_tune_after and new.count >= settings.fine_tune_after and is_quiet:
             return f"{new.count} new samples"
         schedule = settings.fine_tune_schedule
@@ -263,6 +263,14 @@ class Worker:
         if key not in self._clients:
             self._clients[key] = LabelStudio(*key)
         return self._clients[key]
+
+
+def _is_quiet(new: NewSamples, quiet: timedelta) -> bool:
+    """Say whether annotators are done for now, or have been at it for so long as not to wait."""
+    if new.newest is None or new.oldest is None:
+        return False
+    # The newest lies ahead where the clock was set back since.
+    return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
 def _pause_after(failures: int) -> timedelta:

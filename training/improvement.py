@@ -13,6 +13,7 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from icmformer import Predictor, load_checkpoint
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.retention import RetentionSet
-from training.datasets.sample import TrainingDataset
+from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.errors import DatasetError, VersionError
 from training.fine_tune import FineTuneData, Report, can_validate, fine_tune, training_device
@@ -82,7 +83,7 @@ def improve(
     """
     published = stores.versions.made_by(job.origin)
     if published is None:
-        plan = frozen_plan(job, stores, options)
+        plan = frozen_plan(job, stores, options, report)
         retention = None if options.retention is None else RetentionSet(options.retention)
         gate = {**asdict(options.policy), "retention": retention and retention.fingerprint}
         if not plan.snapshot.on_side(TRAINING).samples:
@@ -193,7 +194,8 @@ def _trained(
         return candidate
     files, recipe = SampleFiles(stores.files), FineTuneRecipe.model_validate(plan.recipe)
     fingerprint = plan.snapshot.fingerprint
-    accepted = AcceptedImages(plan.snapshot.on_side(TRAINING), files)
+    training = plan.snapshot.on_side(TRAINING)
+    accepted = _Reported(AcceptedImages(training, files), partial(report, "preparing the images"))
     data = FineTuneData(
         accepted=_with_objects(
             decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
@@ -205,6 +207,21 @@ def _trained(
     fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
     write_atomically(_seal(candidate), _hashes(candidate).encode())
     return candidate
+
+
+class _Reported:
+    """Says which image is read next; that may raise to stop, or wait for people who click."""
+
+    def __init__(self, images: TrainingDataset, report: Callable[[int, int], None]) -> None:
+        self._images = images
+        self._report = report
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        self._report(index, len(self))
+        return self._images[index]
 
 
 def _with_objects(images: TrainingDataset, max_side: int | None) -> TrainingDataset:
@@ -262,6 +279,6 @@ def _conclude(
     return Outcome(
         "asked",
         f"{reasons}; but version {compared_with}, which it was compared with, was meanwhile kept "
-        "or pinned by a person, or is no longer live, so a person decides",
+        "or pinned by a person, or is no longer live: it does not go live by itself",
         version.number,
     )

@@ -7,15 +7,18 @@ and read by whoever continues the job, so all of it speaks of the same samples a
 import json
 import logging
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from training.errors import VersionError
+from training.fine_tune import Report
 from training.fine_tune_recipe import FineTuneRecipe
 from training.model_versions import ModelVersions
 from training.promotion import Policy
 from training.samples import SampleStore
-from training.snapshot import Snapshot, take_snapshot
+from training.snapshot import Snapshot, take_snapshot, thinned
+from training.split import HELD_OUT, VALIDATION
 from training.stored_files import write_atomically
 from training.stores import Stores
 from training.version_rows import VersionRow
@@ -32,6 +35,7 @@ class ImprovementOptions:
         policy: of the gate.
         start: fine-tune the live version, or the base it descends from.
         retention: folder of the retention set; None for none.
+        images: most images to train on, of all that were accepted.
         held_out_tries: most held-out objects to judge by; fewer are clicked by several annotators,
             as long as that makes no more tries than this.
         retention_tries: the same of the retention set.
@@ -41,6 +45,7 @@ class ImprovementOptions:
     policy: Policy
     start: Literal["live", "base"]
     retention: Path | None
+    images: int = 300
     held_out_tries: int = 120
     retention_tries: int = 120
 
@@ -70,10 +75,18 @@ class Plan:
     recipe: dict[str, Any]
 
 
-def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) -> Plan:
+def frozen_plan(
+    job: Assignment, stores: Stores, options: ImprovementOptions, report: Report
+) -> Plan:
     """Return the plan of a job, making it where there is none yet.
 
     Accepted masks whose files were damaged are set aside first; the job learns from the others.
+
+    Args:
+        job: what to do, and where.
+        stores: where things are kept.
+        options: how to improve.
+        report: told about the progress; may raise to stop.
 
     Raises:
         VersionError: if there is no version to start from.
@@ -88,14 +101,27 @@ def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions) ->
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
     start = _start(options, stores.versions, live.version)
-    damaged = SampleStore(stores.database, stores.files).set_aside_damaged(job.project)
-    if damaged:
-        logger.warning("set aside %d annotations whose stored files are damaged", damaged)
-    snapshot = take_snapshot(stores.database, job.project)
+    snapshot = _whole_snapshot(job.project, stores, options, report)
     plan = Plan(live.version, start, snapshot, options.recipe.model_dump(mode="json"))
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})
     write_atomically(kept, content.encode())
     return plan
+
+
+def _whole_snapshot(
+    project: str, stores: Stores, options: ImprovementOptions, report: Report
+) -> Snapshot:
+    """Return what the job is about: no more than it can make use of, every file of it whole."""
+    samples = SampleStore(stores.database, stores.files)
+    reading = partial(report, "reading what was accepted")
+    most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
+    samples.set_aside_damaged(project, (), reading)  # takes back what can be read again
+    while True:
+        snapshot = thinned(take_snapshot(stores.database, project), options.images, most)
+        damaged = samples.set_aside_damaged(project, snapshot.images(), reading)
+        if not damaged:
+            return snapshot
+        logger.warning("set aside %d annotations whose stored files are damaged", damaged)
 
 
 def _start(options: ImprovementOptions, versions: ModelVersions, live: int) -> int:

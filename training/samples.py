@@ -5,7 +5,7 @@ Label Studio's own time of the change, the newest wins, a deletion beats every c
 unchanged sample keeps its row; so any order of the same messages leaves the same store.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -178,29 +178,39 @@ class SampleStore:
                     missing.setdefault(task, set()).add(annotation)
         return missing
 
-    def set_aside_damaged(self, project: str) -> int:
-        """Read every file the project's samples point at; set aside what is damaged or missing.
+    def set_aside_damaged(
+        self, project: str, images: Collection[str], report: Callable[[int, int], None]
+    ) -> int:
+        """Read files that samples point at; set aside what is damaged or missing.
 
         An annotation with such a file becomes unreadable, with a note that says why, and its
         samples are not used. That ends when its files can be read again, or when `replace` takes
         the same state of it, as a reconcile does, and stores them anew.
 
+        Args:
+            project: whose samples.
+            images: content hashes; these are read with their masks, and what is set aside already.
+            report: told before each file how many were read, and of how many.
+
         Returns:
             How many annotations were set aside.
         """
+        wanted = set(images)
         began = now()
         with self._database.read() as session:
-            samples = session.execute(
+            rows = session.execute(
                 select(SampleRow.annotation, SampleRow.image, SampleRow.mask, AnnotationRow.status)
                 .join_from(SampleRow, AnnotationRow)
                 .where(SampleRow.project == project)
             ).all()
-        images = _damage(self._files.read_image, {sample.image for sample in samples})
-        masks = _damage(self._files.read_mask, {sample.mask for sample in samples})
+        samples = [row for row in rows if row.image in wanted or row.status == "unreadable"]
+        reads = dict.fromkeys((sample.image for sample in samples), self._files.read_image)
+        reads |= dict.fromkeys((sample.mask for sample in samples), self._files.read_mask)
+        problems = _damage(reads, report)
         damaged = {
-            sample.annotation: images.get(sample.image) or masks[sample.mask]
+            sample.annotation: problems.get(sample.image) or problems[sample.mask]
             for sample in samples
-            if sample.image in images or sample.mask in masks
+            if sample.image in problems or sample.mask in problems
         }
         aside = {sample.annotation for sample in samples if sample.status == "unreadable"}
         changed = {number: damaged.get(number, "") for number in aside ^ damaged.keys()}
@@ -294,10 +304,13 @@ def _sample_row(annotation: Annotation, stored: _StoredObject) -> SampleRow:
     )
 
 
-def _damage(read: Callable[[str], object], content_hashes: Collection[str]) -> dict[str, str]:
-    """Return what is wrong with those files that cannot be read."""
+def _damage(
+    reads: Mapping[str, Callable[[str], object]], report: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Return what is wrong with those files that cannot be read, by content hash."""
     problems = {}
-    for content_hash in content_hashes:
+    for done, (content_hash, read) in enumerate(reads.items()):
+        report(done, len(reads))
         try:
             read(content_hash)
         except StoredFileError as error:

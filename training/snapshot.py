@@ -6,8 +6,10 @@ hashes, and its fingerprint says exactly which data made a version.
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 
 from training.database import Database
 from training.sample_rows import SampleRow, usable_samples
@@ -62,6 +64,40 @@ def take_snapshot(database: Database, project: str) -> Snapshot:
         for row in sorted(rows, key=_oldest_first)
     }
     return Snapshot(tuple(sorted(references.values())))
+
+
+def thinned(snapshot: Snapshot, images: int, objects: Mapping[str, int]) -> Snapshot:
+    """Return as much as one job can make use of, the same for the same snapshot.
+
+    Args:
+        snapshot: all that was accepted.
+        images: most images of any side that `objects` does not name, with all their objects. Which
+            ones is another choice whenever anything was accepted.
+        objects: most objects of some sides, see `spread_over_images`.
+    """
+    rest = [sample for sample in snapshot.samples if sample.split not in objects]
+    by_chance = sorted({sample.image for sample in rest}, key=partial(_hash, snapshot.fingerprint))
+    chosen = set(by_chance[:images])
+    kept = [sample for sample in rest if sample.image in chosen]
+    for side, limit in objects.items():
+        kept += spread_over_images(snapshot.on_side(side).samples, limit)
+    return Snapshot(tuple(sorted(kept)))
+
+
+def spread_over_images(
+    samples: Sequence[SampleReference], limit: int
+) -> tuple[SampleReference, ...]:
+    """Return at most so many samples, sorted; each image gives its share before any gives more."""
+    ranks: dict[str, int] = {}
+    ranked = []
+    for sample in sorted(samples):
+        ranks[sample.image] = ranks.get(sample.image, 0) + 1
+        ranked.append((ranks[sample.image], sample))
+    return tuple(sorted(sample for _, sample in sorted(ranked)[:limit]))
+
+
+def _hash(seed: str, image: str) -> str:
+    return hashlib.sha256(f"{seed} {image}".encode()).hexdigest()
 
 
 def _oldest_first(row: SampleRow) -> tuple[datetime, int]:

@@ -5,6 +5,8 @@ nothing that was stored ever changes. The files live in a local folder or at any
 fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import uuid
@@ -61,8 +63,9 @@ class StoredFiles:
             FileStoreError: if it cannot be stored.
         """
         target = self._path(key)
-        if self.exists(key) and self.read(key) == content:
-            return
+        with contextlib.suppress(StoredFileError):
+            if self.exists(key) and self.read(key) == content:
+                return
         try:
             if self._is_local:
                 write_atomically(Path(target), content)
@@ -75,7 +78,7 @@ class StoredFiles:
         """Return the content of a file.
 
         Raises:
-            StoredFileError: if there is no such file.
+            StoredFileError: if there is no such file, or it alone is damaged.
             FileStoreError: if it cannot be read.
         """
         try:
@@ -83,6 +86,9 @@ class StoredFiles:
         except FileNotFoundError as error:
             raise StoredFileError(f"{self._path(key)} is missing from the stored files") from error
         except Exception as error:
+            # What a disk says of a bad block, which is in one file.
+            if isinstance(error, OSError) and error.errno == errno.EIO:
+                raise StoredFileError(f"{self._path(key)} is damaged: {error.strerror}") from error
             # A file system of fsspec raises what its client does, which need not be an OSError.
             raise FileStoreError(f"{self._path(key)} cannot be read: {error}") from error
 

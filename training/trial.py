@@ -5,12 +5,15 @@ clicks or eight. So few objects say little of a version, and more if several ann
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from icmformer import Predictor, load_checkpoint
+import numpy as np
+
+from icmformer import Click, Predictor, Segmentation, load_checkpoint
 from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
-from training.evaluation import EvaluationDataset, evaluate
+from training.evaluation import ClickSegmenter, EvaluationDataset, evaluate
 from training.fine_tune import Report
 from training.noc import SampleScore, ScoreCard
 from training.promotion import Comparison
@@ -95,20 +98,24 @@ def run_trial(
         kept: file for the scores; where it exists, nothing is clicked.
         stage: what to call this in a report.
         device: where to compute.
-        report: called after each object that an annotator is done with.
+        report: called before each click and after each object that an annotator is done with.
 
     Raises:
         CheckpointError: if the checkpoint is damaged.
     """
     if kept.exists():
         return TrialScores.from_json(kept.read_text())
-    predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
     total, done = len(trial), 0
+
+    def tell() -> None:
+        report(stage, done, total)
 
     def count(score: SampleScore) -> None:
         nonlocal done
         done += 1
-        report(stage, done, total)
+        tell()
+
+    predictor = _Interruptible(Predictor.for_serving(load_checkpoint(checkpoint, device)), tell)
 
     def judge(exercise: Exercise | None) -> ScoreCard | None:
         if exercise is None:
@@ -122,6 +129,21 @@ def run_trial(
     scores = TrialScores(judge(trial.held_out), judge(trial.retention))
     write_atomically(kept, scores.to_json().encode())
     return scores
+
+
+class _Interruptible:
+    """Calls back before each click: an object may take twenty, and people come first."""
+
+    def __init__(self, predictor: ClickSegmenter, tell: Callable[[], None]) -> None:
+        self._predictor = predictor
+        self._tell = tell
+
+    def segment(
+        self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
+    ) -> Segmentation:
+        """Segment the object; see `icmformer.Predictor.segment`."""
+        self._tell()
+        return self._predictor.segment(image, clicks, previous)
 
 
 def compared(

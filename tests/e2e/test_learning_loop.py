@@ -57,7 +57,7 @@ def loop(start_backend, label_studio, tmp_path_factory):
     (folder / "recipe.yaml").write_text(RECIPE)
     for kind in ("images", "masks"):
         (folder / "retention" / kind).mkdir(parents=True)
-    for seed in range(500, 512):
+    for seed in range(505, 508):  # two of them judge
         image, mask = big_disc(seed)
         Image.fromarray(image).save(folder / "retention" / "images" / f"{seed}.png")
         Image.fromarray(mask.astype(np.uint8)).save(folder / "retention" / "masks" / f"{seed}.png")

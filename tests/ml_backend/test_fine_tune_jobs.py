@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 
+from ml_backend import fine_tune_jobs
 from ml_backend.errors import JobError
 from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, Beat, FineTuneJobs, JobRow
 from training.database import Database, now
@@ -94,6 +95,15 @@ def test_a_job_whose_process_takes_long_to_start_is_not_taken_for_dead(jobs, tmp
     jobs.keep_claim(job, "w1")
     assert jobs.recover() == []
     assert jobs.get(job).state == "running"
+
+
+def test_a_job_that_was_claimed_while_the_clock_was_ahead_is_continued(jobs, monkeypatch):
+    job = jobs.request("2.1", "asked")
+    with monkeypatch.context() as patch:
+        patch.setattr(fine_tune_jobs, "now", lambda: now() + timedelta(days=30))
+        jobs.claim("before the clock was set back")
+    assert jobs.recover() == [job]
+    assert jobs.claim("next").id == job
 
 
 def test_a_worker_that_is_known_to_be_dead_need_not_be_waited_for(jobs):

@@ -111,6 +111,10 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
         ("LABEL_STUDIO_URL", "labelstudio:8080"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),
         ("LOG_LEVEL", "chatty"),
+        ("ICMFORMER_FINE_TUNE_SCHEDULE", "at three"),
+        ("ICMFORMER_FINE_TUNE_SCHEDULE", "0 0 30 2 *"),
+        ("ICMFORMER_FINE_TUNE_SCHEDULE", "R 3 * * *"),
+        ("ICMFORMER_FINE_TUNE_SCHEDULE", "r(1-5) 3 * * *"),
     ],
 )
 def test_unusable_value_is_named_and_not_repeated(monkeypatch, variable, value):
@@ -118,6 +122,14 @@ def test_unusable_value_is_named_and_not_repeated(monkeypatch, variable, value):
     with pytest.raises(SettingsError, match=f"^{variable}: ") as caught:
         load_settings()
     assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["0 3 * * *", "0 3 * * FRI", "@daily", "0 0 29 2 *", "0 3 1 MAR *"]
+)
+def test_schedules_that_come_round_are_taken(monkeypatch, schedule):
+    monkeypatch.setenv("ICMFORMER_FINE_TUNE_SCHEDULE", schedule)
+    assert load_settings().fine_tune_schedule == schedule
 
 
 def test_an_unknown_device_is_answered_with_those_there_are(monkeypatch):

@@ -10,6 +10,10 @@ from training.live_pointer import Mover, promote
 from training.model_versions import Candidate
 
 
+def quiet(stage, done, total):
+    """Nobody watches."""
+
+
 @pytest.fixture
 def stores(tmp_path):
     stores = fill(tmp_path, discs=2)
@@ -35,10 +39,10 @@ def test_a_continued_job_says_that_it_keeps_the_settings_it_began_with(
     stores, tmp_path, caplog, changed, said
 ):
     caplog.set_level("INFO", "training.improvement_plan")
-    began = frozen_plan(job(tmp_path), stores, options())
-    assert frozen_plan(job(tmp_path), stores, options()) == began
+    began = frozen_plan(job(tmp_path), stores, options(), quiet)
+    assert frozen_plan(job(tmp_path), stores, options(), quiet) == began
     assert caplog.messages == []
-    assert frozen_plan(job(tmp_path), stores, changed) == began
+    assert frozen_plan(job(tmp_path), stores, changed, quiet) == began
     assert caplog.messages == [
         "job 1 continues with the settings it began with; what was changed meanwhile holds for "
         f"the next: {said}"

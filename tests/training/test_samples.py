@@ -13,8 +13,8 @@ from training.errors import FileStoreError
 from training.object_mask import ObjectMask
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.samples import AcceptedObject, Annotation, SampleStore
-from training.snapshot import Snapshot, take_snapshot
-from training.split import HELD_OUT, image_hash, split_of
+from training.snapshot import Snapshot, take_snapshot, thinned
+from training.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 from training.stored_files import StoredFiles
 
 START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
@@ -117,6 +117,11 @@ def test_an_unreadable_annotation_is_tried_again_with_the_same_message(store):
     assert store.replace(accepted())
 
 
+def set_aside(store, database):
+    images = take_snapshot(database, PROJECT).images()
+    return store.set_aside_damaged(PROJECT, images, lambda done, total: None)
+
+
 def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
     store, database, tmp_path
 ):
@@ -127,7 +132,7 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
     for file in (tmp_path / "files" / "images").rglob("*.png"):
         if file.stem != kept:
             file.unlink()
-    assert store.set_aside_damaged(PROJECT) == 1
+    assert set_aside(store, database) == 1
     with database.read() as session:
         row = session.get(AnnotationRow, (PROJECT, 5))
         assert row.status == "unreadable"
@@ -135,18 +140,18 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
         assert session.scalars(usable_samples(PROJECT, SampleRow.annotation)).all() == [4]
     assert store.replace(accepted(5, image=2, lefts=(2, 7)))
     assert contents(database) == before
-    assert store.set_aside_damaged(PROJECT) == 0
+    assert set_aside(store, database) == 0
 
 
 def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path):
     store.replace(accepted(4))
     (tmp_path / "files").rename(tmp_path / "not mounted")
-    assert store.set_aside_damaged(PROJECT) == 1
+    assert set_aside(store, database) == 1
     assert take_snapshot(database, PROJECT).samples == ()
     store.replace(replace(accepted(4, lefts=()), status="unreadable", notes=("image is 404",)))
     shutil.rmtree(tmp_path / "files", ignore_errors=True)
     (tmp_path / "not mounted").rename(tmp_path / "files")
-    assert store.set_aside_damaged(PROJECT) == 0
+    assert set_aside(store, database) == 0
     assert len(take_snapshot(database, PROJECT).samples) == 1
 
 
@@ -156,8 +161,36 @@ def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(store, database
     mask.unlink()
     mask.mkdir()
     with pytest.raises(FileStoreError, match="cannot be read"):
-        store.set_aside_damaged(PROJECT)
+        set_aside(store, database)
     assert len(row_ids(database)) == 1
+
+
+def test_of_many_files_only_those_are_read_that_a_job_needs(store, database):
+    for number in range(6):
+        store.replace(accepted(number, image=number))
+    told = []
+    images = take_snapshot(database, PROJECT).images()[:2]
+    assert store.set_aside_damaged(PROJECT, images, lambda *progress: told.append(progress)) == 0
+    assert [total for _, total in told] == [3] * 3, "two images that share a mask"
+
+
+def test_a_job_is_about_as_much_as_it_can_make_use_of(store, database):
+    for number in range(60):
+        store.replace(accepted(number, image=number % 40, lefts=(2, 7)))
+    whole = take_snapshot(database, PROJECT)
+    assert thinned(whole, 300, {HELD_OUT: 120, VALIDATION: 24}) == whole
+    thin = thinned(whole, 9, {HELD_OUT: 3, VALIDATION: 2})
+    assert thin == thinned(whole, 9, {HELD_OUT: 3, VALIDATION: 2})
+    assert set(thin.samples) < set(whole.samples)
+    assert list(thin.samples) == sorted(thin.samples)
+    training = thin.on_side(TRAINING)
+    assert len(training.images()) == 9
+    assert len(training.samples) == 18, "with all their objects"
+    assert len(set(thin.on_side(HELD_OUT).images())) == len(thin.on_side(HELD_OUT).samples) == 3
+    assert len(thin.on_side(VALIDATION).samples) == 2
+    store.replace(accepted(99, image=99))
+    other = thinned(take_snapshot(database, PROJECT), 9, {HELD_OUT: 3, VALIDATION: 2})
+    assert set(other.on_side(TRAINING).images()) != set(training.images())
 
 
 def test_projects_do_not_share_annotation_ids(store, database):

@@ -1,7 +1,10 @@
+import errno
 import sys
+from pathlib import Path
 
 import pytest
 from fsspec import register_implementation
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from training.errors import FileStoreError, StoredFileError
@@ -94,3 +97,19 @@ def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch):
         StoredFiles("s3://bucket/icmformer", tmp_path)
     with pytest.raises(StoredFileError, match="Protocol not known: carrier-pigeon"):
         StoredFiles("carrier-pigeon://bucket", tmp_path)
+
+
+def test_a_file_on_a_bad_block_is_damaged_and_is_mended(tmp_path, monkeypatch):
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    key = files.put("masks", ".png", b"content")
+
+    def bad_block(self, path, **options):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "cat_file", bad_block)
+        with pytest.raises(StoredFileError, match="is damaged: Input/output error"):
+            files.read(key)
+        Path(files.local_path(key)).write_bytes(b"what is left of it")
+        files.write(key, b"content")
+    assert files.read_verified(key) == b"content"

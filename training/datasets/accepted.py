@@ -1,6 +1,6 @@
 """What annotators accepted, as data sets: images to train on, objects to be judged by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training.datasets.sample import AnnotatedImage, EvaluationSample
 from training.promotion import IMAGE_SEPARATOR
 from training.sample_files import SampleFiles
-from training.snapshot import SampleReference, Snapshot
+from training.snapshot import Snapshot, spread_over_images
 
 
 class AcceptedImages:
@@ -61,7 +61,7 @@ class AcceptedObjects:
             limit: most objects.
         """
         self._files = files
-        self._samples = _spread_over_images(snapshot.samples, limit)
+        self._samples = spread_over_images(snapshot.samples, limit)
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -99,14 +99,3 @@ def layered(
         planes[layer][mask] = number
         objects.append((layer, number))
     return np.stack(planes, axis=2), tuple(objects)
-
-
-def _spread_over_images(
-    samples: Sequence[SampleReference], limit: int
-) -> tuple[SampleReference, ...]:
-    ranks: dict[str, int] = {}
-    ranked = []
-    for sample in sorted(samples):
-        ranks[sample.image] = ranks.get(sample.image, 0) + 1
-        ranked.append((ranks[sample.image], sample))
-    return tuple(sorted(sample for _, sample in sorted(ranked)[:limit]))

@@ -3,7 +3,9 @@
 import contextlib
 import threading
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ml_backend.learning import open_learning
 from ml_backend.settings import Settings
@@ -20,6 +22,7 @@ validation_objects: 2
 validation_clicks: 1
 optimization: {warmup: 0}
 """
+RETAINED = (502, 503, 504)  # one of them judges
 
 
 @pytest.fixture
@@ -36,8 +39,21 @@ def server():
         yield server
 
 
+@pytest.fixture(scope="session")
+def retention(tmp_path_factory):
+    """Other discs, of which few judge: most of what a job does here is clicking."""
+    folder = tmp_path_factory.mktemp("retention")
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for seed in RETAINED:
+        image, mask = disc(seed)
+        Image.fromarray(image).save(folder / "images" / f"{seed}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{seed}.png")
+    return folder
+
+
 @pytest.fixture
-def environment(tmp_path, checkpoint, server):
+def environment(tmp_path, checkpoint, server, retention):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
     return {
@@ -47,6 +63,7 @@ def environment(tmp_path, checkpoint, server):
         "ICMFORMER_FINE_TUNE_RECIPE": str(recipe),
         "ICMFORMER_FINE_TUNE_AFTER": "0",
         "ICMFORMER_RECONCILE_MINUTES": "0",
+        "ICMFORMER_RETENTION_SET": str(retention),
         "ICMFORMER_GATE_MIN_OBJECTS": "1",
         "ICMFORMER_GATE_MIN_IMAGES": "1",
         "LABEL_STUDIO_URL": server.url,
@@ -60,6 +77,7 @@ def settings_of(environment):
         checkpoint=environment["ICMFORMER_CHECKPOINT"],
         device="cpu",
         fine_tune_recipe=environment["ICMFORMER_FINE_TUNE_RECIPE"],
+        retention_set=environment["ICMFORMER_RETENTION_SET"],
         label_studio_url=environment["LABEL_STUDIO_URL"],
         label_studio_api_key=LEGACY_TOKEN,
         fine_tune_after=5,

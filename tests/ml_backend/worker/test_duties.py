@@ -95,6 +95,26 @@ def test_nothing_starts_while_annotators_are_at_it(learning, server, settings):
     learning.close()
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(timedelta(hours=5), id="while the clock was ahead"),
+        pytest.param(timedelta(days=-2), id="and more all the time since"),
+    ],
+)
+def test_quiet_is_not_waited_for_in_vain(learning, server, settings, stored):
+    busy = settings.model_copy(update={"fine_tune_quiet_minutes": 10.0})
+    learning = open_learning(busy)
+    deliver(learning, server, *range(5))
+    worker = Worker(learning, threading.Event())
+    worker.ingest()
+    move_back(learning, SampleRow, stored_at=now() + stored)
+    deliver(learning, server, *([5] if stored < timedelta(0) else []))
+    worker.tick()
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+    learning.close()
+
+
 def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
     nightly = settings.model_copy(update={"fine_tune_schedule": "* * * * *", "fine_tune_after": 0})
     learning = open_learning(nightly)

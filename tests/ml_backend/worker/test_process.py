@@ -167,7 +167,7 @@ def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
         cwd=ROOT, env={**os.environ, **environment}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert any("job 1: judging the live version, 1 of " in line for line in started.stderr)
+    assert any("job 1: judging the live version, 0 of " in line for line in started.stderr)
     started.send_signal(signal.SIGTERM)
     said, _ = started.communicate(timeout=60)
     assert said == "job 1: stopped; the worker, or this command, will continue it\n"
