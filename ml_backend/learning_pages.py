@@ -27,7 +27,8 @@ from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
-_REFRESH_SECONDS = 5
+# While a job runs. A project counts all its samples for that, a job reads one row.
+_PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
 
 
 def learning_pages(backend: Backend) -> Blueprint:
@@ -76,7 +77,7 @@ class _Pages:
             versions=_rows(facts["versions"]),
             now=datetime.now(timezone.utc),
             most_clicks=_MOST_CLICKS,
-            refresh=_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
+            refresh=_PROJECT_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
         )
 
     def job(self, name: str, number: int) -> Response:
@@ -87,7 +88,7 @@ class _Pages:
             project=project,
             job=facts,
             log=log_tail(self._learning, number, lines=200),
-            refresh=_REFRESH_SECONDS if _is_busy([facts]) else None,
+            refresh=_JOB_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 
     def version(self, name: str, number: int) -> Response:

@@ -10,7 +10,7 @@ from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE
 from training.model_versions import ModelVersions, version_name
-from training.sample_overview import SampleOverview, noteworthy_annotations, sample_overview
+from training.sample_overview import noteworthy_annotations, sample_counts, sample_growth
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _LOG_BYTES = 64_000
@@ -19,14 +19,11 @@ Facts = dict[str, Any]
 
 def project_list(learning: Learning) -> list[Facts]:
     """Return every project that was ever seen, the one heard of last first."""
-    database = learning.stores.database
-    return [
-        _project_facts(learning, project, sample_overview(database, project.key))
-        for project in learning.projects.all()
-    ]
+    return [_project_facts(learning, project) for project in learning.projects.all()]
 
 
-def _project_facts(learning: Learning, project: ProjectRow, samples: SampleOverview) -> Facts:
+def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
+    samples = sample_counts(learning.stores.database, project.key)
     backlog = learning.inbox.backlog(project.key)
     return {
         "key": project.key,
@@ -58,13 +55,17 @@ def live_facts(learning: Learning, project: str) -> Facts | None:
     return {"version": live.version, "name": name, "pinned": live.pinned, "own": live.own}
 
 
-def annotations_to_look_at(learning: Learning, project: ProjectRow) -> list[Facts]:
-    """Return annotations without their mask, unreadable ones, and those with something left out."""
+def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:
+    """Return annotations without their mask, unreadable ones, and those with something left out.
+
+    Of the rest, only how many there are.
+    """
     # For people's browsers: LABEL_STUDIO_URL may be a name that only containers know. What /setup
     # brought is not ours, so it becomes a link only if it is an address.
     told = project.hostname if origin(project.hostname) else ""
     address = (told or learning.settings.label_studio_url or "").rstrip("/")
-    return [
+    noteworthy = noteworthy_annotations(learning.stores.database, project.key)
+    shown = [
         {
             "annotation": row.annotation,
             "task": row.task,
@@ -73,8 +74,9 @@ def annotations_to_look_at(learning: Learning, project: ProjectRow) -> list[Fact
             "notes": row.notes,
             "address": f"{address}/projects/{project.number}/data?task={row.task}",
         }
-        for row in noteworthy_annotations(learning.stores.database, project.key)
+        for row in noteworthy.first
     ]
+    return {"to_look_at": shown, "more_to_look_at": noteworthy.more}
 
 
 def job_facts(job: JobRow) -> Facts:
@@ -170,13 +172,13 @@ def move_list(learning: Learning, project: str) -> list[Facts]:
 
 def overview(learning: Learning, project: ProjectRow) -> Facts:
     """Return everything the page of a project shows."""
-    samples = sample_overview(learning.stores.database, project.key)
-    facts = _project_facts(learning, project, samples)
-    facts["samples"]["growth"] = [(_text(minute), count) for minute, count in samples.growth]
+    facts = _project_facts(learning, project)
+    growth = sample_growth(learning.stores.database, project.key)
+    facts["samples"]["growth"] = [(_text(moment), count) for moment, count in growth]
     return {
         **facts,
         "site": live_facts(learning, SITE),
-        "to_look_at": annotations_to_look_at(learning, project),
+        **annotations_to_look_at(learning, project),
         "jobs": [job_facts(job) for job in learning.jobs.of_project(project.key)],
         "versions": version_list(learning, project.key),
         "moves": move_list(learning, project.key),

@@ -1,14 +1,23 @@
-"""What a project has accepted so far, in numbers."""
+"""What a project has accepted so far, in numbers.
 
+The database counts: pages ask for them again and again, beside clicks, in a process that runs one
+thread of Python at a time, and a project may have a hundred thousand samples.
+"""
+
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, cast, extract, func, or_, select
 
 from training.database import Database
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples
+
+MOST_STEPS = 300
+_LEAST_STEP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class NewSamples:
 
 
 @dataclass(frozen=True)
-class SampleOverview:
+class SampleCounts:
     """The samples of a project.
 
     Attributes:
@@ -29,14 +38,20 @@ class SampleOverview:
         images: number of different images they are on.
         by_split: samples on each side of the split.
         by_label: samples of each label, the most frequent first.
-        growth: (moment, samples accepted up to then), minutes with news only.
     """
 
     samples: int
     images: int
     by_split: dict[str, int]
     by_label: dict[str, int]
-    growth: tuple[tuple[datetime, int], ...]
+
+
+@dataclass(frozen=True)
+class Noteworthy:
+    """Annotations that people should look at: the first of them, and how many more there are."""
+
+    first: Sequence[AnnotationRow]
+    more: int
 
 
 def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
@@ -49,39 +64,61 @@ def new_samples(database: Database, project: str, since: datetime | None) -> New
         return NewSamples(*session.execute(query).one())
 
 
-def sample_overview(database: Database, project: str) -> SampleOverview:
+def sample_counts(database: Database, project: str) -> SampleCounts:
     """Return the numbers of a project."""
-    columns = (SampleRow.image, SampleRow.split, SampleRow.label, SampleRow.accepted_at)
+    kind = SampleRow.label, SampleRow.split
+    images = usable_samples(project, func.count(SampleRow.image.distinct()))
+    by_label, by_split = Counter[str](), Counter[str]()
     with database.read() as session:
-        rows = session.execute(usable_samples(project, *columns)).all()
-    minutes = Counter(row.accepted_at.replace(second=0, microsecond=0) for row in rows)
-    total, growth = 0, []
-    for minute in sorted(minutes):
-        total += minutes[minute]
-        growth.append((minute, total))
-    return SampleOverview(
-        samples=len(rows),
-        images=len({row.image for row in rows}),
-        by_split=dict(Counter(row.split for row in rows)),
-        by_label=dict(Counter(row.label for row in rows).most_common()),
-        growth=tuple(growth),
+        different = session.scalars(images).one()
+        for label, split, count in session.execute(
+            usable_samples(project, *kind, func.count()).group_by(*kind)
+        ):
+            by_label[label] += count
+            by_split[split] += count
+    return SampleCounts(
+        samples=by_split.total(),
+        images=different,
+        by_split=dict(by_split),
+        by_label=dict(by_label.most_common()),
     )
 
 
-def noteworthy_annotations(
-    database: Database, project: str, limit: int = 200
-) -> Sequence[AnnotationRow]:
+def sample_growth(database: Database, project: str) -> list[tuple[datetime, int]]:
+    """Return how a project's samples became more.
+
+    Returns:
+        (moment, samples accepted up to then), in order: the last sample of each minute, or of each
+        longer step where there would be more than `MOST_STEPS` and one.
+    """
+    accepted = SampleRow.accepted_at
+    newest = func.max(accepted)
+    with database.read() as session:
+        begin, end = session.execute(usable_samples(project, func.min(accepted), newest)).one()
+        if begin is None:
+            return []
+        step = math.ceil((end - begin).total_seconds() / MOST_STEPS)
+        number = cast(extract("epoch", accepted), BigInteger) // max(step, _LEAST_STEP_SECONDS)
+        steps = session.execute(
+            usable_samples(project, newest, func.count()).group_by(number).order_by(newest)
+        ).all()
+    totals = accumulate(count for _, count in steps)
+    return [(moment, total) for (moment, _), total in zip(steps, totals, strict=True)]
+
+
+def noteworthy_annotations(database: Database, project: str, limit: int = 200) -> Noteworthy:
     """Return annotations that people should look at, the newest first of each kind.
 
     Those saved with clicks but without their mask, and those that could not be read; then those of
     which something was left out.
     """
-    query = (
-        select(AnnotationRow)
-        .where(AnnotationRow.project == project, AnnotationRow.status != "deleted")
-        .order_by(AnnotationRow.updated_at.desc())
-    )
+    row = AnnotationRow
+    lacks_mask = func.json_array_length(row.labels_without_mask) > 0
+    told = or_(lacks_mask, func.json_array_length(row.notes) > 0)
+    where = row.project == project, row.status != "deleted", told
+    is_urgent = or_(lacks_mask, row.status == "unreadable")
+    order = is_urgent.desc(), row.updated_at.desc()
     with database.read() as session:
-        rows = [row for row in session.scalars(query) if row.labels_without_mask or row.notes]
-    rows.sort(key=lambda row: not row.labels_without_mask and row.status != "unreadable")
-    return rows[:limit]
+        first = session.scalars(select(row).where(*where).order_by(*order).limit(limit)).all()
+        number = session.scalars(select(func.count()).where(*where)).one()
+    return Noteworthy(first, number - len(first))

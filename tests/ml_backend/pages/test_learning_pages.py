@@ -48,7 +48,8 @@ def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
 )
 def test_links_lead_where_browsers_find_label_studio(learning, hostname, link):
     project = ProjectRow(key=PROJECT, number="2", hostname=hostname)
-    addresses = [row["address"] for row in annotations_to_look_at(learning, project)]
+    shown = annotations_to_look_at(learning, project)["to_look_at"]
+    addresses = [row["address"] for row in shown]
     assert addresses
     assert all(address.startswith(f"{link}data?task=") for address in addresses)
 
@@ -298,7 +299,8 @@ def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     assert learning.stores.versions.history("")[-1].by == "ann"
 
 
-def test_what_matters_comes_before_what_was_merely_left_out(learning):
+def test_what_matters_comes_before_what_was_merely_left_out(client, learning):
+    learning.projects.remember("5.1", ProjectNews("Choices"))
     for number in range(210):
         moment = datetime(2026, 2, 1, tzinfo=timezone.utc)
         learning.samples.replace(
@@ -308,9 +310,11 @@ def test_what_matters_comes_before_what_was_merely_left_out(learning):
     learning.samples.replace(Annotation("5.1", 998, 7, early, "unreadable", notes=("404",)))
     lost = Annotation("5.1", 999, 8, early, "empty", labels_without_mask=("Object",))
     learning.samples.replace(lost)
-    rows = annotations_to_look_at(learning, ProjectRow(key="5.1", number="5", hostname=""))
-    assert {row["annotation"] for row in rows[:2]} == {998, 999}
-    assert len(rows) == 200
+    facts = client.get("/api/projects/5").json
+    assert {row["annotation"] for row in facts["to_look_at"][:2]} == {998, 999}
+    assert (len(facts["to_look_at"]), facts["more_to_look_at"]) == (200, 12)
+    assert "And 12 more annotations." in page(client, "/projects/5")
+    assert "more annotation" not in page(client, "/projects/2")
 
 
 def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning, tmp_path):

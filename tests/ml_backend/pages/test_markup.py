@@ -73,7 +73,7 @@ def test_pages_are_valid_and_their_buttons_say_what_they_do(client, learning, pa
 def test_a_page_that_waits_is_loaded_anew_not_scrolled(client, learning):
     answer = client.post("/projects/2/jobs", headers=FORM)
     assert answer.location == "/projects/2#jobs"
-    assert 'http-equiv="refresh" content="5; url=/projects/2"' in page(client, "/projects/2")
+    assert 'http-equiv="refresh" content="15; url=/projects/2"' in page(client, "/projects/2")
     (newest, *_) = learning.jobs.of_project(PROJECT)
     where = f"/projects/2/jobs/{newest.id}"
     assert f'content="5; url={where}"' in page(client, where)
