@@ -22,18 +22,20 @@ def make_move(
         versions: the versions and what is live.
         project: key of the project; `training.live_pointer.SITE` for the site's default.
         move: one of `MOVES`.
-        version: to promote, or to keep from going live; the other moves need none.
+        version: to promote, or to keep from going live; None for the other moves.
         mover: who decided, and why.
 
     Raises:
-        RequestError: if the move is unknown, or needs a version.
+        RequestError: if the move is unknown, needs a version, or takes none.
         VersionError: if it cannot be done; no version goes live that is damaged, and none is
             promoted that does not answer.
         CheckpointError: if the version to promote cannot be loaded.
     """
-    if move == "rollback":
-        _check_target(versions, project)
     if move in _WITHOUT_VERSION:
+        if version is not None:
+            raise RequestError(f"{move} takes no version: to make one live, promote it instead")
+        if move == "rollback":
+            _check_target(versions, project)
         versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
     elif move not in MOVES:
         raise RequestError(f"{move!r} is not one of {', '.join(MOVES)}")

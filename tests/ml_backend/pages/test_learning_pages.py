@@ -151,6 +151,9 @@ def test_what_is_live_already_is_not_kept_from_going_live(client):
     [
         ({"move": "promote"}, 400, "say which version to promote"),
         ({"move": "explode"}, 400, "is not one of"),
+        ({"move": "rollback", "version": 2}, 400, "rollback takes no version"),
+        ({"move": "pin", "version": 2}, 400, "pin takes no version"),
+        ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
         ({"move": "promote", "version": "two"}, 400, "must be the number"),
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
         ({"move": "promote", "version": True}, 400, "must be the number"),
