@@ -8,7 +8,7 @@ import pytest
 from ml_backend.app import create_app
 from ml_backend.fine_tune_jobs import Beat
 from ml_backend.job_runner import StageClock
-from ml_backend.learning_views import annotations_to_look_at, log_tail, version_list
+from ml_backend.learning_views import annotations_to_look_at, log_tail
 from ml_backend.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
 from tests.ml_backend.pages.reading import FORM, page
@@ -93,8 +93,9 @@ def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
 
 
 def test_a_project_decides_nothing_about_anothers_version(client, learning):
-    made = Candidate("3", learning.stores.versions.checkpoint(1), project="3.1", verdict="ask")
-    number = learning.stores.versions.publish(made)
+    versions = learning.stores.versions
+    compared = {"verdict": "ask", "scores": {"compared_with": 1}}
+    number = versions.publish(Candidate("3", versions.checkpoint(1), project="3.1", **compared))
     for move in ("keep", "promote"):
         body = {"move": move, "version": number}
         answer = client.post("/api/projects/2/live", json=body)
@@ -318,17 +319,6 @@ def test_what_matters_comes_before_what_was_merely_left_out(client, learning):
     assert (len(facts["to_look_at"]), facts["more_to_look_at"]) == (200, 12)
     assert "And 12 more annotations." in page(client, "/projects/5")
     assert "more annotation" not in page(client, "/projects/2")
-
-
-def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning, tmp_path):
-    checkpoint = learning.stores.versions.checkpoint(1)
-    facts = {}
-    for origin, verdict in (("a", "promote"), ("b", "ask"), ("c", "keep"), ("d", "promote")):
-        made = Candidate(origin, checkpoint, project="6.1", verdict=verdict)
-        facts[origin] = learning.stores.versions.publish(made)
-    learning.stores.versions.promote_if_live("6.1", facts["d"], 1, Mover("gate", ""))
-    waiting = {row["origin"] for row in version_list(learning, "6.1") if row["undecided"]}
-    assert waiting == {"a", "b"}
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/{}", "/api/versions/{}", "/projects/2/jobs/{}"])
