@@ -7,6 +7,7 @@ from typing import Any
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.label_studio import origin
 from ml_backend.learning import LOG_NAME, Learning
+from ml_backend.next_job import next_job
 from ml_backend.projects import ProjectRow
 from training.live_pointer import SITE, Live
 from training.model_versions import ModelVersions, version_name
@@ -187,14 +188,16 @@ def move_list(learning: Learning, project: str) -> list[Facts]:
 
 def overview(learning: Learning, project: ProjectRow) -> Facts:
     """Return everything the page of a project shows."""
-    facts = _project_facts(learning, project)
-    growth = sample_growth(learning.stores.database, project.key)
+    facts, database = _project_facts(learning, project), learning.stores.database
+    jobs = learning.jobs.of_project(project.key)
+    growth = sample_growth(database, project.key)
     facts["samples"]["growth"] = [(_text(moment), count) for moment, count in growth]
     return {
         **facts,
         "site": live_facts(learning, SITE),
         **annotations_to_look_at(learning, project),
-        "jobs": [job_facts(job) for job in learning.jobs.of_project(project.key)],
+        "jobs": [job_facts(job) for job in jobs],
+        "next_job": next_job(database, learning.settings, project.key, jobs),
         "versions": version_list(learning, project.key),
         "moves": move_list(learning, project.key),
     }

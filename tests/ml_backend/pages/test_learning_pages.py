@@ -33,6 +33,7 @@ def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
     assert "http://ls:8080/projects/2/data?task=77" in text
     assert "task 76: image is 404" in text
     assert "20 new samples" in text
+    assert "New masks: 0; the next job starts after 20 more." in text
     assert text.count('<svg class="lineage"') == 2
     assert "v2-" in text
     assert "starter-" in text
