@@ -1,4 +1,4 @@
-"""What a project's next fine-tuning job waits for, in words; the worker decides, in `worker`."""
+"""What a project's next fine-tuning job waits for, which the worker obeys; in words, too."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,6 +9,22 @@ from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.settings import Settings
 from training.database import Database, now
 from training.sample_overview import NewSamples, new_samples
+
+_LONGEST_SITTING = timedelta(days=1)
+
+
+def new_since(database: Database, project: str, jobs: Sequence[JobRow]) -> NewSamples:
+    """Return what the newest of these jobs did not know: it knows what was accepted before."""
+    since = (jobs[0].started_at or jobs[0].requested_at) if jobs else None
+    return new_samples(database, project, since)
+
+
+def is_quiet(new: NewSamples, quiet: timedelta) -> bool:
+    """Say whether annotators are done for now, or have been at it for so long as not to wait."""
+    if new.newest is None or new.oldest is None:
+        return False
+    # The newest lies ahead where the clock was set back since.
+    return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
 def next_job(
@@ -30,8 +46,7 @@ def next_job(
         return None
     if newest is not None and newest.state == "failed":
         return "What the failed job was to learn is tried again, after an hour and ever more rarely"
-    since = (newest.started_at or newest.requested_at) if newest else None
-    new = new_samples(database, project, since)
+    new = new_since(database, project, jobs)
     ways = filter(None, (_by_number(settings, new), _by_clock(settings)))
     return (
         f"New masks: {new.count}; "
@@ -43,9 +58,9 @@ def _by_number(settings: Settings, new: NewSamples) -> str:
     enough, minutes = settings.fine_tune_after, settings.fine_tune_quiet_minutes
     if not enough:
         return ""
-    if new.newest is None or new.count < enough:
+    if new.count < enough:
         return f"after {enough - new.count} more"
-    if now() - new.newest < timedelta(minutes=minutes):
+    if not is_quiet(new, timedelta(minutes=minutes)):
         return f"once nothing has been accepted for {minutes:g} min"
     return "within a minute, if the worker runs"
 

@@ -23,13 +23,13 @@ from ml_backend.ingest import Image, Ingest, Json
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.learning import LOG_NAME, Learning
+from ml_backend.next_job import is_quiet, new_since
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
 from ml_backend.task_images import TaskImages
 from training.database import now
 from training.errors import DatabaseError, TrainingError
-from training.sample_overview import NewSamples, new_samples
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ _STOP_SECONDS = 20.0
 _RETRY_RECONCILE = timedelta(minutes=5)
 _RETRY_TRAINING = timedelta(hours=1)
 _LONGEST_RETRY_TRAINING = timedelta(days=1)
-_LONGEST_SITTING = timedelta(days=1)
 
 
 class Comparison(NamedTuple):
@@ -206,14 +205,14 @@ class Worker:
         if failed and now() - (failed[0].finished_at or now()) < _pause_after(len(failed)):
             return ""
         jobs = jobs[len(failed) :]
-        new = self._new_since(project, jobs)
-        is_quiet = _is_quiet(new, timedelta(minutes=settings.fine_tune_quiet_minutes))
-        if settings.fine_tune_after and new.count >= settings.fine_tune_after and is_quiet:
+        new = new_since(self._learning.stores.database, project, jobs)
+        quiet = is_quiet(new, timedelta(minutes=settings.fine_tune_quiet_minutes))
+        if settings.fine_tune_after and new.count >= settings.fine_tune_after and quiet:
             return f"{new.count} new samples"
         schedule = settings.fine_tune_schedule
         if schedule and self._is_turn(schedule, project, jobs):
             return f"scheduled ({schedule})"
-        return failed[0].reasons[0] if failed and is_quiet else ""
+        return failed[0].reasons[0] if failed and quiet else ""
 
     def _is_turn(self, schedule: str, project: str, jobs: Sequence[JobRow]) -> bool:
         """Say whether the clock has struck since there was something to learn.
@@ -221,17 +220,12 @@ class Worker:
         What a cancelled job was to learn is not new, but learned at the clock's next turn.
         """
         in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
-        new = self._new_since(project, jobs[len(in_vain) :])
+        new = new_since(self._learning.stores.database, project, jobs[len(in_vain) :])
         if new.oldest is None:
             return False
         since = max([new.oldest, *(job.finished_at for job in in_vain[:1] if job.finished_at)])
         turn: datetime = croniter(schedule, now()).get_prev(datetime)
         return turn > since
-
-    def _new_since(self, project: str, jobs: Sequence[JobRow]) -> NewSamples:
-        """Return what the newest of these jobs did not know: it knows what was accepted before."""
-        since = (jobs[0].started_at or jobs[0].requested_at) if jobs else None
-        return new_samples(self._learning.stores.database, project, since)
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         if project.is_reconcile_asked_for:
@@ -263,14 +257,6 @@ class Worker:
         if key not in self._clients:
             self._clients[key] = LabelStudio(*key)
         return self._clients[key]
-
-
-def _is_quiet(new: NewSamples, quiet: timedelta) -> bool:
-    """Say whether annotators are done for now, or have been at it for so long as not to wait."""
-    if new.newest is None or new.oldest is None:
-        return False
-    # The newest lies ahead where the clock was set back since.
-    return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
 def _pause_after(failures: int) -> timedelta:
