@@ -7,9 +7,11 @@ objects may overlap; each keeps its own pixels.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ml_backend.errors import BrushRLEError
 from ml_backend.regions import decode_regions
@@ -115,26 +117,55 @@ def _relations(result: Result) -> list[tuple[str, str]]:
 
 def _groups(regions: list[_Region], relations: list[tuple[str, str]]) -> list[list[_Region]]:
     """Return the regions of each object, in the order in which they were drawn."""
-    related = {frozenset(pair) for pair in relations}
-    groups: list[list[_Region]] = []
-    for region in regions:
-        joined = [g for g in groups if any(_same_object(region, other, related) for other in g)]
-        groups = [group for group in groups if group not in joined]
-        groups.append([member for group in joined for member in group] + [region])
-    return groups
+    groups: dict[int, list[int]] = {}  # by the number of their last region
+    group_of: dict[int, int] = {}
+    pairs = zip(_connected(regions, relations), _overlapping(regions), strict=True)
+    for number, (connected, overlapping) in enumerate(pairs):
+        joined = sorted({group_of[other] for other in (*connected, *overlapping)})
+        groups[number] = [member for group in joined for member in groups.pop(group)] + [number]
+        group_of.update(dict.fromkeys(groups[number], number))
+    return [[regions[number] for number in group] for group in groups.values()]
 
 
-def _same_object(first: _Region, second: _Region, related: set[frozenset[str]]) -> bool:
-    if first.label != second.label:
-        return False
-    if frozenset((first.id, second.id)) in related:
-        return True
-    if first.parent and first.parent in (second.parent, second.id):
-        return True
-    if second.parent == first.id:
-        return True
-    smaller = min(first.mask.area, second.mask.area)
-    return first.mask.overlap(second.mask) > SAME_OBJECT_OVERLAP * smaller
+def _connected(regions: list[_Region], relations: list[tuple[str, str]]) -> Iterator[list[int]]:
+    """Yield for each region the earlier ones of its label that people joined it with.
+
+    Of those that share a parent, the last one stands for all: it was joined with the others.
+    """
+    related: dict[str, list[str]] = {}
+    for one, other in relations:
+        related.setdefault(one, []).append(other)
+        related.setdefault(other, []).append(one)
+    known: dict[tuple[str, str], int] = {}
+    families: dict[tuple[str, str], int] = {}
+    for number, region in enumerate(regions):
+        family = [(name, region.label) for name in (region.id, region.parent) if name]
+        found = [families[name] for name in family if name in families]
+        partners = [(name, region.label) for name in related.get(region.id, ())]
+        yield found + [known[name] for name in partners if name in known]
+        families.update(dict.fromkeys(family, number))
+        known[region.id, region.label] = number
+
+
+def _overlapping(regions: list[_Region]) -> Iterator[list[int]]:
+    """Yield for each region the earlier ones of its label of which one largely covers the other.
+
+    Boxes are compared first: the pixels of all pairs of hundreds of regions would take seconds.
+    """
+    masks = [region.mask for region in regions]
+    begin = np.array([(mask.top, mask.left) for mask in masks])
+    end = begin + np.array([mask.crop.shape for mask in masks])
+    areas = np.array([mask.area for mask in masks])
+    for number, region in enumerate(regions):
+        shared = np.minimum(end[:number], end[number]) - np.maximum(begin[:number], begin[number])
+        wanted = SAME_OBJECT_OVERLAP * np.minimum(areas[:number], areas[number])
+        near = np.flatnonzero(shared.clip(min=0).prod(axis=1) > wanted)
+        yield [
+            int(other)
+            for other in near
+            if regions[other].label == region.label
+            and region.mask.overlap(masks[other]) > wanted[other]
+        ]
 
 
 def _joined(group: list[_Region]) -> AcceptedObject:

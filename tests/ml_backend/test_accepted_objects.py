@@ -6,6 +6,7 @@ import pytest
 
 from ml_backend.accepted_objects import accepted_regions
 from ml_backend.brush_rle import encode
+from training.object_mask import ObjectMask
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -94,6 +95,16 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
         ),
         pytest.param(
             [
+                brush(mask(LEFT), "a", parentID="p"),
+                brush(mask((12, 2, 14, 8)), "b", "Other", parentID="p"),
+                brush(mask((12, 20, 14, 26)), "c", parentID="p"),
+                brush(mask(RIGHT), "p"),
+            ],
+            [("b", "Other", 12), ("a+c+p", "Object", 84)],
+            id="a parent drawn after its children of two labels",
+        ),
+        pytest.param(
+            [
                 brush(mask(LEFT), "a"),
                 brush(mask(RIGHT), "b"),
                 {"type": "relation", "from_id": "b", "to_id": "a", "direction": "right"},
@@ -124,6 +135,19 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
 )  # fmt: skip
 def test_which_regions_are_one_object(items, expected):
     assert summary(read(*items)) == expected
+
+
+def test_regions_that_lie_apart_are_not_compared_pixel_by_pixel(monkeypatch):
+    compared = []
+    overlap = ObjectMask.overlap
+    monkeypatch.setattr(
+        ObjectMask, "overlap", lambda *masks: compared.append(masks) or overlap(*masks)
+    )
+    boxes = [(top, left, top + 3, left + 3) for top in (1, 5, 9) for left in range(1, 26, 4)]
+    twice = (9, 24, 12, 27)
+    items = [brush(mask(box), f"r{n}") for n, box in enumerate([*boxes, twice])]
+    assert len(read(*items).objects) == len(boxes)
+    assert len(compared) == 1
 
 
 def test_anti_aliased_rims_are_cut_at_half():
