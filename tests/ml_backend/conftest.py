@@ -14,6 +14,7 @@ from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import FIXTURES, recorded
+from tests.ml_backend.message_loop import Loop
 from tests.ml_backend.stand_in import LEGACY_TOKEN, StandInLabelStudio, serving
 
 
@@ -88,3 +89,11 @@ def app(settings):
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """The parts of the learning loop that deal with messages, on a fresh folder."""
+    loop = Loop(tmp_path)
+    yield loop
+    loop.database.close()

@@ -1,0 +1,96 @@
+"""Messages of Label Studio, and the parts of the learning loop that deal with them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select
+
+from ml_backend.brush_rle import encode
+from ml_backend.inbox import Inbox, MessageRow
+from ml_backend.ingest import Ingest
+from ml_backend.projects import Projects, project_key
+from training.database import Database, now
+from training.sample_rows import AnnotationRow, SampleRow
+from training.samples import SampleStore
+from training.stored_files import StoredFiles
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PROJECT = "2.1795327560"
+CONFIG = """<View><Image name="image" value="$image"/>
+  <KeyPointLabels name="kp" toName="image"><Label value="Object"/></KeyPointLabels>
+  <BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels></View>"""
+SIZE = (321, 481)
+
+
+class Loop:
+    """The parts of the learning loop that deal with messages, on a fresh folder."""
+
+    def __init__(self, folder):
+        self.database = Database(f"sqlite:///{folder}/state.db")
+        self.inbox = Inbox(self.database)
+        self.requests = []
+        self.fetched = []
+        self.trouble = None
+        self.ingest = Ingest(
+            inbox=self.inbox,
+            projects=Projects(self.database),
+            samples=SampleStore(self.database, StoredFiles(f"{folder}/files", folder / "down")),
+            fetch_image=self.fetch,
+            request_training=lambda project, reason: self.requests.append((project, reason)),
+        )
+
+    def fetch(self, project, task, config):
+        self.fetched.append(task["id"])
+        if self.trouble is not None:
+            raise self.trouble
+        seed = int(task["id"])
+        return np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+
+    def deliver(self, body):
+        key = project_key(body.get("project"))
+        self.inbox.put(body["action"], key, json.dumps(body).encode())
+        self.ingest.drain()
+
+    def rows(self, table):
+        with self.database.read() as session:
+            return session.scalars(select(table)).all()
+
+    def annotations(self):
+        return {row.annotation: row for row in self.rows(AnnotationRow)}
+
+    def areas(self):
+        return sorted(row.area for row in self.rows(SampleRow))
+
+    def hurry(self):
+        """Make every waiting message due."""
+        with self.database.write() as session:
+            for row in session.scalars(select(MessageRow)):
+                row.due_at = now()
+
+
+def fixture(action):
+    return json.loads((FIXTURES / f"webhook_{action}.json").read_text())["body"]
+
+
+def brush(left, width=10):
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[20:30, left : left + width] = True
+    return {
+        "id": f"r{left}", "type": "brushlabels", "from_name": "brush", "to_name": "image",
+        "original_width": SIZE[1], "original_height": SIZE[0],
+        "value": {"format": "rle", "rle": encode(mask), "brushlabels": ["Object"]},
+    }  # fmt: skip
+
+
+def saved(*regions, action="ANNOTATION_CREATED", annotation=4, second=0, **fields):
+    """A message as Label Studio sends it, with these regions."""
+    body = fixture("ANNOTATION_CREATED")
+    body["action"] = action
+    body["annotation"] |= {
+        "id": annotation,
+        "result": list(regions),
+        "updated_at": f"2026-11-22T06:15:{second:02}.256890Z",
+        **fields,
+    }
+    return body
