@@ -8,6 +8,8 @@ BackendError                 500
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
 ├── TaskImageError           422  a task whose image cannot be used
+│   └── ImageHostError       422  an image whose server is away, silent or slow
+│       └── SlowImageError   422  an image for which nobody waits any longer
 ├── BrushRLEError            422  a brush mask that does not decode
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
@@ -74,7 +76,11 @@ class TaskImageError(BackendError):
     status = 422
 
 
-class SlowImageError(TaskImageError):
+class ImageHostError(TaskImageError):
+    """The server of an image is away, silent or too slow; it may have others, to come as slowly."""
+
+
+class SlowImageError(ImageHostError):
     """An image did not come while somebody waited for it."""
 
 

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_backend.accepted_objects import accepted_regions
-from ml_backend.errors import BackendError, LabelingConfigError, LabelStudioError, TaskImageError
+from ml_backend.errors import (
+    BackendError,
+    ImageHostError,
+    LabelingConfigError,
+    LabelStudioError,
+    TaskImageError,
+)
 from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import ImageTag, parse_image
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
@@ -27,6 +33,7 @@ from training.samples import Annotation, SampleStore
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
+SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
 Image = NDArray[np.uint8]
 Json = Mapping[str, Any]
 # (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
@@ -55,8 +62,8 @@ class Ingest:
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Deal once with every message that is due; return how many there were.
 
-        Where Label Studio or the stored files cannot be reached, the project's other messages stay
-        due and wait.
+        Where Label Studio, the stored files or the server of an image cannot be reached, or is too
+        slow, the project's other messages stay due and wait.
         """
         began, dealt_with, unreachable = now(), 0, set[str]()
         while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
@@ -113,7 +120,7 @@ class Ingest:
         return replace(state, status="accepted", image=image, objects=regions.objects)
 
     def _deal_with(self, message: MessageRow) -> bool:
-        """Do what one message asks for; return whether everything it needs could be reached."""
+        """Do what one message asks for; return whether all it needs was there, and soon."""
         if message.attempts >= ATTEMPTS:
             self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
             return True
@@ -123,6 +130,9 @@ class Ingest:
         except (LabelStudioError, FileStoreError) as error:
             # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
+            return False
+        except ImageHostError as error:
+            self._give_up_or_retry(message, error)
             return False
         except DatabaseError as error:
             # Where the inbox can be written, it says that this was not the message's fault.
@@ -163,14 +173,22 @@ class Ingest:
         return ""
 
     def _take_all(self, project: ProjectRow, body: Json) -> None:
-        """Take each annotation, also after one that cannot be taken; then raise what was wrong."""
+        """Take each annotation, also after one that cannot be taken; then raise what was wrong.
+
+        Where images do not come, the others wait for the next attempt or for a reconcile.
+        """
         tasks = {int(task["id"]): task for task in _objects(body.get("task"))}
         problem: Exception | None = None
+        silent = 0
         for annotation in _objects(body.get("annotation")):
+            if silent == SILENT_IMAGES:
+                break
             try:
                 self.take(project, annotation, tasks[int(annotation["task"])])
             except (LabelStudioError, FileStoreError):
                 raise
+            except ImageHostError as error:
+                problem, silent = error, silent + 1
             except Exception as error:
                 problem = problem or error
         if problem is not None:

@@ -4,19 +4,26 @@ Webhooks are only hints: Label Studio sends them once and forgets them, and a ba
 never hears of them. This goes through the project's annotated tasks, takes what is new, and
 withdraws what is gone. The tasks come in pages while people go on, and may slip from one page to
 another; so what was not listed is asked for by itself before it counts as gone.
+
+Where images do not come, no more are asked for, so that other projects have their turn. What could
+not be read before is tried last, so the next comparison gets further than this one.
 """
 
 import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ml_backend.errors import (
     BackendError,
+    ImageHostError,
     LabelingConfigError,
     LabelStudioError,
     TaskImageError,
 )
-from ml_backend.ingest import Ingest
+from ml_backend.ingest import SILENT_IMAGES, Image, Ingest, Json
 from ml_backend.label_studio import LabelStudio
+from ml_backend.labeling_config import ImageTag
 from ml_backend.projects import ProjectNews, ProjectRow, project_key, project_number
 from ml_backend.webhook_checks import unannounced
 from training.database import now
@@ -38,26 +45,87 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     listed_at = now()
     number = project_number(project.key)
     project = _as_described(project, label_studio.project(number), ingest)
+    unreadable = ingest.samples.unreadable(project.key)
+    taking = _Taking(project, ingest)
     listed: dict[int, int] = {}
-    problems: list[str] = []
     for task in label_studio.tasks(number, annotated=True):
         annotations = _annotations(task)
         on_task = {annotation: int(task["id"]) for annotation in annotations}
         listed |= on_task
         ingest.samples.forget_deletions(project.key, on_task, listed_at)
-        for annotation in annotations.values():
-            problems += _take(project, annotation, task, ingest)
+        taking.take(task, annotations.keys() - set(unreadable))
     withdrawn = 0
     for of_task, missing in ingest.samples.unlisted(project.key, listed, listed_at).items():
         task = _task(label_studio, of_task, number)
-        there = _annotations(task)
-        for known in missing & there.keys():
-            problems += _take(project, there[known], task, ingest)
-        gone = missing - there.keys()
+        taking.take(task, missing)
+        gone = missing - _annotations(task).keys()
         ingest.samples.withdraw(project.key, gone)
         withdrawn += len(gone)
-    ingest.inbox.settle(project.key, listed_at)
-    return _summary(len(listed), withdrawn, problems) + _unannounced(label_studio, number)
+    if taking.left:
+        ingest.projects.ask_to_reconcile(project.key)
+    else:
+        ingest.inbox.settle(project.key, listed_at)
+    for annotation in unreadable:
+        if annotation in listed and not taking.has_given_up:
+            taking.take(_task(label_studio, listed[annotation], number), {annotation})
+    found = _summary(len(listed), withdrawn, taking)
+    return found + _unannounced(label_studio, number)
+
+
+@dataclass
+class _Taking:
+    """Takes annotations, those that need an image as long as images come.
+
+    Attributes:
+        project: whose they are.
+        ingest: brings them into the store.
+        problems: what was wrong with them.
+        left: how many were left to the next comparison.
+    """
+
+    project: ProjectRow
+    ingest: Ingest
+    problems: list[str] = field(default_factory=list)
+    left: int = 0
+    _silent: int = 0  # images that did not come since the last that did
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether no more images are asked for."""
+        return self._silent >= SILENT_IMAGES
+
+    def take(self, task: dict[str, Any], wanted: Collection[int]) -> None:
+        """Take these annotations of a task, as far as it has them."""
+        for number, annotation in _annotations(task).items():
+            if number in wanted:
+                self._take(annotation, task)
+
+    def _take(self, annotation: dict[str, Any], task: dict[str, Any]) -> None:
+        try:
+            replace(self.ingest, fetch_image=self._fetch).take(self.project, annotation, task)
+        except _NotAskedForError:
+            self.left += 1
+        except (TaskImageError, LabelingConfigError) as error:
+            self.problems.append(str(error))
+        except (KeyError, TypeError, ValueError) as error:
+            number = annotation.get("id")
+            logger.exception("annotation %s of project %s", number, self.project.key)
+            self.problems.append(f"annotation {number} is not understood: {error!r}")
+
+    def _fetch(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
+        if self.has_given_up:
+            raise _NotAskedForError
+        try:
+            image = self.ingest.fetch_image(project, task, tag)
+        except ImageHostError:
+            self._silent += 1
+            raise
+        self._silent = 0
+        return image
+
+
+class _NotAskedForError(Exception):
+    """An image is left to the next comparison."""
 
 
 def _unannounced(label_studio: LabelStudio, project: str) -> str:
@@ -101,22 +169,10 @@ def _as_described(project: ProjectRow, described: dict[str, Any], ingest: Ingest
     return ingest.projects.find(project.key) or project
 
 
-def _take(
-    project: ProjectRow, annotation: dict[str, Any], task: dict[str, Any], ingest: Ingest
-) -> list[str]:
-    """Take one annotation; return what was wrong with it."""
-    try:
-        ingest.take(project, annotation, task)
-    except (TaskImageError, LabelingConfigError) as error:
-        return [str(error)]
-    except (KeyError, TypeError, ValueError) as error:
-        logger.exception("annotation %s of project %s", annotation.get("id"), project.key)
-        return [f"annotation {annotation.get('id')} is not understood: {error!r}"]
-    return []
-
-
-def _summary(listed: int, withdrawn: int, problems: list[str]) -> str:
+def _summary(listed: int, withdrawn: int, taking: _Taking) -> str:
     sentence = f"{listed} annotations compared, {withdrawn} withdrawn"
-    if problems:
-        sentence += f", {len(problems)} unusable, such as: {problems[0]}"
+    if taking.problems:
+        sentence += f", {len(taking.problems)} unusable, such as: {taking.problems[0]}"
+    if taking.has_given_up:
+        sentence += "; images do not come, so the others wait for the next comparison"
     return sentence

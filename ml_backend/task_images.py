@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.errors import LabelStudioError, SlowImageError, TaskImageError
+from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
 from ml_backend.image_addresses import (
     CLOUD,
     data_uri,
@@ -145,7 +145,7 @@ class TaskImages:
 
         Raises:
             TaskImageError: if there is no image or it cannot be used; the text names task, address
-                and problem.
+                and problem. An ImageHostError if its server is away, silent or too slow.
             LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
                 other image would come either.
         """
@@ -160,7 +160,7 @@ class TaskImages:
                 _check_size(image.pixels, shown_hw)
             return image
         except TaskImageError as error:
-            raise TaskImageError(
+            raise type(error)(
                 f"task {task_number(task)}, image {shown(address)!r}: {error}"
             ) from error
 
@@ -256,7 +256,7 @@ class TaskImages:
             return self._downloads.fetch(address, patience)
         except FetchError as error:
             hint = _NO_LOGIN if error.status == 401 else ""
-            raise TaskImageError(f"its server does not give it: {error}{hint}") from error
+            raise _not_given(error, f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
         self, address: str, label_studio: LabelStudio, patience: Patience
@@ -265,11 +265,11 @@ class TaskImages:
             return self._with_token(address, label_studio, patience)
         except FetchError as error:
             if not label_studio.is_here(error.address):
-                raise TaskImageError(f"the cloud storage does not give it: {error}") from error
+                raise _not_given(error, f"the cloud storage does not give it: {error}") from error
             if not error.connected:
                 raise label_studio.unreachable(error.__cause__ or error) from error
             if error.status is None:
-                raise TaskImageError(f"Label Studio does not finish sending it: {error}") from error
+                raise ImageHostError(f"Label Studio does not finish sending it: {error}") from error
             if error.status == 401:
                 raise LabelStudioError(label_studio.refusal(401), 401) from error
             before, upload, name = address.partition("/data/upload/")
@@ -292,6 +292,10 @@ class TaskImages:
                 raise
         header = label_studio.tokens.header()
         return self._downloads.fetch(address, patience, authorization=header)
+
+
+def _not_given(error: FetchError, sentence: str) -> TaskImageError:
+    return ImageHostError(sentence) if error.status is None else TaskImageError(sentence)
 
 
 def _check_size(image: RgbImage, shown_hw: tuple[int, int] | None) -> None:

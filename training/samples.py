@@ -178,6 +178,14 @@ class SampleStore:
                     missing.setdefault(task, set()).add(annotation)
         return missing
 
+    def unreadable(self, project: str) -> list[int]:
+        """Return the annotations that could not be read, the one last tried longest ago first."""
+        query = select(AnnotationRow.annotation).where(
+            AnnotationRow.project == project, AnnotationRow.status == "unreadable"
+        )
+        with self._database.read() as session:
+            return list(session.scalars(query.order_by(AnnotationRow.stored_at)))
+
     def set_aside_damaged(
         self, project: str, images: Collection[str], report: Callable[[int, int], None]
     ) -> int:

@@ -47,9 +47,12 @@ class Loop:
         seed = int(task["id"])
         return np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
 
-    def deliver(self, body):
+    def put(self, body):
         key = project_key(body.get("project"))
         self.inbox.put(body["action"], key, json.dumps(body).encode())
+
+    def deliver(self, body):
+        self.put(body)
         self.ingest.drain()
 
     def rows(self, table):

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from ml_backend.errors import LabelStudioError, TaskImageError
+from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.inbox import MessageRow
-from ml_backend.ingest import ATTEMPTS
+from ml_backend.ingest import ATTEMPTS, SILENT_IMAGES
 from tests.ml_backend.message_loop import PROJECT, brush, saved
 from training.database import now
 from training.errors import FileStoreError
@@ -131,6 +131,47 @@ def test_a_label_studio_that_is_away_is_asked_once_and_holds_up_no_other_project
     loop.trouble = None
     loop.ingest.drain()
     assert loop.areas() == [100, 100]
+
+
+def test_a_server_of_images_that_is_silent_is_asked_once_and_holds_up_no_other_project(loop):
+    loop.trouble = ImageHostError("task 8: its server does not give it: no answer")
+    for annotation in (4, 5, 6):
+        loop.put(saved(brush(10), annotation=annotation))
+    loop.inbox.put("START_TRAINING", "9.1", json.dumps({"project": {"id": 9}}).encode())
+    loop.ingest.drain()
+    assert len(loop.fetched) == 1
+    assert [project for project, _ in loop.requests] == ["9.1"]
+    assert loop.annotations()[4].status == "unreadable"
+    loop.trouble = None
+    loop.ingest.drain()
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100, 100, 100]
+
+
+def test_a_server_of_images_that_stays_silent_uses_up_the_attempts(loop):
+    loop.trouble = ImageHostError("task 8: it takes longer than 60 seconds")
+    loop.deliver(saved(brush(10)))
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog().failed, len(loop.fetched)) == (1, ATTEMPTS)
+
+
+def test_many_annotations_in_one_message_do_not_each_wait_for_a_silent_server(loop):
+    messages = [saved(brush(10), annotation=number, task=number) for number in range(1, 9)]
+    together = messages[0] | {
+        "action": "ANNOTATIONS_CREATED",
+        "annotation": [message["annotation"] for message in messages],
+        "task": [messages[0]["task"] | {"id": number} for number in range(1, 9)],
+    }
+    loop.trouble = ImageHostError("no answer")
+    loop.deliver(together)
+    assert len(loop.fetched) == SILENT_IMAGES
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100] * 8
 
 
 def test_messages_wait_while_the_stored_files_cannot_be_reached(loop):

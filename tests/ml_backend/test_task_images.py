@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flask import Response
 
-from ml_backend.errors import LabelStudioError, TaskImageError
+from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.label_studio import LabelStudio
 from tests.ml_backend.stand_in import (
     LEGACY_TOKEN,
@@ -201,6 +201,18 @@ def test_a_site_that_wants_a_login_is_told_apart(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     with pytest.raises(TaskImageError, match="it answers 401: logins for other sites"):
         loader.load(task(f"{elsewhere.url}/cells.png"), TAG)
+
+
+def test_a_server_that_does_not_answer_is_told_apart(elsewhere):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    for address in ("http://127.0.0.1:1/a.png", "https://host.invalid/a.png"):
+        with pytest.raises(ImageHostError, match="task 41"):
+            loader.load(task(address), TAG)
+    with pytest.raises(ImageHostError, match="longer than"):
+        loader.load(task(f"{elsewhere.url}/cells.png"), TAG, seconds=0)
+    with pytest.raises(TaskImageError, match="404") as error:
+        loader.load(task(f"{elsewhere.url}/gone.png"), TAG)
+    assert not isinstance(error.value, ImageHostError)
 
 
 def test_an_image_larger_than_the_cache_is_still_served(elsewhere):

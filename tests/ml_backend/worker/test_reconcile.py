@@ -4,8 +4,10 @@ import functools
 import threading
 
 import ml_backend.worker as worker_module
+from ml_backend.errors import ImageHostError
 from ml_backend.learning import open_learning
 from ml_backend.projects import ProjectNews
+from ml_backend.task_images import TaskImages
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, png, tasks_with_samples
 from tests.training.disc_project import disc
@@ -152,6 +154,43 @@ def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learnin
     sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable, such as: task 0")
     assert tasks_with_samples(learning) == list(range(1, 24))
+
+
+def compare(learning, worker):
+    return worker.reconcile(learning.projects.find(PROJECT)).sentence
+
+
+def test_images_that_do_not_come_are_tried_last_and_hold_up_neither_others_nor_the_next_comparison(
+    learning, worker, server, monkeypatch
+):
+    worker_project(learning, server)
+    asked, silent, load = [], {2, 3, 4, 5, 6}, TaskImages.load
+
+    def load_some(images, task, *others):
+        asked.append(task["id"])
+        if task["id"] in silent:
+            raise ImageHostError(f"task {task['id']}: no answer")
+        return load(images, task, *others)
+
+    monkeypatch.setattr(TaskImages, "load", load_some)
+    learning.inbox.fail(learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"), "no answer")
+    sentence = compare(learning, worker)
+    assert sentence.startswith("24 annotations compared, 0 withdrawn, 3 unusable, such as: task 2")
+    assert sentence.endswith("images do not come, so the others wait for the next comparison")
+    assert asked == [0, 2, 3, 4]
+    assert learning.inbox.backlog(PROJECT).failed == 1
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for
+    assert tasks_with_samples(learning) == [0, 1]
+    compare(learning, worker)  # goes on where the last one stopped
+    assert asked[4:] == [5, 6, *range(7, 24), 2, 3, 4]
+    assert not learning.projects.find(PROJECT).is_reconcile_asked_for
+    assert learning.inbox.backlog(PROJECT).failed == 0
+    asked.clear()
+    compare(learning, worker)  # whoever was tried longest ago is the first
+    assert asked == [5, 6, 2]
+    silent.clear()
+    assert compare(learning, worker) == "24 annotations compared, 0 withdrawn"
+    assert tasks_with_samples(learning) == list(range(24))
 
 
 def test_when_label_studio_goes_away_while_listing_nothing_is_withdrawn(learning, worker, server):
