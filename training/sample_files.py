@@ -1,6 +1,7 @@
 """Accepted images and masks as lossless files, named by their pixels."""
 
 import hashlib
+from collections.abc import Collection
 
 import cv2
 import numpy as np
@@ -12,21 +13,27 @@ from training.stored_files import StoredFiles, key_of
 
 
 class SampleFiles:
-    """Writes and reads the pixels of samples; what is read is what was written, or an error."""
+    """Writes and reads the pixels of samples; what is read is what was written, or an error.
+
+    Writers may be told which hashes are those of files that are there, to leave these alone.
+    """
 
     def __init__(self, files: StoredFiles) -> None:
         self._files = files
 
-    def write_image(self, image: NDArray[np.uint8]) -> str:
+    def write_image(self, image: NDArray[np.uint8], there: Collection[str] = ()) -> str:
         """Store an image, (H, W, 3) uint8 RGB, upright; return the hash it is read with."""
         content_hash = image_hash(image)
-        self._files.write(_image_key(content_hash), _png(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)))
+        if content_hash not in there:
+            pixels = _png(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            self._files.write(_image_key(content_hash), pixels)
         return content_hash
 
-    def write_mask(self, mask: NDArray[np.bool_]) -> str:
+    def write_mask(self, mask: NDArray[np.bool_], there: Collection[str] = ()) -> str:
         """Store a mask, (H, W) bool; return the hash it is read with."""
         content_hash = _mask_hash(mask)
-        self._files.write(_mask_key(content_hash), _png(mask.astype(np.uint8) * 255))
+        if content_hash not in there:
+            self._files.write(_mask_key(content_hash), _png(mask.astype(np.uint8) * 255))
         return content_hash
 
     def read_image(self, content_hash: str) -> NDArray[np.uint8]:

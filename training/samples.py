@@ -18,7 +18,13 @@ from training.database import Database, now
 from training.errors import StoredFileError
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
-from training.sample_rows import AnnotationRow, AnnotationStatus, DeletedTaskRow, SampleRow
+from training.sample_rows import (
+    AnnotationRow,
+    AnnotationStatus,
+    DeletedTaskRow,
+    SampleRow,
+    usable_samples,
+)
 from training.split import split_of
 from training.stored_files import StoredFiles
 
@@ -90,6 +96,9 @@ class SampleStore:
 
     def replace(self, annotation: Annotation) -> bool:
         """Make the store hold exactly this state of the annotation, unless it knows a newer one.
+
+        Images and masks that the annotation has already are not stored again: a hundred masks of a
+        large image take many seconds. Where they were set aside as damaged, they are.
 
         Returns:
             Whether the message changed the store.
@@ -233,16 +242,26 @@ class SampleStore:
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
         if annotation.image is None or not annotation.objects:
             return []
-        image = self._files.write_image(annotation.image)
-        return [self._store_mask(accepted, image) for accepted in annotation.objects]
+        there = self._files_of(annotation)
+        image = self._files.write_image(annotation.image, there)
+        return [self._store_mask(accepted, image, there) for accepted in annotation.objects]
 
-    def _store_mask(self, accepted: AcceptedObject, image: str) -> _StoredObject:
+    def _files_of(self, annotation: Annotation) -> set[str]:
+        """Return the hashes of the files of an annotation that nobody has found damaged."""
+        query = usable_samples(annotation.project, SampleRow.image, SampleRow.mask)
+        query = query.where(SampleRow.annotation == annotation.annotation)
+        with self._database.read() as session:
+            return {content_hash for row in session.execute(query) for content_hash in row}
+
+    def _store_mask(
+        self, accepted: AcceptedObject, image: str, there: Collection[str]
+    ) -> _StoredObject:
         height, width = accepted.mask.size_hw
         return _StoredObject(
             region=accepted.region,
             label=accepted.label,
             image=image,
-            mask=self._files.write_mask(accepted.mask.full()),
+            mask=self._files.write_mask(accepted.mask.full(), there),
             height=height,
             width=width,
             area=accepted.mask.area,

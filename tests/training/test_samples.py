@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from training import sample_files
 from training.database import Database, now
 from training.errors import FileStoreError
 from training.object_mask import ObjectMask
@@ -141,6 +142,27 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
     assert store.replace(accepted(5, image=2, lefts=(2, 7)))
     assert contents(database) == before
     assert set_aside(store, database) == 0
+
+
+def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_aside(
+    store, database, tmp_path, monkeypatch
+):
+    encoded, png = [], sample_files._png
+    monkeypatch.setattr(sample_files, "_png", lambda pixels: encoded.append(1) or png(pixels))
+    store.replace(accepted(lefts=(2, 8)))
+    assert len(encoded) == 3  # the image and two masks
+    store.replace(accepted(minute=1, lefts=(8, 11)))
+    assert len(encoded) == 4
+    store.replace(accepted(5, lefts=(8,)))
+    for file in (tmp_path / "files").rglob("*.png"):
+        file.write_bytes(b"damaged")
+    store.replace(accepted(minute=2, lefts=(8, 11)))
+    assert len(encoded) == 6
+    assert store.set_aside_damaged(PROJECT) == 2
+    assert store.replace(accepted(minute=2, lefts=(8, 11)))
+    assert len(encoded) == 9
+    assert store.set_aside_damaged(PROJECT) == 0
+    assert len(take_snapshot(database, PROJECT).samples) == 2
 
 
 def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path):
