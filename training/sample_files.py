@@ -33,7 +33,8 @@ class SampleFiles:
         """Store a mask, (H, W) bool; return the hash it is read with."""
         content_hash = _mask_hash(mask)
         if content_hash not in there:
-            self._files.write(_mask_key(content_hash), _png(mask.astype(np.uint8) * 255))
+            pixels = _png(mask.astype(np.uint8) * 255, cv2.IMWRITE_PNG_BILEVEL, 1)
+            self._files.write(_mask_key(content_hash), pixels)
         return content_hash
 
     def read_image(self, content_hash: str) -> NDArray[np.uint8]:
@@ -83,7 +84,8 @@ def _mask_hash(mask: NDArray[np.bool_]) -> str:
     return digest.hexdigest()
 
 
-def _png(pixels: cv2.typing.MatLike) -> bytes:
+def _png(pixels: cv2.typing.MatLike, *options: int) -> bytes:
     # Level 1: a photo is written while an annotator's message waits; the smallest file costs
     # seconds.
-    return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    options = (cv2.IMWRITE_PNG_COMPRESSION, 1, *options)
+    return cv2.imencode(".png", pixels, options)[1].tobytes()

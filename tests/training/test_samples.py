@@ -12,6 +12,7 @@ from training import sample_files
 from training.database import Database, now
 from training.errors import FileStoreError
 from training.object_mask import ObjectMask
+from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.snapshot import Snapshot, take_snapshot, thinned
@@ -148,7 +149,7 @@ def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_a
     store, database, tmp_path, monkeypatch
 ):
     encoded, png = [], sample_files._png
-    monkeypatch.setattr(sample_files, "_png", lambda pixels: encoded.append(1) or png(pixels))
+    monkeypatch.setattr(sample_files, "_png", lambda *of: encoded.append(1) or png(*of))
     store.replace(accepted(lefts=(2, 8)))
     assert len(encoded) == 3  # the image and two masks
     store.replace(accepted(minute=1, lefts=(8, 11)))
@@ -163,6 +164,14 @@ def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_a
     assert len(encoded) == 9
     assert store.set_aside_damaged(PROJECT) == 0
     assert len(take_snapshot(database, PROJECT).samples) == 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (12, 16), (9, 33)])
+def test_a_stored_mask_takes_one_bit_a_pixel_and_is_read_as_it_was(tmp_path, size):
+    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
+    for mask in (np.random.default_rng(1).random(size) < 0.5, np.zeros(size, bool)):
+        assert (files.read_mask(files.write_mask(mask)) == mask).all()
+    assert {file.read_bytes()[24] for file in tmp_path.rglob("*.png")} == {1}  # bits a sample
 
 
 def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path):
