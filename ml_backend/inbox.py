@@ -8,7 +8,7 @@ SQLite lets one process write at a time. So the inbox has a file of its own, in 
 writes no more than a line for each message: a request never waits while it stores samples.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -26,6 +26,7 @@ MessageState = Literal[
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
 KEPT = timedelta(days=30)
+_PORTION = 20  # bodies in memory; one may be megabytes
 
 
 class MessageRow(Base):
@@ -100,6 +101,28 @@ class Inbox:
         )
         with self._database.read() as session:
             return session.scalars(rows.order_by(MessageRow.due_at, MessageRow.id).limit(1)).first()
+
+    def annotations_after(self, message: int, project: str) -> Iterator[tuple[int, bytes]]:
+        """Go through messages about annotations of a project that came later than one and wait.
+
+        Yields:
+            The number of each, and its body.
+        """
+        rows = select(MessageRow.id, MessageRow.body).where(
+            MessageRow.state == "waiting",
+            MessageRow.project == project,
+            MessageRow.action.startswith("ANNOTATION"),
+            MessageRow.id > message,
+        )
+        with self._database.read() as session:
+            for found in session.execute(rows.order_by(MessageRow.id)).yield_per(_PORTION):
+                yield found.id, found.body
+
+    def is_waiting(self, message: int) -> bool:
+        """Return whether a message has not been dealt with, nor given up."""
+        with self._database.read() as session:
+            row = session.get(MessageRow, message, options=[defer(MessageRow.body)])
+            return row is not None and row.state == "waiting"
 
     def begin(self, message: int) -> None:
         """Count an attempt before it is made: a message that kills its worker counts, too."""

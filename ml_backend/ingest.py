@@ -9,7 +9,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ml_backend.errors import (
 )
 from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import ImageTag, parse_image
+from ml_backend.newer_states import NewerStates, objects, time_of
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
 from training.errors import DatabaseError, FileStoreError
@@ -66,8 +66,9 @@ class Ingest:
         slow, the project's other messages stay due and wait.
         """
         began, dealt_with, unreachable = now(), 0, set[str]()
+        newer = NewerStates(self.inbox)
         while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
-            if not self._deal_with(message):
+            if not self._deal_with(message, newer):
                 unreachable.add(message.project)
             dealt_with += 1
         return dealt_with
@@ -84,7 +85,7 @@ class Ingest:
             project=project.key,
             annotation=int(annotation["id"]),
             task=int(task["id"]),
-            updated_at=_time(annotation["updated_at"]),
+            updated_at=time_of(annotation),
             status="skipped",
         )
         if not self.samples.wants(state.project, state.annotation, state.task, state.updated_at):
@@ -119,14 +120,14 @@ class Ingest:
             )
         return replace(state, status="accepted", image=image, objects=regions.objects)
 
-    def _deal_with(self, message: MessageRow) -> bool:
+    def _deal_with(self, message: MessageRow, newer: NewerStates) -> bool:
         """Do what one message asks for; return whether all it needs was there, and soon."""
         if message.attempts >= ATTEMPTS:
             self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
             return True
         self.inbox.begin(message.id)
         try:
-            note = self._apply(message)
+            note = self._apply(message, newer)
         except (LabelStudioError, FileStoreError) as error:
             # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
@@ -155,7 +156,7 @@ class Ingest:
         else:
             self.inbox.fail(message.id, problem)
 
-    def _apply(self, message: MessageRow) -> str:
+    def _apply(self, message: MessageRow, newer: NewerStates) -> str:
         """Deal with one message; return a note about it."""
         body = json.loads(message.body)
         if not message.project:
@@ -169,22 +170,24 @@ class Ingest:
             deleted = body.get("annotations", body.get("annotation"))
             self.samples.withdraw(message.project, _ids(deleted))
         elif message.action.startswith("ANNOTATION"):
-            self._take_all(project, body)
+            self._take_all(project, body, newer)
         return ""
 
-    def _take_all(self, project: ProjectRow, body: Json) -> None:
+    def _take_all(self, project: ProjectRow, body: Json, newer: NewerStates) -> None:
         """Take each annotation, also after one that cannot be taken; then raise what was wrong.
 
-        Where images do not come, the others wait for the next attempt or for a reconcile.
+        One of which a newer state waits is left to that. Where images do not come, the others wait
+        for the next attempt or for a reconcile.
         """
-        tasks = {int(task["id"]): task for task in _objects(body.get("task"))}
+        tasks = {int(task["id"]): task for task in objects(body.get("task"))}
         problem: Exception | None = None
         silent = 0
-        for annotation in _objects(body.get("annotation")):
+        for annotation in objects(body.get("annotation")):
             if silent == SILENT_IMAGES:
                 break
             try:
-                self.take(project, annotation, tasks[int(annotation["task"])])
+                if not newer.is_waiting(project.key, annotation):
+                    self.take(project, annotation, tasks[int(annotation["task"])])
             except (LabelStudioError, FileStoreError):
                 raise
             except ImageHostError as error:
@@ -206,14 +209,5 @@ class Ingest:
         return project
 
 
-def _objects(value: Any) -> list[Json]:
-    """Return what may come alone or in a list, as a list."""
-    return value if isinstance(value, list) else [value]
-
-
 def _ids(value: Any) -> list[int]:
-    return [int(item["id"]) for item in _objects(value)]
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return [int(item["id"]) for item in objects(value)]

@@ -59,11 +59,12 @@ class Loop:
         with self.database.read() as session:
             return session.scalars(select(table)).all()
 
-    def annotations(self):
-        return {row.annotation: row for row in self.rows(AnnotationRow)}
+    def annotations(self, project=PROJECT):
+        rows = self.rows(AnnotationRow)
+        return {row.annotation: row for row in rows if row.project == project}
 
-    def areas(self):
-        return sorted(row.area for row in self.rows(SampleRow))
+    def areas(self, project=PROJECT):
+        return sorted(row.area for row in self.rows(SampleRow) if row.project == project)
 
     def hurry(self):
         """Make every waiting message due."""

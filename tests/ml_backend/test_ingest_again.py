@@ -5,11 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.inbox import MessageRow
 from ml_backend.ingest import ATTEMPTS, SILENT_IMAGES
+from ml_backend.projects import project_key
 from tests.ml_backend.message_loop import PROJECT, brush, saved
 from training.database import now
 from training.errors import FileStoreError
@@ -48,6 +51,64 @@ def test_a_message_that_is_no_news_fetches_nothing(loop):
     for second in (5, 5, 3):
         loop.deliver(saved(brush(10), second=second))
     assert loop.fetched == [8]
+
+
+def test_a_state_is_not_taken_while_a_newer_one_waits(loop):
+    for second in (1, 7, 4):
+        loop.put(saved(brush(10, width=10 + second), second=second))
+    loop.put(saved(brush(10), annotation=5))
+    loop.ingest.drain()
+    assert len(loop.fetched) == 2
+    assert loop.areas() == [100, 170]
+    assert {row.state for row in loop.rows(MessageRow)} == {"done"}
+
+
+def test_a_state_is_taken_where_the_newer_one_was_given_up(loop):
+    newer = loop.inbox.put("ANNOTATION_UPDATED", PROJECT, json.dumps(saved(second=5)).encode())
+    loop.put(saved(brush(10)))
+    loop.inbox.fail(newer, "6 times the worker died while it dealt with it")
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+
+
+def told(project):
+    """Messages about two annotations, the older state of each first, and a deletion."""
+    messages = [
+        saved(brush(10)),
+        saved(brush(10), brush(50), second=3),
+        saved(brush(50), second=6, action="ANNOTATION_UPDATED"),
+        saved(brush(90), annotation=5),
+        saved(brush(90), annotation=5, second=9, was_cancelled=True),
+        saved(brush(70), annotation=6),
+    ]
+    deletion = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 6}]}
+    about = messages[0]["project"] | {"id": project}
+    return [message | {"project": about} for message in [*messages, deletion]]
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    order=st.permutations(range(7)),
+    again=st.lists(st.integers(0, 6), max_size=4),
+    cut=st.integers(0, 11),
+    project=st.integers(10, 10**6),
+)
+def test_however_many_messages_wait_in_any_order_the_store_ends_the_same(
+    loop, order, again, cut, project
+):
+    delivered = [*order, *again]
+    for some in (delivered[:cut], delivered[cut:]):
+        for position in some:
+            loop.put(told(project)[position])
+        loop.ingest.drain()
+    key = project_key(told(project)[0]["project"])
+    states = {n: row.status for n, row in loop.annotations(key).items()}
+    assert states == {4: "accepted", 5: "skipped", 6: "deleted"}
+    assert loop.areas(key) == [100]
 
 
 def test_while_label_studio_is_away_messages_wait_and_then_arrive(loop):
