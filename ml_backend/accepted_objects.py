@@ -3,7 +3,8 @@
 Each brush region is one object, except where several regions are one: regions that people joined
 in Label Studio (a parent, or a relation), and regions of one label of which one largely covers the
 other, as when a stroke was added to a mask or a suggestion was accepted twice. Regions of different
-objects may overlap; each keeps its own pixels.
+objects may overlap; each keeps its own pixels. Where a file was replaced by one of another size,
+regions of both sizes are in one annotation; those of the size that the image has now are taken.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ from training.samples import AcceptedObject
 SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
 _UNDERSTOOD = ("brush", "brushlabels", "keypointlabels", "labels")
 Result = Sequence[Mapping[str, Any]]
+Relations = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,12 @@ class AcceptedRegions:
     """What an annotation holds for training.
 
     Attributes:
-        objects: the accepted objects, all on an image of `size_hw`.
-        size_hw: height and width the masks were drawn on; None where there is no mask.
+        objects: the accepted objects.
         labels_without_mask: labels that were clicked but whose mask was not saved.
         notes: sentences about what was left out.
     """
 
     objects: tuple[AcceptedObject, ...]
-    size_hw: tuple[int, int] | None
     labels_without_mask: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -48,7 +48,24 @@ class _Region:
     parent: str
 
 
-def accepted_regions(result: Result, image_name: str) -> AcceptedRegions:
+@dataclass(frozen=True)
+class PaintedRegions:
+    """The masks of an annotation, each of the size of the image it was painted on.
+
+    Attributes:
+        regions: those that can be read and are not empty.
+        relations: pairs of ids of regions that people joined.
+        items: all that is on the image, as Label Studio serialises it.
+        notes: sentences about masks that were left out.
+    """
+
+    regions: tuple[_Region, ...]
+    relations: Relations
+    items: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+def painted_regions(result: Result, image_name: str) -> PaintedRegions:
     """Read the `result` of a saved annotation.
 
     Args:
@@ -58,13 +75,27 @@ def accepted_regions(result: Result, image_name: str) -> AcceptedRegions:
     items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
     notes: list[str] = []
     regions = _brush_regions(items, notes)
-    objects = tuple(_joined(group) for group in _groups(regions, _relations(result)))
-    notes += _left_out(items)
+    return PaintedRegions(tuple(regions), _relations(result), tuple(items), tuple(notes))
+
+
+def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -> AcceptedRegions:
+    """Return what was accepted on an image.
+
+    Args:
+        painted: what its annotation holds.
+        size_hw: height and width of the upright image; None where nothing was painted.
+    """
+    fitting = [region for region in painted.regions if region.mask.size_hw == size_hw]
+    others = [
+        f"region '{region.id}' was painted on an image of another size"
+        for region in painted.regions
+        if region.mask.size_hw != size_hw
+    ]
+    objects = tuple(_joined(group) for group in _groups(fitting, painted.relations))
     return AcceptedRegions(
         objects=objects,
-        size_hw=objects[0].mask.size_hw if objects else None,
-        labels_without_mask=_labels_without_mask(items, objects),
-        notes=tuple(notes),
+        labels_without_mask=_labels_without_mask(painted.items, objects),
+        notes=(*painted.notes, *others, *_left_out(painted.items)),
     )
 
 
@@ -95,9 +126,6 @@ def _is_usable(region: _Region, known: Mapping[str, _Region], notes: list[str]) 
     if region.mask.area == 0:
         notes.append(f"region '{region.id}' is empty")
         return False
-    if any(other.mask.size_hw != region.mask.size_hw for other in known.values()):
-        notes.append(f"region '{region.id}' was painted on an image of another size")
-        return False
     # Brush and labels as separate controls save an object as two items of one id.
     return bool(region.label) or region.id not in known
 
@@ -107,15 +135,15 @@ def _label(value: Any, kind: str) -> str:
     return str(labels[0]) if isinstance(labels, list) and labels else ""
 
 
-def _relations(result: Result) -> list[tuple[str, str]]:
-    return [
+def _relations(result: Result) -> Relations:
+    return tuple(
         (str(item.get("from_id")), str(item.get("to_id")))
         for item in result
         if isinstance(item, Mapping) and item.get("type") == "relation"
-    ]
+    )
 
 
-def _groups(regions: list[_Region], relations: list[tuple[str, str]]) -> list[list[_Region]]:
+def _groups(regions: list[_Region], relations: Relations) -> list[list[_Region]]:
     """Return the regions of each object, in the order in which they were drawn."""
     groups: dict[int, list[int]] = {}  # by the number of their last region
     group_of: dict[int, int] = {}
@@ -127,7 +155,7 @@ def _groups(regions: list[_Region], relations: list[tuple[str, str]]) -> list[li
     return [[regions[number] for number in group] for group in groups.values()]
 
 
-def _connected(regions: list[_Region], relations: list[tuple[str, str]]) -> Iterator[list[int]]:
+def _connected(regions: list[_Region], relations: Relations) -> Iterator[list[int]]:
     """Yield for each region the earlier ones of its label that people joined it with.
 
     Of those that share a parent, the last one stands for all: it was joined with the others.

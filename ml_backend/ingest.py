@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.accepted_objects import accepted_regions
+from ml_backend.accepted_objects import accepted_regions, painted_regions
 from ml_backend.errors import (
     BackendError,
     ImageHostError,
@@ -102,23 +102,23 @@ class Ingest:
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
     ) -> Annotation:
         tag = parse_image(project.label_config)
-        regions = accepted_regions(annotation["result"], tag.name)
-        state = replace(
-            state,
-            status="empty",
-            labels_without_mask=regions.labels_without_mask,
-            notes=regions.notes,
-        )
-        if not regions.objects:
-            return state
-        image = self.fetch_image(project, task, tag)
-        if image.shape[:2] != regions.size_hw:
-            height, width = regions.objects[0].mask.size_hw
+        painted = painted_regions(annotation["result"], tag.name)
+        image = self.fetch_image(project, task, tag) if painted.regions else None
+        regions = accepted_regions(painted, None if image is None else image.shape[:2])
+        if image is not None and not regions.objects:
+            height, width = painted.regions[0].mask.size_hw
             raise TaskImageError(
                 f"task {state.task}: the masks were drawn on {width}x{height} pixels, but the "
                 f"image has {image.shape[1]}x{image.shape[0]}"
             )
-        return replace(state, status="accepted", image=image, objects=regions.objects)
+        return replace(
+            state,
+            status="accepted" if regions.objects else "empty",
+            image=image,
+            objects=regions.objects,
+            labels_without_mask=regions.labels_without_mask,
+            notes=regions.notes,
+        )
 
     def _deal_with(self, message: MessageRow, newer: NewerStates) -> bool:
         """Do what one message asks for; return whether all it needs was there, and soon."""

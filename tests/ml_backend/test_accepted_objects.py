@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_backend.accepted_objects import accepted_regions
+from ml_backend.accepted_objects import accepted_regions, painted_regions
 from ml_backend.brush_rle import encode
 from training.object_mask import ObjectMask
 
@@ -35,8 +35,8 @@ def click(x, y, label="Object", **extra):
     }  # fmt: skip
 
 
-def read(*items):
-    return accepted_regions(items, "image")
+def read(*items, size=(20, 30)):
+    return accepted_regions(painted_regions(items, "image"), size)
 
 
 def summary(regions):
@@ -152,8 +152,8 @@ def test_regions_that_lie_apart_are_not_compared_pixel_by_pixel(monkeypatch):
 
 def test_anti_aliased_rims_are_cut_at_half():
     fixture = json.loads((FIXTURES / "result_manual_brush_stroke.json").read_text())
-    found = accepted_regions([fixture], fixture["to_name"])
-    assert found.size_hw == (fixture["original_height"], fixture["original_width"])
+    painted = painted_regions([fixture], fixture["to_name"])
+    found = accepted_regions(painted, (fixture["original_height"], fixture["original_width"]))
     assert 0 < found.objects[0].mask.area < 321 * 481 / 4
 
 
@@ -184,10 +184,11 @@ def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):
     assert note in found.notes[0]
 
 
-def test_a_region_of_another_image_size_is_left_out():
-    found = read(brush(mask(LEFT)), brush(mask(LEFT, size=(40, 30)), "b"))
-    assert summary(found) == [("a", "Object", 36)]
-    assert found.notes == ("region 'b' was painted on an image of another size",)
+@pytest.mark.parametrize(("size", "kept", "left"), [((20, 30), "a", "b"), ((40, 30), "b", "a")])
+def test_a_region_of_another_size_than_the_image_is_left_out(size, kept, left):
+    found = read(brush(mask(LEFT)), brush(mask(LEFT, size=(40, 30)), "b"), size=size)
+    assert summary(found) == [(kept, "Object", 36)]
+    assert found.notes == (f"region '{left}' was painted on an image of another size",)
 
 
 # Label Studio 2.2: submitting while a suggestion is pending keeps the clicks and loses the mask.
@@ -195,7 +196,7 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
     message = json.loads(
         (FIXTURES / "webhook_ANNOTATION_CREATED_pending_suggestion.json").read_text()
     )
-    found = accepted_regions(message["body"]["annotation"]["result"], "image")
+    found = read(*message["body"]["annotation"]["result"], size=None)
     assert found.objects == ()
     assert found.labels_without_mask == ("Object",)
 

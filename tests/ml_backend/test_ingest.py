@@ -91,13 +91,22 @@ def test_masks_of_a_project_without_keypoints_are_taken(loop):
     assert loop.areas() == [100]
 
 
-def test_an_image_of_another_size_than_its_masks_is_reported(loop):
+def of_an_earlier_file():
     region = brush(10)
     other = np.zeros((10, 10), dtype=bool)
     other[2:5, 2:5] = True
-    region |= {"original_width": 10, "original_height": 10}
-    region["value"] = region["value"] | {"rle": encode(other)}
-    loop.deliver(saved(region))
+    region |= {"id": "old", "original_width": 10, "original_height": 10}
+    return region | {"value": region["value"] | {"rle": encode(other)}}
+
+
+def test_a_region_of_an_earlier_file_spoils_no_other(loop):
+    loop.deliver(saved(of_an_earlier_file(), brush(10), brush(50, 20)))
+    assert loop.areas() == [100, 200]
+    assert "'old' was painted on an image of another size" in loop.annotations()[4].notes[0]
+
+
+def test_an_image_of_another_size_than_its_masks_is_reported(loop):
+    loop.deliver(saved(of_an_earlier_file()))
     assert "drawn on 10x10 pixels" in loop.annotations()[4].notes[0]
     assert loop.areas() == []
 
