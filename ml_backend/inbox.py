@@ -26,7 +26,8 @@ MessageState = Literal[
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
 KEPT = timedelta(days=30)
-_PORTION = 20  # bodies in memory; one may be megabytes
+_BODIES_AT_ONCE = 20  # each may be megabytes
+_ROWS_AT_ONCE = 1000  # to delete them takes milliseconds, for which webhooks wait
 
 
 class MessageRow(Base):
@@ -115,7 +116,7 @@ class Inbox:
             MessageRow.id > message,
         )
         with self._database.read() as session:
-            for found in session.execute(rows.order_by(MessageRow.id)).yield_per(_PORTION):
+            for found in session.execute(rows.order_by(MessageRow.id)).yield_per(_BODIES_AT_ONCE):
                 yield found.id, found.body
 
     def is_waiting(self, message: int) -> bool:
@@ -183,17 +184,28 @@ class Inbox:
 
     def tidy(self) -> None:
         """Delete rows of messages that were dealt with long ago; put the others into order."""
-        with self._database.write() as session:
-            session.execute(
-                delete(MessageRow).where(
-                    MessageRow.state == "done", MessageRow.received_at < now() - KEPT
-                )
-            )
+        for rows in self._done_long_ago():
+            with self._database.write() as session:
+                session.execute(delete(MessageRow).where(MessageRow.id.in_(rows)))
         self._database.checkpoint()
 
     def close(self) -> None:
         """Close its database."""
         self._database.close()
+
+    def _done_long_ago(self) -> Iterator[list[int]]:
+        """Yield the rows to delete, in portions; the lowest numbers are the oldest."""
+        columns, long_ago, last = (MessageRow.id, MessageRow.received_at), now() - KEPT, 0
+        while True:
+            rows = select(*columns, MessageRow.state).where(MessageRow.id > last)
+            with self._database.read() as session:
+                portion = session.execute(rows.order_by(MessageRow.id).limit(_ROWS_AT_ONCE)).all()
+            old = [row for row in portion if row.received_at < long_ago]
+            if not old:
+                return
+            if done := [row.id for row in old if row.state == "done"]:
+                yield done
+            last = portion[-1].id
 
     def _change(self, message: int, **values: object) -> None:
         with self._database.write() as session:
