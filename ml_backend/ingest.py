@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,17 @@ class Ingest:
             dealt_with += 1
         return dealt_with
 
-    def take(self, project: ProjectRow, annotation: Json, task: Json) -> None:
-        """Bring the store up to date with one annotation, as it is now in Label Studio.
+    def take(
+        self, project: ProjectRow, annotation: Json, task: Json, listed_at: datetime | None = None
+    ) -> None:
+        """Bring the store up to date with one annotation.
+
+        Args:
+            project: whose it is.
+            annotation: as Label Studio serialises it.
+            task: the same of its task.
+            listed_at: when the listing began that shows the annotation; None if a message does,
+                which may be an old one.
 
         Raises:
             TaskImageError: if its image cannot be used; the store says so as well.
@@ -88,15 +98,16 @@ class Ingest:
             updated_at=time_of(annotation),
             status="skipped",
         )
-        if not self.samples.wants(state.project, state.annotation, state.task, state.updated_at):
+        if not self.samples.wants(state, listed_at):
             return
         try:
             if not annotation.get("was_cancelled"):
                 state = self._with_objects(state, project, annotation, task)
         except (LabelingConfigError, TaskImageError) as error:
-            self.samples.replace(replace(state, status="unreadable", notes=(str(error),)))
+            unreadable = replace(state, status="unreadable", notes=(str(error),))
+            self.samples.replace(unreadable, listed_at)
             raise
-        self.samples.replace(state)
+        self.samples.replace(state, listed_at)
 
     def _with_objects(
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json

@@ -12,6 +12,7 @@ not be read before is tried last, so the next comparison gets further than this 
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ml_backend.errors import (
@@ -46,14 +47,14 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     number = project_number(project.key)
     project = _as_described(project, label_studio.project(number), ingest)
     unreadable = ingest.samples.unreadable(project.key)
-    taking = _Taking(project, ingest)
+    taking = _Taking(project, ingest, listed_at)
     listed: dict[int, int] = {}
     for task in label_studio.tasks(number, annotated=True):
         annotations = _annotations(task)
         on_task = {annotation: int(task["id"]) for annotation in annotations}
         listed |= on_task
         ingest.samples.forget_deletions(project.key, on_task, listed_at)
-        taking.take(task, annotations.keys() - set(unreadable))
+        taking.take(task, annotations.keys() - unreadable)
     withdrawn = 0
     for of_task, missing in ingest.samples.unlisted(project.key, listed, listed_at).items():
         task = _task(label_studio, of_task, number)
@@ -79,12 +80,14 @@ class _Taking:
     Attributes:
         project: whose they are.
         ingest: brings them into the store.
+        listed_at: when the listing began.
         problems: what was wrong with them.
         left: how many were left to the next comparison.
     """
 
     project: ProjectRow
     ingest: Ingest
+    listed_at: datetime
     problems: list[str] = field(default_factory=list)
     left: int = 0
     _silent: int = 0  # images that did not come since the last that did
@@ -102,7 +105,8 @@ class _Taking:
 
     def _take(self, annotation: dict[str, Any], task: dict[str, Any]) -> None:
         try:
-            replace(self.ingest, fetch_image=self._fetch).take(self.project, annotation, task)
+            ingest = replace(self.ingest, fetch_image=self._fetch)
+            ingest.take(self.project, annotation, task, self.listed_at)
         except _NotAskedForError:
             self.left += 1
         except (TaskImageError, LabelingConfigError) as error:

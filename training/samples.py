@@ -2,7 +2,9 @@
 
 Messages about an annotation may come twice, late, out of order, or not at all. Each carries
 Label Studio's own time of the change, the newest wins, a deletion beats every change, and an
-unchanged sample keeps its row; so any order of the same messages leaves the same store.
+unchanged sample keeps its row; so any order of the same messages leaves the same store. A listing
+of Label Studio is not a message but the truth: what it shows replaces even what is newer here, as
+after Label Studio was restored from a backup, unless that was stored after the listing began.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -89,29 +91,27 @@ class SampleStore:
         self._files = SampleFiles(files)
         database.create(AnnotationRow, SampleRow, DeletedTaskRow)
 
-    def wants(self, project: str, annotation: int, task: int, updated_at: datetime) -> bool:
-        """Return whether a message with this time would change the store."""
+    def wants(self, annotation: Annotation, listed_at: datetime | None = None) -> bool:
+        """Return whether `replace` would change the store; objects and status do not matter."""
         with self._database.read() as session:
-            return _wants(session, project, annotation, task, updated_at)
+            return _wants(session, annotation, listed_at)
 
-    def replace(self, annotation: Annotation) -> bool:
+    def replace(self, annotation: Annotation, listed_at: datetime | None = None) -> bool:
         """Make the store hold exactly this state of the annotation, unless it knows a newer one.
 
         Images and masks that the annotation has already are not stored again: a hundred masks of a
         large image take many seconds. Where they were set aside as damaged, they are.
 
+        Args:
+            annotation: the state.
+            listed_at: when the listing began that shows this state; None for a message.
+
         Returns:
-            Whether the message changed the store.
+            Whether the store changed.
         """
         stored = self._store_files(annotation)
         with self._database.write() as session:
-            if not _wants(
-                session,
-                annotation.project,
-                annotation.annotation,
-                annotation.task,
-                annotation.updated_at,
-            ):
+            if not _wants(session, annotation, listed_at):
                 return False
             known = session.get(AnnotationRow, (annotation.project, annotation.annotation))
             is_known = known is not None and known.updated_at == annotation.updated_at
@@ -268,19 +268,18 @@ class SampleStore:
         )
 
 
-def _wants(
-    session: Session, project: str, annotation: int, task: int, updated_at: datetime
-) -> bool:
-    if session.get(DeletedTaskRow, (project, task)) is not None:
+def _wants(session: Session, annotation: Annotation, listed_at: datetime | None) -> bool:
+    if session.get(DeletedTaskRow, (annotation.project, annotation.task)) is not None:
         return False
-    known = session.get(AnnotationRow, (project, annotation))
+    known = session.get(AnnotationRow, (annotation.project, annotation.annotation))
     if known is None:
         return True
     if known.status == "deleted" or known.updated_at is None:
         return False
-    if known.status == "unreadable":
-        return updated_at >= known.updated_at
-    return updated_at > known.updated_at
+    if annotation.updated_at == known.updated_at:
+        return known.status == "unreadable"
+    is_truth = listed_at is not None and known.stored_at < listed_at
+    return is_truth or annotation.updated_at > known.updated_at
 
 
 def _row_of(annotation: Annotation) -> AnnotationRow:

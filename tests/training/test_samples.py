@@ -90,7 +90,7 @@ def test_an_update_replaces_and_unchanged_samples_keep_their_row(store, database
 
 def test_a_message_delivered_twice_changes_nothing(store):
     assert store.replace(accepted())
-    assert not store.wants(PROJECT, 4, 104, START)
+    assert not store.wants(accepted())
     assert not store.replace(accepted())
 
 
@@ -248,6 +248,20 @@ def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, databa
     store.forget_deletions(PROJECT, {5: 105}, listed_at)
     assert store.unlisted(PROJECT, {5}, listed_at) == {}
     assert not store.replace(accepted(annotation=5))
+    assert set(row_ids(database)) == {"r2"}
+
+
+def test_a_listing_takes_back_a_state_that_is_newer_here_unless_it_was_stored_meanwhile(
+    store, database
+):
+    store.replace(accepted(minute=5, lefts=(2, 8)))
+    listed_at = now()
+    assert not store.wants(accepted(minute=1))
+    assert store.wants(accepted(minute=1), listed_at)
+    assert not store.wants(accepted(minute=5), listed_at)
+    assert store.replace(accepted(minute=1), listed_at)
+    assert set(row_ids(database)) == {"r2"}
+    assert not store.replace(accepted(minute=0), listed_at)  # stored after the listing began
     assert set(row_ids(database)) == {"r2"}
 
 

@@ -148,6 +148,22 @@ def test_a_skip_that_no_webhook_told_can_be_taken_back(learning, worker, server)
     assert 5 in tasks_with_samples(learning)
 
 
+def test_what_label_studio_lost_when_a_backup_was_restored_is_lost_here(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    (annotation,) = server.tasks[5]["annotations"]
+    before = dict(annotation)
+    annotation |= {"updated_at": "2026-11-23T00:00:00Z", "was_cancelled": True}
+    worker.reconcile(learning.projects.find(PROJECT))
+    assert 5 not in tasks_with_samples(learning)
+    annotation |= before
+    deliver(learning, server, 5)  # a message as old as that tells nothing
+    worker.ingest()
+    assert 5 not in tasks_with_samples(learning)
+    worker.reconcile(learning.projects.find(PROJECT))
+    assert 5 in tasks_with_samples(learning)
+
+
 def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
     worker_project(learning, server)
     server.forbidden_files = {"upload/1/0123abcd-0.png"}
