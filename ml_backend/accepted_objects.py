@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.errors import BrushRLEError
-from ml_backend.regions import decode_regions
+from ml_backend.regions import decode_regions, is_brush, labels_of
 from training.object_mask import ObjectMask, union
 from training.samples import AcceptedObject
 
@@ -97,6 +97,16 @@ def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -
         labels_without_mask=_labels_without_mask(painted.items, objects),
         notes=(*painted.notes, *others, *_left_out(painted.items)),
     )
+
+
+def region_labels(result: Result) -> dict[str, str]:
+    """Return the label of each brush region by its id, without reading any mask."""
+    labels: dict[str, str] = {}
+    for item in result:
+        if isinstance(item, Mapping) and item.get("id") and is_brush(item):
+            name, label = str(item["id"]), "".join(labels_of(item)[:1])
+            labels[name] = label or labels.get(name, "")
+    return labels
 
 
 def _is_on(item: Mapping[str, Any], image_name: str) -> bool:

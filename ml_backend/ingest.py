@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.accepted_objects import accepted_regions, painted_regions
+from ml_backend.accepted_objects import accepted_regions, painted_regions, region_labels
 from ml_backend.errors import (
     BackendError,
     ImageHostError,
@@ -99,6 +99,8 @@ class Ingest:
             status="skipped",
         )
         if not self.samples.wants(state, listed_at):
+            if listed_at is not None:
+                self.samples.relabel(state, region_labels(annotation["result"]), listed_at)
             return
         try:
             if not annotation.get("was_cancelled"):

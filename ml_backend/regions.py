@@ -77,21 +77,23 @@ def decode_regions(
     """
     regions: dict[str, BrushRegion] = {}
     for index, item in enumerate(result):
-        if isinstance(item, Mapping) and _is_brush(item):
+        if isinstance(item, Mapping) and is_brush(item):
             region_id = str(item.get("id") or f"#{index}")
             before = regions.get(region_id)
             mask = before.mask if before else _decode(item, region_id, size_hw)
-            labels = dict.fromkeys((*(before.labels if before else ()), *_labels(item)))
+            labels = dict.fromkeys((*(before.labels if before else ()), *labels_of(item)))
             regions[region_id] = BrushRegion(region_id, tuple(labels), mask)
     return list(regions.values())
 
 
-def _is_brush(item: Mapping[str, Any]) -> bool:
+def is_brush(item: Mapping[str, Any]) -> bool:
+    """Return whether an item of a result is a mask."""
     value = item.get("value")
     return isinstance(value, Mapping) and "rle" in value
 
 
-def _labels(item: Mapping[str, Any]) -> list[str]:
+def labels_of(item: Mapping[str, Any]) -> list[str]:
+    """Return the names of the labels of a mask, of whichever kind of control."""
     labels = item["value"].get("brushlabels") or item["value"].get("labels")
     return [label for label in labels if isinstance(label, str)] if labels else []
 

@@ -122,6 +122,32 @@ class SampleStore:
                 _replace_samples(session, annotation, stored)
             return True
 
+    def relabel(
+        self, annotation: Annotation, labels: Mapping[str, str], listed_at: datetime
+    ) -> None:
+        """Give the objects of an annotation the labels that a listing shows.
+
+        Label Studio renames labels without changing when an annotation was updated.
+
+        Args:
+            annotation: whose objects, of which nothing else has changed.
+            labels: of its regions, by their ids.
+            listed_at: when the listing began.
+        """
+        key = annotation.project, annotation.annotation
+        theirs = SampleRow.project == key[0], SampleRow.annotation == key[1]
+        with self._database.read() as session:
+            rows = session.scalars(select(SampleRow).where(*theirs)).all()
+        # An object of several regions has the label of the first.
+        shown = {row.id: labels.get(row.region.partition("+")[0], row.label) for row in rows}
+        if all(row.label == shown[row.id] for row in rows):
+            return
+        with self._database.write() as session:
+            known = session.get(AnnotationRow, key)
+            if known is not None and known.stored_at < listed_at:
+                for row in session.scalars(select(SampleRow).where(*theirs)):
+                    row.label = shown.get(row.id, row.label)
+
     def withdraw(self, project: str, annotations: Collection[int]) -> None:
         """Forget annotations that Label Studio deleted, and remember that they are gone."""
         for some in _portions(annotations):

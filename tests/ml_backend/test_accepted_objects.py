@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_backend.accepted_objects import accepted_regions, painted_regions
+from ml_backend.accepted_objects import accepted_regions, painted_regions, region_labels
 from ml_backend.brush_rle import encode
 from training.object_mask import ObjectMask
 
@@ -148,6 +148,13 @@ def test_regions_that_lie_apart_are_not_compared_pixel_by_pixel(monkeypatch):
     items = [brush(mask(box), f"r{n}") for n, box in enumerate([*boxes, twice])]
     assert len(read(*items).objects) == len(boxes)
     assert len(compared) == 1
+
+
+def test_labels_are_read_without_masks():
+    unlabelled = {**brush(mask(LEFT), "a"), "value": {"rle": "not looked at"}}
+    labelled = {**unlabelled, "value": {"rle": [], "labels": ["Other"]}}
+    items = [unlabelled, labelled, brush(mask(RIGHT), "b"), click(1, 2), "nonsense", unlabelled]
+    assert region_labels(items) == {"a": "Other", "b": "Object"}
 
 
 def test_anti_aliased_rims_are_cut_at_half():

@@ -265,6 +265,22 @@ def test_a_listing_takes_back_a_state_that_is_newer_here_unless_it_was_stored_me
     assert set(row_ids(database)) == {"r2"}
 
 
+def labels(database):
+    with database.read() as session:
+        return {row.region: row.label for row in session.scalars(select(SampleRow))}
+
+
+def test_labels_that_were_renamed_are_renamed_here_unless_stored_meanwhile(store, database):
+    before = now()
+    store.replace(accepted(lefts=(2, 8)))
+    rows = row_ids(database)
+    store.relabel(accepted(), {"r2": "Cell", "r9": "Wall"}, before)
+    assert labels(database) == {"r2": "Object", "r8": "Object"}
+    store.relabel(accepted(), {"r2": "Cell", "r9": "Wall"}, now())
+    assert labels(database) == {"r2": "Cell", "r8": "Object"}
+    assert row_ids(database) == rows
+
+
 def messages(project):
     of_project = [
         accepted(annotation=4, minute=0, lefts=(2,)),

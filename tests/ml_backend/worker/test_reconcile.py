@@ -3,6 +3,8 @@
 import functools
 import threading
 
+from sqlalchemy import select
+
 import ml_backend.worker as worker_module
 from ml_backend.errors import ImageHostError
 from ml_backend.learning import open_learning
@@ -11,6 +13,7 @@ from ml_backend.task_images import TaskImages
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, png, tasks_with_samples
 from tests.training.disc_project import disc
+from training.sample_rows import SampleRow
 
 
 def worker_project(learning, server):
@@ -162,6 +165,17 @@ def test_what_label_studio_lost_when_a_backup_was_restored_is_lost_here(learning
     assert 5 not in tasks_with_samples(learning)
     worker.reconcile(learning.projects.find(PROJECT))
     assert 5 in tasks_with_samples(learning)
+
+
+def test_labels_that_label_studio_renamed_without_a_word_are_renamed_here(learning, worker, server):
+    worker_project(learning, server)
+    worker.reconcile(learning.projects.find(PROJECT))
+    server.tasks[5]["annotations"][0]["result"][0]["value"]["brushlabels"] = ["Cell"]
+    server.files.clear()  # nothing is fetched for it
+    assert worker.reconcile(learning.projects.find(PROJECT)).sentence.endswith("0 withdrawn")
+    with learning.stores.database.read() as session:
+        labels = {row.task: row.label for row in session.scalars(select(SampleRow))}
+    assert labels == dict.fromkeys(range(24), "Object") | {5: "Cell"}
 
 
 def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learning, worker, server):
