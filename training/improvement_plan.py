@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from training.damaged_samples import set_aside_damaged
 from training.errors import VersionError
 from training.fine_tune import Report
 from training.fine_tune_recipe import FineTuneRecipe
 from training.model_versions import ModelVersions
 from training.promotion import Policy
-from training.samples import SampleStore
+from training.sample_files import SampleFiles
 from training.snapshot import Snapshot, take_snapshot, thinned
 from training.split import HELD_OUT, VALIDATION
 from training.stored_files import write_atomically
@@ -112,13 +113,15 @@ def _whole_snapshot(
     project: str, stores: Stores, options: ImprovementOptions, report: Report
 ) -> Snapshot:
     """Return what the job is about: no more than it can make use of, every file of it whole."""
-    samples = SampleStore(stores.database, stores.files)
     reading = partial(report, "reading what was accepted")
+    set_aside = partial(
+        set_aside_damaged, stores.database, SampleFiles(stores.files), project, report=reading
+    )
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
-    samples.set_aside_damaged(project, (), reading)  # takes back what can be read again
+    set_aside(())  # takes back what can be read again
     while True:
         snapshot = thinned(take_snapshot(stores.database, project), options.images, most)
-        damaged = samples.set_aside_damaged(project, snapshot.images(), reading)
+        damaged = set_aside(snapshot.images())
         if not damaged:
             return snapshot
         logger.warning("set aside %d annotations whose stored files are damaged", damaged)

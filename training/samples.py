@@ -7,7 +7,7 @@ of Label Studio is not a message but the truth: what it shows replaces even what
 after Label Studio was restored from a backup, unless that was stored after the listing began.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,6 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
-from training.errors import StoredFileError
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.sample_rows import (
@@ -221,50 +220,6 @@ class SampleStore:
         with self._database.read() as session:
             return list(session.scalars(query.order_by(AnnotationRow.stored_at)))
 
-    def set_aside_damaged(
-        self, project: str, images: Collection[str], report: Callable[[int, int], None]
-    ) -> int:
-        """Read files that samples point at; set aside what is damaged or missing.
-
-        An annotation with such a file becomes unreadable, with a note that says why, and its
-        samples are not used. That ends when its files can be read again, or when `replace` takes
-        the same state of it, as a reconcile does, and stores them anew.
-
-        Args:
-            project: whose samples.
-            images: content hashes; these are read with their masks, and what is set aside already.
-            report: told before each file how many were read, and of how many.
-
-        Returns:
-            How many annotations were set aside.
-        """
-        wanted = set(images)
-        began = now()
-        with self._database.read() as session:
-            rows = session.execute(
-                select(SampleRow.annotation, SampleRow.image, SampleRow.mask, AnnotationRow.status)
-                .join_from(SampleRow, AnnotationRow)
-                .where(SampleRow.project == project)
-            ).all()
-        samples = [row for row in rows if row.image in wanted or row.status == "unreadable"]
-        reads = dict.fromkeys((sample.image for sample in samples), self._files.read_image)
-        reads |= dict.fromkeys((sample.mask for sample in samples), self._files.read_mask)
-        problems = _damage(reads, report)
-        damaged = {
-            sample.annotation: problems.get(sample.image) or problems[sample.mask]
-            for sample in samples
-            if sample.image in problems or sample.mask in problems
-        }
-        aside = {sample.annotation for sample in samples if sample.status == "unreadable"}
-        changed = {number: damaged.get(number, "") for number in aside ^ damaged.keys()}
-        if not changed:
-            return 0
-        with self._database.write() as session:
-            return sum(
-                _set_aside(session, project, annotation, problem, began)
-                for annotation, problem in changed.items()
-            )
-
     def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
         if annotation.image is None or not annotation.objects:
             return []
@@ -354,32 +309,6 @@ def _sample_row(annotation: Annotation, stored: _StoredObject) -> SampleRow:
         accepted_at=annotation.updated_at,
         stored_at=now(),
     )
-
-
-def _damage(
-    reads: Mapping[str, Callable[[str], object]], report: Callable[[int, int], None]
-) -> dict[str, str]:
-    """Return what is wrong with those files that cannot be read, by content hash."""
-    problems = {}
-    for done, (content_hash, read) in enumerate(reads.items()):
-        report(done, len(reads))
-        try:
-            read(content_hash)
-        except StoredFileError as error:
-            problems[content_hash] = f"{error}; the next reconcile stores it again"
-    return problems
-
-
-def _set_aside(
-    session: Session, project: str, annotation: int, problem: str, began: datetime
-) -> bool:
-    """Set an annotation aside, or take it back where there is no problem; return the former."""
-    row = session.get(AnnotationRow, (project, annotation))
-    if row is None or row.stored_at >= began:
-        return False  # stored again while the files were read
-    row.status, row.notes = ("unreadable", [problem]) if problem else ("accepted", [])
-    row.stored_at = now()
-    return bool(problem)
 
 
 def _portions(numbers: Collection[int]) -> Iterator[list[int]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from training import sample_files
+from training.damaged_samples import set_aside_damaged
 from training.database import Database, now
 from training.errors import FileStoreError
 from training.object_mask import ObjectMask
@@ -31,8 +32,22 @@ def database(tmp_path):
 
 
 @pytest.fixture
-def store(database, tmp_path):
-    return SampleStore(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
+def files(tmp_path):
+    return StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+
+
+@pytest.fixture
+def store(database, files):
+    return SampleStore(database, files)
+
+
+@pytest.fixture
+def set_aside(database, files):
+    def set_aside(images=None, report=lambda done, total: None):
+        images = take_snapshot(database, PROJECT).images() if images is None else images
+        return set_aside_damaged(database, SampleFiles(files), PROJECT, images, report)
+
+    return set_aside
 
 
 def photo(number):
@@ -119,13 +134,8 @@ def test_an_unreadable_annotation_is_tried_again_with_the_same_message(store):
     assert store.replace(accepted())
 
 
-def set_aside(store, database):
-    images = take_snapshot(database, PROJECT).images()
-    return store.set_aside_damaged(PROJECT, images, lambda done, total: None)
-
-
 def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
-    store, database, tmp_path
+    store, database, tmp_path, set_aside
 ):
     store.replace(accepted(4, image=1))
     store.replace(accepted(5, image=2, lefts=(2, 7)))
@@ -134,7 +144,7 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
     for file in (tmp_path / "files" / "images").rglob("*.png"):
         if file.stem != kept:
             file.unlink()
-    assert set_aside(store, database) == 1
+    assert set_aside() == 1
     with database.read() as session:
         row = session.get(AnnotationRow, (PROJECT, 5))
         assert row.status == "unreadable"
@@ -142,11 +152,11 @@ def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
         assert session.scalars(usable_samples(PROJECT, SampleRow.annotation)).all() == [4]
     assert store.replace(accepted(5, image=2, lefts=(2, 7)))
     assert contents(database) == before
-    assert set_aside(store, database) == 0
+    assert set_aside() == 0
 
 
 def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_aside(
-    store, database, tmp_path, monkeypatch
+    store, database, tmp_path, monkeypatch, set_aside
 ):
     encoded, png = [], sample_files._png
     monkeypatch.setattr(sample_files, "_png", lambda *of: encoded.append(1) or png(*of))
@@ -159,10 +169,10 @@ def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_a
         file.write_bytes(b"damaged")
     store.replace(accepted(minute=2, lefts=(8, 11)))
     assert len(encoded) == 6
-    assert store.set_aside_damaged(PROJECT) == 2
+    assert set_aside() == 2
     assert store.replace(accepted(minute=2, lefts=(8, 11)))
     assert len(encoded) == 9
-    assert store.set_aside_damaged(PROJECT) == 0
+    assert set_aside() == 0
     assert len(take_snapshot(database, PROJECT).samples) == 2
 
 
@@ -174,34 +184,36 @@ def test_a_stored_mask_takes_one_bit_a_pixel_and_is_read_as_it_was(tmp_path, siz
     assert {file.read_bytes()[24] for file in tmp_path.rglob("*.png")} == {1}  # bits a sample
 
 
-def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path):
+def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path, set_aside):
     store.replace(accepted(4))
     (tmp_path / "files").rename(tmp_path / "not mounted")
-    assert set_aside(store, database) == 1
+    assert set_aside() == 1
     assert take_snapshot(database, PROJECT).samples == ()
     store.replace(replace(accepted(4, lefts=()), status="unreadable", notes=("image is 404",)))
     shutil.rmtree(tmp_path / "files", ignore_errors=True)
     (tmp_path / "not mounted").rename(tmp_path / "files")
-    assert set_aside(store, database) == 0
+    assert set_aside() == 0
     assert len(take_snapshot(database, PROJECT).samples) == 1
 
 
-def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(store, database, tmp_path):
+def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(
+    store, database, tmp_path, set_aside
+):
     store.replace(accepted())
     (mask,) = (tmp_path / "files" / "masks").rglob("*.png")
     mask.unlink()
     mask.mkdir()
     with pytest.raises(FileStoreError, match="cannot be read"):
-        set_aside(store, database)
+        set_aside()
     assert len(row_ids(database)) == 1
 
 
-def test_of_many_files_only_those_are_read_that_a_job_needs(store, database):
+def test_of_many_files_only_those_are_read_that_a_job_needs(store, database, set_aside):
     for number in range(6):
         store.replace(accepted(number, image=number))
     told = []
     images = take_snapshot(database, PROJECT).images()[:2]
-    assert store.set_aside_damaged(PROJECT, images, lambda *progress: told.append(progress)) == 0
+    assert set_aside(images, lambda *progress: told.append(progress)) == 0
     assert [total for _, total in told] == [3] * 3, "two images that share a mask"
 
 
