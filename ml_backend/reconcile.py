@@ -41,6 +41,7 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     Raises:
         LabelStudioError: if Label Studio cannot be reached or refuses the token; what was read up
             to then is kept, and nothing was withdrawn.
+        ImageHostError: if images do not come that are needed; all others were taken.
         BackendError: if Label Studio has another project under this number now.
     """
     listed_at = now()
@@ -63,9 +64,12 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         ingest.samples.withdraw(project.key, gone)
         withdrawn += len(gone)
     if taking.left:
-        ingest.projects.ask_to_reconcile(project.key)
-    else:
-        ingest.inbox.settle(project.key, listed_at)
+        # Not at once: a server that is away would have the project listed every minute.
+        raise ImageHostError(
+            f"of {len(listed)} annotations {taking.left} wait for the next try, because images do "
+            f"not come: {taking.problems[-1]}"
+        )
+    ingest.inbox.settle(project.key, listed_at)
     for annotation in unreadable:
         if annotation in listed and not taking.has_given_up:
             taking.take(_task(label_studio, listed[annotation], number), {annotation})
@@ -178,5 +182,5 @@ def _summary(listed: int, withdrawn: int, taking: _Taking) -> str:
     if taking.problems:
         sentence += f", {len(taking.problems)} unusable, such as: {taking.problems[0]}"
     if taking.has_given_up:
-        sentence += "; images do not come, so the others wait for the next comparison"
+        sentence += "; images do not come, so the other unusable ones wait for the next time"
     return sentence

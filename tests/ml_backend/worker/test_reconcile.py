@@ -204,16 +204,19 @@ def test_images_that_do_not_come_are_tried_last_and_hold_up_neither_others_nor_t
 
     monkeypatch.setattr(TaskImages, "load", load_some)
     learning.inbox.fail(learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"), "no answer")
-    sentence = compare(learning, worker)
-    assert sentence.startswith("24 annotations compared, 0 withdrawn, 3 unusable, such as: task 2")
-    assert sentence.endswith("images do not come, so the others wait for the next comparison")
+    first = worker.reconcile(learning.projects.find(PROJECT))
+    assert not first.succeeded, "so it is tried again after a pause"
+    assert first.sentence == (
+        "not compared: of 24 annotations 19 wait for the next try, because images do not come: "
+        "task 4: no answer"
+    )
     assert asked == [0, 2, 3, 4]
     assert learning.inbox.backlog(PROJECT).failed == 1
-    assert learning.projects.find(PROJECT).is_reconcile_asked_for
     assert tasks_with_samples(learning) == [0, 1]
-    compare(learning, worker)  # goes on where the last one stopped
+    sentence = compare(learning, worker)  # goes on where the last one stopped
     assert asked[4:] == [5, 6, *range(7, 24), 2, 3, 4]
-    assert not learning.projects.find(PROJECT).is_reconcile_asked_for
+    assert sentence.startswith("24 annotations compared, 0 withdrawn, 5 unusable, such as: task 5")
+    assert sentence.endswith("so the other unusable ones wait for the next time")
     assert learning.inbox.backlog(PROJECT).failed == 0
     asked.clear()
     compare(learning, worker)  # whoever was tried longest ago is the first
