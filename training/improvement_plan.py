@@ -48,7 +48,7 @@ class ImprovementOptions:
     retention: Path | None
     images: int = 300
     held_out_tries: int = 120
-    retention_tries: int = 120
+    retention_tries: int = 60
 
 
 @dataclass(frozen=True)

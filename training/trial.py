@@ -19,7 +19,7 @@ from training.noc import SampleScore, ScoreCard
 from training.promotion import Comparison
 from training.stored_files import write_atomically
 
-MOST_ANNOTATORS = 8
+MOST_ANNOTATORS = 4
 
 
 @dataclass(frozen=True)

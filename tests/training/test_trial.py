@@ -23,7 +23,7 @@ def discs(count):
 
 @pytest.mark.parametrize(
     ("objects", "tries", "annotators"),
-    [(1, 120, 8), (15, 120, 8), (16, 120, 7), (60, 120, 2), (61, 120, 1), (121, 120, 1)],
+    [(1, 60, 4), (15, 60, 4), (16, 60, 3), (30, 60, 2), (31, 60, 1), (61, 60, 1)],
 )
 def test_few_objects_are_clicked_by_several_annotators(objects, tries, annotators):
     exercise = Exercise([None] * objects, tries)
