@@ -75,7 +75,7 @@ def fill(folder, discs=24):
 def options(*overrides, policy=None, start="live", retention=None):
     recipe = load_fine_tune_recipe(overrides=(*QUICK, *overrides))
     policy = policy or Policy(min_objects=1, min_images=1)
-    return ImprovementOptions(recipe, policy, start, retention, 3, 2)
+    return ImprovementOptions(recipe, policy, start, retention, held_out_tries=3, retention_tries=2)
 
 
 def job(folder, number=1):

@@ -208,7 +208,7 @@ def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
 
     outcome = improve(job(folder), stores, options(), act)
     assert outcome.result == "asked"
-    assert "a person decides" in outcome.sentence
+    assert "it does not go live by itself" in outcome.sentence
     assert stores.versions.live(PROJECT).version == (1 if moved == "pinned" else other)
 
 
