@@ -19,6 +19,8 @@ COMMANDS = {
     "pin": ("ml_backend.commands.pin", "keep what is live until a person moves it"),
     "unpin": ("ml_backend.commands.unpin", "let better candidates go live again"),
     "reconcile": ("ml_backend.commands.reconcile", "compare samples with Label Studio"),
+    "forget": ("ml_backend.commands.forget", "delete everything that is kept of a project"),
+    "sweep": ("ml_backend.commands.sweep", "delete stored files that nothing needs any more"),
     "check-recipe": ("ml_backend.commands.check_recipe", "say whether the jobs' recipe works"),
     "run-job": ("ml_backend.run_job", "what the worker starts for each job"),
     "latency": ("ml_backend.latency", "measure how long clicks and webhooks take on this machine"),

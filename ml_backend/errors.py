@@ -7,6 +7,7 @@ BackendError                 500
 ├── NotFoundError            404  a project, job or version that does not exist
 ├── LabelingConfigError      422  a labelling configuration this backend cannot serve
 ├── LabelStudioError         502  Label Studio cannot be reached or refuses the token
+├── ProjectGoneError         410  a project that Label Studio does not have any more
 ├── TaskImageError           422  a task whose image cannot be used
 │   └── ImageHostError       422  an image whose server is away, silent or slow
 │       └── SlowImageError   422  an image for which nobody waits any longer
@@ -68,6 +69,12 @@ class LabelStudioError(BackendError):
     def __init__(self, sentence: str, answered: int | None = None) -> None:
         super().__init__(sentence)
         self.answered = answered
+
+
+class ProjectGoneError(BackendError):
+    """Label Studio does not have a project any more, or has another one under its number."""
+
+    status = 410
 
 
 class TaskImageError(BackendError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, or_, select, text, update
+from sqlalchemy import JSON, ColumnElement, Index, delete, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -48,6 +48,8 @@ class JobRow(Base):
             sqlite_where=text("state = 'running'"),
             postgresql_where=text("state = 'running'"),
         ),
+        # The number of a job that was forgotten is never another's.
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -192,6 +194,25 @@ class FineTuneJobs:
             row.cancel = True
             if row.state == "waiting":
                 _end(row, "cancelled", "cancelled before it ran")
+
+    def forget(self, project: str) -> list[JobRow]:
+        """Delete the jobs of a project.
+
+        Returns:
+            What they were.
+
+        Raises:
+            JobError: if one of them runs.
+        """
+        theirs = JobRow.project == project
+        with self._database.write() as session:
+            jobs = list(session.scalars(select(JobRow).where(theirs)))
+            for job in jobs:
+                if job.state == "running":
+                    raise JobError(f"job {job.id} of this project is running: cancel it first")
+            session.execute(delete(JobRow).where(theirs))
+            session.expunge_all()
+        return jobs
 
     def recover(
         self, worker: str | None = None, lease: timedelta = LEASE, alive: str = ""

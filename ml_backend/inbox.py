@@ -182,6 +182,15 @@ class Inbox:
             problem=problems[-1] if problems else "",
         )
 
+    def forget(self, project: str) -> None:
+        """Delete the messages of a project."""
+        rows = select(MessageRow.id).where(MessageRow.project == project).limit(_ROWS_AT_ONCE)
+        while True:
+            with self._database.write() as session:
+                if not (found := session.scalars(rows).all()):
+                    return
+                session.execute(delete(MessageRow).where(MessageRow.id.in_(found)))
+
     def tidy(self) -> None:
         """Delete rows of messages that were dealt with long ago; put the others into order."""
         for rows in self._done_long_ago():

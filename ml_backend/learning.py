@@ -67,6 +67,28 @@ class Learning:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
+    def forget(self, project: str) -> list[int]:
+        """Delete everything that is kept of a project but its stored files, which `sweep` finds.
+
+        It may be killed and called again.
+
+        Args:
+            project: its key.
+
+        Returns:
+            Versions that stay, because the site or another project has been served with them.
+
+        Raises:
+            JobError: if a job of the project runs.
+        """
+        for job in self.jobs.forget(project):
+            shutil.rmtree(self._job_folders / _folder_name(job), ignore_errors=True)
+        self.inbox.forget(project)
+        self.samples.forget(project)
+        stay = self.stores.versions.forget(project)
+        self.projects.forget(project)
+        return stay
+
     @property
     def _job_folders(self) -> Path:
         return self.settings.model_dir / "jobs"

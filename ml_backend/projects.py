@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ml_backend.errors import NotFoundError
@@ -102,6 +102,11 @@ class Projects:
         """Return what is known of the project with this key."""
         with self._database.read() as session:
             return session.get(ProjectRow, key)
+
+    def forget(self, key: str) -> None:
+        """Delete what is known of a project itself; it is met anew if Label Studio names it."""
+        with self._database.write() as session:
+            session.execute(delete(ProjectRow).where(ProjectRow.key == key))
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""

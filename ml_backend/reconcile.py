@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Any
 
 from ml_backend.errors import (
-    BackendError,
     ImageHostError,
     LabelingConfigError,
     LabelStudioError,
+    ProjectGoneError,
     TaskImageError,
 )
 from ml_backend.ingest import SILENT_IMAGES, Image, Ingest, Json
@@ -42,11 +42,11 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         LabelStudioError: if Label Studio cannot be reached or refuses the token; what was read up
             to then is kept, and nothing was withdrawn.
         ImageHostError: if images do not come that are needed; all others were taken.
-        BackendError: if Label Studio has another project under this number now.
+        ProjectGoneError: if Label Studio has no such project, or another one under its number.
     """
     listed_at = now()
     number = project_number(project.key)
-    project = _as_described(project, label_studio.project(number), ingest)
+    project = _as_described(project, label_studio, ingest)
     unreadable = ingest.samples.unreadable(project.key)
     taking = _Taking(project, ingest, listed_at)
     listed: dict[int, int] = {}
@@ -162,12 +162,22 @@ def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
     return found if str(found.get("project", project)) == project else {}
 
 
-def _as_described(project: ProjectRow, described: dict[str, Any], ingest: Ingest) -> ProjectRow:
-    found = project_key(described)
-    if found != project.key:
-        raise BackendError(
+def _as_described(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) -> ProjectRow:
+    """Take over what Label Studio says of a project."""
+    remedy = f"python -m ml_backend forget --project {project.key} deletes what is kept of it"
+    try:
+        described = label_studio.project(project.number)
+    except LabelStudioError as error:
+        if error.answered != 404:
+            raise
+        raise ProjectGoneError(
+            f"Label Studio has no project {project.number}, or does not show it to this account: "
+            f"if it was deleted, {remedy}"
+        ) from error
+    if project_key(described) != project.key:
+        raise ProjectGoneError(
             f"Label Studio's project {project.number} is another one now (created at another "
-            "time), so nothing is compared"
+            f"time), so nothing is compared: {remedy}"
         )
     news = ProjectNews(
         title=str(described.get("title") or ""),

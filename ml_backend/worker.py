@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from croniter import croniter
 
-from ml_backend.errors import BackendError, JobError, LabelStudioError
+from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
 from ml_backend.fine_tune_jobs import JobRow, worker_name
 from ml_backend.ingest import Image, Ingest, Json
 from ml_backend.label_studio import LabelStudio
@@ -54,6 +54,13 @@ class Comparison(NamedTuple):
     succeeded: bool
 
 
+class _Pause(NamedTuple):
+    """For how long a project is not compared again."""
+
+    since: datetime
+    length: timedelta
+
+
 class Worker:
     """The duties; each may be called from several threads."""
 
@@ -68,7 +75,7 @@ class Worker:
         self._stopping = stopping
         self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
         self._clients: dict[tuple[str, str], LabelStudio] = {}
-        self._reconcile_failed_at: dict[str, datetime] = {}
+        self._compared_in_vain: dict[str, _Pause] = {}
         self._running = ""  # what this worker is called while a job of it runs
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
@@ -130,7 +137,9 @@ class Worker:
                 logger.exception("reconcile project=%s", project.key)
             problem = str(error) if is_ours else repr(error)
             self._learning.projects.not_reconciled(project, problem)
-            self._reconcile_failed_at[project.key] = now()
+            is_gone = isinstance(error, ProjectGoneError)
+            pause = self._reconcile_every if is_gone else _RETRY_RECONCILE
+            self._compared_in_vain[project.key] = _Pause(now(), pause)
             comparison = Comparison(f"not compared: {problem}", succeeded=False)
         else:
             self._learning.projects.reconciled(project, sentence)
@@ -230,12 +239,16 @@ class Worker:
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         if project.is_reconcile_asked_for:
             return True
-        every = timedelta(minutes=self._learning.settings.reconcile_minutes)
-        last, failed = project.reconciled_at, self._reconcile_failed_at.get(project.key)
-        if not every or (failed is not None and now() - failed < min(every, _RETRY_RECONCILE)):
+        last, every = project.reconciled_at, self._reconcile_every
+        pause = self._compared_in_vain.get(project.key)
+        if not every or (pause is not None and now() - pause.since < min(every, pause.length)):
             return False
         # After the clock was set back, the last time may lie ahead.
         return last is None or not timedelta(0) <= now() - last < every
+
+    @property
+    def _reconcile_every(self) -> timedelta:
+        return timedelta(minutes=self._learning.settings.reconcile_minutes)
 
     def _fetch_image(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
         return self._images.load(task, tag, self._label_studio(project)).pixels

@@ -6,12 +6,13 @@ both are compared with their recorded hashes every time a version is about to be
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
@@ -203,6 +204,51 @@ class ModelVersions:
             rows = select(LiveMoveRow.version).where(LiveMoveRow.version.is_not(None)).distinct()
             return set(session.scalars(rows))
 
+    def needed_files(self, newest: int | None) -> set[str]:
+        """Return the keys of every version's report, and of the weights of those that count.
+
+        Args:
+            newest: how many versions of each project count, besides those that were ever live and
+                those of no project; None for all.
+        """
+        columns = select(
+            VersionRow.number,
+            VersionRow.project,
+            VersionRow.report,
+            VersionRow.weights,
+            VersionRow.description,
+        )
+        with self._database.read() as session:
+            rows = session.execute(columns.order_by(VersionRow.number.desc())).all()
+        ever_live, counted, needed = self.ever_live(), Counter[str | None](), set[str]()
+        for number, project, report, *files in rows:
+            counted[project] += 1
+            is_new = newest is None or counted[project] <= newest
+            if is_new or project is None or number in ever_live:
+                needed.update(files)
+            if report is not None:
+                needed.add(report)
+        return needed
+
+    def forget(self, project: str) -> list[int]:
+        """Delete a project's pointer, and the versions made for it that nothing else refers to.
+
+        Returns:
+            The versions that stay: another pointer has been at them, or they are parents.
+        """
+        theirs = select(VersionRow).where(VersionRow.project == project)
+        stay = []
+        with self._database.write() as session:
+            session.execute(delete(LiveMoveRow).where(LiveMoveRow.project == project))
+            for row in session.scalars(theirs.order_by(VersionRow.number.desc())).all():
+                if _is_referred_to(session, row.number):
+                    stay.append(row.number)
+                    continue
+                answers = delete(VersionAnswerRow).where(VersionAnswerRow.version == row.number)
+                session.execute(answers)
+                session.delete(row)
+        return stay
+
     def promote_if_live(self, project: str, number: int, compared_with: int, mover: Mover) -> bool:
         """Promote, unless the pointer was pinned or moved, or a person kept the other version.
 
@@ -288,6 +334,12 @@ class ModelVersions:
 def version_name(row: VersionRow) -> str:
     """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
+
+
+def _is_referred_to(session: Session, number: int) -> bool:
+    moves = select(LiveMoveRow.version).where(LiveMoveRow.version == number)
+    children = select(VersionRow.number).where(VersionRow.parent == number)
+    return any(session.scalars(rows.limit(1)).first() is not None for rows in (moves, children))
 
 
 def _note_answer(session: Session, number: int, answer: str, by: str) -> None:

@@ -26,7 +26,7 @@ class SampleFiles:
         content_hash = image_hash(image)
         if content_hash not in there:
             pixels = _png(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            self._files.write(_image_key(content_hash), pixels)
+            self._files.write(image_key(content_hash), pixels)
         return content_hash
 
     def write_mask(self, mask: NDArray[np.bool_], there: Collection[str] = ()) -> str:
@@ -34,7 +34,7 @@ class SampleFiles:
         content_hash = _mask_hash(mask)
         if content_hash not in there:
             pixels = _png(mask.astype(np.uint8) * 255, cv2.IMWRITE_PNG_BILEVEL, 1)
-            self._files.write(_mask_key(content_hash), pixels)
+            self._files.write(mask_key(content_hash), pixels)
         return content_hash
 
     def read_image(self, content_hash: str) -> NDArray[np.uint8]:
@@ -43,7 +43,7 @@ class SampleFiles:
         Raises:
             StoredFileError: if the file is missing or damaged.
         """
-        key = _image_key(content_hash)
+        key = image_key(content_hash)
         image = cv2.cvtColor(self._decoded(key, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         pixels = np.asarray(image, dtype=np.uint8)
         if image_hash(pixels) != content_hash:
@@ -56,7 +56,7 @@ class SampleFiles:
         Raises:
             StoredFileError: if the file is missing or damaged.
         """
-        key = _mask_key(content_hash)
+        key = mask_key(content_hash)
         mask: NDArray[np.bool_] = self._decoded(key, cv2.IMREAD_GRAYSCALE) > 127
         if _mask_hash(mask) != content_hash:
             raise StoredFileError(f"the stored mask {key} is damaged")
@@ -70,11 +70,13 @@ class SampleFiles:
         return decoded
 
 
-def _image_key(content_hash: str) -> str:
+def image_key(content_hash: str) -> str:
+    """Return under which key an image with this hash is stored."""
     return key_of("images", ".png", content_hash)
 
 
-def _mask_key(content_hash: str) -> str:
+def mask_key(content_hash: str) -> str:
+    """Return under which key a mask with this hash is stored."""
     return key_of("masks", ".png", content_hash)
 
 

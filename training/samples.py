@@ -166,6 +166,12 @@ class SampleStore:
                 session.execute(insert(deleted), rows)
                 _withdraw(session, project, session.scalars(theirs).all())
 
+    def forget(self, project: str) -> None:
+        """Delete everything that is known of a project's annotations."""
+        with self._database.write() as session:
+            for table in (SampleRow, AnnotationRow, DeletedTaskRow):
+                session.execute(delete(table).where(table.project == project))
+
     def forget_deletions(self, project: str, listed: dict[int, int], listed_at: datetime) -> None:
         """Forget deletions that Label Studio, which is the truth, contradicts.
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,21 @@ class StoredFiles:
     def write(self, key: str, content: bytes) -> None:
         """Store the content under a key that only this content can have; all of it or nothing.
 
-        A file that was damaged since is mended.
+        A file that was damaged since is mended; one that is there is as young as a new one, so
+        that no `sweep` takes it before anything refers to it.
 
         Raises:
             FileStoreError: if it cannot be stored.
         """
         target = self._path(key)
-        with contextlib.suppress(StoredFileError):
-            if self.exists(key) and self.read(key) == content:
-                return
         try:
-            if self._is_local:
-                write_atomically(Path(target), content)
-            else:
+            if not self._is_local:
                 self._filesystem.pipe_file(target, content)  # object stores write all or nothing
+            elif _has_content(Path(target), content):
+                with contextlib.suppress(PermissionError):  # another user's file
+                    Path(target).touch()
+            else:
+                write_atomically(Path(target), content)
         except Exception as error:
             raise FileStoreError(f"{target} cannot be stored: {error}") from error
 
@@ -106,17 +108,6 @@ class StoredFiles:
             )
         return content
 
-    def exists(self, key: str) -> bool:
-        """Return whether a file was stored under this key.
-
-        Raises:
-            FileStoreError: if that cannot be found out.
-        """
-        try:
-            return bool(self._filesystem.exists(self._path(key)))
-        except Exception as error:
-            raise FileStoreError(f"{self._path(key)} cannot be looked for: {error}") from error
-
     def local_path(self, key: str) -> Path:
         """Return a local path with the file's content, downloading it where it is not local.
 
@@ -145,6 +136,37 @@ class StoredFiles:
             (self._downloads / key).unlink(missing_ok=True)
         return not self._is_local
 
+    def keys(self, folder: str) -> list[str]:
+        """Return the keys of all files in a folder of the store, also of half-written ones.
+
+        Raises:
+            FileStoreError: if they cannot be listed.
+        """
+        try:
+            found = self._filesystem.find(self._path(folder))
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise FileStoreError(f"{self._path(folder)} cannot be listed: {error}") from error
+        return [path.removeprefix(f"{self._root}/") for path in found]
+
+    def delete_older(self, key: str, moment: datetime) -> bool:
+        """Delete a file that was last written before a moment; return whether it was.
+
+        Raises:
+            FileStoreError: if it cannot be deleted.
+        """
+        try:
+            if self._filesystem.modified(self._path(key)) >= moment:
+                return False
+            self._filesystem.rm_file(self._path(key))
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            raise FileStoreError(f"{self._path(key)} cannot be deleted: {error}") from error
+        self.forget_copy(key)
+        return True
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
@@ -157,6 +179,13 @@ def key_of(folder: str, suffix: str, content_hash: str) -> str:
 def hash_of(key: str) -> str:
     """Return the content hash that is part of a key."""
     return key.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+def _has_content(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:  # missing, or damaged: it is written anew
+        return False
 
 
 def write_atomically(path: Path, content: bytes) -> None:

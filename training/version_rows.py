@@ -20,6 +20,8 @@ class VersionRow(Base):
     """
 
     __tablename__ = "versions"
+    # The number of a version that was forgotten is never another's.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     number: Mapped[int] = mapped_column(primary_key=True)
     origin: Mapped[str] = mapped_column(unique=True)

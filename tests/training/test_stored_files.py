@@ -1,5 +1,7 @@
 import errno
 import sys
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from training.database import now
 from training.errors import FileStoreError, StoredFileError
 from training.stored_files import StoredFiles, hash_of
 
@@ -28,6 +31,18 @@ def test_what_is_put_is_read_from_a_key_that_names_its_content(files):
 def test_a_local_path_holds_the_content(files):
     key = files.put("weights", ".bin", b"seven")
     assert files.local_path(key).read_bytes() == b"seven"
+
+
+def test_files_are_listed_and_deleted_unless_they_are_young(files):
+    assert files.keys("weights") == []
+    key = files.put("weights", ".bin", b"seven")
+    other = files.put("weights", ".bin", b"eight")
+    assert sorted(files.keys("weights")) == sorted([key, other])
+    before, after = now() - timedelta(hours=1), now() + timedelta(hours=1)
+    assert not files.delete_older(key, before)
+    assert files.delete_older(key, after)
+    assert not files.delete_older(key, after)
+    assert files.keys("weights") == [other]
 
 
 def test_a_missing_file_is_named(files):
@@ -56,11 +71,16 @@ def test_what_a_remote_store_raises_becomes_a_sentence(tmp_path):
         def info(self, path, **kwargs):
             raise RuntimeError("no connection")
 
-        cat_file = exists = info
+        cat_file = find = modified = info
 
     register_implementation("away", Away, clobber=True)
     files = StoredFiles("away://bucket", tmp_path / "downloads")
-    for ask in (files.read, files.exists, files.local_path):
+    for ask in (
+        files.read,
+        files.keys,
+        files.local_path,
+        partial(files.delete_older, moment=now()),
+    ):
         with pytest.raises(FileStoreError, match=r"abc cannot be .*: no connection"):
             ask("weights/ab/abc")
 

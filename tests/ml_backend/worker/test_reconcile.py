@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -13,6 +14,7 @@ from ml_backend.task_images import TaskImages
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, png, tasks_with_samples
 from tests.training.disc_project import disc
+from training.database import now
 from training.sample_rows import SampleRow
 
 
@@ -242,6 +244,30 @@ def test_a_new_project_under_an_old_number_is_not_compared_with(learning, worker
     server.tasks = []
     assert "another one now" in worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert len(tasks_with_samples(learning)) == 24
+
+
+def test_a_project_that_label_studio_deleted_is_asked_for_at_its_usual_turns(
+    learning, worker, server, monkeypatch
+):
+    worker_project(learning, server)
+    gone = "7.1795327560"
+    learning.projects.remember(gone, ProjectNews(title="deleted since"))
+    worker.reconcile_due()
+    note = learning.projects.find(gone).reconcile_note
+    assert "Label Studio has no project 7, or does not show it to this account" in note
+    assert note.endswith(f"forget --project {gone} deletes what is kept of it")
+    compare, compared = worker_module.reconcile, []
+
+    def counted(project, *others):
+        compared.append(project.key)
+        return compare(project, *others)
+
+    monkeypatch.setattr(worker_module, "reconcile", counted)
+    for minutes in (6, 61):
+        later = now() + timedelta(minutes=minutes)
+        monkeypatch.setattr(worker_module, "now", lambda later=later: later)
+        worker.reconcile_due()
+    assert compared.count(gone) == 1
 
 
 def test_whoever_compares_hears_of_a_failure_though_another_asks_meanwhile(
