@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 
-from flask import Flask, request
+from flask import Flask, g, request
 
 from ml_backend.errors import LoginError
 
@@ -23,6 +23,8 @@ def authorization_header(user: str, password: str) -> str:
 
 def require_login(app: Flask, credentials: tuple[str, str] | None, public: frozenset[str]) -> None:
     """Refuse every request without the login, with LoginError.
+
+    `flask.g.may_know` says from then on whether a request to a public endpoint carries it.
 
     Args:
         app: the application to protect.
@@ -38,7 +40,8 @@ def require_login(app: Flask, credentials: tuple[str, str] | None, public: froze
         given = _login_of(request.headers.get("Authorization", ""))
         # Compared with all of them every time, so that the time taken tells nothing.
         known = [hmac.compare_digest(given, login) for login in expected]
-        if request.endpoint not in public and not any(known):
+        g.may_know = any(known)
+        if request.endpoint not in public and not g.may_know:
             raise LoginError(
                 "this backend asks for a login: choose Basic Authentication for the model in Label "
                 "Studio and give what the backend has as BASIC_AUTH_USER and BASIC_AUTH_PASS"

@@ -18,6 +18,7 @@ from ml_backend.guarded_connections import is_public
 from ml_backend.image_downloads import ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag, parse
+from ml_backend.no_answer import reason
 from ml_backend.task_images import TaskImages
 from ml_backend.webhook_checks import is_host_for_webhooks, webhook_fault
 
@@ -93,7 +94,7 @@ def _reachable(subject: str, url: str) -> Finding:
     except ValueError:
         problem = "it does not answer in JSON"
     except requests.RequestException as error:
-        problem = f"no answer, {type(error).__name__}"
+        problem = f"no answer, {reason(error)}"
     if problem:
         text = f"{url}/health does not answer as it should from this machine ({problem})"
         return Finding(Level.FAILURE, subject, text)

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from ml_backend.errors import SlowImageError, TaskImageError
 from ml_backend.guarded_connections import WayOut, hung_up_after, is_not_link_local, is_public
+from ml_backend.no_answer import reason
 
 _CHUNK_BYTES = 1 << 16
 _MAX_REDIRECTS = 5
@@ -103,7 +104,7 @@ class Downloads:
             failed = request.url if request is not None and request.url else address
             raise FetchError(
                 failed,
-                f"no answer ({type(error).__name__})",
+                f"no answer ({reason(error)})",
                 connected=not isinstance(error, requests.ConnectionError),
             ) from error
 

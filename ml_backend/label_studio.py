@@ -14,6 +14,7 @@ import requests
 
 from ml_backend.access_tokens import AccessTokens, TokenKind
 from ml_backend.errors import LabelStudioError
+from ml_backend.no_answer import reason
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 TASKS_PER_PAGE = 50
@@ -199,6 +200,10 @@ class LabelStudio:
 
     def unreachable(self, error: BaseException) -> LabelStudioError:
         """Say that Label Studio does not answer, and why."""
+        if isinstance(error, requests.exceptions.SSLError):
+            return LabelStudioError(
+                f"Label Studio at {self.url} cannot be reached from this machine: {reason(error)}"
+            )
         return LabelStudioError(
             f"Label Studio at {self.url} cannot be reached from this machine "
             f"({type(error).__name__}): check that it runs and that LABEL_STUDIO_URL is its "

@@ -1,14 +1,14 @@
 """The addresses for people, orchestrators and Prometheus; Label Studio asks /health, too."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, g, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ml_backend.backend import Backend
 from ml_backend.rendered_pages import rendered
 from ml_backend.status import status
 
-# Anyone may ask for liveness: an orchestrator has no login, and the answer says nothing.
-PUBLIC = frozenset({"operators.health"})
+# Anyone may ask for these: an orchestrator has no login, and the answers say nothing else.
+PUBLIC = frozenset({"operators.health", "operators.ready"})
 
 
 def operator_routes(backend: Backend) -> Blueprint:
@@ -26,7 +26,8 @@ def operator_routes(backend: Backend) -> Blueprint:
         if backend.readiness.ready:
             return jsonify(status="READY"), 200
         backend.readiness.warm_up()
-        return jsonify(status="LOADING", error="; ".join(backend.models.problems())), 503
+        told = {"error": "; ".join(backend.models.problems())} if g.get("may_know", True) else {}
+        return jsonify(status="LOADING", **told), 503
 
     @routes.get("/metrics")
     def metrics() -> Response:

@@ -27,7 +27,10 @@ def refuse_other_sites() -> None:
     if not said and origin:
         foreign = urlsplit(origin).netloc != request.host
     if foreign:
-        raise ForeignSiteError("this was asked for by another site's page, and is not done")
+        raise ForeignSiteError(
+            "this was asked for by another site's page, and is not done; if it was this page, the "
+            "proxy in front of it must pass the Host header on (docs/deployment.md)"
+        )
 
 
 def refuse_frames(response: Response) -> Response:

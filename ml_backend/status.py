@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ml_backend.backend import Backend
@@ -9,6 +10,8 @@ from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ def problems(backend: Backend, live: Version) -> list[str]:
         found += backend.models.pointer.problems()
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
+    if backend.device == "cpu" and settings.device == "auto" and NVIDIA_DRIVER.exists():
+        found.append(
+            "This machine has an NVIDIA GPU, but torch does not find it, so masks come from the "
+            "CPU: its driver may be too old (docs/deployment.md), or the container was started "
+            "without it. ICMFORMER_DEVICE=cpu says that this is meant."
+        )
     if settings.api_key is None:
         found.append(
             "LABEL_STUDIO_API_KEY is not set: the worker has no token, so nothing is learned from "

@@ -51,6 +51,15 @@ def test_base_images_are_pinned():
         assert re.search(r":\d+\.\d+\.\d+", image), image
 
 
+def test_a_wheel_has_every_file_that_is_no_module():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    globs = project["tool"]["setuptools"]["package-data"]
+    packed = {path for name in globs for glob in globs[name] for path in (ROOT / name).glob(glob)}
+    there = {path for name in globs for path in (ROOT / name).rglob("*.*")}
+    assert {path for path in there if path.suffix not in (".py", ".pyc")} <= packed
+
+
 def test_image_runs_as_somebody_else_than_root():
     assert instructions("USER ")[-1].isdigit()
 

@@ -1,6 +1,7 @@
 """`python -m ml_backend check-recipe`: would a job know what to do? `work` asks it first."""
 
 import argparse
+import sys
 
 from ml_backend.settings import load_settings
 from training.fine_tune_recipe import load_fine_tune_recipe
@@ -11,10 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the recipe as a job would.
+    """Read the recipe as a job would, and say that it works.
 
     Raises:
         RecipeError: naming every setting that a job could not use.
     """
-    load_fine_tune_recipe(load_settings().fine_tune_recipe)
+    recipe = load_settings().fine_tune_recipe
+    load_fine_tune_recipe(recipe)
+    sys.stdout.write(f"{recipe or 'the recipe that is packaged'} works\n")
     return 0

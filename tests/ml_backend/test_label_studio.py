@@ -1,7 +1,9 @@
+import ssl
 import threading
 
 import pytest
 from flask import Flask, redirect
+from requests.exceptions import SSLError
 
 from ml_backend import access_tokens
 from ml_backend.access_tokens import TokenKind, kind_of
@@ -14,6 +16,14 @@ from tests.ml_backend.stand_in import (
     serving,
     token,
 )
+
+
+def test_a_certificate_that_nobody_trusts_and_a_port_without_tls_are_told_apart(stand_in):
+    untrusted = SSLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]"))
+    https = LabelStudio(stand_in.url.replace("http", "https"), LEGACY_TOKEN)
+    assert str(https.unreachable(untrusted)).endswith("signed it as REQUESTS_CA_BUNDLE")
+    with pytest.raises(LabelStudioError, match="does not speak TLS there: is it http://"):
+        https.version()
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
+from ml_backend import status
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.inference_queue import Deadline
@@ -14,7 +16,6 @@ from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 
 EVERYWHERE = [
     ("get", "/"),
-    ("get", "/ready"),
     ("get", "/metrics"),
     ("get", "/versions"),
     ("post", "/setup"),
@@ -88,6 +89,13 @@ def test_ready_only_after_a_network_has_answered(client, app):
     assert client.get("/ready").status_code == 200
 
 
+def test_orchestrators_need_no_login_and_are_told_no_reasons(guarded):
+    answer = guarded.get("/ready")
+    assert (answer.status_code, answer.json) == (503, {"status": "LOADING"})
+    header = {"Authorization": authorization_header("ann", "secret")}
+    assert "error" in guarded.get("/ready", headers=header).json
+
+
 def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"nonsense")
@@ -159,6 +167,17 @@ def test_page_needs_no_script_and_names_the_model(client):
     assert "1 mask by tiny-" in page
 
 
+def test_page_says_that_a_gpu_is_not_used(settings, tmp_path, monkeypatch):
+    driver = tmp_path / "version"
+    monkeypatch.setattr(status, "NVIDIA_DRIVER", driver)
+    automatic = create_app(settings.model_copy(update={"device": "auto"})).test_client()
+    assert "NVIDIA GPU" not in automatic.get("/").text
+    driver.touch()
+    assert torch.cuda.is_available() or "torch does not find it" in automatic.get("/").text
+    chosen = create_app(settings.model_copy(update={"device": "cpu"})).test_client()
+    assert "NVIDIA GPU" not in chosen.get("/").text
+
+
 def test_page_says_that_nothing_is_learned_without_a_token(settings, client):
     sentence = "LABEL_STUDIO_API_KEY is not set: the worker has no token, so nothing is learned"
     assert sentence not in client.get("/").text
@@ -214,7 +233,9 @@ def test_a_database_that_is_away_is_said_with_503(settings):
 def test_another_sites_page_cannot_ask(client, path):
     body = {"data": b'{"action": "START_TRAINING"}', "content_type": "text/plain"}
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):
-        assert client.post(path, headers=headers, **body).status_code == 403
+        refused = client.post(path, headers=headers, **body)
+        assert refused.status_code == 403
+        assert "the proxy in front of it must pass the Host header on" in refused.json["error"]
     assert client.post(path, **body).status_code != 403
 
 

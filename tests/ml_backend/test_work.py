@@ -67,12 +67,13 @@ def test_worker_does_not_start_with_a_recipe_that_cannot_work(written_recipe):
         ("- steps\n", r"recipe\.yaml is not a YAML mapping"),
     ],
 )
-def test_a_recipe_is_checked_as_a_job_would_read_it(written_recipe, text, sentence):
+def test_a_recipe_is_checked_as_a_job_would_read_it(written_recipe, capsys, text, sentence):
     written_recipe(text)
     with pytest.raises(RecipeError, match=sentence):
         check_recipe.run(argparse.Namespace())
     written_recipe("steps: 7\n")
     assert check_recipe.run(argparse.Namespace()) == 0
+    assert capsys.readouterr().out.endswith("recipe.yaml works\n")
 
 
 def test_worker_does_not_start_with_a_retention_set_without_images_and_masks(tmp_path, monkeypatch):
