@@ -33,6 +33,6 @@ VOLUME /data
 EXPOSE 9090
 # liveness; /ready says when the network is loaded
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; e = os.environ; u.urlopen('http://127.0.0.1:' + (e.get('ICMFORMER_PORT') or e['PORT']) + '/health', timeout=3)"]
+    CMD ["python", "-c", "import os, urllib.request as u; e = os.environ; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + (e.get('ICMFORMER_PORT') or e['PORT']) + e.get('SCRIPT_NAME', '') + '/health', timeout=3)"]
 ENTRYPOINT ["python", "-m", "ml_backend"]
 CMD ["serve"]

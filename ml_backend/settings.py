@@ -240,9 +240,9 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with `extra` on top, for a program it starts.
 
     Threads of torch that wait for each other spin for some 30 µs and then sleep, unless the
-    environment says otherwise. Spinning on, as is OpenMP's default, a click took a second instead
-    of 50 ms beside other busy programs on two cores; sleeping at once, a click on idle ones takes
-    a quarter longer (docs/benchmark.md). OpenMP reads this when it is loaded, so a running process
+    environment says otherwise. Spinning on beside other busy programs they wait for each other's
+    cores; sleeping at once, a click on an idle machine takes a quarter longer
+    (docs/benchmark.md). OpenMP reads this when it is loaded, so a running process
     cannot change its mind.
     """
     return {**_OPENMP, **os.environ, **extra}

@@ -1,5 +1,6 @@
 """What container files promise, as far as it can be known without an engine that builds them."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from flask import Flask
 from pydantic import AliasChoices
 
 from ml_backend.__main__ import COMMANDS
@@ -15,6 +17,7 @@ from ml_backend.demo import label_studio_server
 from ml_backend.demo.credentials import Credentials
 from ml_backend.settings import PREFIX, Settings
 from ml_backend.webhook_checks import is_host_for_webhooks
+from tests.ml_backend.stand_in import serving
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -67,6 +70,20 @@ def test_image_runs_as_somebody_else_than_root():
 def test_image_has_a_health_check_of_a_route_that_exists():
     (check,) = instructions("HEALTHCHECK ")
     assert "/health'" in check
+
+
+@pytest.mark.parametrize("prefix", ["", "/icmformer"])
+def test_the_health_check_passes_a_proxy_by_and_knows_the_prefix(prefix):
+    """Docker puts the proxies of ~/.docker/config.json into every container."""
+    (check,) = instructions("HEALTHCHECK ")
+    program = json.loads(check[check.index("CMD ") + 4 :])
+    server = Flask("health")
+    server.get(f"{prefix}/health")(lambda: "")
+    with serving(server) as url:
+        port = url.rpartition(":")[2]
+        proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        variables = {"PORT": port, "SCRIPT_NAME": prefix, **proxy}
+        assert subprocess.run([sys.executable, *program[1:]], env=variables).returncode == 0
 
 
 def test_image_starts_what_the_tests_start():
