@@ -8,7 +8,7 @@ line ("Reason: 422 Client Error: <phrase> for url …"), so the sentence is sent
 
 import logging
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from icmformer.errors import ICMFormerError
@@ -41,10 +41,7 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     def of_http(error: HTTPException) -> Response:
         sentence = error.description or error.name
         if isinstance(error, RequestEntityTooLarge):  # the one that real annotators may meet
-            most = app.config["MAX_CONTENT_LENGTH"] >> 20
-            sentence = f"the request body is larger than {most} MB (ICMFORMER_MAX_BODY_MB)"
-            metrics.errors.labels(type(error).__name__).inc()
-            logger.warning("refused: %s", sentence)
+            sentence = refusal_of_size(error, metrics)
         return _answer_of_http(error, sentence)
 
     @app.errorhandler(Exception)
@@ -52,6 +49,15 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
         metrics.errors.labels("unforeseen").inc()
         logger.exception("unforeseen %s", type(error).__name__)
         return _answer(500, "something unforeseen went wrong; the backend's log says what")
+
+
+def refusal_of_size(error: RequestEntityTooLarge, metrics: Metrics) -> str:
+    """Count and log a body that is too large; return the sentence."""
+    most = current_app.config["MAX_CONTENT_LENGTH"] >> 20
+    sentence = f"the request body is larger than {most} MB (ICMFORMER_MAX_BODY_MB)"
+    metrics.errors.labels(type(error).__name__).inc()
+    logger.warning("refused: %s", sentence)
+    return sentence
 
 
 def status_of(error: Exception) -> int:

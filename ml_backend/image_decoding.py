@@ -12,6 +12,8 @@ from training.shown_pixels import shown_pixels
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -29,6 +31,10 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     Raises:
         TaskImageError: if it is no image, is damaged, or is too large.
     """
+    if data.startswith(_JPEG):
+        # Browsers show what there is of a photo whose last bytes are missing; Pillow does if the
+        # mark of the end is there. It reads no further than the first one.
+        data += _END_OF_JPEG
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_large(image.size, max_pixels)

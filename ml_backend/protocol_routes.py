@@ -7,10 +7,12 @@ import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from ml_backend import protocol
 from ml_backend.backend import Backend
 from ml_backend.connecting import connect
+from ml_backend.http_errors import refusal_of_size
 from ml_backend.model import ICMFormerModel
 from ml_backend.people import refuse_other_sites
 from ml_backend.projects import project_number
@@ -29,7 +31,11 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        asked = protocol.read_predict(request.get_data())
+        try:
+            body = request.get_data()
+        except RequestEntityTooLarge as error:
+            return _asked_too_much_at_once(error, backend)
+        asked = protocol.read_predict(body)
         started = time.perf_counter()
         with backend.admission.place():
             predictions = model.predict(
@@ -39,7 +45,8 @@ def protocol_routes(backend: Backend) -> Blueprint:
                 project=asked.project,
             )
         _note(asked, predictions, time.perf_counter() - started, backend)
-        return jsonify(results=predictions)
+        in_batch = asked.context is None
+        return jsonify(results=[_to_store(one) if in_batch else one for one in predictions])
 
     @routes.post("/webhook")
     def webhook() -> tuple[Response, int]:
@@ -54,6 +61,29 @@ def protocol_routes(backend: Backend) -> Blueprint:
         return jsonify(versions=backend.models.pointer.names(project))
 
     return routes
+
+
+def _to_store(prediction: dict[str, Any]) -> dict[str, Any] | list[Any]:
+    """Return what Label Studio stores of a prediction: nothing where there is no mask.
+
+    It would store an empty result, too, and never again ask this version for the task. Of an
+    answer without a result it stores nothing, and writes it into its log.
+    """
+    if prediction["result"]:
+        return prediction
+    if "error" in prediction:
+        return {"error": prediction["error"], "model_version": prediction["model_version"]}
+    return []
+
+
+def _asked_too_much_at_once(error: RequestEntityTooLarge, backend: Backend) -> Response:
+    """Answer with a single entry: Label Studio then asks for the tasks one by one.
+
+    It puts all chosen tasks into one body, and of a 413 it says that all went well.
+    """
+    sentence = refusal_of_size(error, backend.metrics)
+    backend.recent.add("predict", sentence, failed=True)
+    return jsonify(results=[{"error": sentence}])
 
 
 def _note(

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Large models on slow disks take their time; nobody waits for this but probes.
 WARM_UP_SECONDS = 600.0
+RETRY_SECONDS = 30.0
 
 
 class Readiness:
@@ -33,7 +35,7 @@ class Readiness:
         return self._answered.is_set()
 
     def warm_up(self, then: Callable[[], object] = lambda: None) -> None:
-        """Begin, unless it is ready or on its way; a failed attempt may be repeated.
+        """Begin, unless it is ready or on its way; what fails is tried again until it answers.
 
         Args:
             then: called after the network has answered, before the process counts as ready.
@@ -42,11 +44,18 @@ class Readiness:
             if self.ready or (self._thread and self._thread.is_alive()):
                 return
             self._thread = threading.Thread(
-                target=self._answer_once, args=(then,), name="warm-up", daemon=True
+                target=self._run, args=(then,), name="warm-up", daemon=True
             )
             self._thread.start()
 
-    def _answer_once(self, then: Callable[[], object]) -> None:
+    def _run(self, then: Callable[[], object]) -> None:
+        while not self._has_answered():
+            time.sleep(RETRY_SECONDS)
+        then()
+        self._answered.set()
+        logger.info("ready")
+
+    def _has_answered(self) -> bool:
         image = np.full((64, 64, 3), 128, dtype=np.uint8)
         try:
             predictor = self._models.serving("").predictor
@@ -56,7 +65,5 @@ class Readiness:
             )
         except BackendError as error:
             logger.error("not ready: %s", error)
-        else:
-            then()
-            self._answered.set()
-            logger.info("ready")
+            return False
+        return True

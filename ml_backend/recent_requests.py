@@ -1,4 +1,7 @@
-"""The last requests and what became of them, for the page and for nothing else."""
+"""The last requests and what became of them, for the page and for nothing else.
+
+Failures are remembered apart: with a few annotators, fifty requests are those of a minute.
+"""
 
 import threading
 from collections import deque
@@ -14,7 +17,7 @@ class RecentRequest:
 
     Attributes:
         at: when it was answered, UTC.
-        kind: setup, clicks, rectangle, batch, webhook …
+        kind: setup, click, batch, predict or webhook.
         project: number of the project, as text.
         task: number of the task, as text; empty where there is none.
         outcome: what was answered, or the sentence that says why nothing was.
@@ -36,6 +39,7 @@ class RecentRequests:
 
     def __init__(self) -> None:
         self._requests: deque[RecentRequest] = deque(maxlen=KEPT)
+        self._failures: deque[RecentRequest] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
     def add(
@@ -53,8 +57,15 @@ class RecentRequests:
         request = RecentRequest(now, kind, project, task, outcome, failed, milliseconds)
         with self._lock:
             self._requests.append(request)
+            if failed:
+                self._failures.append(request)
 
     def newest_first(self) -> list[RecentRequest]:
         """Return the remembered requests, the newest first."""
         with self._lock:
             return list(reversed(self._requests))
+
+    def failures(self) -> list[RecentRequest]:
+        """Return the remembered failures, the newest first."""
+        with self._lock:
+            return list(reversed(self._failures))

@@ -37,6 +37,7 @@ def status(backend: Backend) -> dict[str, Any]:
         "projects": _projects(backend),
         "configuration": _configuration(backend),
         "recent": backend.recent.newest_first(),
+        "failures": backend.recent.failures(),
     }
 
 

@@ -32,6 +32,7 @@ from sqlalchemy.types import TypeDecorator
 from training.errors import DatabaseError
 
 SCHEMA_VERSION = 1
+_FREE_CONNECTION_SECONDS = 2
 _WRITES = "takes_write_lock"
 _WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
 # 40 MB: only where nobody calls `checkpoint` does a commit have to move them, which took 0.1 s.
@@ -94,13 +95,17 @@ class Database:
     def create(self, *tables: type[Base]) -> None:
         """Create the tables that do not exist yet."""
         wanted = [table.__table__ for table in tables if isinstance(table.__table__, Table)]
-        with self._begin_write() as connection:
+        with self._in_sentences(), self._begin_write() as connection:
             Base.metadata.create_all(connection, tables=wanted)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session whose changes are on disk when the block ends, or not at all."""
-        with self._begin_write() as connection, Session(connection) as session:
+        with (
+            self._in_sentences(),
+            self._begin_write() as connection,
+            Session(connection) as session,
+        ):
             session.expire_on_commit = False
             yield session
             session.flush()
@@ -108,7 +113,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session that sees one state of the database and never waits for a writer."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        with self._in_sentences(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     def checkpoint(self) -> None:
@@ -121,6 +126,15 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self._engine.dispose()
+
+    @contextmanager
+    def _in_sentences(self) -> Iterator[None]:
+        """Say that all connections are waiting for an answer; no driver knows of that."""
+        try:
+            yield
+        except exc.TimeoutError as error:
+            problem = "it does not answer: all connections to it wait"
+            raise DatabaseError(_sentence(self._engine, problem)) from error
 
     @contextmanager
     def _begin_write(self) -> Iterator[Connection]:
@@ -149,9 +163,11 @@ class Database:
 def _engine(url: str) -> Engine:
     """Prepare to connect; the address may hold a password, so only its kind is ever repeated."""
     kind = url.partition(":")[0]
+    # A server that was started again, or a proxy, has closed what the pool still holds. One that
+    # hangs keeps the threads that ask it: those that find no free connection must go on soon.
+    remote = {"pool_pre_ping": True, "pool_timeout": _FREE_CONNECTION_SECONDS}
     try:
-        # a server that was started again, or a proxy, has closed what the pool still holds
-        return create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        return create_engine(url, **({} if url.startswith("sqlite") else remote))
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "

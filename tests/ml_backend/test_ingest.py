@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from ml_backend import projects
 from ml_backend.brush_rle import encode
 from ml_backend.inbox import MessageRow
 from ml_backend.projects import ProjectNews, project_key
 from tests.ml_backend.message_loop import CONFIG, PROJECT, brush, fixture, saved
+from training.errors import DatabaseError
 from training.sample_rows import SampleRow
 
 
@@ -145,3 +148,15 @@ def test_a_project_forgets_nothing_it_is_not_told(loop):
     projects.remember(PROJECT, replace(ProjectNews(), label_config=CONFIG))
     row = projects.find(PROJECT)
     assert (row.title, row.hostname, row.label_config) == ("Nuclei", "http://ls", CONFIG)
+
+
+def test_what_is_said_again_and_again_needs_no_database_for_a_minute(loop, monkeypatch):
+    known, news = loop.ingest.projects, ProjectNews(title="Nuclei", hostname="http://ls")
+    known.remember(PROJECT, news)
+    monkeypatch.setattr(loop.database, "read", Mock(side_effect=DatabaseError("away")))
+    known.remember(PROJECT, news)
+    with pytest.raises(DatabaseError):
+        known.remember(PROJECT, replace(news, title="renamed"))
+    monkeypatch.setattr(projects, "_REMEMBERED_SECONDS", 0.0)
+    with pytest.raises(DatabaseError):
+        known.remember(PROJECT, news)

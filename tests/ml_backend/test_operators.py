@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from ml_backend import status
+from ml_backend import readiness, status
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
+from ml_backend.errors import BackendError
 from ml_backend.inference_queue import Deadline
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
@@ -104,6 +105,32 @@ def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
     client.get("/ready")
     wait_until(lambda: "damaged" in client.get("/ready").json["error"])
     assert client.get("/ready").status_code == 503
+
+
+def test_ready_once_a_network_can_be_loaded_whoever_asks(app, checkpoint, monkeypatch):
+    backend = app.extensions["icmformer"]
+    monkeypatch.setattr(readiness, "RETRY_SECONDS", 0.01)
+    serving, failures, done = backend.models.serving, [BackendError("disk is busy")] * 3, []
+    monkeypatch.setattr(
+        backend.models, "serving", lambda name: fail(failures) if failures else serving(name)
+    )
+    backend.readiness.warm_up(lambda: done.append(True))
+    wait_until(lambda: backend.readiness.ready)
+    assert done == [True]
+
+
+def fail(failures):
+    raise failures.pop()
+
+
+def test_failures_stay_on_the_page_whatever_comes_after_them(app):
+    backend = app.extensions["icmformer"]
+    backend.recent.add("click", "no image", failed=True)
+    for _ in range(100):
+        backend.recent.add("setup", "connected")
+    text = app.test_client().get("/").text
+    assert "Last failures" in text
+    assert text.count("no image") == 1
 
 
 def wait_until(true):

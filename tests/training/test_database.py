@@ -1,3 +1,4 @@
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,17 @@ def test_a_database_that_goes_away_is_named_until_it_is_back(database, tmp_path)
     (tmp_path / "state.db").rmdir()
     for file in away.iterdir():
         file.rename(tmp_path / file.name)
+    assert words(database) == []
+
+
+def test_a_database_that_hangs_is_named_when_no_connection_is_free(database, monkeypatch):
+    monkeypatch.setattr(database._engine.pool, "_timeout", 0.05)
+    with contextlib.ExitStack() as waiting:
+        for _ in range(15):
+            waiting.enter_context(database.read()).execute(text("SELECT 1"))
+        for use in (lambda: words(database), lambda: database.create(Note)):
+            with pytest.raises(DatabaseError, match="does not answer: all connections to it wait"):
+                use()
     assert words(database) == []
 
 
