@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.errors import BrushRLEError
-from ml_backend.regions import decode_regions, is_brush, labels_of
+from ml_backend.regions import decode_region, is_brush, label_of
 from training.object_mask import ObjectMask, union
 from training.samples import AcceptedObject
 
@@ -104,8 +104,8 @@ def region_labels(result: Result) -> dict[str, str]:
     labels: dict[str, str] = {}
     for item in result:
         if isinstance(item, Mapping) and item.get("id") and is_brush(item):
-            name, label = str(item["id"]), "".join(labels_of(item)[:1])
-            labels[name] = label or labels.get(name, "")
+            name = str(item["id"])
+            labels[name] = label_of(item) or labels.get(name, "")
     return labels
 
 
@@ -117,18 +117,18 @@ def _brush_regions(items: Iterable[Mapping[str, Any]], notes: list[str]) -> list
     """Decode the brush regions one by one; what cannot be used is said in `notes`."""
     regions: dict[str, _Region] = {}
     for number, item in enumerate(items):
+        if not is_brush(item):
+            continue
+        name = str(item.get("id") or f"#{number}")
         try:
-            decoded = decode_regions([item])
+            mask = decode_region(item, name)
         except BrushRLEError as error:
             notes.append(str(error))
             continue
-        for brush in decoded:
-            name = str(item.get("id") or f"#{number}")
-            label = brush.labels[0] if brush.labels else ""
-            parent = str(item.get("parentID") or "")
-            region = _Region(name, label, ObjectMask.of(brush.mask), parent)
-            if _is_usable(region, regions, notes):
-                regions[name] = region
+        parent = str(item.get("parentID") or "")
+        region = _Region(name, label_of(item), ObjectMask.of(mask), parent)
+        if _is_usable(region, regions, notes):
+            regions[name] = region
     return list(regions.values())
 
 
@@ -138,11 +138,6 @@ def _is_usable(region: _Region, known: Mapping[str, _Region], notes: list[str]) 
         return False
     # Brush and labels as separate controls save an object as two items of one id.
     return bool(region.label) or region.id not in known
-
-
-def _label(value: Any, kind: str) -> str:
-    labels = value.get(kind) if isinstance(value, Mapping) else None
-    return str(labels[0]) if isinstance(labels, list) and labels else ""
 
 
 def _relations(result: Result) -> Relations:
@@ -232,13 +227,18 @@ def _labels_without_mask(
     for item in items:
         is_click = item.get("type") == "keypointlabels" and isinstance(item.get("value"), Mapping)
         if is_click and item.get("is_positive") is not False:
-            label = _label(item.get("value"), "keypointlabels")
+            label = _clicked_label(item["value"])
             clicks = signed if item.get("is_positive") else unsigned
             of_label = (accepted for accepted in objects if accepted.label == label)
             clicks.setdefault(label, []).append(any(_holds(it, item["value"]) for it in of_label))
     lost = [label for label, held in signed.items() if not all(held)]
     lost += [label for label, held in unsigned.items() if not any(held + signed.get(label, []))]
     return tuple(dict.fromkeys(lost))
+
+
+def _clicked_label(value: Mapping[str, Any]) -> str:
+    labels = value.get("keypointlabels")
+    return str(labels[0]) if isinstance(labels, list) and labels else ""
 
 
 def _holds(accepted: AcceptedObject, click: Mapping[str, Any]) -> bool:

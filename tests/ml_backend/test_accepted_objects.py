@@ -127,6 +127,31 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
             id="brush and label saved as two items",
         ),
         pytest.param(
+            [
+                {**brush(mask(LEFT)), "type": "brush", "value": {"rle": encode(mask(LEFT))}},
+                {**brush(mask(LEFT)), "type": "labels",
+                 "value": {"rle": encode(mask(LEFT)), "labels": ["Object"]}},
+            ],
+            [("a", "Object", 36)],
+            id="a brush with separate labels is one region",
+        ),
+        pytest.param(
+            [{**brush(mask(LEFT)), "type": "brush", "value": {"rle": encode(mask(LEFT))}}],
+            [("a", "", 36)],
+            id="a brush without labels",
+        ),
+        pytest.param(
+            [brush(mask(LEFT), None), click(1, 2), brush(mask(RIGHT), None)],
+            [("#0", "Object", 36), ("#2", "Object", 36)],
+            id="regions without ids are not joined",
+        ),
+        pytest.param(
+            [click(1, 2), brush(mask(RIGHT), "b"), "noise", brush(mask(LEFT), "a"),
+             {"type": "choices", "to_name": "image", "value": {"choices": ["yes"]}}],
+            [("b", "Object", 36), ("a", "Object", 36)],
+            id="other regions are skipped and several brushes kept in order",
+        ),
+        pytest.param(
             [brush(mask(LEFT), "a"), brush(mask(RIGHT), "b", to_name="second")],
             [("a", "Object", 36)],
             id="another image is another matter",
@@ -183,6 +208,7 @@ def test_what_is_no_mask_is_left_out_with_a_note():
         (brush(mask(LEFT), original_width=10**8), "too many"),
         (brush(mask(LEFT), original_width="wide"), "does not say how large its image is"),
         (brush(mask(LEFT), value={"rle": [1, 2]}), "region 'a'"),
+        (brush(mask(LEFT), None, value={"rle": [1, 2]}), "region '#0'"),
     ],
 )
 def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):

@@ -7,7 +7,7 @@ import pytest
 from ml_backend import brush_rle
 from ml_backend.errors import BrushRLEError
 from ml_backend.labeling_config import parse
-from ml_backend.regions import brush_region, decode_regions
+from ml_backend.regions import brush_region, decode_region, is_brush, label_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -45,64 +45,50 @@ def test_a_region_is_plain_json():
 
 
 def test_regions_come_back():
-    (decoded,) = decode_regions([region()], (4, 6))
-    assert decoded.region_id == "abcdefghij"
-    assert decoded.labels == ("Other",)
-    np.testing.assert_array_equal(decoded.mask, MASK)
+    assert is_brush(region())
+    assert label_of(region()) == "Other"
+    np.testing.assert_array_equal(decode_region(region(), "abcdefghij"), MASK)
 
 
 def test_an_accepted_annotation():
     result = recorded("webhook_ANNOTATION_CREATED_full.json")["body"]["annotation"]["result"]
-    regions = decode_regions(result)
-    assert [r.labels for r in regions] == [
-        tuple(item["value"]["brushlabels"]) for item in result if item["type"] == "brushlabels"
-    ]
-    assert all(r.mask.any() for r in regions)
+    brushes = [item for item in result if is_brush(item)]
+    assert brushes == [item for item in result if item["type"] == "brushlabels"]
+    assert [[label_of(item)] for item in brushes] == [it["value"]["brushlabels"] for it in brushes]
+    assert all(decode_region(item, item["id"]).any() for item in brushes)
 
 
 def test_a_stroke_painted_by_hand():
-    (stroke,) = decode_regions([recorded("result_manual_brush_stroke.json")], (321, 481))
-    assert stroke.labels == ("Object",)
-    assert stroke.mask.any()
+    stroke = recorded("result_manual_brush_stroke.json")
+    assert label_of(stroke) == "Object"
+    mask = decode_region(stroke, stroke["id"])
+    assert mask.shape == (321, 481)
+    assert mask.any()
 
 
-def test_other_regions_are_skipped_and_several_brushes_kept_in_order():
-    keypoint = {"type": "keypointlabels", "value": {"x": 1, "y": 1}}
-    choices = {"type": "choices", "value": {"choices": ["yes"]}}
-    result = [keypoint, region(id="one"), choices, "noise", region(id="two")]
-    assert [r.region_id for r in decode_regions(result)] == ["one", "two"]
-
-
-def test_regions_without_ids_are_not_joined():
-    assert len(decode_regions([region(id=None), region(id=None)])) == 2
-
-
-def test_a_brush_with_separate_labels_is_one_region():
+def test_a_brush_with_separate_labels():
     rle = brush_rle.encode(MASK)
     brush = region(type="brush", value={"format": "rle", "rle": rle})
     labels = region(type="labels", value={"format": "rle", "rle": rle, "labels": ["Object"]})
-    (joined,) = decode_regions([brush, labels])
-    assert joined.labels == ("Object",)
-    (unlabelled,) = decode_regions([brush])
-    assert (unlabelled.region_id, unlabelled.labels) == ("abcdefghij", ())
-    np.testing.assert_array_equal(unlabelled.mask, joined.mask)
+    assert [label_of(item) for item in (brush, labels)] == ["", "Object"]
+    for item in (brush, labels):
+        np.testing.assert_array_equal(decode_region(item, "abcdefghij"), MASK)
 
 
 @pytest.mark.parametrize(
-    ("changes", "size_hw", "sentence"),
+    ("changes", "sentence"),
     [
-        ({}, (6, 4), "painted on an image of 6x4 pixels, but the task's image has 4x6"),
-        ({"original_width": 7}, None, "holds 96 values, but an image of 7x4 pixels"),
-        ({"original_width": None}, None, "does not say how large"),
-        ({"original_width": "6"}, None, "does not say how large"),
-        ({"original_height": -4}, None, "does not say how large"),
-        ({"original_height": 10**6, "original_width": 10**6}, None, "too many"),
-        ({"value": {"rle": region()["value"]["rle"][:-1]}}, None, "cut short"),
-        ({"value": {"rle": None}}, None, "flat list"),
-        ({"value": {"rle": [0, 9, "… 322 ints"]}}, None, "flat list|header"),
+        ({"original_width": 7}, "holds 96 values, but an image of 7x4 pixels"),
+        ({"original_width": None}, "does not say how large"),
+        ({"original_width": "6"}, "does not say how large"),
+        ({"original_height": -4}, "does not say how large"),
+        ({"original_height": 10**6, "original_width": 10**6}, "too many"),
+        ({"value": {"rle": region()["value"]["rle"][:-1]}}, "cut short"),
+        ({"value": {"rle": None}}, "flat list"),
+        ({"value": {"rle": [0, 9, "… 322 ints"]}}, "flat list|header"),
     ],
 )
-def test_a_region_that_cannot_be_read_is_named(changes, size_hw, sentence):
+def test_a_region_that_cannot_be_read_is_named(changes, sentence):
     with pytest.raises(BrushRLEError, match=sentence) as error:
-        decode_regions([region(**changes)], size_hw)
+        decode_region(region(**changes), "abcdefghij")
     assert "'abcdefghij'" in str(error.value)
