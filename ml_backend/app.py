@@ -3,11 +3,10 @@
 from flask import Flask, Response, request
 
 from ml_backend.auth import require_login
-from ml_backend.backend import Backend, EventInbox, build_backend
+from ml_backend.backend import Backend, build_backend
 from ml_backend.http_errors import answer_errors
 from ml_backend.learning_api import learning_api
 from ml_backend.learning_pages import learning_pages
-from ml_backend.live_models import LivePointer
 from ml_backend.operator_routes import PUBLIC, operator_routes
 from ml_backend.people import refuse_frames
 from ml_backend.protocol_routes import protocol_routes
@@ -20,24 +19,17 @@ WEBHOOK_WITHOUT_LOGIN = (
 )
 
 
-def create_app(
-    settings: Settings | None = None,
-    *,
-    pointer: LivePointer | None = None,
-    inbox: EventInbox | None = None,
-) -> Flask:
+def create_app(settings: Settings | None = None) -> Flask:
     """Return the WSGI application; nothing is shared with another one.
 
     Args:
         settings: what the environment says by default.
-        pointer: which model version is live; see `build_backend`.
-        inbox: where webhooks go; see `build_backend`.
 
     Raises:
         SettingsError: if the settings cannot be used.
     """
     settings = settings or load_settings()
-    backend = build_backend(settings, pointer, inbox)
+    backend = build_backend(settings)
     app = Flask(__name__)
     app.extensions["icmformer"] = backend
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * MEGABYTE

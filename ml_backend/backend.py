@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ml_backend.admission import Admission
 from ml_backend.click_mark import ClickMark
@@ -13,7 +13,7 @@ from ml_backend.connections import Connections
 from ml_backend.inference_queue import InferenceQueue
 from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
 from ml_backend.learning import Learning, open_learning
-from ml_backend.live_models import LiveModels, LivePointer
+from ml_backend.live_models import LiveModels
 from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
 from ml_backend.projects import project_key, project_number
@@ -26,13 +26,6 @@ from ml_backend.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.webhook_login import WebhookLogin
 
 logger = logging.getLogger(__name__)
-
-
-class EventInbox(Protocol):
-    """Where webhooks go: kept when `put` returns, dealt with by another process."""
-
-    def put(self, action: str, project: str, body: bytes) -> int:
-        """Keep a message: the event's name, the project's key, the JSON as it came."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Backend:
     readiness: Readiness
     metrics: Metrics
     recent: RecentRequests
-    inbox: EventInbox
+    inbox: HintedInbox
     learning: Learning
     hints: Hints
 
@@ -72,16 +65,11 @@ class Backend:
         logger.info("event action=%r project=%s", action[:60], project_number(project) or "?")
 
 
-def build_backend(
-    settings: Settings, pointer: LivePointer | None = None, inbox: EventInbox | None = None
-) -> Backend:
+def build_backend(settings: Settings) -> Backend:
     """Put the collaborators together; no network is loaded and nothing is sent.
 
-    Args:
-        settings: of this process.
-        pointer: which version is live; by default what the database of the settings says, which
-            begins with the checkpoint of the settings, or the network that ships with the project.
-        inbox: where webhooks go; by default the database of the settings.
+    What is live begins with the checkpoint of the settings, or the network that ships with the
+    project; from then on the database of the settings says it.
 
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
@@ -96,9 +84,9 @@ def build_backend(
         # setting, and must not take it back.
         learning.stores.versions.install(default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
-    stored = StoredPointer(learning.stores.versions, default)
+    pointer = StoredPointer(learning.stores.versions, default)
     models = LiveModels(
-        pointer or stored,
+        pointer,
         lambda version: load_version(version, device),
         settings.model_memory_mb * MEGABYTE,
         metrics,
@@ -119,13 +107,13 @@ def build_backend(
         readiness=Readiness(models, queue),
         metrics=metrics,
         recent=RecentRequests(),
-        inbox=inbox or HintedInbox(learning.inbox, learning.projects, hints),
+        inbox=HintedInbox(learning.inbox, learning.projects, hints),
         learning=learning,
         hints=hints,
     )
-    stored.follow(models.preload)
+    pointer.follow(models.preload)
     _watch(backend)
-    if not models.pointer.live("").trained:
+    if not pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
     return backend
 

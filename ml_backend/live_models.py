@@ -10,7 +10,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from icmformer.errors import ICMFormerError
@@ -43,24 +42,8 @@ class LivePointer(Protocol):
         If they are not, `live` says from now on what serves instead.
         """
 
-
-@dataclass(frozen=True)
-class FixedPointer:
-    """The same version for every project, for as long as the process lives."""
-
-    version: Version
-
-    def live(self, project: str) -> Version:
-        """Return the version."""
-        return self.version
-
-    def names(self, project: str) -> list[str]:
-        """Return its name."""
-        return [self.version.name]
-
-    def look_again(self, version: Version) -> bool:
-        """Return False: there is nothing to compare the files with."""
-        return False
+    def problems(self) -> list[str]:
+        """Say which versions are damaged that would serve otherwise."""
 
 
 class LiveModels:

@@ -8,7 +8,6 @@ from typing import Any
 from ml_backend.backend import Backend
 from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
-from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -44,9 +43,7 @@ def status(backend: Backend) -> dict[str, Any]:
 def problems(backend: Backend, live: Version) -> list[str]:
     """Say everything an administrator should know, the worst first."""
     settings = backend.settings
-    found = backend.models.problems()
-    if isinstance(backend.models.pointer, StoredPointer):
-        found += backend.models.pointer.problems()
+    found = backend.models.problems() + backend.models.pointer.problems()
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
     if backend.device == "cpu" and settings.device == "auto" and NVIDIA_DRIVER.exists():

@@ -1,6 +1,7 @@
 """The model class under label-studio-ml's own server, release 1.0.9 from the package index."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded_setup,
 )
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from training.database import now
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 
@@ -72,20 +74,17 @@ def test_health(their_client):
 
 @pytest.mark.parametrize("action", ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"])
 def test_events_reach_the_inbox_in_both_calling_conventions(settings, action):
-    kept = []
-
-    class Inbox:
-        def put(self, *message):
-            kept.append(message)
-            return len(kept)
-
-    ours = backend.build_backend(settings, inbox=Inbox())
-    bound = ICMFormerModel(backend=ours)
-    data = {"project": {"id": 2}}
-    bound.process_event(action, data, "job 1", {"workdir": "/tmp"})  # 1.0.9
-    bound.fit(action, data)  # 2.x
-    assert [(message[0], message[1]) for message in kept] == [(action, "2")] * 2
-    assert kept[0][2] == kept[1][2]
+    bound = ICMFormerModel(backend=backend.build_backend(settings))
+    inbox, data, kept = bound.backend.learning.inbox, {"project": {"id": 2}}, []
+    for hand_over in (
+        lambda: bound.process_event(action, data, "job 1", {"workdir": "/tmp"}),  # 1.0.9
+        lambda: bound.fit(action, data),  # 2.x
+    ):
+        hand_over()
+        message = inbox.next_due(now())
+        kept.append((message.action, message.project, message.body))
+        inbox.done(message.id)
+    assert kept == [(action, "2", json.dumps({**data, "action": action}).encode())] * 2
 
 
 def test_2x_is_told_which_version_serves(settings):

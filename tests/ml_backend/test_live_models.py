@@ -17,7 +17,7 @@ from ml_backend import live_models, stored_pointer
 from ml_backend.app import create_app
 from ml_backend.errors import ModelError, SettingsError
 from ml_backend.learning import open_learning
-from ml_backend.live_models import FixedPointer, LiveModels
+from ml_backend.live_models import LiveModels
 from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
 from ml_backend.settings import Settings
@@ -46,6 +46,9 @@ class MovablePointer:
 
     def look_again(self, version):
         return False
+
+    def problems(self):
+        return []
 
 
 class Loader:
@@ -82,7 +85,7 @@ def damage(version):
 
 
 def test_version_is_loaded_once_however_many_ask(versions):
-    models, loader = serving(FixedPointer(versions[0]))
+    models, loader = serving(MovablePointer(versions[0]))
     loader.gate.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(models.serving, "2") for _ in range(8)]
@@ -180,7 +183,7 @@ def test_what_nobody_asks_for_any_more_is_no_problem(versions, monkeypatch):
 
 def test_damaged_version_without_a_predecessor_is_an_error(versions):
     damage(versions[0])
-    models, _ = serving(FixedPointer(versions[0]))
+    models, _ = serving(MovablePointer(versions[0]))
     with pytest.raises(ModelError, match="cannot be loaded"):
         models.serving("2")
 
@@ -188,7 +191,7 @@ def test_damaged_version_without_a_predecessor_is_an_error(versions):
 def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
     good = versions[0].weights.read_bytes()
     damage(versions[0])
-    models, _ = serving(FixedPointer(versions[0]))
+    models, _ = serving(MovablePointer(versions[0]))
     with pytest.raises(ModelError):
         models.serving("2")
     versions[0].weights.write_bytes(good)
