@@ -97,8 +97,7 @@ def reached_from(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "command", ["serve", "demo", "work", "latency", "diagnose", "commands.versions",
-                "commands.promote", "commands.rollback", "commands.pin", "commands.unpin",
-                "commands.reconcile", "commands.fine_tune"],
+                "commands.promote", "commands.live", "commands.reconcile", "commands.fine_tune"],
 )  # fmt: skip
 def test_what_needs_no_network_starts_without_torch(command: str):
     """torch takes seconds and half a gigabyte; gunicorn's processes and jobs import it later."""

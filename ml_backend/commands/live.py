@@ -1,4 +1,4 @@
-"""What the commands that move a live pointer share: their arguments, and what they print."""
+"""`python -m ml_backend rollback`, `pin`, `unpin`; and what `promote` shares with them."""
 
 import argparse
 import getpass
@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--project", help="number of the project in Label Studio; without it, the site's default"
     )
     parser.add_argument("--reason", default="command", help="for the history")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Move the pointer as the command is called, and print what is live now."""
+    return move(arguments, arguments.command)
 
 
 def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = None) -> int:
