@@ -214,14 +214,11 @@ class FineTuneJobs:
             session.expunge_all()
         return jobs
 
-    def recover(
-        self, worker: str | None = None, lease: timedelta = LEASE, alive: str = ""
-    ) -> list[int]:
+    def recover(self, worker: str | None = None, alive: str = "") -> list[int]:
         """Put the jobs of dead workers back into the queue; give up those that keep dying.
 
         Args:
             worker: is known to be dead; by default those that were silent for too long are.
-            lease: how long that is.
             alive: a worker that is known not to be dead, however silent: the machine slept.
 
         Returns:
@@ -230,7 +227,7 @@ class FineTuneJobs:
         died = JobRow.worker == worker
         if worker is None:
             # A time that lies ahead was noted before the clock was set back.
-            died = or_(JobRow.beat_at < now() - lease, JobRow.beat_at > now() + LEASE)
+            died = or_(JobRow.beat_at < now() - LEASE, JobRow.beat_at > now() + LEASE)
         with self._database.write() as session:
             dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
             rows = session.scalars(dead).all()

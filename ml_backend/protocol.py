@@ -71,12 +71,10 @@ class WebhookEvent:
 
     Attributes:
         action: its name, such as ANNOTATION_CREATED.
-        project: key of the project; empty if the event names none.
         payload: the whole body. It holds the project's token: never log it.
     """
 
     action: str
-    project: str
     payload: dict[str, Any] = field(repr=False)
 
 
@@ -143,7 +141,7 @@ def read_webhook(body: bytes) -> WebhookEvent:
     action = read_text(values, "action")
     if not action:
         raise RequestError('"action" must be the name of an event')
-    return WebhookEvent(action, project_key(values.get("project")), values)
+    return WebhookEvent(action, values)
 
 
 def read_text(values: dict[str, Any], key: str, default: str = "") -> str:

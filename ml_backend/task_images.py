@@ -164,12 +164,6 @@ class TaskImages:
                 f"task {task_number(task)}, image {shown(address)!r}: {error}"
             ) from error
 
-    def clear(self) -> None:
-        """Forget all images."""
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
-
     def _kept_or_loaded(self, wanted: "_Wanted") -> TaskImage:
         """Return the image from memory, or load it once for all who ask meanwhile."""
         while True:

@@ -2,6 +2,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from ml_backend import fine_tune_jobs
 from ml_backend.errors import JobError
@@ -9,14 +10,23 @@ from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, Beat, FineTuneJobs, 
 from training.database import Database, now
 
 A, B = "2.1795327560", "3.1795327999"
-DEAD = timedelta(seconds=-1)  # a lease that every running job has outlived
 
 
 @pytest.fixture
-def jobs(tmp_path):
+def database(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/state.db")
-    yield FineTuneJobs(database)
+    yield database
     database.close()
+
+
+@pytest.fixture
+def jobs(database):
+    return FineTuneJobs(database)
+
+
+def let_workers_fall_silent(database):
+    with database.write() as session:
+        session.execute(update(JobRow).values(beat_at=now() - 2 * LEASE))
 
 
 def test_repeated_requests_become_one_job_with_all_reasons(jobs):
@@ -70,11 +80,12 @@ def test_a_running_job_says_how_far_it_is(jobs):
     assert row.finished_at >= row.started_at >= row.requested_at
 
 
-def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
+def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs, database):
     job = jobs.request(A, "button")
     jobs.claim("w1")
     assert jobs.recover() == []
-    assert jobs.recover(lease=DEAD) == [job]
+    let_workers_fall_silent(database)
+    assert jobs.recover() == [job]
     assert jobs.claim("w2").id == job
     with pytest.raises(JobError, match="no longer this worker's"):
         jobs.beat(job, "w1", Beat("training", 1, 2, None))
@@ -83,13 +94,10 @@ def test_the_job_of_a_dead_worker_is_continued_by_the_next(jobs):
     jobs.beat(job, "w2", Beat("training", 1, 2, None))
 
 
-def test_a_job_whose_process_takes_long_to_start_is_not_taken_for_dead(jobs, tmp_path):
+def test_a_job_whose_process_takes_long_to_start_is_not_taken_for_dead(jobs, database):
     job = jobs.request(A, "button")
     jobs.claim("w1")
-    database = Database(f"sqlite:///{tmp_path}/state.db")
-    with database.write() as session:
-        session.get(JobRow, job).beat_at = now() - 2 * LEASE
-    database.close()
+    let_workers_fall_silent(database)
     jobs.keep_claim(job, "w2")
     assert jobs.recover(alive="w1") == []
     jobs.keep_claim(job, "w1")
@@ -114,12 +122,13 @@ def test_a_worker_that_is_known_to_be_dead_need_not_be_waited_for(jobs):
     assert jobs.recover("w2") == [other]
 
 
-def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs):
+def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs, database):
     job = jobs.request(A, "button")
     for attempt in range(MOST_ATTEMPTS):
         jobs.claim(f"w{attempt}")
         jobs.beat(job, f"w{attempt}", Beat("training", 30, 300, None))
-        jobs.recover(lease=DEAD)
+        let_workers_fall_silent(database)
+        jobs.recover()
     row = jobs.get(job)
     assert row.state == "failed"
     assert "died 3 times, the last time while training (30 of 300)" in row.message
@@ -144,7 +153,7 @@ def test_a_waiting_job_is_cancelled_at_once(jobs):
 
 
 @pytest.mark.parametrize("ending", ["it stops by itself", "it dies", "it is asked to stop"])
-def test_a_running_job_is_cancelled_however_it_ends(jobs, ending):
+def test_a_running_job_is_cancelled_however_it_ends(jobs, database, ending):
     job = jobs.request(A, "button")
     jobs.claim("w")
     jobs.cancel(job)
@@ -154,7 +163,8 @@ def test_a_running_job_is_cancelled_however_it_ends(jobs, ending):
     if ending == "it stops by itself":
         jobs.fail(job, "w", "stopped")
     elif ending == "it dies":
-        jobs.recover(lease=DEAD)
+        let_workers_fall_silent(database)
+        jobs.recover()
     else:
         jobs.release(job, "w")
     assert jobs.get(job).state == "cancelled"
