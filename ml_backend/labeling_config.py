@@ -18,7 +18,7 @@ from ml_backend.errors import LabelingConfigError
 MAX_CHARACTERS = 1_000_000
 _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
-_CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
+_CONTROLS = frozenset({"brushlabels", "keypointlabels"})
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,11 @@ class LabelingConfig:
         image: the `<Image>`.
         brushes: the `<BrushLabels>` of that image.
         keypoints: its smart `<KeyPointLabels>`.
-        rectangles: its smart `<RectangleLabels>`; may be empty.
     """
 
     image: ImageTag
     brushes: tuple[Control, ...]
     keypoints: tuple[Control, ...]
-    rectangles: tuple[Control, ...]
 
     @property
     def brush_labels(self) -> tuple[str, ...]:
@@ -102,8 +100,7 @@ def parse(xml: str) -> LabelingConfig:
     keypoints = _controls(tags, "keypointlabels", name, _is_smart)
     if not keypoints:
         raise LabelingConfigError(_no_keypoints(tags, name))
-    rectangles = _controls(tags, "rectanglelabels", name, _is_smart)
-    config = LabelingConfig(image, brushes, keypoints, rectangles)
+    config = LabelingConfig(image, brushes, keypoints)
     _check_labels(config)
     return config
 

@@ -24,7 +24,6 @@ def test_the_recommended_configuration():
     assert config.image.key == "image"
     assert config.brushes == (Control("brush", ("Object", "Other")),)
     assert config.keypoints == (Control("kp", ("Object", "Other")),)
-    assert config.rectangles == ()
     assert config.brush_labels == ("Object", "Other")
     assert config.brush_for("Other") == "brush"
     assert config.brush_for("Car") is None
@@ -36,11 +35,6 @@ def test_every_recorded_request_can_be_served(path):
     config = parse(body["label_config"])
     assert config.brush_labels == ("Object", "Other")
     assert config.image.address(body["tasks"][0]["data"]).startswith("/data/upload/")
-
-
-def test_the_project_label_studio_created_has_a_smart_rectangle():
-    project = json.loads((FIXTURES / "rest_project_create_response.json").read_text())
-    assert parse(project["label_config"]).rectangles == (Control("rect", ("Object", "Other")),)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +82,9 @@ def test_of_several_brushes_the_one_with_the_label_answers():
 def test_brushes_and_rectangles_may_have_labels_of_their_own():
     brush = BRUSH.replace("</Brush", '<Label value="By hand only"/></Brush')
     boxes = '<RectangleLabels name="box" toName="image"><Label value="Crop"/></RectangleLabels>'
-    assert parse(view(IMAGE, KEYPOINTS, brush, boxes)).brush_labels[-1] == "By hand only"
+    of_the_task = '<RectangleLabels name="own" toName="image" smart="true" value="$labels"/>'
+    config = parse(view(IMAGE, KEYPOINTS, brush, boxes, of_the_task))
+    assert config.brush_labels == ("Object", "Other", "By hand only")
 
 
 @pytest.mark.parametrize(
