@@ -37,7 +37,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.predict_seconds = Histogram(
             "icmformer_predict_seconds",
-            "Time to answer /predict, by kind: clicks or batch.",
+            "Time to answer /predict, by kind: click or batch.",
             ["kind"],
             registry=self.registry,
             buckets=_SECONDS,
