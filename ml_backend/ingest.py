@@ -7,7 +7,7 @@ the next one starts over, with the same result. Nothing is fetched for a message
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ from ml_backend.errors import (
 )
 from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import ImageTag, parse_image
-from ml_backend.newer_states import NewerStates, objects, time_of
+from ml_backend.newer_states import Json, NewerStates, objects, time_of
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
 from training.errors import DatabaseError, FileStoreError
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
 SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
 Image = NDArray[np.uint8]
-Json = Mapping[str, Any]
 # (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
 FetchImage = Callable[[ProjectRow, Json, ImageTag], Image]
 

@@ -34,7 +34,7 @@ _ANNOTATED = {
     }
 }
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class LabelStudio:
@@ -70,31 +70,31 @@ class LabelStudio:
         """Return the release, such as 1.23.2."""
         return str(self._get_object("/api/version/").get("release", ""))
 
-    def token_settings(self) -> Json:
+    def token_settings(self) -> JsonObject:
         """Return `api_tokens_enabled` and `legacy_api_tokens_enabled` of the organisation."""
         return self._get_object("/api/jwt/settings")
 
-    def project(self, project: int | str) -> Json:
+    def project(self, project: int | str) -> JsonObject:
         """Return a project, with `label_config`."""
         return self._get_object(f"/api/projects/{int(project)}/")
 
-    def ml_backends(self, project: int | str) -> list[Json]:
+    def ml_backends(self, project: int | str) -> list[JsonObject]:
         """Return the backends connected to a project. Label Studio asks each how it is first."""
         return _list(self._get("/api/ml/", project=int(project)))
 
-    def webhooks(self, project: int | str) -> list[Json]:
+    def webhooks(self, project: int | str) -> list[JsonObject]:
         """Return the webhooks of a project, or of the whole organisation."""
         return _list(self._get("/api/webhooks/", project=int(project)))
 
-    def change_webhook(self, webhook: int, changes: Json) -> Json:
+    def change_webhook(self, webhook: int, changes: JsonObject) -> JsonObject:
         """Change a webhook, for instance its `headers` or `actions`."""
         return self._ask("PATCH", f"/api/webhooks/{webhook}/", body=changes)
 
-    def task(self, task: int | str) -> Json:
+    def task(self, task: int | str) -> JsonObject:
         """Return one task with its annotations."""
         return self._get_object(f"/api/tasks/{int(task)}/", resolve_uri="false")
 
-    def tasks(self, project: int | str, *, annotated: bool = False) -> Iterator[Json]:
+    def tasks(self, project: int | str, *, annotated: bool = False) -> Iterator[JsonObject]:
         """Go through the tasks of a project.
 
         Args:
@@ -155,13 +155,15 @@ class LabelStudio:
     def _get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, query=query)
 
-    def _get_object(self, path: str, **query: Any) -> Json:
+    def _get_object(self, path: str, **query: Any) -> JsonObject:
         answer = self._get(path, **query)
         if not isinstance(answer, dict):
             raise LabelStudioError(f"{self.url}{path} does not answer like Label Studio")
         return answer
 
-    def _ask(self, method: str, path: str, *, query: Json | None = None, body: Any = None) -> Any:
+    def _ask(
+        self, method: str, path: str, *, query: JsonObject | None = None, body: Any = None
+    ) -> Any:
         """Ask for JSON; a refused access token is renewed once."""
         header = self.tokens.header()
         response = self._send(method, path, header, query=query, body=body)
@@ -182,7 +184,7 @@ class LabelStudio:
         return access
 
     def _send(
-        self, method: str, path: str, header: str, *, query: Json | None, body: Any
+        self, method: str, path: str, header: str, *, query: JsonObject | None, body: Any
     ) -> requests.Response:
         try:
             # Redirects are not followed: a POST would become a GET, and the token would travel.
@@ -254,7 +256,7 @@ def origin(address: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-def _list(answer: Any) -> list[Json]:
+def _list(answer: Any) -> list[JsonObject]:
     """Return the objects of a list, whether Label Studio pages it or not."""
     found = answer.get("results", []) if isinstance(answer, dict) else answer
     return [item for item in found or [] if isinstance(item, dict)]

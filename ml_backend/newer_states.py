@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_backend.inbox import Inbox
 
-Json = Mapping[str, Any]
+Json = Mapping[str, Any]  # as Label Studio serialises it; only read here
 
 
 class NewerStates:

@@ -22,9 +22,10 @@ from ml_backend.errors import (
     ProjectGoneError,
     TaskImageError,
 )
-from ml_backend.ingest import SILENT_IMAGES, Image, Ingest, Json
+from ml_backend.ingest import SILENT_IMAGES, Image, Ingest
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
+from ml_backend.newer_states import Json
 from ml_backend.projects import ProjectNews, ProjectRow, project_key, project_number
 from ml_backend.webhook_checks import unannounced
 from training.database import now

@@ -19,10 +19,11 @@ from croniter import croniter
 
 from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
 from ml_backend.fine_tune_jobs import JobRow, worker_name
-from ml_backend.ingest import Image, Ingest, Json
+from ml_backend.ingest import Image, Ingest
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.learning import LOG_NAME, Learning
+from ml_backend.newer_states import Json
 from ml_backend.next_job import is_quiet, new_since
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
@@ -42,7 +43,7 @@ _RETRY_TRAINING = timedelta(hours=1)
 _LONGEST_RETRY_TRAINING = timedelta(days=1)
 
 
-class Comparison(NamedTuple):
+class Reconciliation(NamedTuple):
     """What came of comparing a project with Label Studio.
 
     Attributes:
@@ -126,7 +127,7 @@ class Worker:
         finally:
             self._reconciling.release()
 
-    def reconcile(self, project: ProjectRow) -> Comparison:
+    def reconcile(self, project: ProjectRow) -> Reconciliation:
         """Compare one project with Label Studio."""
         try:
             sentence = reconcile(project, self._label_studio(project), self._ingest)
@@ -140,12 +141,12 @@ class Worker:
             is_gone = isinstance(error, ProjectGoneError)
             pause = self._reconcile_every if is_gone else _RETRY_RECONCILE
             self._compared_in_vain[project.key] = _Pause(now(), pause)
-            comparison = Comparison(f"not compared: {problem}", succeeded=False)
+            found = Reconciliation(f"not compared: {problem}", succeeded=False)
         else:
             self._learning.projects.reconciled(project, sentence)
-            comparison = Comparison(sentence, succeeded=True)
-        logger.info("reconcile project=%s: %s", project.key, comparison.sentence)
-        return comparison
+            found = Reconciliation(sentence, succeeded=True)
+        logger.info("reconcile project=%s: %s", project.key, found.sentence)
+        return found
 
     def train(self) -> None:
         """Do the jobs that wait, one after the other, unless another thread is at it."""

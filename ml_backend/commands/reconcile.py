@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write("no project has connected yet\n")
     for project in known:
         if wanted in (None, project.key):
-            comparison = worker.reconcile(project)
-            sys.stdout.write(f"project {project.number}: {comparison.sentence}\n")
-            failed |= not comparison.succeeded
+            found = worker.reconcile(project)
+            sys.stdout.write(f"project {project.number}: {found.sentence}\n")
+            failed |= not found.succeeded
     learning.close()
     return int(failed)
