@@ -9,9 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import requests
-
-from ml_backend.demo.child_process import ChildProcess
+from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.settings import unset
 
 # reading the weights of the largest network from a slow disk, and one pass of it
@@ -66,16 +64,7 @@ def wait_until_ready(server: ChildProcess, port: int) -> None:
     Raises:
         DemoError: it ended, or took too long.
     """
-    server.wait_until(lambda: _is_ready(port), _READY_SECONDS)
-
-
-def _is_ready(port: int) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(f"{url(port)}/ready", timeout=5).ok
-        except requests.RequestException:
-            return False
+    server.wait_until(lambda: answers(f"{url(port)}/ready", timeout=5), _READY_SECONDS)
 
 
 def _start(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import requests
+
 from ml_backend.errors import DemoError
 from ml_backend.settings import child_environment
 
@@ -94,3 +96,18 @@ class ChildProcess:
         with self.log.open(errors="replace") as text:
             tail = "".join(deque(text, maxlen=lines)).rstrip()
         return f"The end of {self.log}:\n{tail}"
+
+
+def answers(address: str, timeout: float) -> bool:
+    """Return whether a program of this machine says at an address that all is well.
+
+    Args:
+        address: is asked directly, whatever proxy the environment names.
+        timeout: seconds to wait for the answer.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(address, timeout=timeout).ok
+        except requests.RequestException:
+            return False

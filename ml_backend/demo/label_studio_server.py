@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import requests
-
-from ml_backend.demo.child_process import ChildProcess
+from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.demo.credentials import Credentials
 
 # the first start migrates an empty database: 50 s on two cores
@@ -36,7 +34,7 @@ def start(
     command += ["--port", str(port), "--data-dir", str(data_dir.resolve())]
     server = ChildProcess("Label Studio", command, environment(port, credentials), log)
     try:
-        server.wait_until(lambda: _is_healthy(port), _FIRST_START_SECONDS)
+        server.wait_until(lambda: answers(f"{url(port)}/health", timeout=2), _FIRST_START_SECONDS)
     except BaseException:
         server.stop()
         raise
@@ -66,12 +64,3 @@ def environment(port: int, credentials: Credentials) -> dict[str, str]:
         "NO_PROXY": "localhost,127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
     }
-
-
-def _is_healthy(port: int) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(f"{url(port)}/health", timeout=2).ok
-        except requests.RequestException:
-            return False

@@ -3,9 +3,11 @@ import time
 
 import psutil
 import pytest
+from flask import Flask
 
-from ml_backend.demo.child_process import ChildProcess
+from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.errors import DemoError
+from tests.ml_backend.stand_in import serving
 
 # starts a child of its own, says so, and refuses to leave politely
 STUBBORN = """
@@ -92,3 +94,14 @@ def test_keyboard_interrupt_of_the_terminal_does_not_reach_it(start):
     leads = "print(os.getpgrp() == os.getpid(), flush=True)"
     process = start(f"import os, time; {leads}; time.sleep(600)")
     process.wait_until(lambda: "True" in said(process), 30)
+
+
+def test_what_answers_is_asked_past_every_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    app = Flask("a program that is not ready")
+    app.add_url_rule("/health", view_func=lambda: "well")
+    app.add_url_rule("/ready", endpoint="ready", view_func=lambda: ("not yet", 503))
+    with serving(app) as url:
+        assert answers(f"{url}/health", timeout=5)
+        assert not answers(f"{url}/ready", timeout=5)
+    assert not answers(f"{url}/health", timeout=5)
