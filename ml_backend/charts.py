@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from training.database import moment_of
+
 _WIDTH, _HEIGHT = 640, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 24
 _LEAST_STRETCH = timedelta(minutes=10)
@@ -17,7 +19,7 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
         growth: (ISO moment, samples accepted up to then), in order, at least one.
         now: where the chart ends.
     """
-    moments = [datetime.fromisoformat(moment.replace("Z", "+00:00")) for moment, _ in growth]
+    moments = [moment_of(moment) for moment, _ in growth]
     last = max(now, moments[-1])
     first = min(moments[0], last - _LEAST_STRETCH)
     most = growth[-1][1]

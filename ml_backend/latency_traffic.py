@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from PIL import Image
 from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import DemoError
 from ml_backend.labeling_config import parse
+from training.database import now
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
 PROJECT_KEY = "1.1767225600"
@@ -179,7 +179,7 @@ class Annotators:
         mask = self._masks[number % len(self._masks)]
         annotation = {
             "id": number, "task": number, "was_cancelled": False, "result": mask["result"],
-            "updated_at": datetime.now(timezone.utc).isoformat(),
+            "updated_at": now().isoformat(),
         }  # fmt: skip
         task = {**self._task(mask["image"]), "id": number}
         return {

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from datetime import datetime, timezone
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
@@ -23,6 +22,7 @@ from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from ml_backend.rendered_pages import PAGES, rendered
+from training.database import now
 from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import SITE, Mover
 
@@ -75,7 +75,7 @@ class _Pages:
             project=facts,
             served=self._pointer.live(project.key).name,
             versions=_rows(facts["versions"]),
-            now=datetime.now(timezone.utc),
+            now=now(),
             most_clicks=_MOST_CLICKS,
             refresh=_PROJECT_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
         )

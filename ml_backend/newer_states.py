@@ -7,10 +7,11 @@ last state counts, whatever the order in which the messages come.
 import contextlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ml_backend.inbox import Inbox
+from training.database import moment_of
 
 Json = Mapping[str, Any]  # as Label Studio serialises it; only read here
 
@@ -51,5 +52,4 @@ def objects(value: Any) -> list[Json]:
 
 def time_of(annotation: Json) -> datetime:
     """Return when Label Studio last changed an annotation, in UTC."""
-    changed_at = datetime.fromisoformat(annotation["updated_at"].replace("Z", "+00:00"))
-    return changed_at.astimezone(timezone.utc)
+    return moment_of(annotation["updated_at"])

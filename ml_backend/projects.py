@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ml_backend.errors import NotFoundError
-from training.database import Base, Database, UtcDateTime, now
+from training.database import Base, Database, UtcDateTime, moment_of, now
 
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
@@ -186,8 +186,7 @@ def _key_of_object(project: Any) -> str:
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         return ""
     try:
-        created = datetime.fromisoformat(str(project["created_at"]).replace("Z", "+00:00"))
-        return f"{number}.{int(created.timestamp())}"
+        return f"{number}.{int(moment_of(str(project['created_at'])).timestamp())}"
     except (KeyError, ValueError, OverflowError):
         return str(number)
 

@@ -6,7 +6,9 @@ Failures are remembered apart: with a few annotators, fifty requests are those o
 import threading
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
+
+from training.database import now
 
 KEPT = 50
 
@@ -53,8 +55,7 @@ class RecentRequests:
         milliseconds: float = 0.0,
     ) -> None:
         """Note a request."""
-        now = datetime.now(timezone.utc)
-        request = RecentRequest(now, kind, project, task, outcome, failed, milliseconds)
+        request = RecentRequest(now(), kind, project, task, outcome, failed, milliseconds)
         with self._lock:
             self._requests.append(request)
             if failed:

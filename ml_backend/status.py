@@ -1,7 +1,6 @@
 """What the page for people shows: what is live, what is wrong, what happened just now."""
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from ml_backend.backend import Backend
 from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
+from training.database import now
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -27,7 +27,7 @@ def status(backend: Backend) -> dict[str, Any]:
     """Return the variables of `templates/status.html`."""
     live = backend.models.pointer.live("")
     return {
-        "now": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S"),
+        "now": now().strftime("%Y-%m-%d %H:%M:%S"),
         "ready": backend.readiness.ready,
         "live": live,
         "device": backend.device,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from training.database import Base, Database, UtcDateTime, now
+from training.database import Base, Database, UtcDateTime, moment_of, now
 from training.errors import DatabaseError
 
 
@@ -52,6 +52,12 @@ def test_times_come_back_aware_and_in_utc(database):
         session.add(Note(words="noon", at=datetime(2026, 1, 1, 12, tzinfo=east)))
     with database.read() as session:
         assert session.query(Note).one().at == datetime(2026, 1, 1, 3, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("written", ["2026-01-01T03:00:00Z", "2026-01-01T12:00:00+09:00"])
+def test_a_moment_is_read_in_utc(written):
+    moment = moment_of(written)
+    assert moment.isoformat() == "2026-01-01T03:00:00+00:00"
 
 
 def test_threads_write_without_losing_a_row(database):
