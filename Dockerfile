@@ -7,7 +7,7 @@ COPY pyproject.toml requirements.txt ./
 RUN pip install --no-cache-dir "$(grep -o '^uv==[0-9.]*' requirements.txt)" \
     && uv venv /opt/venv \
     && uv pip install --no-cache --python /opt/venv/bin/python \
-        --requirement pyproject.toml --constraint requirements.txt
+        --requirement pyproject.toml --extra training --extra backend --constraint requirements.txt
 
 FROM python:3.11.13-slim-bookworm
 LABEL org.opencontainers.image.title="iCMFormer for Label Studio" \

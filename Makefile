@@ -53,7 +53,7 @@ format: .venv/.installed  ## let ruff write the code
 	.venv/bin/ruff format .
 
 lock: .venv/.installed  ## compile both locks again, with the newest versions that fit
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 --upgrade -o requirements.txt
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.10 --upgrade -o requirements.txt
 	$(UV) pip compile requirements-label-studio.in --universal --python-version 3.10 --upgrade -o requirements-label-studio.txt
 
 # uv installs from the locks: unlike pip it takes torch and torchvision from one index, as a pair,
