@@ -62,12 +62,11 @@ class CloserLook:
     aspect: float = 3.0
     recompute_iou: float = 0.5
     threshold: float = 0.5
-    feeds_back: ClassVar[bool] = True
     as_published: ClassVar[bool] = False
 
     def region(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
-    ) -> RegionOfInterest | None:
+    ) -> RegionOfInterest:
         """Return where to look first; see `icmformer.zoom_in.Zoom`."""
         if current is not None:
             return self.look_again(probability, clicks, current) or current
@@ -78,7 +77,7 @@ class CloserLook:
         return self._around(found.including(clicks.positive_pixels), image_hw, least_hw=(0, 0))
 
     def look_again(
-        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
+        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest
     ) -> RegionOfInterest | None:
         """Return a region that shows the object better than the current one, if there is one.
 
@@ -86,10 +85,10 @@ class CloserLook:
         """
         image_hw = probability.shape[0], probability.shape[1]
         found = bounding_box(probability > self.threshold)
-        if found and current:
+        if found:
             found = _with_what_was_cut_off(found, current, image_hw)
         box = _box_of(found, clicks)
-        if current is None or box is None:
+        if box is None:
             return None
         height, width = current.size_hw
         wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
@@ -97,22 +96,16 @@ class CloserLook:
         return None if fits or wanted == current else wanted
 
     def close_up(
-        self, pixel: np.ndarray, current: RegionOfInterest | None, image_hw: tuple[int, int]
+        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
         """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""
-        longest = max(image_hw if current is None else current.size_hw)
+        longest = max(current.size_hw)
         side = max(self.window * longest, max(self.target) / self.magnification)
         if side > self.window_most * longest:
             return None
         row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
         column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
         return RegionOfInterest(row_min, row_max, column_min, column_max)
-
-    def network_size(
-        self, region: RegionOfInterest | None, image_hw: tuple[int, int]
-    ) -> tuple[int, int]:
-        """Return the target, always; see `icmformer.zoom_in.Zoom`."""
-        return self.target
 
     def _first_view(self, clicks: PlacedClicks, image_hw: tuple[int, int]) -> RegionOfInterest:
         """Return the whole image, or of a very long one a part with all positive clicks."""

@@ -60,6 +60,6 @@ class PlacedClicks:
         """(N⁺, 2) int, row and column of the pixels with a positive click."""
         return self.pixels[self.positive]
 
-    def first(self, count: int | None) -> "PlacedClicks":
-        """Return the first `count` clicks, or all."""
+    def first(self, count: int) -> "PlacedClicks":
+        """Return the first `count` clicks."""
         return PlacedClicks(self.rows_columns[:count], self.pixels[:count], self.positive[:count])

@@ -18,7 +18,7 @@ from icmformer.precision import Precision, autocast
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
-from icmformer.zoom_in import WholeImage, Zoom, ZoomIn
+from icmformer.zoom_in import Zoom, ZoomIn
 
 # The second click still says which object is meant; the ones after it correct a mask.
 _CLICKS_TO_FIND_THE_OBJECT = 2
@@ -56,7 +56,7 @@ class Predictor:
 
     A result is a function of image and clicks alone. Pass i of the network reads clicks 1 to i and
     the probability of pass i - 1, so clicks are replayed in order; a `previous` segmentation only
-    saves the passes that it already holds.
+    saves the passes that it already holds. Unless told otherwise, it answers as people are served.
     """
 
     def __init__(
@@ -65,36 +65,31 @@ class Predictor:
         *,
         zoom_in: Zoom | None = None,
         flip: bool = False,
-        precision: Precision = "fp32",
-        max_clicks: int | None = None,
-        tidy: bool = False,
+        precision: Precision = "auto",
+        tidy: bool = True,
     ) -> None:
         """Wrap a network, which is switched to inference and must not be changed afterwards.
 
         Args:
             model: the network, on the device on which to compute.
-            zoom_in: what the network looks at; None is the whole image at its own size.
+            zoom_in: what the network looks at; close looks at its own size by default.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
-            max_clicks: the network sees only this many clicks, the first ones; None is all.
             tidy: clear specks away, obey every click, and from the third one on change the mask
                 near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
-            ConfigError: if the precision is unknown, or `max_clicks` negative.
+            ConfigError: if the precision is unknown.
         """
-        if max_clicks is not None and max_clicks < 0:
-            raise ConfigError(f"max_clicks is {max_clicks}: use 0 or more, or None for all")
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ConfigError(f"precision {precision!r} is unknown: use one of {known}")
         model.eval()
         self._model = model
         self._device = next(iter(model.parameters())).device
-        self._zoom: Zoom = WholeImage() if zoom_in is None else zoom_in
+        self._zoom: Zoom = CloserLook(model.input_size) if zoom_in is None else zoom_in
         self._flip = flip
         self._precision = precision
-        self._max_clicks = max_clicks
         self._tidy = tidy
         self._encoder = object()
 
@@ -112,13 +107,13 @@ class Predictor:
         Raises:
             ConfigError: if a side is not positive.
         """
-        return cls(model, zoom_in=ZoomIn(target or model.input_size), flip=True)
+        zoom_in = ZoomIn(target or model.input_size)
+        return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
     @classmethod
     def for_serving(cls, model: ClickNetwork, precision: Precision = "auto") -> "Predictor":
         """Return a predictor for people who click: close looks and tidy masks, no mirror image."""
-        zoom_in = CloserLook(model.input_size)
-        return cls(model, zoom_in=zoom_in, tidy=True, precision=precision)
+        return cls(model, precision=precision)
 
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None
@@ -155,20 +150,26 @@ class Predictor:
         region = self._zoom.region(before.probability, clicks, before.region)
         result = self._look(image, clicks, region, before)
         for _ in range(self._zoom.looks - 1):
-            region = self._zoom.look_again(result.probability, clicks, result.region)
-            if region is None:
+            next_region = self._zoom.look_again(result.probability, clicks, region)
+            if next_region is None:
                 break
-            result = self._look(image, clicks, region, result if self._zoom.feeds_back else before)
+            region = next_region
+            result = self._look(image, clicks, region, result)
         if self._tidy and len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
-            return self._corrected(image, clicks, before, result)
+            return self._corrected(image, clicks, before, result, region)
         return result
 
     def _corrected(
-        self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation, after: Segmentation
+        self,
+        image: np.ndarray,
+        clicks: PlacedClicks,
+        before: Segmentation,
+        after: Segmentation,
+        region: RegionOfInterest,
     ) -> Segmentation:
         """Keep what the last click corrected near it, and look closely at that."""
-        result = self._leaving_alone(before, after, clicks, after.region)
-        window = self._zoom.close_up(clicks.pixels[-1], after.region, _size_hw(image))
+        result = self._leaving_alone(before, after, clicks, region)
+        window = self._zoom.close_up(clicks.pixels[-1], region, _size_hw(image))
         if window is None:
             return result
         close = self._look(image, clicks, window, result)
@@ -180,31 +181,28 @@ class Predictor:
         before: Segmentation,
         after: Segmentation,
         clicks: PlacedClicks,
-        region: RegionOfInterest | None,
+        region: RegionOfInterest,
     ) -> Segmentation:
         """Take back what a correction changed far from its click, as seen in a region."""
         view = self._view(region, _size_hw(after.probability))
         kept = only_near(before.probability, after.probability, clicks.pixels[-1], view)
         return replace(after, probability=kept)
 
-    def _view(self, region: RegionOfInterest | None, image_hw: tuple[int, int]) -> View:
-        box = region or RegionOfInterest.whole(image_hw)
-        size_hw = self._zoom.network_size(region, image_hw)
-        return View(image_hw, box, size_hw, self._zoom.as_published)
+    def _view(self, region: RegionOfInterest, image_hw: tuple[int, int]) -> View:
+        return View(image_hw, region, self._zoom.target, self._zoom.as_published)
 
     def _look(
         self,
         image: np.ndarray,
         clicks: PlacedClicks,
-        region: RegionOfInterest | None,
+        region: RegionOfInterest,
         before: Segmentation,
     ) -> Segmentation:
         """Run the network once."""
         view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
-        seen = clicks.first(self._max_clicks)
         versions = (False, True) if self._flip else (False,)
-        maps = [click_planes(self._model.click_maps, seen, view, mirror) for mirror in versions]
+        maps = [click_planes(self._model.click_maps, clicks, view, mirror) for mirror in versions]
         logits = self._model.fuse(
             features.features,
             torch.cat(maps).to(self._device),

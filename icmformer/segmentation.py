@@ -50,8 +50,8 @@ class Segmentation:
     Attributes:
         probability: (H, W) float32 in [0, 1], read-only; H and W of the image.
         clicks: all clicks that led to it, in order.
-        region: what the object was last looked at in, close-ups of corrections aside; None is the
-            whole image, or no pass yet.
+        region: what the object was last looked at in, close-ups of corrections aside; None before
+            the first pass.
         features: of that region. They save time and never change a result, so they may be dropped.
 
     Raises:

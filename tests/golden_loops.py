@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from icmformer.zoom_in import WholeImage, Zoom, ZoomIn
+from icmformer.predictor import Predictor
+from icmformer.zoom_in import ZoomIn
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = (300, 420)
@@ -15,19 +16,18 @@ SIZE = (300, 420)
 class Loop:
     """How the predictor was set up for one of the loops."""
 
-    zoom_in: Zoom
+    target: tuple[int, int]
     flip: bool = True
-    max_clicks: int | None = None
+
+    def predictor(self, network):
+        zoom_in = ZoomIn(self.target)
+        return Predictor(network, zoom_in=zoom_in, flip=self.flip, precision="fp32", tidy=False)
 
 
 LOOPS = {
-    "fixed224_flip": Loop(ZoomIn((224, 224))),
-    "fixed224_noflip": Loop(ZoomIn((224, 224)), flip=False),
-    "fixed160x224_flip": Loop(ZoomIn((160, 224))),
-    "ritm_400_skip1_flip": Loop(ZoomIn(400, skip_clicks=1)),
-    "skip0_200_flip": Loop(ZoomIn(200, skip_clicks=0)),
-    "nozoom_limit200_flip": Loop(WholeImage(longest_side=200)),
-    "fixed224_flip_limit3clicks": Loop(ZoomIn((224, 224)), max_clicks=3),
+    "fixed224_flip": Loop((224, 224)),
+    "fixed224_noflip": Loop((224, 224), flip=False),
+    "fixed160x224_flip": Loop((160, 224)),
 }
 
 

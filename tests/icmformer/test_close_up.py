@@ -8,7 +8,6 @@ from icmformer.close_up import blended
 from icmformer.closer_look import CloserLook
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
-from icmformer.zoom_in import WholeImage, ZoomIn
 from tests.icmformer.redness_network import RednessNetwork
 
 LOOK = CloserLook((336, 336))
@@ -26,9 +25,6 @@ def test_at_the_border_of_the_image_it_is_shifted_inside():
     assert LOOK.close_up(np.array([0, 799]), whole, (1000, 800)) == RegionOfInterest(
         0, 399, 400, 799
     )
-    assert LOOK.close_up(np.array([0, 799]), None, (1000, 800)) == RegionOfInterest(
-        0, 399, 400, 799
-    )
 
 
 @pytest.mark.parametrize(("side", "shown"), [(300, 120), (100, 42), (61, 42), (59, None)])
@@ -36,11 +32,6 @@ def test_it_is_never_magnified_more_than_the_rest_and_left_out_where_it_shows_no
     region = RegionOfInterest(500, 500 + side - 1, 500, 500 + side - 1)
     close = LOOK.close_up(np.array([520, 520]), region, (2000, 2000))
     assert (close and close.size_hw) == (shown and (shown, shown))
-
-
-@pytest.mark.parametrize("zoom", [WholeImage(), ZoomIn((336, 336))], ids=["whole", "published"])
-def test_the_published_protocol_has_none(zoom):
-    assert zoom.close_up(np.array([5, 5]), RegionOfInterest.whole((900, 900)), (900, 900)) is None
 
 
 def test_inside_the_window_the_close_up_counts_and_elsewhere_the_whole():

@@ -11,7 +11,6 @@ from icmformer.errors import ConfigError, InputError
 from icmformer.predictor import Predictor
 from icmformer.segmentation import Segmentation
 from icmformer.variants import build_model
-from icmformer.zoom_in import ZoomIn
 from tests import golden_loops
 from tests.golden_loops import LOOPS
 from tests.toy_network import ToyNetwork
@@ -35,7 +34,7 @@ def test_golden_loop(name, two_threads):
     golden, loop = golden_loops.load(name), LOOPS[name]
     clicks = [from_row_column(row, column, bool(p)) for p, row, column, _ in golden["clicks"]]
     network = ToyNetwork()
-    predictor = Predictor(network, zoom_in=loop.zoom_in, flip=loop.flip, max_clicks=loop.max_clicks)
+    predictor = loop.predictor(network)
     image, result, results = golden_loops.image(), None, []
     for count in range(1, len(clicks) + 1):
         result = predictor.segment(image, clicks[:count], result)
@@ -84,10 +83,10 @@ CLICKS = [
 ]
 
 
-@pytest.mark.parametrize("zoom_in", [ZoomIn((224, 224)), ZoomIn(200, skip_clicks=0), None])
-@pytest.mark.parametrize("flip", [True, False])
-def test_previous_changes_no_bit(zoom_in, flip):
-    predictor, image = Predictor(ToyNetwork(), zoom_in=zoom_in, flip=flip), golden_loops.image()
+@pytest.mark.parametrize("name", [*LOOPS, "served"])
+def test_previous_changes_no_bit(name):
+    predictor = LOOPS[name].predictor(ToyNetwork()) if name in LOOPS else Predictor(ToyNetwork())
+    image = golden_loops.image()
     step = None
     for count in range(1, len(CLICKS) + 1):
         replayed = predictor.segment(image, CLICKS[:count])
@@ -99,7 +98,7 @@ def test_previous_changes_no_bit(zoom_in, flip):
 
 def test_features_save_encoding_and_change_no_bit():
     network, image = ToyNetwork(), golden_loops.image()
-    predictor = Predictor(network, zoom_in=ZoomIn((224, 224)))
+    predictor = LOOPS["fixed224_noflip"].predictor(network)
     result = predictor.segment(image, CLICKS)
     assert network.encoded == 2, "the whole image for the first click, the region for the others"
     without = Segmentation(result.probability, result.clicks, result.region)
@@ -114,7 +113,7 @@ def test_features_save_encoding_and_change_no_bit():
 
 def test_features_of_another_network_are_not_used():
     image = golden_loops.image()
-    first, second = (Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224))) for _ in range(2))
+    first, second = (Predictor.for_benchmark(ToyNetwork()) for _ in range(2))
     result = first.segment(image, CLICKS[:2])
     assert second.segment(image, CLICKS, result).features is not result.features
 
@@ -142,6 +141,16 @@ def test_benchmark_uses_the_size_of_the_network_or_the_one_asked_for():
         assert network.seen_sizes == [(2, 4, *expected)]
 
 
+def test_answers_as_people_are_served_unless_told_otherwise():
+    image = golden_loops.image()
+    served = Predictor.for_serving(ToyNetwork()).segment(image, CLICKS)
+    np.testing.assert_array_equal(
+        Predictor(ToyNetwork()).segment(image, CLICKS).probability, served.probability
+    )
+    published = Predictor.for_benchmark(ToyNetwork()).segment(image, CLICKS)
+    assert not np.array_equal(published.probability, served.probability)
+
+
 def test_no_clicks_give_an_empty_mask_or_the_one_to_start_from():
     predictor = Predictor(ToyNetwork())
     image = np.zeros((5, 7, 3), dtype=np.uint8)
@@ -155,7 +164,7 @@ def test_no_clicks_give_an_empty_mask_or_the_one_to_start_from():
 def test_existing_mask_is_the_previous_mask_and_sets_the_region():
     mask = np.zeros((300, 420), dtype=bool)
     mask[40:140, 60:160] = True
-    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224)))
+    predictor = Predictor.for_benchmark(ToyNetwork())
     result = predictor.segment(golden_loops.image(), CLICKS[:1], Segmentation.from_mask(mask))
     assert _borders(result.region) == [0, 190, 24, 224]
     fresh = predictor.segment(golden_loops.image(), CLICKS[:1])
@@ -167,7 +176,7 @@ def test_any_image_size(size):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     clicks = [Click(0.0, 0.0, True), Click(size[1], size[0], False), Click(0.5, 0.5, True)]
-    result = Predictor(ToyNetwork(), zoom_in=ZoomIn((64, 48)), flip=True).segment(image, clicks)
+    result = Predictor.for_benchmark(ToyNetwork((64, 48))).segment(image, clicks)
     assert result.probability.shape == result.mask.shape == size
     assert result.probability.dtype == np.float32
     assert result.mask.dtype == bool
@@ -176,7 +185,7 @@ def test_any_image_size(size):
 
 def test_memory_layout_of_the_image_does_not_matter():
     image = golden_loops.image()
-    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224)))
+    predictor = Predictor.for_benchmark(ToyNetwork())
     expected = predictor.segment(image, CLICKS).probability
     read_only = image.copy()
     read_only.flags.writeable = False
@@ -248,16 +257,14 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
 
 
-def test_refuses_sizes_and_numbers_of_clicks_that_mean_nothing():
-    with pytest.raises(ConfigError, match="max_clicks is -1"):
-        Predictor(ToyNetwork(), max_clicks=-1)
+def test_refuses_sizes_that_mean_nothing():
     with pytest.raises(ConfigError, match=r"cannot be \(0, 0\) pixels"):
         Predictor.for_benchmark(ToyNetwork(), (0, 0))
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
 def test_clicks_just_outside_count_as_on_the_border(x, y):
-    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((32, 32)))
+    predictor = Predictor.for_benchmark(ToyNetwork((32, 32)))
     result = predictor.segment(IMAGE, [Click(x, y, True)])
     inside = Click(min(max(x, 0.0), 30.0), min(max(y, 0.0), 20.0), True)
     np.testing.assert_array_equal(

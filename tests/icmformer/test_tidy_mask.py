@@ -8,7 +8,6 @@ from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest, View
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
-from icmformer.zoom_in import WholeImage
 from tests.toy_network import ToyNetwork
 
 CLICK_INSIDE = np.array([[30, 30]])
@@ -117,7 +116,7 @@ def test_disks_grow_with_the_pixels_that_the_network_saw():
 def test_every_click_is_obeyed(places, seed):
     image = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     clicks = [Click(*place) for place in places]
-    predictor = Predictor(ToyNetwork(), zoom_in=WholeImage(), tidy=True)
+    predictor = Predictor(ToyNetwork())
     mask = predictor.segment(image, clicks).mask
     for click in clicks:
         assert mask[int(click.y), int(click.x)] == click.positive
@@ -127,7 +126,7 @@ def test_every_click_is_obeyed(places, seed):
 def test_the_last_click_on_a_pixel_counts(last):
     image = np.zeros((20, 30, 3), dtype=np.uint8)
     clicks = [Click(10.2, 10.3, not last), Click(10.8, 10.6, last)]
-    result = Predictor(ToyNetwork(), zoom_in=WholeImage(), tidy=True).segment(image, clicks)
+    result = Predictor(ToyNetwork()).segment(image, clicks)
     assert result.mask[10, 10] == last
 
 

@@ -4,7 +4,7 @@ import pytest
 from icmformer.clicks import from_row_column
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest
-from icmformer.zoom_in import WholeImage, ZoomIn
+from icmformer.zoom_in import ZoomIn
 from tests import golden_loops
 
 
@@ -45,15 +45,6 @@ WHOLE = RegionOfInterest(0, 299, 0, 419)
 def test_first_click_sees_the_whole_image():
     click = _clicks((300, 420), (5, 5, True))
     assert ZoomIn((448, 448)).region(NOTHING, click, None) == WHOLE
-    assert ZoomIn(400, skip_clicks=0).region(NOTHING, click, None) is None
-    assert WholeImage().region(NOTHING, click, None) is None
-
-
-def test_skips_the_zoom_for_the_first_clicks():
-    zoom, probability = ZoomIn(400, skip_clicks=1), _probability(*SMALL)
-    assert zoom.region(probability, _clicks((300, 420), (130, 250, True)), None) is None
-    two = _clicks((300, 420), (130, 250, True), (135, 260, True))
-    assert zoom.region(probability, two, None) == RegionOfInterest(34, 234, 150, 350)
 
 
 def test_keeps_a_region_that_overlaps_enough():
@@ -83,30 +74,8 @@ def test_negative_clicks_do_not_move_the_region():
     assert ZoomIn((448, 448)).region(_probability(*SMALL), click, current) is current
 
 
-def test_looks_again_only_at_a_small_object_and_only_without_skipping():
-    click = _clicks((300, 420), (130, 250, True))
-    small, large = _probability(*SMALL), _probability((300, 420), (20, 280), (20, 400))
-    zoom = ZoomIn(200, skip_clicks=0)
-    region = RegionOfInterest(34, 234, 150, 350)
-    assert zoom.look_again(small, click, None) == region
-    assert zoom.look_again(large, click, None) is None
-    assert zoom.look_again(NOTHING, click, None) is None
-    assert zoom.look_again(small, click, region) is None
-    for other in (ZoomIn((200, 200)), ZoomIn(200, skip_clicks=1), WholeImage()):
-        assert other.look_again(small, click, None) is None
-
-
-@pytest.mark.parametrize(
-    ("zoom", "region", "expected"),
-    [
-        (ZoomIn((448, 672)), WHOLE, (448, 672)),
-        (ZoomIn(400), WHOLE, (286, 400)),
-        (ZoomIn(400), RegionOfInterest(5, 5, 0, 299), (1, 400)),
-        (ZoomIn(400, skip_clicks=1), None, (300, 420)),
-        (WholeImage(), None, (300, 420)),
-        (WholeImage(longest_side=200), None, (143, 200)),
-        (WholeImage(longest_side=420), None, (300, 420)),
-    ],
-)
-def test_network_size(zoom, region, expected):
-    assert zoom.network_size(region, (300, 420)) == expected
+def test_one_look_is_all():
+    click, region = _clicks((300, 420), (130, 250, True)), RegionOfInterest(34, 234, 150, 350)
+    zoom = ZoomIn((200, 200))
+    assert zoom.look_again(_probability(*SMALL), click, WHOLE) is None
+    assert zoom.close_up(click.pixels[0], region, (300, 420)) is None

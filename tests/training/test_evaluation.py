@@ -6,7 +6,6 @@ import pytest
 from icmformer.clicks import rows_columns
 from icmformer.predictor import Predictor
 from icmformer.segmentation import Segmentation
-from icmformer.zoom_in import ZoomIn
 from tests import golden_loops
 from tests.golden_loops import LOOPS
 from tests.toy_network import ToyNetwork
@@ -19,9 +18,7 @@ from training.noc import iou
 @pytest.mark.parametrize("name", LOOPS)
 def test_golden_loop(name):
     golden, loop = golden_loops.load(name), LOOPS[name]
-    predictor = Predictor(
-        ToyNetwork(), zoom_in=loop.zoom_in, flip=loop.flip, max_clicks=loop.max_clicks
-    )
+    predictor = loop.predictor(ToyNetwork())
     sample = EvaluationSample("toy", golden_loops.image(), golden_loops.target())
     steps = list(click_through(predictor, sample, max_clicks=8, target_iou=0.99))
     places = rows_columns([step.click for step in steps])
@@ -69,7 +66,7 @@ def test_initial_mask_is_corrected_rather_than_replaced():
     too_large = np.zeros(target.shape, dtype=bool)
     too_large[40:240, 80:300] = True
     sample = EvaluationSample("davis-585", image, target, initial_mask=too_large)
-    predictor = Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224)))
+    predictor = Predictor.for_benchmark(ToyNetwork())
     first = next(click_through(predictor, sample))
     assert not first.click.positive, "the largest error is superfluous area"
     scratch = next(click_through(predictor, EvaluationSample("davis", image, target)))
@@ -89,7 +86,7 @@ def test_evaluates_all_samples_in_order_and_says_so():
 def test_other_processes_can_evaluate():
     image, target = golden_loops.image(), golden_loops.target()
     job = (
-        Predictor(ToyNetwork(), zoom_in=ZoomIn((224, 224))),
+        Predictor.for_benchmark(ToyNetwork()),
         EvaluationSample("toy", image, target),
         JitteredAnnotator(seed=3),
     )
