@@ -1,1 +1,1 @@
-"""Where images and masks come from; one module for every source."""
+"""Where images and masks come from; one module for every layout."""

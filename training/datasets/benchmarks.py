@@ -1,19 +1,16 @@
 """The benchmarks by name, below one data folder."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from training.datasets.berkeley import berkeley
-from training.datasets.coco_mval import coco_mval
-from training.datasets.davis import davis
 from training.datasets.each_object import EachObject
-from training.datasets.grabcut import grabcut
 from training.datasets.image_folder import ImageFolder
 from training.datasets.sample import EvaluationSample
 from training.datasets.sbd import SBDObjects
+from training.datasets.single_object import LAYOUTS, SingleObjectImages
 from training.errors import DatasetError
 
+BENCHMARKS = ("GrabCut", "Berkeley", "SBD", "DAVIS", "COCO_MVal")
 FOLDER_PREFIX = "folder:"
 
 
@@ -29,16 +26,6 @@ class BenchmarkDataset(Protocol):
     def __getitem__(self, index: int) -> EvaluationSample:
         """Return one object, 0 ≤ index < len."""
         ...
-
-
-_OPENERS: dict[str, Callable[[Path], BenchmarkDataset]] = {
-    "GrabCut": grabcut,
-    "Berkeley": berkeley,
-    "SBD": SBDObjects,
-    "DAVIS": davis,
-    "COCO_MVal": coco_mval,
-}
-BENCHMARKS = tuple(_OPENERS)
 
 
 def open_benchmark(name: str, data: Path | None) -> BenchmarkDataset:
@@ -63,10 +50,11 @@ def open_benchmark(name: str, data: Path | None) -> BenchmarkDataset:
                 " mask"
             )
         return objects
-    if name not in _OPENERS:
+    if name not in BENCHMARKS:
         known = ", ".join(BENCHMARKS)
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
-    return _OPENERS[name](benchmark_folder(name, data))
+    folder = benchmark_folder(name, data)
+    return SBDObjects(folder) if name == "SBD" else SingleObjectImages(folder, LAYOUTS[name])
 
 
 def benchmark_folder(name: str, data: Path | None) -> Path:

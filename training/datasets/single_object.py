@@ -1,4 +1,10 @@
-"""Benchmarks of one object an image: a folder of images beside a folder of masks."""
+"""Benchmarks of one object an image: a folder of images beside a folder of masks.
+
+GrabCut (Rother et al. 2004) has 50 images, with a band of unknown pixels around each object;
+Berkeley (McGuinness & O'Connor 2010) 100 objects on 96 photos of BSDS; DAVIS345 the frames of DAVIS
+(Perazzi et al. 2016) that BRS chose (Jang & Kim 2019); COCO_MVal 800 objects of COCO's validation
+images, ten a category (f-BRS 2020). All in the layout of RITM's release.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from training.datasets.image_files import paired_files, read_brightest_channel, read_rgb
-from training.datasets.sample import EvaluationSample
+from training.datasets.sample import IGNORE, EvaluationSample
 from training.errors import DatasetError
+
+_UNKNOWN = 128
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,27 @@ class SingleObjectImages:
         if not (target == 1).any():
             raise DatasetError(f"{mask_path} marks no object, as an 8-bit mask is read")
         return EvaluationSample(name=image_path.stem, image=image, target=target)
+
+
+def object_beyond_unknown(mask: np.ndarray) -> np.ndarray:
+    """Return 1 above grey 128, -1 at 128 and 0 below: the reading of RITM's evaluation."""
+    target = (mask > _UNKNOWN).astype(np.int8)
+    target[mask == _UNKNOWN] = IGNORE
+    return target
+
+
+def anything_bright(mask: np.ndarray) -> np.ndarray:
+    """Return 1 where any channel is above zero, else 0: all moving objects count as one."""
+    return (mask > 0).astype(np.int8)
+
+
+def _source(archive: str) -> str:
+    return f"{archive} is linked from the README of RITM (SamsungLabs on GitHub)"
+
+
+LAYOUTS = {
+    "GrabCut": Layout("data_GT", "boundary_GT", object_beyond_unknown, 50, _source("GrabCut.zip")),
+    "Berkeley": Layout("images", "masks", object_beyond_unknown, 100, _source("Berkeley.zip")),
+    "DAVIS": Layout("img", "gt", anything_bright, 345, _source("DAVIS.zip")),
+    "COCO_MVal": Layout("img", "gt", anything_bright, 800, _source("COCO_MVal.zip")),
+}

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from training.datasets.berkeley import berkeley
-from training.datasets.coco_mval import coco_mval
-from training.datasets.davis import davis
-from training.datasets.grabcut import grabcut
+from training.datasets.single_object import LAYOUTS, SingleObjectImages
 from training.errors import DatasetError
+
+
+def opened(name: str, root: Path) -> SingleObjectImages:
+    return SingleObjectImages(root, LAYOUTS[name])
 
 
 def write(path: Path, pixels) -> None:
@@ -24,7 +25,7 @@ def test_grabcut_reads_128_as_ignored_and_brighter_as_object(tmp_path):
     write(tmp_path / "data_GT/cow.bmp", np.zeros((2, 3, 3)))
     write(tmp_path / "boundary_GT/cow.bmp", [[0, 64, 127], [128, 129, 255]])
 
-    (sample,) = list(grabcut(tmp_path))
+    (sample,) = list(opened("GrabCut", tmp_path))
 
     assert sample.name == "cow"
     assert sample.target.tolist() == [[0, 0, 0], [-1, 1, 1]]
@@ -36,18 +37,18 @@ def test_images_come_as_rgb(tmp_path):
     write(tmp_path / "images/a.png", blue_green_red)
     write(tmp_path / "masks/a.png", np.full((4, 5), 255))
 
-    assert berkeley(tmp_path)[0].image[0, 0].tolist() == [30, 20, 10]
+    assert opened("Berkeley", tmp_path)[0].image[0, 0].tolist() == [30, 20, 10]
 
 
-@pytest.mark.parametrize("open_dataset", [davis, coco_mval])
-def test_anything_bright_in_any_channel_is_the_object(tmp_path, open_dataset):
+@pytest.mark.parametrize("name", ["DAVIS", "COCO_MVal"])
+def test_anything_bright_in_any_channel_is_the_object(tmp_path, name):
     mask = np.zeros((2, 2, 3))
     mask[0, 0, 2] = 1
     mask[1, 1, 0] = 224
     write(tmp_path / "img/000.jpg", np.zeros((2, 2, 3)))
     write(tmp_path / "gt/000.png", mask)
 
-    assert open_dataset(tmp_path)[0].target.tolist() == [[1, 0], [0, 1]]
+    assert opened(name, tmp_path)[0].target.tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_mask_without_an_object_is_refused(tmp_path):
@@ -57,7 +58,7 @@ def test_a_mask_without_an_object_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "masks/a.png"), np.full((2, 2), 7, np.uint16))
 
     with pytest.raises(DatasetError, match=r"masks/a\.png marks no object"):
-        berkeley(tmp_path)[0]
+        opened("Berkeley", tmp_path)[0]
 
 
 def test_an_image_too_large_for_opencv_is_refused(tmp_path):
@@ -69,7 +70,7 @@ def test_an_image_too_large_for_opencv_is_refused(tmp_path):
     (tmp_path / "images/a.bmp").write_bytes(header)
 
     with pytest.raises(DatasetError, match=r"images/a\.bmp (cannot be decoded|is not a readable)"):
-        berkeley(tmp_path)[0]
+        opened("Berkeley", tmp_path)[0]
 
 
 def test_samples_are_sorted_and_hidden_files_skipped(tmp_path):
@@ -78,12 +79,12 @@ def test_samples_are_sorted_and_hidden_files_skipped(tmp_path):
         write(tmp_path / f"masks/{name}.png", np.full((2, 2), 255))
     (tmp_path / "images/._a.jpg").write_bytes(b"left by an archiver")
 
-    assert [sample.name for sample in berkeley(tmp_path)] == ["a", "b"]
+    assert [sample.name for sample in opened("Berkeley", tmp_path)] == ["a", "b"]
 
 
 def test_a_missing_folder_names_what_was_expected_and_the_source(tmp_path):
     with pytest.raises(DatasetError, match=r"no folder .*data_GT; expected 50 images .*RITM"):
-        grabcut(tmp_path)
+        opened("GrabCut", tmp_path)
 
 
 def test_an_image_without_mask_looks_half_unpacked(tmp_path):
@@ -92,7 +93,7 @@ def test_an_image_without_mask_looks_half_unpacked(tmp_path):
     write(tmp_path / "masks/a.png", np.zeros((2, 2)))
 
     with pytest.raises(DatasetError, match=r"1 files have no partner .*'b'.*half-unpacked"):
-        berkeley(tmp_path)
+        opened("Berkeley", tmp_path)
 
 
 def test_empty_folders_are_refused(tmp_path):
@@ -100,7 +101,7 @@ def test_empty_folders_are_refused(tmp_path):
     (tmp_path / "gt").mkdir()
 
     with pytest.raises(DatasetError, match="holds no images"):
-        davis(tmp_path)
+        opened("DAVIS", tmp_path)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
@@ -108,7 +109,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     write(tmp_path / "masks/a.png", np.zeros((3, 2)))
 
     with pytest.raises(DatasetError, match=r"is \(3, 2\) .* its image \(2, 2\)"):
-        berkeley(tmp_path)[0]
+        opened("Berkeley", tmp_path)[0]
 
 
 def test_a_damaged_image_is_named(tmp_path):
@@ -117,18 +118,16 @@ def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "images/a.jpg").write_bytes(b"half a file")
 
     with pytest.raises(DatasetError, match=r"a\.jpg is not a readable image"):
-        berkeley(tmp_path)[0]
+        opened("Berkeley", tmp_path)[0]
 
 
-@pytest.mark.parametrize(
-    ("open_dataset", "folder"), [(grabcut, "GrabCut"), (berkeley, "Berkeley"), (davis, "DAVIS")]
-)
-def test_the_releases_have_their_published_sizes(open_dataset, folder):
+@pytest.mark.parametrize("name", ["GrabCut", "Berkeley", "DAVIS"])
+def test_the_releases_have_their_published_sizes(name):
     data = os.environ.get("ICMFORMER_DATA")
     if not data:
         pytest.skip("needs ICMFORMER_DATA")
 
-    dataset = open_dataset(Path(data) / "benchmarks" / folder)
+    dataset = opened(name, Path(data) / "benchmarks" / name)
 
     assert len(dataset) == dataset.published_size
     assert set(np.unique(dataset[0].target)) <= {-1, 0, 1}
