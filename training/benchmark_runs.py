@@ -27,6 +27,7 @@ from training.noc import SampleScore, ScoreCard
 from training.perturbed_masks import StartFromMask
 from training.progress import progress
 from training.same_settings import require_same
+from training.whole_files import write_atomically
 
 _FORMAT = "icmformer benchmark 2"
 
@@ -201,16 +202,13 @@ def _work(index: int) -> tuple[int, SampleScore]:
 
 def _open_results(path: Path, header: dict[str, object]) -> dict[int, tuple[SampleScore, str]]:
     """Return scores and origins in the file by index, and leave it ready for more."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     if lines:
         require_same(_header_in(lines[0], path), header, path)
     scored = [line for line in map(_score_in, lines[1:]) if line is not None]
     # Written anew without what a killed run or a power cut has damaged, which is measured again.
     complete = [json.dumps(header), *(line.text for line in scored)]
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(f"{line}\n" for line in complete), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_atomically(path, "".join(f"{line}\n" for line in complete).encode())
     return {line.index: (line.score, line.origin) for line in scored}
 
 

@@ -25,6 +25,7 @@ from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 from training.progress import progress
+from training.whole_files import appearing
 
 logger = logging.getLogger(__name__)
 _Annotations = dict[int, list[dict[str, Any]]]
@@ -109,19 +110,14 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
         )
     output.mkdir(parents=True, exist_ok=True)
     count = 0
-    unfinished = output / "index.unfinished"
-    try:
-        with unfinished.open("w", encoding="utf-8") as index:
-            for number in progress(numbers, unit="image"):
-                photo = photos / sources.photos[number]
-                sample = _annotated(photo, sources.lvis.get(number, []), sources.coco[number])
-                if sample is not None:
-                    entry = write_layers(output, sample, Path(os.path.relpath(photo, output)))
-                    index.write(json.dumps(entry) + "\n")
-                    count += 1
-        os.replace(unfinished, output / "index.jsonl")
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with appearing(output / "index.jsonl", output / "index.unfinished") as index:
+        for number in progress(numbers, unit="image"):
+            photo = photos / sources.photos[number]
+            sample = _annotated(photo, sources.lvis.get(number, []), sources.coco[number])
+            if sample is not None:
+                entry = write_layers(output, sample, Path(os.path.relpath(photo, output)))
+                index.write(f"{json.dumps(entry)}\n".encode())
+                count += 1
     return count
 
 

@@ -45,10 +45,10 @@ from training.sample_files import SampleFiles
 from training.serving_check import check_serves
 from training.snapshot import Snapshot
 from training.split import HELD_OUT, TRAINING, VALIDATION
-from training.stored_files import write_atomically
 from training.stores import Stores
 from training.trial import Exercise, Trial, TrialScores, compared, run_trial
 from training.version_rows import VersionRow
+from training.whole_files import write_atomically
 
 GATE = "gate"
 

@@ -20,9 +20,9 @@ from training.promotion import Policy
 from training.sample_files import SampleFiles
 from training.snapshot import Snapshot, take_snapshot, thinned
 from training.split import HELD_OUT, VALIDATION
-from training.stored_files import write_atomically
 from training.stores import Stores
 from training.version_rows import VersionRow
+from training.whole_files import write_atomically
 
 logger = logging.getLogger(__name__)
 

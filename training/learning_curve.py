@@ -27,8 +27,8 @@ from training.learning_curve_report import THRESHOLDS, Point, write_learning_cur
 from training.noc import ScoreCard
 from training.provenance import provenance
 from training.same_settings import keep_to
-from training.stored_files import write_atomically
 from training.weights_file import hash_of
+from training.whole_files import write_atomically
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)

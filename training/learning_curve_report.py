@@ -9,7 +9,7 @@ from typing import Any
 from training.figures import line_chart
 from training.noc import Interval, ScoreCard
 from training.promotion import Comparison, Policy, compare
-from training.stored_files import write_atomically
+from training.whole_files import write_atomically
 
 # Small and blurred objects are outlined differently by every annotator: there 85 % IoU asks for
 # more agreement than they have among themselves, and 75 % tells more.

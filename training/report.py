@@ -12,6 +12,7 @@ from training.benchmark_numbers import Benchmark
 from training.example_pictures import Strip
 from training.figures import iou_curves
 from training.report_tables import clicks_table, details, failures_table
+from training.whole_files import write_atomically
 
 _COUNTED_TO = (0.85, 0.90)  # what papers count clicks to
 
@@ -43,9 +44,9 @@ def write_report(benchmark: Benchmark, galleries: Sequence[Gallery], output: Pat
         The HTML file.
     """
     numbers = json.dumps(benchmark.to_dict(), indent=1, ensure_ascii=False)
-    (output / "report.json").write_text(numbers + "\n", encoding="utf-8")
+    write_atomically(output / "report.json", f"{numbers}\n".encode())
     page = output / "report.html"
-    page.write_text(render(benchmark, galleries), encoding="utf-8")
+    write_atomically(page, render(benchmark, galleries).encode())
     return page
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from training.errors import BenchmarkError
-from training.stored_files import write_atomically
+from training.whole_files import write_atomically
 
 
 def require_same(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:

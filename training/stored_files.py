@@ -8,8 +8,6 @@ fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
 import contextlib
 import errno
 import hashlib
-import os
-import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from training.errors import FileStoreError, StoredFileError
+from training.whole_files import write_atomically
 
 
 class StoredFiles:
@@ -186,17 +185,3 @@ def _has_content(path: Path, content: bytes) -> bool:
         return path.read_bytes() == content
     except OSError:  # missing, or damaged: it is written anew
         return False
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a local file so that a reader, or a power cut, finds all of it or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Checkpoints of a running training: written whole or not at all, the newest few kept."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 
 from icmformer import ICMFormer
 from training.errors import RecipeError
+from training.whole_files import appearing
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,8 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
     path = folder / f"state-{samples:012d}.pt"
     # One name, so that the next state replaces what a killed process left: it may be gigabytes.
     unfinished = folder / "unfinished"
-    try:
-        with unfinished.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with appearing(path, unfinished) as file:
+        torch.save(state, file)
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
     return path

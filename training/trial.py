@@ -17,7 +17,7 @@ from training.evaluation import ClickSegmenter, EvaluationDataset, evaluate
 from training.fine_tune import Report
 from training.noc import SampleScore, ScoreCard
 from training.promotion import Comparison
-from training.stored_files import write_atomically
+from training.whole_files import write_atomically
 
 MOST_ANNOTATORS = 4
 

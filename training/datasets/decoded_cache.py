@@ -8,11 +8,9 @@ import glob
 import json
 import os
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +18,7 @@ import torch
 
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
+from training.whole_files import appearing
 
 _FORMAT = 5
 
@@ -91,10 +90,12 @@ def _holds(folder: Path, fingerprint: str) -> bool:
 def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None) -> None:
     """Decode everything; files appear whole, so that two machines may do it at the same time."""
     entries: list[dict[str, Any]] = []
+    # Left in the reverse order: the index, opened first, appears last.
+    paths = [folder / name for name in ("index.json", "pixels.u8", "ids.i16")]
     with (
-        _appearing(folder / "index.json") as index,
-        _appearing(folder / "pixels.u8") as pixels,
-        _appearing(folder / "ids.i16") as ids,
+        appearing(paths[0], _unfinished(paths[0])) as index,
+        appearing(paths[1], _unfinished(paths[1])) as pixels,
+        appearing(paths[2], _unfinished(paths[2])) as ids,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
         images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
@@ -120,21 +121,9 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         index.write(json.dumps(content).encode())
 
 
-@contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name once it is complete.
-
-    Several are left in the reverse order, so the index, opened first, appears last.
-    """
-    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _unfinished(path: Path) -> Path:
+    """Return what a file is called while it is written; see `_remove_leftovers`."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
 
 
 def _remove_leftovers(folder: Path) -> None:

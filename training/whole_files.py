@@ -1,0 +1,34 @@
+"""Files that appear under their name whole: a reader, or a power cut, finds all or nothing."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def appearing(path: Path, unfinished: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name once it is complete.
+
+    Args:
+        path: where it appears, and replaces what was there.
+        unfinished: what it is called until then, in the same folder; a process that is killed
+            leaves it behind.
+    """
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole; its folder is made if missing, and several may write it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path, path.with_name(f".{path.name}.{uuid.uuid4().hex}")) as file:
+        file.write(content)
