@@ -22,7 +22,7 @@ from training.coco_masks import decode_segmentation
 from training.combined_masks import CombinedMasks, combine
 from training.datasets.image_files import read_rgb
 from training.datasets.layered_folder import write_layers
-from training.datasets.sample import AnnotatedImage
+from training.datasets.sample import AnnotatedImage, layered
 from training.errors import DatasetError
 from training.progress import progress
 from training.whole_files import appearing
@@ -151,22 +151,9 @@ def _segment_numbers(path: Path) -> np.ndarray:
 
 def _layered(name: str, image: np.ndarray, masks: CombinedMasks) -> AnnotatedImage:
     """Put masks into as few layers as keep overlapping ones apart, the largest objects first."""
-    layers: list[np.ndarray] = []
-    places = []
-    for mask in (*masks.whole, *masks.parts, *masks.stuff):
-        layer = next((i for i, plane in enumerate(layers) if not plane[mask].any()), len(layers))
-        if layer == len(layers):
-            layers.append(np.zeros(image.shape[:2], np.int16))
-        number = int(layers[layer].max()) + 1
-        layers[layer][mask] = number
-        places.append((layer, number))
-    return AnnotatedImage(
-        name=name,
-        image=image,
-        layers=np.stack(layers, axis=2),
-        objects=tuple(places[: len(masks.whole)]),
-        stuff=tuple(places[len(places) - len(masks.stuff) :]),
-    )
+    layers, places = layered((*masks.whole, *masks.parts, *masks.stuff))
+    objects = places[: len(masks.whole)]
+    return AnnotatedImage(name, image, layers, objects, places[len(places) - len(masks.stuff) :])
 
 
 def _by_image(annotations: Iterable[dict[str, Any]]) -> _Annotations:

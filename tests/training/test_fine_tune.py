@@ -4,9 +4,8 @@ import torch
 
 from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
-from training.datasets.accepted import layered
 from training.datasets.each_object import EachObject
-from training.datasets.sample import AnnotatedImage
+from training.datasets.sample import AnnotatedImage, layered
 from training.errors import RecipeError
 from training.fine_tune import FineTuneData, fine_tune
 from training.fine_tune_recipe import load_fine_tune_recipe

@@ -1,11 +1,8 @@
 """What annotators accepted, as data sets: images to train on, objects to be judged by."""
 
-from collections.abc import Iterable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from training.datasets.sample import AnnotatedImage, EvaluationSample
+from training.datasets.sample import AnnotatedImage, EvaluationSample, layered
 from training.promotion import IMAGE_SEPARATOR
 from training.sample_files import SampleFiles
 from training.snapshot import Snapshot, spread_over_images
@@ -77,25 +74,3 @@ class AcceptedObjects:
         target = self._files.read_mask(sample.mask).astype(np.int8)
         name = f"{sample.image}{IMAGE_SEPARATOR}{sample.mask}"
         return EvaluationSample(name, self._files.read_image(sample.image), target)
-
-
-def layered(
-    masks: Iterable[NDArray[np.bool_]],
-) -> tuple[NDArray[np.int16], tuple[tuple[int, int], ...]]:
-    """Lay masks that may overlap into as few planes of instance ids as come first.
-
-    Args:
-        masks: at least one, (H, W) bool, of the same size; gone through once, none is kept.
-
-    Returns:
-        (H, W, L) instance ids from 1, 0 where nothing is; and the (layer, id) of each mask.
-    """
-    planes: list[NDArray[np.int16]] = []
-    objects = []
-    for number, mask in enumerate(masks, start=1):
-        layer = next((i for i, plane in enumerate(planes) if not plane[mask].any()), len(planes))
-        if layer == len(planes):
-            planes.append(np.zeros(mask.shape, dtype=np.int16))
-        planes[layer][mask] = number
-        objects.append((layer, number))
-    return np.stack(planes, axis=2), tuple(objects)

@@ -1,9 +1,11 @@
 """What a data set yields: annotated images to train on, single objects to evaluate on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.errors import DatasetError
 
@@ -67,6 +69,32 @@ class TrainingDataset(Protocol):
     def __getitem__(self, index: int) -> AnnotatedImage:
         """Return one image, 0 ≤ index < len."""
         ...
+
+
+def layered(
+    masks: Iterable[NDArray[np.bool_]],
+) -> tuple[NDArray[np.int16], tuple[tuple[int, int], ...]]:
+    """Lay masks that may overlap into as few planes of instance ids as come first.
+
+    Args:
+        masks: at least one, (H, W) bool, of the same size; gone through once, none is kept.
+
+    Returns:
+        (H, W, L) instance ids, in every layer from 1, 0 where nothing is; and the (layer, id) of
+        each mask.
+    """
+    planes: list[NDArray[np.int16]] = []
+    counts: list[int] = []
+    objects = []
+    for mask in masks:
+        layer = next((i for i, plane in enumerate(planes) if not plane[mask].any()), len(planes))
+        if layer == len(planes):
+            planes.append(np.zeros(mask.shape, dtype=np.int16))
+            counts.append(0)
+        counts[layer] += 1
+        planes[layer][mask] = counts[layer]
+        objects.append((layer, counts[layer]))
+    return np.stack(planes, axis=2), tuple(objects)
 
 
 def _require_same_size(name: str, image: np.ndarray, mask: np.ndarray) -> None:
