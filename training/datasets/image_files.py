@@ -1,6 +1,5 @@
 """Reading image and mask files, with one sentence when something is missing."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -11,13 +10,33 @@ from training.errors import DatasetError
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
+def read_image(path: Path, flags: int) -> np.ndarray:
+    """Return an image file as OpenCV decodes it with its flags, colours as BGR.
+
+    Raises:
+        DatasetError: if the file is not a readable image.
+    """
+    # Not cv2.imread: it prints a warning of its own and returns None for a missing file.
+    try:
+        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        image = cv2.imdecode(content, flags) if content.size else None
+    except cv2.error as error:
+        raise DatasetError(f"{path} cannot be decoded: {error.err}") from error
+    if image is None:
+        raise DatasetError(f"{path} is not a readable image; the file may be damaged")
+    return image
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """Return an image file as (H, W, 3) uint8 RGB, turned upright if its Exif data says so.
 
     Raises:
         DatasetError: if the file is not a readable image.
     """
-    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(read_image(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_brightest_channel(path: Path) -> np.ndarray:
@@ -28,7 +47,7 @@ def read_brightest_channel(path: Path) -> np.ndarray:
     Raises:
         DatasetError: if the file is not a readable image.
     """
-    return _read(path, cv2.IMREAD_COLOR).max(axis=2)
+    return read_image(path, cv2.IMREAD_COLOR).max(axis=2)
 
 
 def require_folder(folder: Path, advice: str) -> Path:
@@ -46,15 +65,15 @@ def require_folder(folder: Path, advice: str) -> Path:
     return folder
 
 
-def files_by_stem(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Return the files of a folder by name without suffix, sorted; hidden files are skipped.
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """Return the image files of a folder by name without suffix, sorted; hidden files are skipped.
 
     Raises:
         DatasetError: if two files differ in the suffix only.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
+        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         if path.stem in found:
             raise DatasetError(f"{folder} holds both {found[path.stem].name} and {path.name}")
@@ -80,18 +99,3 @@ def paired_files(images: Path, masks: Path, advice: str) -> list[tuple[Path, Pat
     if not image_files:
         raise DatasetError(f"{images} holds no images; {advice}")
     return [(image_files[stem], mask_files[stem]) for stem in image_files]
-
-
-def _read(path: Path, flags: int) -> np.ndarray:
-    # Not cv2.imread: it prints a warning of its own and returns None for a missing file.
-    try:
-        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        image = cv2.imdecode(content, flags) if content.size else None
-    except cv2.error as error:
-        raise DatasetError(f"{path} cannot be decoded: {error.err}") from error
-    if image is None:
-        raise DatasetError(f"{path} is not a readable image; the file may be damaged")
-    return image

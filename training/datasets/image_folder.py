@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from training.datasets.image_files import IMAGE_SUFFIXES
 from training.datasets.sample import IGNORE, AnnotatedImage
 from training.errors import DatasetError
 from training.shown_pixels import shown_pixels
 
 _IGNORE_IN_8_BIT = 255
-_LAYOUT = "expected images/<name>.(jpg|png|webp|bmp) and masks/<name>.png with instance ids"
+_LAYOUT = "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png with instance ids"
 # Sixteen threads that read one archive at the same time have been seen to get wrong bytes.
 _READING = threading.Lock()
 _MASKS_LOOKED_AT = 20
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-
 
 Root = Path | zipfile.Path
 
@@ -46,12 +45,12 @@ class ImageFolder:
         masks = {
             Path(m.name).stem: m.name
             for m in (root / "masks").iterdir()
-            if Path(m.name).suffix.lower() in _IMAGE_SUFFIXES
+            if Path(m.name).suffix.lower() in IMAGE_SUFFIXES
         }
         images = sorted(
             image.name
             for image in (root / "images").iterdir()
-            if Path(image.name).suffix.lower() in _IMAGE_SUFFIXES
+            if Path(image.name).suffix.lower() in IMAGE_SUFFIXES
         )
         with_image = {Path(name).stem for name in images}
         for kind, missing in (

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from training.datasets.image_files import read_rgb
+from training.datasets.image_files import read_image, read_rgb
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 
@@ -63,9 +63,7 @@ class LayeredFolder:
     def __getitem__(self, index: int) -> AnnotatedImage:
         entry = self._entries[index]
         file = self._layers_of(entry)
-        stacked = cv2.imdecode(np.frombuffer(_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
-        if stacked is None:
-            raise DatasetError(f"{file} is no image")
+        stacked = read_image(file, cv2.IMREAD_UNCHANGED)
         try:
             layers = np.moveaxis(stacked.reshape(entry["layers"], -1, stacked.shape[1]), 0, 2)
             marked = ids_in(layers)
@@ -125,10 +123,3 @@ def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, A
         "objects": [list(place) for place in sample.objects],
         "stuff": [list(place) for place in sample.stuff],
     }
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"cannot read {file}: {error.strerror}") from error
