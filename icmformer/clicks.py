@@ -78,7 +78,7 @@ def disk_maps(clicks: Sequence[Click], size_hw: tuple[int, int], radius: int = 5
 
 
 def disk_maps_at(
-    positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int], radius: int = 5
+    positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int], radius: int
 ) -> torch.Tensor:
     """Draw disks at pixel indices; see `disk_maps`.
 

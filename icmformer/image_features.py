@@ -13,7 +13,7 @@ class ImageFeatures:
     """The half of the network that depends on the image crop alone; keep it between clicks.
 
     Valid for the model, the weights, the crop and the precision it was computed with. Computed
-    without gradients it holds no graph; `detach` drops one.
+    without gradients it holds no graph.
 
     Attributes:
         size_hw: height and width of the image, in pixels.
@@ -32,17 +32,6 @@ class ImageFeatures:
     def nbytes(self) -> int:
         """Bytes of all tensors together, for caches that are bounded in bytes."""
         return sum(tensor.nbytes for tensor in self._tensors())
-
-    def detach(self) -> "ImageFeatures":
-        """Return the same features, cut off from the graph that computed them."""
-        return ImageFeatures(
-            size_hw=self.size_hw,
-            tokens=self.tokens.detach(),
-            embedding=None if self.embedding is None else self.embedding.detach(),
-            keys_values=tuple(
-                (keys.detach(), values.detach()) for keys, values in self.keys_values
-            ),
-        )
 
     def _tensors(self) -> Iterator[torch.Tensor]:
         yield self.tokens

@@ -48,14 +48,12 @@ class CentreAnnotator:
 class JitteredAnnotator:
     """Clicks somewhere inside the largest error, more likely deep inside than near its border.
 
-    Real annotators do not find the centre; a pixel's chance is its distance to the error's border
-    to the power of `sharpness`: 0 is uniform over the error, large is `CentreAnnotator`. The draw
-    depends on the seed, the target and the number of clicks, so a run can be repeated and samples
-    may be evaluated in any order.
+    Real annotators do not find the centre; a pixel's chance is its distance to the error's border.
+    The draw depends on the seed, the target and the number of clicks, so a run can be repeated and
+    samples may be evaluated in any order.
     """
 
     seed: int = 0
-    sharpness: float = 1.0
 
     def next_click(self, target: np.ndarray, mask: np.ndarray, clicks: Sequence[Click]) -> Click:
         """Return the next click; see `Annotator`."""
@@ -63,7 +61,7 @@ class JitteredAnnotator:
         inside = np.flatnonzero(depth > 0)
         if not len(inside):
             return CentreAnnotator().next_click(target, mask, clicks)
-        chances = depth.ravel()[inside] ** self.sharpness
+        chances = depth.ravel()[inside]
         rng = np.random.default_rng([self.seed, crc32(target.tobytes()), len(clicks)])
         chosen = rng.choice(inside, p=chances / chances.sum())
         row, column = np.unravel_index(int(chosen), depth.shape)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from icmformer import ModelConfig
 from icmformer.model import network_without_weights
@@ -133,11 +133,10 @@ class Served(Checkpoint):
         return self._config.input_size
 
 
-@dataclass(frozen=True)
 class ClassicalMethod:
     """OpenCV's GrabCut, seeded by the same clicks."""
 
-    name: str = "GrabCut (classical)"
+    name: ClassVar[str] = "GrabCut (classical)"
 
     def describe(self) -> str:
         """Return its source and values."""

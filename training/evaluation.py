@@ -82,9 +82,9 @@ def evaluate_sample(
     predictor: ClickSegmenter,
     sample: EvaluationSample,
     *,
-    max_clicks: int = 20,
-    target_iou: float = 0.90,
-    annotator: Annotator | None = None,
+    max_clicks: int,
+    target_iou: float,
+    annotator: Annotator | None,
 ) -> SampleScore:
     """Score one object; the arguments are those of `click_through`."""
     started = time.perf_counter()

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _PATTERN = "state-*.pt"
 
 
-def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> Path:
+def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> None:
     """Write the state after so many samples and forget the oldest ones.
 
     Args:
@@ -33,7 +33,6 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
         torch.save(state, file)
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
-    return path
 
 
 def has_state(folder: Path) -> bool:

@@ -17,7 +17,7 @@ class RednessNetwork(nn.Module):
         self.passes = 0
 
     def click_maps(self, rows_columns, positive, size_hw):
-        return disk_maps_at(rows_columns, positive, size_hw)
+        return disk_maps_at(rows_columns, positive, size_hw, radius=5)
 
     def encode_image(self, image):
         return ToyFeatures(image)

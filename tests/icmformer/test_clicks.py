@@ -43,7 +43,7 @@ def test_disks_are_what_their_definition_says(clicks: list[tuple[float, float, b
     for row, column, sign in clicks:
         squares = (rows - np.float32(row)) ** 2 + (columns - np.float32(column)) ** 2
         expected[0 if sign else 1][squares <= 25] = 1
-    assert np.array_equal(disk_maps_at(positions, positive, (30, 45)).numpy(), expected)
+    assert np.array_equal(disk_maps_at(positions, positive, (30, 45), 5).numpy(), expected)
 
 
 def test_disks_equal_the_reference_implementation() -> None:
@@ -55,7 +55,7 @@ def test_disks_equal_the_reference_implementation() -> None:
         half = len(points) // 2
         drawn = points[:, :2].max(axis=1) >= 0
         positions, positive = points[drawn, :2].astype(np.float64), np.arange(2 * half) < half
-        result = disk_maps_at(positions, positive[drawn], maps.shape[-2:])
+        result = disk_maps_at(positions, positive[drawn], maps.shape[-2:], 5)
         assert np.array_equal(result.numpy(), maps)
 
 

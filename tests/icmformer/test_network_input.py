@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -59,9 +61,12 @@ def test_mask_is_cut_out_of_the_whole_image():
 VIEW = View((40, 50), RegionOfInterest(10, 29, 10, 29), (80, 80))
 
 
+draw = partial(disk_maps_at, radius=5)
+
+
 def test_mirrored_clicks_are_the_mirrored_maps():
     clicks = PlacedClicks.on_image([Click(15.5, 20.5, True), Click(22.5, 17.5, False)], (40, 50))
-    maps, mirrored = (click_planes(disk_maps_at, clicks, VIEW, mirror) for mirror in (False, True))
+    maps, mirrored = (click_planes(draw, clicks, VIEW, mirror) for mirror in (False, True))
     assert maps.shape == (1, 2, 80, 80)
     assert maps[0, 0, 40, 20] == maps[0, 1, 28, 48] == 1
     np.testing.assert_array_equal(mirrored, maps.flip(3))
@@ -70,5 +75,5 @@ def test_mirrored_clicks_are_the_mirrored_maps():
 def test_rim_of_a_disk_reaches_into_the_view_unless_it_is_above_and_to_the_left():
     beside = PlacedClicks.on_image([Click(15.5, 9.5, False)], (40, 50))
     corner = PlacedClicks.on_image([Click(9.5, 9.5, False)], (40, 50))
-    assert click_planes(disk_maps_at, beside, VIEW, mirrored=False).any()
-    assert not click_planes(disk_maps_at, corner, VIEW, mirrored=False).any(), "as published"
+    assert click_planes(draw, beside, VIEW, mirrored=False).any()
+    assert not click_planes(draw, corner, VIEW, mirrored=False).any(), "as published"

@@ -8,7 +8,7 @@ from icmformer.segmentation import Segmentation
 from training.annotator import CentreAnnotator
 from training.classical import GrabCutBaseline
 from training.datasets.sample import EvaluationSample
-from training.evaluation import evaluate_sample
+from training.evaluation import evaluate
 from training.noc import iou
 
 
@@ -67,6 +67,7 @@ def test_an_image_of_four_pixels_is_no_reason_to_fail():
 
 
 def test_it_is_measured_like_a_network(red_square):
-    score = evaluate_sample(GrabCutBaseline(), red_square, target_iou=0.95)
+    card = evaluate(GrabCutBaseline(), [red_square], target_iou=0.95)
+    (score,) = card.samples
 
     assert len(score.ious) == 1

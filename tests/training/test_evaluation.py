@@ -11,7 +11,7 @@ from tests.golden_loops import LOOPS
 from tests.toy_network import ToyNetwork
 from training.annotator import JitteredAnnotator
 from training.datasets.sample import EvaluationSample
-from training.evaluation import click_through, evaluate, evaluate_sample
+from training.evaluation import click_through, evaluate
 from training.noc import iou
 
 
@@ -44,14 +44,15 @@ def _sample(rows, name="a", **more):
 
 
 def test_stops_at_the_target_iou():
-    score = evaluate_sample(OneRowAClick(), _sample(rows=10), target_iou=0.85)
+    (score,) = evaluate(OneRowAClick(), [_sample(rows=10)], target_iou=0.85).samples
     np.testing.assert_allclose(score.ious, np.arange(1, 10) / 10)
     assert score.object_share == 0.5
     assert score.seconds > 0
 
 
 def test_gives_up_after_the_maximum_of_clicks():
-    assert len(evaluate_sample(OneRowAClick(), _sample(rows=20), max_clicks=4).ious) == 4
+    (score,) = evaluate(OneRowAClick(), [_sample(rows=20)], max_clicks=4).samples
+    assert len(score.ious) == 4
 
 
 def test_at_least_one_click_even_if_the_initial_mask_is_perfect():
@@ -92,7 +93,7 @@ def test_other_processes_can_evaluate():
     )
     copied = pickle.loads(pickle.dumps(job))
     scores = [
-        evaluate_sample(predictor, sample, max_clicks=2, annotator=annotator)
+        evaluate(predictor, [sample], max_clicks=2, annotator=annotator).samples[0]
         for predictor, sample, annotator in (job, copied)
     ]
     assert scores[0].ious == scores[1].ious
