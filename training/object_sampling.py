@@ -1,6 +1,6 @@
 """Which object of an annotated image the simulated annotator is after.
 
-RITM's object sampler (REFERENCE in docs/training.md): one root object, sometimes the union of two.
+RITM's object sampler: one root object, sometimes the union of two.
 Region maps without objects, such as BSDS, may instead merge neighbouring regions.
 """
 

@@ -18,7 +18,7 @@ def build_without_weights(name, **overrides):
         return build_model(name, **overrides)
 
 
-# REFERENCE values: thop on the released code. The paper prints 297.54, 153.78 and 106.74 G in
+# Reference values: thop on the released code. The paper prints 297.54, 153.78 and 106.74 G in
 # table 3; it labels Swin-S with 224 pixels, but 106.74 G are those of 384.
 @pytest.mark.parametrize(
     ("name", "cross_blocks", "size", "giga_macs"),
