@@ -21,7 +21,7 @@ from icmformer.transformer import Attention, FeedForward, join_heads, split_head
 Direction = Literal["image_to_clicks", "clicks_to_image"]
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 # How the block of that index sees the tokens: a view, one sequence for each of its windows.
-View = Callable[[torch.Tensor, int], torch.Tensor]
+TokenView = Callable[[torch.Tensor, int], torch.Tensor]
 
 
 class CrossAttention(nn.Module):
@@ -94,7 +94,7 @@ class CrossModality(nn.Module):
             CrossModalityBlock(dim, num_heads, norm_eps) for _ in range(num_blocks)
         )
 
-    def image_keys_values(self, image: torch.Tensor, view: View) -> tuple[KeysValues, ...]:
+    def image_keys_values(self, image: torch.Tensor, view: TokenView) -> tuple[KeysValues, ...]:
         """Return what each block reads of the image (B, N, C); nothing where it is the guided one.
 
         The blocks never change the source, so this depends on the image alone.
@@ -108,7 +108,7 @@ class CrossModality(nn.Module):
         image: torch.Tensor,
         clicks: torch.Tensor,
         image_keys_values: tuple[KeysValues, ...],
-        view: View,
+        view: TokenView,
     ) -> torch.Tensor:
         """Guide one stream (B, N, C) by the other and return their sum (B, N, C)."""
         if self.direction == "image_to_clicks":

@@ -14,15 +14,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from icmformer.config import ModelConfig
-from icmformer.cross_modality import CrossModality, View
+from icmformer.cross_modality import CrossModality, TokenView
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.segmentation_head import FeaturePyramid
 from icmformer.transformer import Block, PatchEmbedding
 
 NORM_EPS = 1e-6
-
-Pair = tuple[int, int]
 
 
 class PlainViT(nn.Module):
@@ -86,7 +84,7 @@ class PlainViT(nn.Module):
         grid = grid_size(features.size_hw, self.config.patch_size)
         return self.pyramid(_from_windows(tokens, grid, self._windows(features.size_hw)))
 
-    def _group(self, group: int, tokens: torch.Tensor, view: View) -> torch.Tensor:
+    def _group(self, group: int, tokens: torch.Tensor, view: TokenView) -> torch.Tensor:
         first = group * self.config.depths[0]
         for index in range(first, first + self.config.depths[group]):
             tokens = self.blocks[index](view(tokens, index)).view_as(tokens)
@@ -99,7 +97,7 @@ class PlainViT(nn.Module):
         position = resize_position_embedding(self.position_embedding, self.native_grid, grid)
         return _to_windows(embed(image).flatten(1, 2) + position, grid, self._windows(size_hw))
 
-    def _view(self, size_hw: Pair) -> View:
+    def _view(self, size_hw: tuple[int, int]) -> TokenView:
         """Return how blocks see tokens (B, N, C) of an image: by window, or all at once.
 
         Blocks count from zero, the cross-modality blocks anew: with six or more of them, the
@@ -114,7 +112,7 @@ class PlainViT(nn.Module):
 
         return view
 
-    def _windows(self, size_hw: Pair) -> Pair:
+    def _windows(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the number of windows down and across an image, or refuse its size."""
         down, across = map(self.config.windows_along, size_hw)
         if not down or not across:
@@ -136,7 +134,9 @@ class PlainViT(nn.Module):
                 nn.init.zeros_(module.bias)
 
 
-def resize_position_embedding(embedding: torch.Tensor, source: Pair, target: Pair) -> torch.Tensor:
+def resize_position_embedding(
+    embedding: torch.Tensor, source: tuple[int, int], target: tuple[int, int]
+) -> torch.Tensor:
     """Resize (1, h·w, C), laid out row by row on `source` (h, w), to the grid `target`.
 
     Bicubic, `align_corners=False`, no antialiasing, as the published models were trained with.
@@ -148,18 +148,22 @@ def resize_position_embedding(embedding: torch.Tensor, source: Pair, target: Pai
     return resized.flatten(2).transpose(1, 2)
 
 
-def grid_size(size_hw: Pair, patch_size: int) -> Pair:
+def grid_size(size_hw: tuple[int, int], patch_size: int) -> tuple[int, int]:
     """Return the patches down and across an image of that size in pixels."""
     return size_hw[0] // patch_size, size_hw[1] // patch_size
 
 
-def _to_windows(tokens: torch.Tensor, grid: Pair, windows: Pair) -> torch.Tensor:
+def _to_windows(
+    tokens: torch.Tensor, grid: tuple[int, int], windows: tuple[int, int]
+) -> torch.Tensor:
     """Reorder (B, N, C) from row by row to window by window."""
     split = (windows[0], grid[0] // windows[0], windows[1], grid[1] // windows[1])
     return tokens.unflatten(1, split).transpose(2, 3).flatten(1, 4)
 
 
-def _from_windows(tokens: torch.Tensor, grid: Pair, windows: Pair) -> torch.Tensor:
+def _from_windows(
+    tokens: torch.Tensor, grid: tuple[int, int], windows: tuple[int, int]
+) -> torch.Tensor:
     """Reorder (B, N, C) from window by window to a map (B, C, h, w)."""
     split = (windows[0], windows[1], grid[0] // windows[0], grid[1] // windows[1])
     by_rows = tokens.unflatten(1, split).transpose(2, 3)

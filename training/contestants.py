@@ -12,9 +12,8 @@ from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
 from training.evaluation import ClickSegmenter
 from training.provenance import last_size
-from training.weights_file import hash_of, load_network, read_config, read_provenance
+from training.weights_file import file_sha256, load_network, read_config, read_provenance
 
-Pair = tuple[int, int]
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
 _PAPER_NETWORKS = ("vit_base", "vit_large", "vit_huge", "swin_base", "swin_small")
@@ -59,7 +58,7 @@ class Checkpoint:
     name: str
     path: Path
     device: str = "cpu"
-    target_size: Pair | None = None
+    target_size: tuple[int, int] | None = None
 
     def describe(self) -> str:
         """Return backbone, number of parameters, and what size it is measured at."""
@@ -83,13 +82,13 @@ class Checkpoint:
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
-        return {"weights": hash_of(self.path), "input size": str(self._size(dataset))}
+        return {"weights": file_sha256(self.path), "input size": str(self._size(dataset))}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and follow the published protocol: fixed size, flip, fp32."""
         return Predictor.for_benchmark(load_network(self.path, self.device), self._size(dataset))
 
-    def _size(self, dataset: str) -> Pair:
+    def _size(self, dataset: str) -> tuple[int, int]:
         if self.target_size:
             return self.target_size
         trained = self._trained_size()
@@ -103,7 +102,7 @@ class Checkpoint:
         # Of the authors' files it takes reading all weights.
         return read_config(self.path)
 
-    def _trained_size(self) -> Pair | None:
+    def _trained_size(self) -> tuple[int, int] | None:
         """Return the size of the last stage, None if none is recorded."""
         last = last_size(read_provenance(self.path))
         return None if last is None else (last, last)
@@ -129,7 +128,7 @@ class Served(Checkpoint):
         """Load the network and serve it."""
         return Predictor.for_serving(load_network(self.path, self.device))
 
-    def _size(self, dataset: str) -> Pair:
+    def _size(self, dataset: str) -> tuple[int, int]:
         return self._config.input_size
 
 
@@ -155,12 +154,14 @@ class ClassicalMethod:
         return GrabCutBaseline()
 
 
-def named_checkpoints(paths: list[Path], device: str, target_size: Pair | None) -> list[Checkpoint]:
+def named_checkpoints(
+    paths: list[Path], device: str, target_size: tuple[int, int] | None
+) -> list[Checkpoint]:
     """Name checkpoints after their files, with as many folders as tell those of one name apart."""
     return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
 
 
-def _is_of_the_paper(config: ModelConfig, trained: Pair | None) -> bool:
+def _is_of_the_paper(config: ModelConfig, trained: tuple[int, int] | None) -> bool:
     """Return whether a network is one of the paper's, or of its ablations.
 
     Args:

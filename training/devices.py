@@ -1,4 +1,4 @@
-"""Devices that are named on a command line, and the one that is taken otherwise."""
+"""Devices that are named on a command line or in a recipe, and the one taken otherwise."""
 
 import argparse
 
@@ -21,11 +21,18 @@ def device(text: str) -> str:
     return text
 
 
+def training_device(wanted: str) -> str:
+    """Return the device to compute on: "auto" is CUDA where there is one."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--device`; the GPU is taken where there is one, as in training."""
     parser.add_argument(
         "--device",
         type=device,
-        default="cuda" if torch.cuda.is_available() else "cpu",
+        default=training_device("auto"),
         help="such as cpu or cuda:1; by default the GPU if there is one",
     )

@@ -28,6 +28,7 @@ from training.adaptation import adapt, merge
 from training.click_training import Answer, ClickTraining
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
+from training.devices import training_device
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune_recipe import FineTuneRecipe
 from training.losses import dice_loss, drift_loss, normalized_focal_loss
@@ -232,10 +233,3 @@ def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineT
 def can_validate(objects: int, images: int) -> bool:
     """Return whether there is enough to say when to stop; fewer objects would say it by chance."""
     return objects >= _LEAST_OBJECTS and images >= _LEAST_IMAGES
-
-
-def training_device(wanted: str) -> str:
-    """Return the device to compute on: "auto" is CUDA where there is one."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"

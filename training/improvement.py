@@ -25,8 +25,9 @@ from training.datasets.decoded_cache import decoded
 from training.datasets.retention import RetentionSet
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
+from training.devices import training_device
 from training.errors import DatasetError, VersionError
-from training.fine_tune import FineTuneData, Report, can_validate, fine_tune, training_device
+from training.fine_tune import FineTuneData, Report, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe
 from training.improvement_plan import (
     Assignment,

@@ -20,14 +20,15 @@ from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint
 from training.datasets.retention import PACKAGED, RetentionSet
 from training.datasets.sample import TrainingDataset
+from training.devices import training_device
 from training.evaluation import EvaluationDataset, evaluate
-from training.fine_tune import FineTuneData, can_validate, fine_tune, training_device
+from training.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.noc import ScoreCard
 from training.provenance import provenance
 from training.same_settings import keep_to
-from training.weights_file import hash_of
+from training.weights_file import file_sha256
 from training.whole_files import write_atomically
 from training.whole_numbers import positive
 
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     keep_to(
         {
-            "weights": hash_of(arguments.checkpoint),
+            "weights": file_sha256(arguments.checkpoint),
             "data": files_fingerprint(arguments.data),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,

@@ -12,8 +12,6 @@ from icmformer import ICMFormer, ModelConfig
 from icmformer.model import network_without_weights
 from training.paper_cost import paper_macs, paper_parameters
 
-Pair = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -93,7 +91,7 @@ def measure(config: ModelConfig, device: str, repeats: int) -> Seconds:
 class _Inputs:
     """What a network reads, on the default device."""
 
-    def __init__(self, batch: int, size_hw: Pair) -> None:
+    def __init__(self, batch: int, size_hw: tuple[int, int]) -> None:
         self.image = torch.zeros(batch, 3, *size_hw)
         self.click_maps = torch.zeros(batch, 2, *size_hw)
         self.previous_mask = torch.zeros(batch, 1, *size_hw)

@@ -29,7 +29,6 @@ from icmformer import ModelConfig
 _NORM = 4
 _COUNTED_MODULES = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LayerNorm)
 
-Pair = tuple[int, int]
 # height, width and channels of a feature map
 Shape = tuple[int, int, int]
 Part = tuple[str, int]
@@ -45,7 +44,7 @@ def paper_parameters(model: nn.Module) -> int:
     )
 
 
-def paper_macs(config: ModelConfig, size_hw: Pair) -> Counter[str]:
+def paper_macs(config: ModelConfig, size_hw: tuple[int, int]) -> Counter[str]:
     """Return the MACs of one pass, by part of the network; half the paper's FLOPs.
 
     Args:
@@ -59,7 +58,7 @@ def paper_macs(config: ModelConfig, size_hw: Pair) -> Counter[str]:
     return total
 
 
-def _vit(config: ModelConfig, size_hw: Pair) -> Iterator[Part]:
+def _vit(config: ModelConfig, size_hw: tuple[int, int]) -> Iterator[Part]:
     height, width = (length // config.patch_size for length in size_hw)
     dim, tokens = config.embed_dim, height * width
     first, second = config.depths
@@ -101,7 +100,7 @@ def _pyramid(dim: int, widths: tuple[int, ...], tokens: int) -> int:
     return finest + fine + same + coarse
 
 
-def _swin(config: ModelConfig, size_hw: Pair) -> Iterator[Part]:
+def _swin(config: ModelConfig, size_hw: tuple[int, int]) -> Iterator[Part]:
     shapes = list(_stage_shapes(config, size_hw))
     for height, width, dim in shapes[:1]:
         values = height * width * dim
@@ -118,7 +117,7 @@ def _swin(config: ModelConfig, size_hw: Pair) -> Iterator[Part]:
     yield "head", norms + _head(shapes, config.head_width)
 
 
-def _stage_shapes(config: ModelConfig, size_hw: Pair) -> Iterator[Shape]:
+def _stage_shapes(config: ModelConfig, size_hw: tuple[int, int]) -> Iterator[Shape]:
     """Yield each stage's map; odd maps are padded, so every halving rounds up."""
     height, width = (-(-length // config.patch_size) for length in size_hw)
     for stage in range(len(config.depths)):

@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """A table in the paper's layout.
 
     Attributes:
@@ -65,14 +65,14 @@ class Details:
     entries: tuple[tuple[str, dict[str, list[Cell]]], ...]
 
 
-def clicks_table(benchmark: Benchmark) -> Comparison:
+def clicks_table(benchmark: Benchmark) -> ComparisonTable:
     """Return numbers of clicks in the layout of table 1."""
     return _comparison(
         benchmark, "NoC", lambda card, t: f"{card.noc(t):.2f}", click_rows(), "{:.2f}"
     )
 
 
-def failures_table(benchmark: Benchmark) -> Comparison:
+def failures_table(benchmark: Benchmark) -> ComparisonTable:
     """Return numbers of failures in the layout of tables 2 and 7."""
     return _comparison(benchmark, "NoF", lambda card, t: str(card.failures(t)), FAILURES, "{:.0f}")
 
@@ -105,7 +105,7 @@ def _comparison(
     measure: Callable[[ScoreCard, float], str],
     published: Iterable[PublishedRow],
     number: str,
-) -> Comparison:
+) -> ComparisonTable:
     others = [name for name in benchmark.published_sizes if name not in TABLE_1_DATASETS]
     datasets = (*TABLE_1_DATASETS, *others)
     thresholds = known(benchmark.protocol, FAILURE_THRESHOLDS)
@@ -134,7 +134,7 @@ def _comparison(
         ("Measured here", ours),
         *((f"Published, trained on {data}", tuple(rows)) for data, rows in theirs.items()),
     )
-    return Comparison(datasets, names, groups)
+    return ComparisonTable(datasets, names, groups)
 
 
 def _detail_rows(card: ScoreCard) -> dict[str, list[Cell]]:

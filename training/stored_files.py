@@ -101,7 +101,8 @@ class StoredFiles:
             FileStoreError: if it cannot be read.
         """
         content = self.read(key)
-        if hashlib.sha256(content).hexdigest() != hash_of(key):
+        stored_hash = key.rpartition("/")[2].partition(".")[0]
+        if hashlib.sha256(content).hexdigest() != stored_hash:
             raise StoredFileError(
                 f"{self._path(key)} is damaged: its content is not what was stored"
             )
@@ -173,11 +174,6 @@ class StoredFiles:
 def key_of(folder: str, suffix: str, content_hash: str) -> str:
     """Return where content with this hash is kept, spread over 256 folders."""
     return f"{folder}/{content_hash[:2]}/{content_hash}{suffix}"
-
-
-def hash_of(key: str) -> str:
-    """Return the content hash that is part of a key."""
-    return key.rsplit("/", 1)[-1].split(".", 1)[0]
 
 
 def _has_content(path: Path, content: bytes) -> bool:

@@ -54,7 +54,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return dict(read_description(path)["provenance"])
 
 
-def hash_of(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the SHA-256 of the file, 64 hexadecimal digits.
 
     Raises:
