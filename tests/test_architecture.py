@@ -3,7 +3,7 @@
 import ast
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -25,8 +25,25 @@ def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), relative(path))
+
+
+def none_offends(offenders: dict[str, object]) -> None:
+    """Fail with every file that breaks a rule, by its path, and how; empty values break none."""
+    found = [f"{path}: {why}" for path, why in offenders.items() if why]
+    assert not found, "\n".join(found)
+
+
+def lines_with(path: Path, wrong: Callable[[ast.AST], bool]) -> str:
+    """Say in which lines of a file something is wrong; nothing where nothing is."""
+    lines = [str(node.lineno) for node in ast.walk(tree_of(path)) if wrong(node)]
+    return f"line {', '.join(lines)}" if lines else ""
+
+
+def is_relative(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.level > 0
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -35,7 +52,6 @@ def imported(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute here"
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -49,16 +65,23 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_imports_point_down(path: Path):
-    layer = LAYERS.index(path.relative_to(ROOT).parts[0])
-    assert not packages(path) & set(LAYERS[layer + 1 :])
+def layer_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "icmformer").rglob("*.py")), ids=relative)
-def test_the_network_needs_five_libraries(path: Path):
+def test_imports_are_absolute():
+    none_offends({relative(path): lines_with(path, is_relative) for path in MODULES})
+
+
+def test_imports_point_down():
+    above = {layer: set(LAYERS[number + 1 :]) for number, layer in enumerate(LAYERS)}
+    none_offends({relative(path): packages(path) & above[layer_of(path)] for path in MODULES})
+
+
+def test_the_network_needs_five_libraries():
     allowed = NETWORK_NEEDS | {"icmformer"} | sys.stdlib_module_names
-    assert packages(path) <= allowed
+    network = [path for path in MODULES if layer_of(path) == "icmformer"]
+    none_offends({relative(path): packages(path) - allowed for path in network})
 
 
 @functools.cache
@@ -120,30 +143,37 @@ def _runs_at_import(node: ast.stmt) -> bool:
     return not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_only_the_settings_read_the_environment(path: Path):
-    readers = [
-        node.lineno
-        for node in ast.walk(tree_of(path))
-        if (isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "environb"})
-        or (
-            isinstance(node, ast.ImportFrom)
-            and node.module == "os"
-            and {alias.name for alias in node.names} & {"environ", "getenv", "environb"}
-        )
-    ]
-    assert not readers or relative(path) == "ml_backend/settings.py", f"lines {readers}"
+def reads_the_environment(node: ast.AST) -> bool:
+    names = {"environ", "getenv", "environb"}
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and bool({alias.name for alias in node.names} & names)
+    return isinstance(node, ast.Attribute) and node.attr in names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_loading_weights_runs_no_code(path: Path):
-    for call in ast.walk(tree_of(path)):
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "torch.load":
-            safe = {word.arg: ast.unparse(word.value) for word in call.keywords}
-            assert safe.get("weights_only") == "True", f"line {call.lineno}"
+def loads_whatever_it_is_given(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) != "torch.load":
+        return False
+    words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+    return words.get("weights_only") != "True"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_files_are_short_and_named_by_what_they_own(path: Path):
-    assert len(path.read_text().splitlines()) <= MOST_LINES
-    assert not {part.lower() for part in path.relative_to(ROOT).with_suffix("").parts} & GRAB_BAGS
+def test_only_the_settings_read_the_environment():
+    readers = {relative(path): lines_with(path, reads_the_environment) for path in MODULES}
+    assert readers.pop("ml_backend/settings.py")
+    none_offends(readers)
+
+
+def test_loading_weights_runs_no_code():
+    none_offends({relative(path): lines_with(path, loads_whatever_it_is_given) for path in MODULES})
+
+
+def test_files_are_short():
+    lengths = {relative(path): len(path.read_text().splitlines()) for path in SOURCES}
+    none_offends({path: f"{n} lines" for path, n in lengths.items() if n > MOST_LINES})
+
+
+def test_files_are_named_by_what_they_own():
+    names = [relative(path) for path in SOURCES]
+    none_offends(
+        {path: GRAB_BAGS & set(Path(path.lower()).with_suffix("").parts) for path in names}
+    )
