@@ -1,6 +1,8 @@
 """What every test runs under."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,3 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Iterator[Any]:
+    """The versions of the network in a fresh folder: none yet."""
+    # the tests of the network alone run where its few libraries are and nothing else
+    from tests.training.disc_project import open_stores
+
+    stores = open_stores(tmp_path)
+    yield stores.versions
+    stores.database.close()

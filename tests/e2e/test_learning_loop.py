@@ -14,6 +14,7 @@ from ml_backend.regions import brush_region
 from tests.e2e.conftest import ARTEFACTS
 from tests.e2e.expected_masks import mask_of
 from tests.training.disc_project import disc
+from tests.waiting import wait_until
 from training.noc import iou
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -85,11 +86,8 @@ def ask(backend, path):
     return answer.json()
 
 
-def wait_until(condition, seconds=600):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+def samples(backend, project):
+    return ask(backend, f"/projects/{project}")["samples"]["total"]
 
 
 def accept(api, task, seed):
@@ -110,19 +108,19 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     tasks = demo.task_ids(api, project)
     for seed, task in enumerate(tasks):
         accept(api, task, seed)
-    wait_until(lambda: ask(loop, f"/projects/{project}")["samples"]["total"] == DISCS, 120)
+    wait_until(lambda: samples(loop, project) == DISCS, 120, every=0.5)
     base = ask(loop, f"/projects/{project}")["live"]
     assert (base["version"], base["own"]) == (1, False)
 
     (connected,) = api.get("/api/ml/", project=project)
     api.post(f"/api/ml/{connected['id']}/train", {})
-    wait_until(lambda: ask(loop, f"/projects/{project}")["jobs"], 60)
+    wait_until(lambda: ask(loop, f"/projects/{project}")["jobs"], 60, every=0.5)
 
     def ended():
         (job,) = ask(loop, f"/projects/{project}")["jobs"]
         return job["state"] not in ("waiting", "running")
 
-    wait_until(ended)
+    wait_until(ended, 600, every=0.5)
     facts = ask(loop, f"/projects/{project}")
     (job,) = facts["jobs"]
     assert (job["state"], job["result"]) == ("finished", "promoted"), job["message"]
@@ -148,7 +146,7 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     assert served_versions(loop)[-1] == facts["live"]["name"]
     page.accept()
     page.submit()
-    wait_until(lambda: ask(loop, f"/projects/{project}")["samples"]["total"] == DISCS + 1, 60)
+    wait_until(lambda: samples(loop, project) == DISCS + 1, 60, every=0.5)
 
     # Back in seconds, in the running process.
     body = {"move": "rollback", "reason": "to see whether it can be done"}

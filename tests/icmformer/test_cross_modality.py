@@ -13,11 +13,6 @@ def everything(tokens, index):
     return tokens
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def attention(module, queries_from, keys_values_from):
     """Equation 1 or 2, one head after the other, projecting everything with everything."""
     queries = module.qkv(queries_from)[..., :DIM]

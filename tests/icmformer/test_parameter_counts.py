@@ -13,11 +13,11 @@ convolutions and LayerNorms that ran, and cut off after two decimals of a millio
 from math import prod
 
 import pytest
-import torch
 from torch import nn
 
-from icmformer import build_model
+from icmformer.model import network_without_weights
 from icmformer.upstream_checkpoint import rename
+from icmformer.variants import model_config
 from tests import golden_networks
 
 PAPER = [
@@ -46,11 +46,6 @@ RELEASED = {
 }
 
 
-def build_without_weights(name, **overrides):
-    with torch.device("meta"):
-        return build_model(name, **overrides)
-
-
 def unseen_by_the_profiler(model):
     yield from (p for name, p in model.named_parameters() if name.endswith("position_embedding"))
     yield from (p for name, p in model.named_parameters() if name.endswith("bias_table"))
@@ -61,7 +56,7 @@ def unseen_by_the_profiler(model):
 
 @pytest.mark.parametrize(("name", "blocks", "millions"), PAPER)
 def test_the_counts_of_tables_3_and_8(name, blocks, millions):
-    model = build_without_weights(name, num_cross_blocks=blocks)
+    model = network_without_weights(model_config(name, num_cross_blocks=blocks))
 
     functional = sum(p.numel() for p in model.parameters())
     seen = functional - sum(p.numel() for p in unseen_by_the_profiler(model))
@@ -72,7 +67,7 @@ def test_the_counts_of_tables_3_and_8(name, blocks, millions):
 @pytest.mark.parametrize("network", RELEASED)
 def test_parameters_are_those_of_the_released_code_without_the_unused(network):
     name, overrides, released = RELEASED[network]
-    model = build_without_weights(name, **overrides)
+    model = network_without_weights(model_config(name, **overrides))
     plain_vit = model.config.backbone == "vit"
     shapes = golden_networks.shapes(network)
     used = {rename(key, plain_vit): shape for key, shape in shapes.items()}
@@ -96,13 +91,14 @@ def test_parameters_are_those_of_the_released_code_without_the_unused(network):
     ],
 )
 def test_the_size_of_a_cross_modality_block(name, size):
-    block = build_without_weights(name, num_cross_blocks=1).backbone.cross_modality.blocks[0]
+    model = network_without_weights(model_config(name, num_cross_blocks=1))
+    block = model.backbone.cross_modality.blocks[0]
     dim = block.norm1.normalized_shape[0]
 
     assert sum(p.numel() for p in block.parameters()) == size == 16 * dim * dim + 19 * dim
 
 
 def test_the_starter_has_eight_million():
-    model = build_without_weights("starter")
+    model = network_without_weights(model_config("starter"))
 
     assert sum(p.numel() for p in model.parameters()) == 8_111_815

@@ -9,11 +9,6 @@ from icmformer.plain_vit import resize_position_embedding
 from tests import golden_networks
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def test_position_embeddings_are_resized_as_the_authors_do():
     source = golden_networks.golden_tensor("golden.pos_embed_14", (1, 197, 8))
     recorded = golden_networks.load("misc")["interp/pos_embed_14_to_28"]

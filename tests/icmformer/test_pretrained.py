@@ -15,11 +15,6 @@ from icmformer.pretrained import load_pretrained_backbone, resize_bias_table
 from tests import golden_networks
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def vit(**overrides):
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
     return VisionTransformer(**(sizes | overrides)).state_dict()

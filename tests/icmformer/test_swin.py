@@ -7,11 +7,6 @@ from timm.models.swin_transformer import SwinTransformer
 from icmformer import build_model
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def backbone():
     backbone = build_model("tiny_swin").backbone.eval()

@@ -8,11 +8,6 @@ from timm.models.vision_transformer import Block as TimmBlock
 from icmformer.transformer import Block, PatchEmbedding
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def test_a_block_is_timms():
     ours, theirs = Block(24, 3, norm_eps=1e-6), TimmBlock(24, 3, qkv_bias=True)
     for parameter in ours.parameters():

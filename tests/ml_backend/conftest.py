@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
+from ml_backend.learning import open_learning
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import FIXTURES, recorded
 from tests.ml_backend.message_loop import Loop
@@ -79,6 +80,13 @@ def settings(tmp_path, checkpoint, label_studio):
         label_studio_api_key=LEGACY_TOKEN,
         torch_threads=1,
     )
+
+
+@pytest.fixture
+def learning(settings):
+    learning = open_learning(settings)
+    yield learning
+    learning.close()
 
 
 @pytest.fixture

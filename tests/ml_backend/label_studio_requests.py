@@ -56,6 +56,12 @@ def saved_task(*result, task=9, kind="annotations"):
     return {**body, "id": task, kind: [entry]}
 
 
+def predict(client, body):
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json["results"]
+
+
 def mask_of(region):
     """The mask of a region, (H, W) bool."""
     size_hw = region["original_height"], region["original_width"]

@@ -1,7 +1,6 @@
 """Messages of Label Studio, and the parts of the learning loop that deal with them."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import select
@@ -10,12 +9,12 @@ from ml_backend.brush_rle import encode
 from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.ingest import Ingest
 from ml_backend.projects import Projects, project_key
+from tests.ml_backend.label_studio_requests import recorded
 from training.database import Database, now
 from training.sample_rows import AnnotationRow, SampleRow
 from training.samples import SampleStore
 from training.stored_files import StoredFiles
 
-FIXTURES = Path(__file__).parent / "fixtures"
 PROJECT = "2.1795327560"
 CONFIG = """<View><Image name="image" value="$image"/>
   <KeyPointLabels name="kp" toName="image"><Label value="Object"/></KeyPointLabels>
@@ -74,7 +73,7 @@ class Loop:
 
 
 def fixture(action):
-    return json.loads((FIXTURES / f"webhook_{action}.json").read_text())["body"]
+    return recorded(f"webhook_{action}")
 
 
 def brush(left, width=10):

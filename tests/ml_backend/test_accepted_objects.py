@@ -1,14 +1,12 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ml_backend.accepted_objects import accepted_regions, painted_regions, region_labels
 from ml_backend.brush_rle import encode
+from tests.ml_backend.label_studio_requests import FIXTURES
 from training.object_mask import ObjectMask
-
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def mask(*boxes, size=(20, 30)):

@@ -1,6 +1,5 @@
 import contextlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ from label_studio_sdk.converter import brush as sdk
 
 from ml_backend import brush_rle
 from ml_backend.errors import BrushRLEError
-
-FIXTURES = Path(__file__).parent / "fixtures"
+from tests.ml_backend.label_studio_requests import FIXTURES, recorded
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -159,7 +157,7 @@ def test_a_stroke_painted_in_the_editor():
 
 
 def test_an_accepted_mask_from_a_webhook_comes_back_byte_for_byte():
-    body = json.loads((FIXTURES / "webhook_ANNOTATION_CREATED_full.json").read_text())["body"]
+    body = recorded("webhook_ANNOTATION_CREATED_full")
     regions = [item for item in body["annotation"]["result"] if item["type"] == "brushlabels"]
     assert regions
     for region in regions:

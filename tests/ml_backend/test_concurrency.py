@@ -10,7 +10,14 @@ import pytest
 
 from ml_backend.app import create_app
 from ml_backend.inference_queue import Deadline
-from tests.ml_backend.label_studio_requests import batch, clicks, keypoint, recorded, saved_task
+from tests.ml_backend.label_studio_requests import (
+    batch,
+    clicks,
+    keypoint,
+    predict,
+    recorded,
+    saved_task,
+)
 
 POINTS = [(61, 54), (31, 69), (78, 31), (20, 20), (45, 80)]
 
@@ -25,9 +32,7 @@ def conversation(task):
 
 
 def ask(app, body):
-    answer = app.test_client().post("/predict", json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json["results"]
+    return predict(app.test_client(), body)
 
 
 @pytest.fixture

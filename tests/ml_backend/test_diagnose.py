@@ -1,10 +1,7 @@
-import io
 import sys
 
-import numpy as np
 import pytest
 from flask import Flask
-from PIL import Image
 
 from ml_backend.__main__ import main
 from ml_backend.connection_checks import Finding, Level, check_connection
@@ -16,14 +13,7 @@ from tests.ml_backend.stand_in import (
     serving,
     token,
 )
-
-UPLOAD = "/data/upload/1/0123abcd-cells.png"
-
-
-def png():
-    buffer = io.BytesIO()
-    Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+from tests.ml_backend.task_pictures import UPLOAD, png
 
 
 @pytest.fixture

@@ -3,17 +3,8 @@
 import threading
 from pathlib import Path
 
-import pytest
-
 from ml_backend.learning import open_learning
 from ml_backend.worker import Worker
-
-
-@pytest.fixture
-def learning(settings):
-    learning = open_learning(settings)
-    yield learning
-    learning.close()
 
 
 def test_ended_jobs_keep_only_their_logs(learning):

@@ -1,7 +1,5 @@
-import json
 import logging
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +15,9 @@ from ml_backend.keypoints import (
     saved_keypoints,
 )
 from ml_backend.labeling_config import parse
+from tests.ml_backend.label_studio_requests import recorded
 
-FIXTURES = Path(__file__).parent / "fixtures"
-
-
-def recorded(name):
-    return json.loads((FIXTURES / f"predict_{name}.json").read_text())["body"]
-
-
-CONFIG = parse(recorded("click1_positive")["label_config"])
+CONFIG = parse(recorded("predict_click1_positive")["label_config"])
 
 
 def keypoint(x=50, y=50, label="Object", **changes):
@@ -61,7 +53,9 @@ def saved_clicks_by_label(task, config, size_hw):
 
 
 def clicks_of(name, size_hw):
-    return clicks_by_label(recorded(name)["params"]["context"]["result"], CONFIG, size_hw)
+    return clicks_by_label(
+        recorded(f"predict_{name}")["params"]["context"]["result"], CONFIG, size_hw
+    )
 
 
 def test_clicks_arrive_in_order_with_their_sign():
@@ -94,7 +88,7 @@ def test_a_click_in_a_rotated_view_is_in_the_unrotated_frame():
     ],
 )
 def test_recorded_requests(name, count):
-    body = recorded(name)
+    body = recorded(f"predict_{name}")
     ((label, clicks),) = clicks_by_label(
         body["params"]["context"]["result"], CONFIG, (321, 481)
     ).items()
@@ -104,7 +98,7 @@ def test_recorded_requests(name, count):
 
 def test_keypoints_of_other_objects_are_left_out():
     # Saved earlier or drawn by hand: these carry no is_positive while somebody is clicking.
-    context = recorded("with_saved_keypoint")["params"]["context"]["result"]
+    context = recorded("predict_with_saved_keypoint")["params"]["context"]["result"]
     assert any("is_positive" not in item for item in context)
     (clicks,) = clicks_by_label(context, CONFIG, (321, 481)).values()
     assert len(clicks) == sum("is_positive" in item for item in context)
@@ -200,7 +194,7 @@ def test_thousands_of_keypoints_are_refused():
 
 
 def test_the_recorded_smart_rectangle():
-    context = recorded("smart_rectangle")["params"]["context"]["result"]
+    context = recorded("predict_smart_rectangle")["params"]["context"]["result"]
     assert clicks_by_label(context, CONFIG, (481, 321)) == {}
     (box,) = [r.box for r in drawn_rectangles({}, context, CONFIG, (481, 321))]
     assert box.left == pytest.approx(157.38, abs=0.01)
@@ -329,9 +323,9 @@ def test_a_task_that_already_carries_keypoints():
 
 
 def test_the_recorded_batch_has_no_keypoints_and_the_saved_one_has():
-    for task in recorded("batch_retrieve")["tasks"]:
+    for task in recorded("predict_batch_retrieve")["tasks"]:
         assert saved_clicks_by_label(task, CONFIG, (321, 481)) == {}
-    (task,) = recorded("with_saved_keypoint")["tasks"]
+    (task,) = recorded("predict_with_saved_keypoint")["tasks"]
     assert len(saved_clicks_by_label(task, CONFIG, (321, 481))["Object"]) == 1
 
 

@@ -18,6 +18,7 @@ from tests.ml_backend.label_studio_requests import (
     clicks,
     keypoint,
     mask_of,
+    predict,
     recorded,
     recorded_setup,
 )
@@ -41,12 +42,6 @@ def their_client(monkeypatch, tmp_path, checkpoint, label_studio):
     body = {**recorded_setup(), **told, "access_token": LEGACY_TOKEN}
     assert client.post("/setup", json=body).status_code == 200
     return client
-
-
-def predict(client, body):
-    answer = client.post("/predict", json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json["results"]
 
 
 def test_clicks_get_the_same_masks_as_under_our_server(their_client, settings):

@@ -1,12 +1,10 @@
 import json
-from pathlib import Path
 
 import pytest
 
 from ml_backend.errors import LabelingConfigError
 from ml_backend.labeling_config import Control, parse
-
-FIXTURES = Path(__file__).parent / "fixtures"
+from tests.ml_backend.label_studio_requests import FIXTURES
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="Object"/><Label value="Other"/>'

@@ -1,7 +1,6 @@
 """What orchestrators, Prometheus and people ask."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +13,7 @@ from ml_backend.errors import BackendError
 from ml_backend.inference_queue import Deadline
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
+from tests.waiting import wait_until
 from training.database import now
 
 EVERYWHERE = [
@@ -65,7 +65,7 @@ def test_waiting_annotators_leave_threads_for_everything_else(settings):
 
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(ask, number) for number in range(2)]
-        wait_until(lambda: queue.depth == 3)
+        wait_until(lambda: queue.depth == 3, 30)
         refused = ask(2)
         assert refused.status_code == 503
         assert "THREADS" in refused.json["error"]
@@ -87,7 +87,7 @@ def test_login_is_asked_for_everywhere_else(guarded, method, path):
 def test_ready_only_after_a_network_has_answered(client, app):
     first = client.get("/ready")
     assert (first.status_code, first.json["status"]) == (503, "LOADING")
-    wait_until(lambda: app.extensions["icmformer"].readiness.ready)
+    wait_until(lambda: app.extensions["icmformer"].readiness.ready, 30)
     assert client.get("/ready").status_code == 200
 
 
@@ -104,7 +104,7 @@ def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
     damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
     client = create_app(settings.model_copy(update={"checkpoint": damaged})).test_client()
     client.get("/ready")
-    wait_until(lambda: "damaged" in client.get("/ready").json["error"])
+    wait_until(lambda: "damaged" in client.get("/ready").json["error"], 30)
     assert client.get("/ready").status_code == 503
 
 
@@ -116,7 +116,7 @@ def test_ready_once_a_network_can_be_loaded_whoever_asks(app, checkpoint, monkey
         backend.models, "serving", lambda name: fail(failures) if failures else serving(name)
     )
     backend.readiness.warm_up(lambda: done.append(True))
-    wait_until(lambda: backend.readiness.ready)
+    wait_until(lambda: backend.readiness.ready, 30)
     assert done == [True]
 
 
@@ -132,14 +132,6 @@ def test_failures_stay_on_the_page_whatever_comes_after_them(app):
     text = app.test_client().get("/").text
     assert "Last failures" in text
     assert text.count("no image") == 1
-
-
-def wait_until(true):
-    for _ in range(600):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never happened")
 
 
 def test_versions_are_listed(client):

@@ -17,18 +17,13 @@ from tests.ml_backend.label_studio_requests import (
     clicks,
     keypoint,
     mask_of,
+    predict,
     recorded,
     saved_task,
 )
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 NEGATIVE = keypoint(78.4, 31.1, id="c", positive=False)
-
-
-def predict(client, body):
-    answer = client.post("/predict", json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json["results"]
 
 
 def regions(client, body):

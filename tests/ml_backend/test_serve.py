@@ -1,5 +1,6 @@
 """The program as it is shipped: gunicorn with one worker, threads and the settings' address."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import requests
 from ml_backend.serve import hang_up_on_silence, say_silence_in_a_line
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,16 +45,12 @@ class Program:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_until(self, path, status):
-        for _ in range(1200):
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                if requests.get(f"{self.url}{path}", timeout=5).status_code == status:
-                    return
-            except (requests.ConnectionError, requests.Timeout):
-                pass
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
+    def wait_for(self, path, status):
+        def answered():
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                return requests.get(f"{self.url}{path}", timeout=5).status_code == status
+
+        wait_until(answered, 120, self.process, log=self.log, every=0.1)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -76,8 +73,8 @@ def program(tmp_path, checkpoint, label_studio):
 
 @pytest.mark.slow
 def test_it_starts_answers_and_stops(program):
-    program.wait_until("/health", 200)
-    program.wait_until("/ready", 200)
+    program.wait_for("/health", 200)
+    program.wait_for("/ready", 200)
     refused = requests.post(
         f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=30
     )
@@ -128,7 +125,7 @@ def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
 
 @pytest.mark.slow
 def test_stopping_finishes_what_is_being_answered(program):
-    program.wait_until("/ready", 200)
+    program.wait_for("/ready", 200)
     answers = []
     many = [keypoint(number % 90 + 5, 50, id=str(number)) for number in range(100)]
 
@@ -137,8 +134,8 @@ def test_stopping_finishes_what_is_being_answered(program):
 
     asking = threading.Thread(target=ask)
     asking.start()
-    while "icmformer_inference_queue 0.0" in requests.get(f"{program.url}/metrics", timeout=5).text:
-        time.sleep(0.01)
+    idle, metrics = "icmformer_inference_queue 0.0", f"{program.url}/metrics"
+    wait_until(lambda: idle not in requests.get(metrics, timeout=5).text, 60, every=0.01)
     assert program.stop() == 0
     asking.join()
     assert [answer.status_code for answer in answers] == [200]

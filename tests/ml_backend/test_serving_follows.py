@@ -20,6 +20,7 @@ from ml_backend.learning import open_learning
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import wait_until
 from training.database import now
 from training.model_versions import Candidate, version_name
 from training.sample_rows import SampleRow
@@ -73,13 +74,6 @@ def running(command, environment):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
-
-
-def wait_until(condition, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def set_up(url):
@@ -159,7 +153,7 @@ def test_every_process_follows_within_seconds_and_no_request_fails(environment, 
         )  # fmt: skip
 
     with running("serve", environment):
-        wait_until(lambda: is_ready(url))
+        wait_until(lambda: is_ready(url), 120)
         first_name = set_up(url)
         moves = [
             (lambda: by_rest(move="promote", version=second), its_name),
@@ -184,7 +178,7 @@ def test_a_webhook_that_was_answered_survives_the_next_moment(environment, learn
     url = f"http://127.0.0.1:{environment['PORT']}"
     body = recorded("webhook_ANNOTATION_CREATED_full")
     with running("serve", environment) as process:
-        wait_until(lambda: is_ready(url))
+        wait_until(lambda: is_ready(url), 120)
         answer = requests.post(f"{url}/webhook", json=body, timeout=5)
         os.killpg(process.pid, signal.SIGKILL)
     assert answer.status_code == 201
@@ -196,6 +190,6 @@ def test_a_webhook_that_was_answered_survives_the_next_moment(environment, learn
             return session.query(SampleRow).count()
 
     with running("work", environment):
-        wait_until(lambda: samples() or learning.inbox.backlog().problem)
+        wait_until(lambda: samples() or learning.inbox.backlog().problem, 120)
     assert learning.inbox.backlog().problem == ""
     assert samples() == 1

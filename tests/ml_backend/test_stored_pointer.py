@@ -11,21 +11,12 @@ from ml_backend import stored_pointer
 from ml_backend.errors import ModelError
 from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import Version
-from training.database import Database
 from training.live_pointer import SITE, Mover, promote, roll_back
-from training.model_versions import Candidate, ModelVersions
-from training.stored_files import StoredFiles
+from training.model_versions import Candidate
 
 A, B = "2.1795327560", "3.1795327999"
 PERSON = Mover("ann", "because")
 UNTRAINED = Version("untrained", None)
-
-
-@pytest.fixture
-def versions(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/state.db")
-    yield ModelVersions(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
-    database.close()
 
 
 def checkpoint(tmp_path, name):

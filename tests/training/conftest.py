@@ -1,19 +1,16 @@
 """What the tests of training share."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+from tests import golden_networks
 
 
 @pytest.fixture(scope="session")
 def golden_misc():
     """Values of the original implementation; see tests/golden/ORIGIN.md."""
-    with np.load(GOLDEN / "golden_misc.npz") as file:
-        return dict(file)
+    return golden_networks.load("misc")
 
 
 @pytest.fixture(scope="session")

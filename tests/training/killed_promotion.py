@@ -6,7 +6,7 @@ import signal
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from tests.training.disc_project import job, open_stores, options
+from tests.training.disc_project import job, open_stores, options, quiet
 from training import improvement
 from training.promotion import Decision
 
@@ -45,6 +45,6 @@ def work(folder, table, moment):
     improvement.decide = lambda *rest: Decision("promote", ("as told",), None, None)
     stores = open_stores(folder)
     kill_at(table, moment)
-    improvement.improve(job(folder), stores, options(), lambda *rest: None)
+    improvement.improve(job(folder), stores, options(), quiet)
     if moment == "committed":
         os.kill(os.getpid(), signal.SIGKILL)

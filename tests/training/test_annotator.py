@@ -1,15 +1,7 @@
 import numpy as np
-import pytest
 
 from icmformer.clicks import from_row_column
-from tests.golden_loops import GOLDEN
 from training.annotator import CentreAnnotator, JitteredAnnotator, deepest_error
-
-
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(GOLDEN / "golden_misc.npz") as arrays:
-        return dict(arrays)
 
 
 def _click_on(target, masks):
@@ -20,34 +12,34 @@ def _click_on(target, masks):
     return [[c.positive, c.y - 0.5, c.x - 0.5, i] for i, c in enumerate(clicks)]
 
 
-def test_golden_sequence(golden):
-    target, predicted = golden["clicker/gt"], golden["clicker/pred"]
+def test_golden_sequence(golden_misc):
+    target, predicted = golden_misc["clicker/gt"], golden_misc["clicker/pred"]
     nothing, everything = np.zeros_like(predicted), np.ones_like(predicted)
     masks = [nothing, predicted, predicted, predicted, nothing, everything, target == 1]
-    expected = golden["clicker/seq_zero_pr_pr_pr_zero_ones_perfect"]
+    expected = golden_misc["clicker/seq_zero_pr_pr_pr_zero_ones_perfect"]
     assert _click_on(target, masks) == expected.tolist()
 
 
-def test_golden_square(golden):
+def test_golden_square(golden_misc):
     target = np.zeros((20, 20), dtype=np.int8)
     target[5:15, 5:15] = 1
     masks = [np.zeros((20, 20), dtype=bool)] * 4
-    assert _click_on(target, masks) == golden["clicker/square_seq"].tolist()
+    assert _click_on(target, masks) == golden_misc["clicker/square_seq"].tolist()
 
 
-def test_golden_tie_asks_for_a_negative_click(golden):
+def test_golden_tie_asks_for_a_negative_click(golden_misc):
     target, mask = np.zeros((20, 20), dtype=np.int8), np.zeros((20, 20), dtype=bool)
     target[:10, :10] = 1
     mask[10:, 10:] = True
-    assert _click_on(target, [mask] * 3) == golden["clicker/tie_seq"].tolist()
+    assert _click_on(target, [mask] * 3) == golden_misc["clicker/tie_seq"].tolist()
 
 
-def test_golden_distances_are_exact(golden):
-    target, predicted = golden["clicker/gt"], golden["clicker/pred"]
+def test_golden_distances_are_exact(golden_misc):
+    target, predicted = golden_misc["clicker/gt"], golden_misc["clicker/pred"]
     positive, depth = deepest_error(target, predicted & (target != 0), [])
     assert positive
-    np.testing.assert_allclose(depth, golden["clicker/fn_dt_mask0"], rtol=0, atol=1e-6)
-    assert abs(depth.max() - golden["clicker/fn_dt_mask0_max"]) < 1e-6
+    np.testing.assert_allclose(depth, golden_misc["clicker/fn_dt_mask0"], rtol=0, atol=1e-6)
+    assert abs(depth.max() - golden_misc["clicker/fn_dt_mask0_max"]) < 1e-6
 
 
 def test_distances_are_roots_of_whole_numbers_so_that_ties_are_ties():

@@ -24,6 +24,7 @@ from tests.training.disc_project import (
     judge_with_few_clicks,
     open_stores,
     options,
+    quiet,
 )
 from tests.training.mortal import exit_code
 from training import improvement, trial
@@ -37,10 +38,6 @@ from training.promotion import Decision, Policy, decide
 from training.sample_rows import SampleRow
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.split import TRAINING
-
-
-def quiet(stage, done, total):
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module", autouse=True)

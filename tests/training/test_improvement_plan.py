@@ -4,14 +4,10 @@ from functools import partial
 
 import pytest
 
-from tests.training.disc_project import PROJECT, fill, job, options
+from tests.training.disc_project import PROJECT, fill, job, options, quiet
 from training.improvement_plan import frozen_plan
 from training.live_pointer import Mover, promote
 from training.model_versions import Candidate
-
-
-def quiet(stage, done, total):
-    """Nobody watches."""
 
 
 @pytest.fixture

@@ -3,23 +3,15 @@ from functools import partial
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from training.database import Database, now
+from training.database import now
 from training.errors import VersionError
 from training.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
-from training.model_versions import Candidate, ModelVersions, version_name
-from training.stored_files import StoredFiles
+from training.model_versions import Candidate, version_name
 from training.version_rows import LiveMoveRow
 
 PERSON = Mover("ann", "looks better")
 GATE = Mover("gate", "12 % fewer clicks")
 PROJECT, OTHER = "2.1795327560", "3.1795327999"
-
-
-@pytest.fixture
-def versions(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/state.db")
-    yield ModelVersions(database, StoredFiles(str(tmp_path / "files"), tmp_path / "downloads"))
-    database.close()
 
 
 def checkpoint(tmp_path, name):

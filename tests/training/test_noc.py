@@ -3,15 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tests.golden_loops import GOLDEN
 from training.errors import ScoreCardError
 from training.noc import SampleScore, ScoreCard, bootstrap_mean, iou
-
-
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(GOLDEN / "golden_misc.npz") as arrays:
-        return dict(arrays)
 
 
 def _card(*curves, **settings):
@@ -24,16 +17,16 @@ PUBLISHED = _card(
 )
 
 
-def test_golden_iou(golden):
-    assert iou(golden["clicker/gt"], golden["clicker/pred"]) == golden["iou/gt_pred"]
+def test_golden_iou(golden_misc):
+    assert iou(golden_misc["clicker/gt"], golden_misc["clicker/pred"]) == golden_misc["iou/gt_pred"]
 
 
-def test_golden_noc(golden):
+def test_golden_noc(golden_misc):
     thresholds = (0.80, 0.85, 0.90)
-    np.testing.assert_allclose([PUBLISHED.noc(t) for t in thresholds], golden["noc/noc"])
+    np.testing.assert_allclose([PUBLISHED.noc(t) for t in thresholds], golden_misc["noc/noc"])
     spreads = [PUBLISHED.clicks_to_reach(t).std() for t in thresholds]
-    np.testing.assert_allclose(spreads, golden["noc/std"])
-    assert [PUBLISHED.failures(t) for t in thresholds] == golden["noc/over"].tolist()
+    np.testing.assert_allclose(spreads, golden_misc["noc/std"])
+    assert [PUBLISHED.failures(t) for t in thresholds] == golden_misc["noc/over"].tolist()
 
 
 def test_success_at_the_last_click_is_a_published_failure_but_was_reached():

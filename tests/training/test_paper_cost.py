@@ -3,19 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
 
-from icmformer import build_model
-from icmformer.variants import VARIANTS
+from icmformer.model import network_without_weights
+from icmformer.variants import VARIANTS, model_config
 from training.paper_cost import paper_macs, paper_parameters
 from training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
-
-
-def build_without_weights(name, **overrides):
-    with torch.device("meta"):
-        return build_model(name, **overrides)
 
 
 # Reference values: thop on the released code. The paper prints 297.54, 153.78 and 106.74 G in
@@ -34,9 +28,7 @@ def build_without_weights(name, **overrides):
     ],
 )
 def test_macs_are_those_of_the_released_code(name, cross_blocks, size, giga_macs):
-    config = VARIANTS[name].from_dict(
-        {**VARIANTS[name].to_dict(), "num_cross_blocks": cross_blocks}
-    )
+    config = model_config(name, num_cross_blocks=cross_blocks)
 
     macs = sum(paper_macs(config, (size, size)).values()) / 1e9
 
@@ -78,16 +70,15 @@ def test_table_3_speaks_of_a_swin_small_with_windows_of_7():
     ],
 )
 def test_parameters_are_those_of_tables_3_and_8(name, cross_blocks, parameters):
-    model = build_without_weights(name, num_cross_blocks=cross_blocks)
+    model = network_without_weights(model_config(name, num_cross_blocks=cross_blocks))
 
     assert paper_parameters(model) == parameters
 
 
 def test_a_vit_whose_clicks_skip_the_first_group_saves_that_group():
-    config = VARIANTS["vit_base"]
-    skipping = config.from_dict({**config.to_dict(), "share_first_group_with_clicks": False})
+    skipping = model_config("vit_base", share_first_group_with_clicks=False)
 
-    with_clicks = paper_macs(config, (448, 448))
+    with_clicks = paper_macs(VARIANTS["vit_base"], (448, 448))
     without_clicks = paper_macs(skipping, (448, 448))
 
     assert with_clicks - without_clicks == {

@@ -10,7 +10,7 @@ from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.projects import ProjectNews
 from ml_backend.settings import Settings
-from tests.training.disc_project import PROJECT, accept, job, options
+from tests.training.disc_project import PROJECT, accept, job, options, quiet
 from training import trial
 from training.evaluation import evaluate
 from training.improvement import improve
@@ -47,7 +47,7 @@ def state(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Most of what a job does is clicking, and here it does not matter how well.
         patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
-        outcome = improve(job(folder), learning.stores, options(), lambda *args: None)
+        outcome = improve(job(folder), learning.stores, options(), quiet)
     learning.jobs.finish(number, "w", outcome.result, outcome.sentence, outcome.version)
     (learning.job_folder(number) / "log.txt").write_text("first line\nthe last line\n")
     return app

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_backend.learning import open_learning
 from ml_backend.settings import Settings
 from ml_backend.worker import Worker
 from tests.ml_backend.stand_in import LEGACY_TOKEN, StandInLabelStudio, serving
-from tests.ml_backend.worker.disc_tasks import CREATED_AT, png, task
+from tests.ml_backend.task_pictures import png
+from tests.ml_backend.worker.disc_tasks import CREATED_AT, task
 from tests.training.disc_project import disc
 
 RECIPE = """
@@ -88,13 +88,6 @@ def settings_of(environment):
 @pytest.fixture
 def settings(environment):
     return settings_of(environment)
-
-
-@pytest.fixture
-def learning(settings):
-    learning = open_learning(settings)
-    yield learning
-    learning.close()
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """A Label Studio with annotated discs, and what its webhooks say; shared by the worker's tests."""
 
-import io
 import json
 
-from PIL import Image
 from sqlalchemy import select
 
 from ml_backend import brush_rle
@@ -12,12 +10,6 @@ from training.sample_rows import SampleRow
 
 PROJECT = "1.1795327560"
 CREATED_AT = "2026-11-22T06:06:00.942531Z"
-
-
-def png(image):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
 
 
 def task(number):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,6 +15,7 @@ from ml_backend.__main__ import main
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
+from tests.waiting import wait_until
 from training.live_pointer import SITE
 from training.sample_rows import AnnotationRow
 
@@ -39,14 +39,6 @@ def working(environment):
             process.wait(60)
 
 
-def wait_until(condition, process, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-
-
 def stages(learning, job):
     row = learning.jobs.get(job)
     return row.state, row.stage
@@ -57,27 +49,29 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
     """kill -9 while ingesting, judging, training and deciding; each time another worker goes on."""
     with working(environment) as process:
         deliver(learning, server, *range(24))
-        wait_until(lambda: tasks_with_samples(learning), process)
+        wait_until(lambda: tasks_with_samples(learning), 240, process)
         process.kill()
     assert len(tasks_with_samples(learning)) < 24
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 24, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 24, 240, process)
         with learning.stores.database.read() as session:
             rows = session.scalars(select(AnnotationRow)).all()
         assert {row.status for row in rows} == {"accepted"}
         job = learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
         judging = ("running", "judging the live version")
-        wait_until(lambda: stages(learning, job) == judging, process)
+        wait_until(lambda: stages(learning, job) == judging, 240, process)
         process.kill()
     for stage in ("training", "judging the candidate"):
         with working(environment) as process:
-            wait_until(lambda stage=stage: stages(learning, job) == ("running", stage), process)
+            wait_until(
+                lambda stage=stage: stages(learning, job) == ("running", stage), 240, process
+            )
             process.kill()
     with learning.stores.database.write() as session:
         session.get(JobRow, job).attempts = 0  # three kills are enough to give up
     with working(environment) as process:
-        wait_until(lambda: learning.jobs.get(job).state == "finished", process)
+        wait_until(lambda: learning.jobs.get(job).state == "finished", 240, process)
     row = learning.jobs.get(job)
     assert row.result in ("kept", "asked", "promoted")
     assert row.version == 2
@@ -88,10 +82,10 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
 def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server):
     deliver(learning, server, *range(12))
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
         learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
-        wait_until(lambda: stages(learning, 1)[0] == "running", process)
+        wait_until(lambda: stages(learning, 1)[0] == "running", 240, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     row = learning.jobs.get(1)
@@ -112,13 +106,13 @@ def gives_way(worker):
 def test_a_running_job_gives_way_and_can_be_cancelled(environment, settings, learning, server):
     deliver(learning, server, *range(12))
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
         job = learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
-        wait_until(lambda: stages(learning, job)[0] == "running", process)
-        wait_until(lambda: gives_way(process), process)
+        wait_until(lambda: stages(learning, job)[0] == "running", 240, process)
+        wait_until(lambda: gives_way(process), 240, process)
         learning.jobs.cancel(job)
-        wait_until(lambda: learning.jobs.get(job).state == "cancelled", process)
+        wait_until(lambda: learning.jobs.get(job).state == "cancelled", 240, process)
     assert learning.stores.versions.live(PROJECT).version == 1
 
 

@@ -12,7 +12,8 @@ from ml_backend.learning import open_learning
 from ml_backend.projects import ProjectNews
 from ml_backend.task_images import TaskImages
 from ml_backend.worker import Worker
-from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, png, tasks_with_samples
+from tests.ml_backend.task_pictures import png
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
 from tests.training.disc_project import disc
 from training.database import now
 from training.sample_rows import SampleRow

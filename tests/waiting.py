@@ -1,0 +1,20 @@
+"""Waiting for what another thread or process does."""
+
+import time
+
+
+def wait_until(condition, seconds, process=None, *, log=None, every=0.05):
+    """Return once the condition holds; it is looked at anew `every` so many seconds.
+
+    The test fails when `seconds` have passed, or when `process`, which has to live until then, has
+    ended; what it wrote into its `log` is shown.
+    """
+    deadline = time.monotonic() + seconds
+
+    def failure(sentence):
+        return f"{sentence}\n{log.read_text()}" if log else sentence
+
+    while not condition():
+        assert process is None or process.poll() is None, failure("the process has ended")
+        assert time.monotonic() < deadline, failure(f"not within {seconds} seconds")
+        time.sleep(every)
