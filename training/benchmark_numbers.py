@@ -7,6 +7,7 @@ from typing import Any
 from training.benchmark_runs import Protocol
 from training.noc import SIZE_CLASSES, ScoreCard
 from training.provenance import Provenance
+from training.text_table import text_table
 
 THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
 FAILURE_THRESHOLDS = (0.85, 0.90)
@@ -77,17 +78,16 @@ class Benchmark:
 
     def text_table(self) -> str:
         """Return the main numbers as a table for a terminal."""
-        header = ["", "data set", "n", *_metric_names(self.protocol)]
+        shown = [f"IoU@{k}" for k in _SHOWN_CLICKS if k <= self.protocol.max_clicks]
+        header = ["", "data set", "n", *metric_names(self.protocol), *shown, "s/click"]
         rows = [
             [entry.name, dataset, str(len(card.samples)), *_metric_texts(card)]
             for entry in self.entries
             for dataset, card in entry.cards.items()
         ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = [_text_row(row, widths) for row in [header, *rows]]
-        lines += [f"kept from before: {text}" for text in self.kept()]
-        lines += [f"not comparable with published numbers: {why}" for why in self.deviations()]
-        return "\n".join(lines) + "\n"
+        notes = [f"kept from before: {text}\n" for text in self.kept()]
+        notes += [f"not comparable with published numbers: {why}\n" for why in self.deviations()]
+        return text_table([header, *rows], names=2) + "".join(notes)
 
     def kept(self) -> list[str]:
         """Return which scores were found in the output folder, made by other code or elsewhere."""
@@ -134,6 +134,14 @@ def known(card_or_protocol: ScoreCard | Protocol, thresholds: tuple[float, ...])
     return [t for t in thresholds if t <= card_or_protocol.target_iou]
 
 
+def metric_names(protocol: Protocol) -> list[str]:
+    """Return the names of the numbers of clicks and of failures that are known, as columns."""
+    return [
+        *(f"NoC{100 * t:.0f}" for t in known(protocol, THRESHOLDS)),
+        *(f"≥{protocol.max_clicks}@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
+    ]
+
+
 def _summary(card: ScoreCard) -> dict[str, Any]:
     return {
         "objects": len(card.samples),
@@ -147,15 +155,6 @@ def _summary(card: ScoreCard) -> dict[str, Any]:
     }
 
 
-def _metric_names(protocol: Protocol) -> list[str]:
-    return [
-        *(f"NoC{100 * t:.0f}" for t in known(protocol, THRESHOLDS)),
-        *(f"≥{protocol.max_clicks}@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
-        *(f"IoU@{k}" for k in _SHOWN_CLICKS if k <= protocol.max_clicks),
-        "s/click",
-    ]
-
-
 def _metric_texts(card: ScoreCard) -> list[str]:
     mean_ious = card.mean_ious()
     return [
@@ -164,15 +163,6 @@ def _metric_texts(card: ScoreCard) -> list[str]:
         *(f"{mean_ious[k - 1]:.3f}" for k in _SHOWN_CLICKS if k <= card.max_clicks),
         f"{card.seconds_per_click():.3f}",
     ]
-
-
-def _text_row(cells: list[str], widths: list[int]) -> str:
-    # Names to the left, numbers to the right.
-    texts = [
-        cell.ljust(width) if column < 2 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(texts).rstrip()
 
 
 def _conventions(protocol: Protocol) -> list[str]:

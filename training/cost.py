@@ -5,7 +5,6 @@ Parameters and FLOPs are counted twice, as the paper does and honestly; seconds 
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from training.progress import progress
 from training.provenance import provenance
 from training.published import TABLE_3
 from training.recipe import load_recipe
+from training.text_table import text_table
 from training.whole_numbers import natural
 
 # Swin-S is trained at 224 pixels, but the FLOPs that table 3 prints for it are those of 384.
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         rows.append(_row(name, config.input_size[0], count(config), seconds))
     where = provenance(arguments.device)
     sys.stdout.write(
-        f"{_table([*rows, *_published_rows()])}\n"
+        f"{text_table([_COLUMNS, *rows, *_published_rows()])}\n"
         f"{_EXPLANATION.format(repeats=arguments.repeats)}\n"
         f"{where.command}\n{where.commit}; {where.hardware}; {where.software}; {where.date}\n"
     )
@@ -143,15 +143,3 @@ def _published_rows() -> list[tuple[str, ...]]:
         )
         for row in TABLE_3
     ]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in [_COLUMNS, *rows]) for i in range(len(_COLUMNS))]
-    return "".join(
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        + "\n"
-        for row in [_COLUMNS, *rows]
-    )

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from training.benchmark_numbers import FAILURE_THRESHOLDS, THRESHOLDS, Benchmark, known
+from training.benchmark_numbers import (
+    FAILURE_THRESHOLDS,
+    THRESHOLDS,
+    Benchmark,
+    known,
+    metric_names,
+)
 from training.noc import ScoreCard
 from training.published import FAILURES, TABLE_1_DATASETS, PublishedRow, click_rows
 
@@ -81,11 +87,7 @@ def details(benchmark: Benchmark) -> list[Details]:
     """Return every number of ours, a table for each data set."""
     columns = (
         "objects",
-        *(f"NoC{100 * t:.0f}" for t in known(benchmark.protocol, THRESHOLDS)),
-        *(
-            f"≥{benchmark.protocol.max_clicks}@{100 * t:.0f}"
-            for t in known(benchmark.protocol, FAILURE_THRESHOLDS)
-        ),
+        *metric_names(benchmark.protocol),
         *(f"IoU@{k}" for k in _shown_clicks(benchmark.protocol.max_clicks)),
         "s / click",
     )
