@@ -38,40 +38,28 @@ def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch
     assert make_accelerator(on_cpu=True).mixed_precision == "no"
 
 
-def in_two_processes(program, lines):
-    """Run lines of Python in two processes that know each other, and see them succeed."""
-    setup = [
-        "from training.processes import make_accelerator, same_in_all",
-        "accelerator = make_accelerator(on_cpu=True)",
-    ]
-    program.write_text("\n".join([*setup, *lines, "accelerator.end_training()"]))
+IN_TWO_PROCESSES = """
+import datetime
+import torch
+from training.processes import make_accelerator, same_in_all
+
+accelerator = make_accelerator(on_cpu=True)
+same = same_in_all(accelerator, 48, 6)
+differ = same_in_all(accelerator, 48, accelerator.process_index)
+assert (same, differ) == (True, False)
+timeout = torch.distributed.group.WORLD._get_backend(accelerator.device).options._timeout
+assert timeout == datetime.timedelta(hours=24)
+accelerator.end_training()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_notice_that_they_differ_and_wait_a_day_for_each_other(tmp_path):
+    program = tmp_path / "in_two_processes.py"
+    program.write_text(IN_TWO_PROCESSES)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
         [sys.executable, *launcher, str(program)], check=False, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.slow
-def test_processes_notice_that_they_differ(tmp_path):
-    in_two_processes(
-        tmp_path / "differ.py",
-        [
-            "same = same_in_all(accelerator, 48, 6)",
-            "differ = same_in_all(accelerator, 48, accelerator.process_index)",
-            "assert (same, differ) == (True, False)",
-        ],
-    )
-
-
-@pytest.mark.slow
-def test_processes_wait_a_day_for_one_that_decodes_or_validates(tmp_path):
-    in_two_processes(
-        tmp_path / "wait.py",
-        [
-            "import datetime, torch",
-            "backend = torch.distributed.group.WORLD._get_backend(accelerator.device)",
-            "assert backend.options._timeout == datetime.timedelta(hours=24)",
-        ],
-    )
