@@ -120,7 +120,8 @@ def reached_from(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "command", ["serve", "demo", "work", "latency", "diagnose", "commands.versions",
-                "commands.promote", "commands.live", "commands.reconcile", "commands.fine_tune"],
+                "commands.promote", "commands.live", "commands.reconcile", "commands.fine_tune",
+                "commands.forget", "commands.sweep"],
 )  # fmt: skip
 def test_what_needs_no_network_starts_without_torch(command: str):
     """torch takes seconds and half a gigabyte; gunicorn's processes and jobs import it later."""
