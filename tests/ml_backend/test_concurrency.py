@@ -3,7 +3,6 @@
 import itertools
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +17,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded,
     saved_task,
 )
+from tests.waiting import wait_until
 
 POINTS = [(61, 54), (31, 69), (78, 31), (20, 20), (45, 80)]
 
@@ -56,8 +56,7 @@ def test_quick_clicks_at_once_share_the_work(app, expected):
     bodies = conversation(1)[:3]
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(ask, app, body) for body in bodies]
-        while queue.depth < 4:
-            time.sleep(0.01)
+        wait_until(lambda: queue.depth >= 4, 30)
         release.set()
         answers = [future.result() for future in asked]
     busy.join()

@@ -1,10 +1,9 @@
-import time
-
 import pytest
 
 from ml_backend.errors import SettingsError
 from ml_backend.jobs import Hints, NoDuties, declare_tasks, open_queue, require_reachable
 from ml_backend.settings import Settings
+from tests.waiting import wait_until
 
 UNREACHABLE = "redis://127.0.0.1:1/0"
 
@@ -57,9 +56,7 @@ def test_a_queue_that_is_down_is_named(settings):
 def test_a_hint_that_is_lost_is_one_line_in_the_log(settings, caplog):
     queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
     Hints(declare_tasks(queue, NoDuties())).train()
-    deadline = time.monotonic() + 20
-    while not caplog.records and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: caplog.records, 20)
     (record,) = caplog.records
     assert "127.0.0.1:1" in record.message
     assert record.exc_info is None

@@ -11,6 +11,7 @@ from ml_backend import stored_pointer
 from ml_backend.errors import ModelError
 from ml_backend.stored_pointer import StoredPointer
 from ml_backend.versions import Version
+from tests.waiting import wait_until
 from training.live_pointer import SITE, Mover, promote, roll_back
 from training.model_versions import Candidate
 
@@ -83,10 +84,7 @@ def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path)
     prepared = []
     pointer.follow(lambda version: prepared.append((version.name, name(pointer, A))))
     make_live(versions, publish(versions, tmp_path, "two", A), A)
-    deadline = time.monotonic() + 5
-    while name(pointer, A) != "v2":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: name(pointer, A) == "v2", 5)
     assert [(new.split("-")[0], before) for new, before in prepared] == [("v2", "starter")]
 
 
@@ -231,9 +229,7 @@ def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monk
         file.unlink()
     tmp_path.joinpath("state.db").mkdir()
     pointer.follow(repr)
-    deadline = time.monotonic() + 20
-    while len(looks) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(looks) >= 5, 20)
     (record,) = caplog.records
     assert "cannot be used" in record.getMessage()
     assert not record.exc_info
@@ -248,8 +244,9 @@ def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
         one for one in threading.enumerate() if one.name == "live-pointer" and one not in before
     )
     del pointer
-    deadline = time.monotonic() + 5
-    while thread.is_alive():
-        assert time.monotonic() < deadline
+
+    def ended():
         gc.collect()
-        time.sleep(0.01)
+        return not thread.is_alive()
+
+    wait_until(ended, 5)

@@ -8,6 +8,7 @@ from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import recorded, recorded_setup
+from tests.waiting import wait_until
 
 HEADER = authorization_header("ann", "secret")
 LOGIN = {"Authorization": HEADER}
@@ -30,12 +31,11 @@ def connect(app, headers=LOGIN, host="backend:9090"):
 
 
 def wait_for(label_studio, method, count):
-    for _ in range(400):
+    def asked():
         found = [path for verb, path, _ in label_studio.requests if verb == method]
-        if len([path for path in found if "webhooks" in path]) >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(label_studio.requests)
+        return len([path for path in found if "webhooks" in path]) >= count
+
+    wait_until(asked, 10)
 
 
 def test_header_is_set_on_our_webhook_alone_and_keeps_others(guarded, label_studio):
@@ -83,12 +83,7 @@ def test_no_other_backend_is_given_the_login(guarded, label_studio, caplog):
     label_studio.webhooks = [webhook(2, "http://elsewhere/webhook")]
     label_studio.ml_backends = [{"id": n, "url": f"http://{n}.example.com"} for n in (1, 2)]
     connect(guarded)
-    for _ in range(400):
-        if "calls backend:9090 yet: http://elsewhere/webhook" in caplog.text:
-            break
-        time.sleep(0.02)
-    else:
-        raise AssertionError(caplog.text)
+    wait_until(lambda: "calls backend:9090 yet: http://elsewhere/webhook" in caplog.text, 10)
     assert label_studio.webhooks[0]["headers"] == {}
 
 

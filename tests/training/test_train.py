@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from icmformer import Predictor, load_checkpoint
 from icmformer.errors import CheckpointError
 from tests.training.shapes_recipe import a_recipe
+from tests.waiting import wait_until
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
 from training.errors import RecipeError
@@ -216,9 +216,7 @@ def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
     arguments = command(recipe, tmp_path)
 
     first = subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL)
-    while not list(recipe.run.glob("state-*.pt")):
-        assert first.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, first)
     first.send_signal(request_to_stop)
     first.wait()
     assert recipe.samples > samples(recipe.run)
@@ -237,9 +235,7 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
     training = subprocess.Popen(
         command(recipe, tmp_path), env=environment(), stderr=subprocess.PIPE, start_new_session=True
     )
-    while not list(recipe.run.glob("state-*.pt")):
-        assert training.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, training)
     # A shell that starts jobs in the background would have them ignore SIGINT.
     os.killpg(training.pid, signal.SIGTERM)
 
@@ -278,9 +274,7 @@ def test_a_worker_that_is_killed_ends_the_training(shapes, tmp_path):
     training = subprocess.Popen(
         command(recipe, tmp_path), env=environment(), stderr=subprocess.PIPE
     )
-    while not list(recipe.run.glob("state-*.pt")):
-        assert training.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, training)
     children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
 

@@ -1,5 +1,4 @@
 import sys
-import time
 
 import psutil
 import pytest
@@ -8,6 +7,7 @@ from flask import Flask
 from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.errors import DemoError
 from tests.ml_backend.stand_in import serving
+from tests.waiting import wait_until
 
 # starts a child of its own, says so, and refuses to leave politely
 STUBBORN = """
@@ -52,10 +52,8 @@ def test_stopping_reaches_what_the_program_started(start):
     process.stop(grace_seconds=0.2)
     assert not process.running
     # nobody but init can collect it here, so it may linger as a zombie
-    deadline = time.monotonic() + 10
-    while grandchild.is_running() and grandchild.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    zombie = psutil.STATUS_ZOMBIE
+    wait_until(lambda: not grandchild.is_running() or grandchild.status() == zombie, 10)
 
 
 def test_stopping_twice(start):
@@ -73,8 +71,7 @@ def test_program_that_ends_while_it_should_start(start):
 
 def test_program_that_ends_by_itself(start):
     process = start("print('bye'); raise SystemExit(3)")
-    while process.running:
-        time.sleep(0.05)
+    wait_until(lambda: not process.running, 30)
     with pytest.raises(DemoError, match="The program ended with status 3"):
         process.check()
 

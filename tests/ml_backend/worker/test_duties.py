@@ -4,7 +4,6 @@ import contextlib
 import json
 import sqlite3
 import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from ml_backend.job_runner import Heart, StopJob
 from ml_backend.learning import open_learning
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
+from tests.waiting import wait_until
 from training.database import now
 from training.errors import DatabaseError
 from training.sample_rows import SampleRow
@@ -216,8 +216,7 @@ def test_whoever_brings_news_does_not_wait_for_who_stores_it(learning, worker, s
     first = threading.Thread(target=worker.ingest)
     with learning.stores.database.write():  # so that nothing can be stored yet
         first.start()
-        while of_inbox(settings, "SELECT attempts FROM inbox") == [(0,)]:
-            time.sleep(0.02)
+        wait_until(lambda: of_inbox(settings, "SELECT attempts FROM inbox") != [(0,)], 30)
         deliver(learning, server, 2)
         worker.ingest()
         assert first.is_alive()
