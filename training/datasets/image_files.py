@@ -1,5 +1,6 @@
 """Reading image and mask files, with one sentence when something is missing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -65,20 +66,32 @@ def require_folder(folder: Path, advice: str) -> Path:
     return folder
 
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Return the image files of a folder by name without suffix, sorted; hidden files are skipped.
+def names_by_stem(names: Iterable[str], folder: object) -> dict[str, str]:
+    """Return the names of image files by name without suffix, sorted; hidden files are skipped.
+
+    Args:
+        names: of all files in a folder.
+        folder: what to call it in an error.
 
     Raises:
         DatasetError: if two files differ in the suffix only.
     """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        stem, suffix = Path(name).stem, Path(name).suffix
+        # Such as ._a.png, which macOS writes beside a.png on disks and into archives of others.
+        if name.startswith(".") or suffix.lower() not in IMAGE_SUFFIXES:
             continue
-        if path.stem in found:
-            raise DatasetError(f"{folder} holds both {found[path.stem].name} and {path.name}")
-        found[path.stem] = path
+        if stem in found:
+            raise DatasetError(f"{folder} holds both {found[stem]} and {name}")
+        found[stem] = name
     return found
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """Return the image files of a folder by name without suffix; see `names_by_stem`."""
+    names = names_by_stem((path.name for path in folder.iterdir()), folder)
+    return {stem: folder / name for stem, name in names.items()}
 
 
 def paired_files(images: Path, masks: Path, advice: str) -> list[tuple[Path, Path]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.datasets.image_files import IMAGE_SUFFIXES
+from training.datasets.image_files import names_by_stem
 from training.datasets.sample import IGNORE, AnnotatedImage
 from training.errors import DatasetError
 from training.shown_pixels import shown_pixels
@@ -24,6 +24,7 @@ _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png wi
 # Sixteen threads that read one archive at the same time have been seen to get wrong bytes.
 _READING = threading.Lock()
 _MASKS_LOOKED_AT = 20
+_LOSSY = {".jpeg", ".jpg", ".webp"}
 
 Root = Path | zipfile.Path
 
@@ -36,33 +37,30 @@ class ImageFolder:
 
     Raises:
         DatasetError: when the folder, an image, or a mask is missing, when it holds several such
-            folders, or when the masks mark objects with 255.
+            folders or several files of one name, or when the masks hold no ids: stored with loss,
+            or objects marked with 255.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         root = _opened(self.path)
-        masks = {
-            Path(m.name).stem: m.name
-            for m in (root / "masks").iterdir()
-            if Path(m.name).suffix.lower() in IMAGE_SUFFIXES
-        }
-        images = sorted(
-            image.name
-            for image in (root / "images").iterdir()
-            if Path(image.name).suffix.lower() in IMAGE_SUFFIXES
-        )
-        with_image = {Path(name).stem for name in images}
+        images, masks = _names(root / "images"), _names(root / "masks")
         for kind, missing in (
-            ("mask", [name for name in images if Path(name).stem not in masks]),
-            ("image", [name for stem, name in sorted(masks.items()) if stem not in with_image]),
+            ("mask", [name for stem, name in images.items() if stem not in masks]),
+            ("image", [name for stem, name in masks.items() if stem not in images]),
         ):
             if missing:
                 more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
                 raise DatasetError(f"{self.path}: no {kind} for {missing[0]}{more}; {_LAYOUT}")
         if not images:
             raise DatasetError(f"{self.path}: no image; {_LAYOUT}")
-        self._pairs = [(name, masks[Path(name).stem]) for name in images]
+        for name in masks.values():
+            if Path(name).suffix.lower() in _LOSSY:
+                raise DatasetError(
+                    f"{self.path}: the mask {name} is stored with loss, which changes its ids and"
+                    f" invents objects: make it a PNG from its source; {_LAYOUT}"
+                )
+        self._pairs = [(name, masks[stem]) for stem, name in images.items()]
         self._refuse_masks_of_255(root)
 
     def __len__(self) -> int:
@@ -149,6 +147,10 @@ def _holder(root: Root, path: Path) -> Root:
     if not found:
         raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")
     return found[0]
+
+
+def _names(folder: Root) -> dict[str, str]:
+    return names_by_stem((file.name for file in folder.iterdir()), folder)
 
 
 def _fits(folder: Root) -> bool:

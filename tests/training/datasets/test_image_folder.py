@@ -101,6 +101,39 @@ def test_what_is_missing_is_said(folder, tmp_path):
 
 
 @pytest.mark.parametrize("archived", [False, True])
+def test_hidden_files_such_as_those_of_macos_are_skipped(folder, tmp_path, archived):
+    for name in ("images/._a.webp", "masks/._a.png", "masks/._c.png", "images/.b.jpg"):
+        (folder / name).write_bytes(b"Mac OS X")
+    path = folder
+    if archived:
+        path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+
+    assert [sample.name for sample in (ImageFolder(path)[i] for i in range(2))] == ["a", "b"]
+    assert len(ImageFolder(path)) == 2
+
+
+@pytest.mark.parametrize("name", ["images/a.jpg", "masks/a.bmp"])
+@pytest.mark.parametrize("archived", [False, True])
+def test_two_files_of_one_name_are_refused(folder, tmp_path, name, archived):
+    cv2.imwrite(str(folder / name), np.zeros((30, 40), np.uint8))
+    path = folder
+    if archived:
+        path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+
+    with pytest.raises(DatasetError, match=r"(images|masks)/? holds both a\.\w+ and a\.\w+"):
+        ImageFolder(path)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp"])
+def test_masks_that_are_stored_with_loss_are_refused(folder, name):
+    (folder / "masks" / "a.png").unlink()
+    cv2.imwrite(str(folder / "masks" / name), np.zeros((30, 40), np.uint8))
+
+    with pytest.raises(DatasetError, match=rf"the mask {name} is stored with loss.* make it a PNG"):
+        ImageFolder(folder)
+
+
+@pytest.mark.parametrize("archived", [False, True])
 def test_a_folder_of_several_data_sets_is_refused(folder, tmp_path, archived):
     shutil.copytree(folder, tmp_path / "others")
     path = tmp_path
