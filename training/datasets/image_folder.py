@@ -11,6 +11,7 @@ import threading
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -24,6 +25,7 @@ _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png wi
 # Sixteen threads that read one archive at the same time have been seen to get wrong bytes.
 _READING = threading.Lock()
 _MASKS_LOOKED_AT = 20
+_FEWEST_SHADES = 5  # what a light blur makes of a rectangle
 _LOSSY = {".jpeg", ".jpg", ".webp"}
 
 Root = Path | zipfile.Path
@@ -38,7 +40,7 @@ class ImageFolder:
     Raises:
         DatasetError: when the folder, an image, or a mask is missing, when it holds several such
             folders or several files of one name, or when the masks hold no ids: stored with loss,
-            or objects marked with 255.
+            with soft edges, or objects marked with 255.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,18 +63,24 @@ class ImageFolder:
                     f" invents objects: make it a PNG from its source; {_LAYOUT}"
                 )
         self._pairs = [(name, masks[stem]) for stem, name in images.items()]
-        self._refuse_masks_of_255(root)
+        self._refuse_masks_without_ids(root)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def _refuse_masks_of_255(self, root: Root) -> None:
+    def _refuse_masks_without_ids(self, root: Root) -> None:
         """Look at a few masks, spread over all: 0 and 255 mark objects elsewhere, not here."""
         step = -(-len(self._pairs) // _MASKS_LOOKED_AT)
         seen: set[int] = set()
         for _, name in self._pairs[::step]:
             mask = root / "masks" / name
-            seen.update(np.unique(decode_instance_ids(_content(mask), str(mask))).tolist())
+            ids = decode_instance_ids(_content(mask), str(mask))
+            if has_soft_edges(ids):
+                raise DatasetError(
+                    f"{mask} has soft edges, whose every shade would be an object: threshold it,"
+                    " and number the objects from 1"
+                )
+            seen.update(np.unique(ids).tolist())
         if IGNORE in seen and seen <= {0, IGNORE}:
             raise DatasetError(
                 f'{self.path}: the masks hold 0 and 255 alone, and 255 means "ignore" here: number '
@@ -117,6 +125,29 @@ def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     narrow = ids.astype(np.int16)
     narrow[narrow == _IGNORE_IN_8_BIT] = IGNORE
     return narrow
+
+
+def has_soft_edges(ids: np.ndarray) -> bool:
+    """Say whether a mask shows objects as 255, and shades between 0 and 255 along their outlines.
+
+    Shades lie on a slope: most have a darker and a brighter neighbour, and none fills a square of
+    3 x 3 pixels. The pixels of an object with an id of its own have neighbours of that id; one of
+    a pixel or two in a border of 255 has no darker neighbour. Of synthetic masks that were
+    blurred, resized, smoothed or compressed with loss, at least 60 % of the shades lie between
+    others; of masks of ids at most 50 %, where objects of 2 x 2 pixels tile the whole image.
+
+    Args:
+        ids: (H, W) as `decode_instance_ids` returns them.
+    """
+    mask = np.where(ids == IGNORE, _IGNORE_IN_8_BIT, ids).astype(np.float32)
+    shades = (mask > 0) & (mask < _IGNORE_IN_8_BIT)
+    if not (ids == IGNORE).any() or len(np.unique(mask[shades])) < _FEWEST_SHADES:
+        return False
+    square = np.ones((3, 3), np.uint8)
+    darkest, brightest = cv2.erode(mask, square), cv2.dilate(mask, square)
+    between = (darkest < mask) & (mask < brightest)
+    filled = darkest == brightest
+    return bool(between[shades].mean() > 0.55 and filled[shades].mean() < 0.01)
 
 
 def _opened(path: Path) -> Root:

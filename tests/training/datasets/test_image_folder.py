@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from training.datasets.decoded_cache import decoded
-from training.datasets.image_folder import ImageFolder
+from training.datasets.image_folder import ImageFolder, has_soft_edges
 from training.errors import DatasetError
 
 
@@ -284,6 +284,81 @@ def test_a_folder_that_is_half_there_is_refused(folder, kind, gone):
     (folder / gone).unlink()
     with pytest.raises(DatasetError, match=rf"no {kind} for a\.(webp|png); expected images"):
         ImageFolder(folder)
+
+
+def drawn():
+    mask = np.zeros((300, 400), np.uint8)
+    cv2.circle(mask, (150, 150), 80, 255, -1)
+    cv2.rectangle(mask, (260, 40), (350, 200), 255, -1)
+    return mask
+
+
+def smoothed():
+    mask = np.zeros((300, 400), np.uint8)
+    cv2.circle(mask, (150, 150), 80, 255, -1, cv2.LINE_AA)
+    return mask
+
+
+def compressed(quality):
+    _, content = cv2.imencode(".jpg", drawn(), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+
+
+SOFT = {
+    **{f"blurred {size}": cv2.GaussianBlur(drawn(), (size, size), 0) for size in (3, 9, 51)},
+    "a rectangle": cv2.GaussianBlur(np.pad(np.full((40, 60), 255, np.uint8), 9), (3, 3), 0),
+    "smaller": cv2.resize(drawn(), (173, 131), interpolation=cv2.INTER_AREA),
+    "larger": cv2.resize(drawn(), (811, 603), interpolation=cv2.INTER_CUBIC),
+    "smoothed": smoothed(),
+    **{f"compressed {quality}": compressed(quality) for quality in (50, 75, 90, 95)},
+}
+
+
+@pytest.mark.parametrize("soft", SOFT)
+def test_masks_with_soft_edges_are_refused(folder, soft):
+    for name in ("a", "b"):
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), SOFT[soft])
+    with pytest.raises(DatasetError, match=r"masks/a\.png has soft edges.* threshold it"):
+        ImageFolder(folder)
+
+
+def ringed(largest, width):
+    """Objects up to so many pixels a side, each in a border of 255."""
+    rng = np.random.default_rng(0)
+    ids = np.zeros((300, 400), np.int16)
+    for instance in range(1, 200):
+        y, x, side = *rng.integers(5, 280, 2), rng.integers(1, largest + 1)
+        ids[y - width : y + side + width, x - width : x + side + width] = -1
+        ids[y : y + side, x : x + side] = instance
+    return ids
+
+
+def tiled(side, order):
+    ids = np.array(order, np.int16).reshape(10, 25).repeat(side, 0).repeat(side, 1)
+    return np.pad(ids, 5, constant_values=-1)
+
+
+def wires():
+    ids = np.zeros((300, 400), np.int16)
+    for instance in range(1, 20):
+        ends = (20 * instance, 10), (18 * instance + 8, 290)
+        cv2.line(ids, *ends, -1, 4)
+        cv2.line(ids, *ends, instance, 1)
+    return ids
+
+
+SHUFFLED = np.random.default_rng(1).permutation(np.arange(1, 251))
+SANE = {
+    **{f"ringed {large} {width}": ringed(large, width) for large in (1, 2, 9) for width in (1, 3)},
+    **{f"tiled {side}": tiled(side, range(1, 251)) for side in (2, 3, 8)},
+    **{f"shuffled {side}": tiled(side, SHUFFLED) for side in (2, 3, 8)},
+    "wires": wires(),
+}
+
+
+@pytest.mark.parametrize("sane", SANE)
+def test_masks_of_many_small_objects_beside_ignored_pixels_are_not(sane):
+    assert not has_soft_edges(SANE[sane])
 
 
 def test_masks_of_0_and_255_are_refused_with_what_to_do(folder):
