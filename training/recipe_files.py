@@ -46,26 +46,24 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
 
 
 def change(values: Settings, changes: Settings) -> None:
-    """Change nested mappings in place, key by key; everything else is replaced whole."""
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            change(values[key], value)
-        else:
-            values[key] = value
+    """Change settings in place, key by key where both are mappings; else replaced whole."""
+    values.update(_changed(values, (), changes))
 
 
 def override(values: Settings, overrides: Sequence[str]) -> None:
     """Change settings in place, each given as `key=value`: keys with dots, values as in YAML.
 
+    In a list a number selects an item: `stages.0.size`, or from the end, `stages.-1.size`.
+
     Raises:
-        RecipeError: for one without "=", or whose value is no YAML.
+        RecipeError: for one without "=", whose value is no YAML, or that names no item of a list.
     """
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
             raise RecipeError(f"{text!r} is not of the form key=value")
         try:
-            change(values, _nested(key.split("."), yaml.safe_load(value)))
+            values.update(_changed(values, key.split("."), yaml.safe_load(value)))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RecipeError(f"the value of {text!r} is no YAML: {error}") from error
 
@@ -115,5 +113,34 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _nested(keys: Sequence[str], value: Any) -> Settings:
-    return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
+def _changed(there: Any, keys: Sequence[str], value: Any, place: str = "") -> Any:
+    """Return settings with a value at the place that the keys lead to.
+
+    What was there stays as it is: by an alias in the file (`*name`), it may be there twice.
+    """
+    if keys:
+        key, *inner = keys
+        inside = f"{place}.{key}" if place else key
+        if isinstance(there, list):
+            chosen = _item(there, key, place)
+            return [
+                _changed(item, inner, value, inside) if number == chosen else item
+                for number, item in enumerate(there)
+            ]
+        settings = there if isinstance(there, dict) else {}
+        return settings | {key: _changed(settings.get(key), inner, value, inside)}
+    if isinstance(there, dict) and isinstance(value, dict):
+        return there | {key: _changed(there.get(key), (), new) for key, new in value.items()}
+    return value
+
+
+def _item(items: list[Any], key: str, place: str) -> int:
+    """Return which item of the list at this place a key selects, counted from 0."""
+    try:
+        return range(len(items))[int(key)]
+    except (ValueError, IndexError):
+        last = len(items) - 1
+        count = f"of {len(items)}, such as {place}.{last}" if items else "of none"
+        raise RecipeError(
+            f"{place}.{key} is not there: {place} is a list {count}, counted from 0"
+        ) from None

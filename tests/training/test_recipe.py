@@ -110,6 +110,44 @@ def test_overrides_reach_nested_settings(minimal):
     assert recipe.boundaries() == ((24, 64, 4),)
 
 
+def test_a_number_selects_an_item_of_a_list(minimal):
+    recipe = load_recipe(
+        minimal,
+        [
+            "stages=[{epochs: 2, size: 64, batch_size: 4}, {epochs: 1, size: 96, batch_size: 4}]",
+            "stages.0.batch_size=2",
+            "stages.-1.epochs=5",
+            "data.parts.0.path=other",
+            "data.parts.0.objects={merge_probability: 0}",
+            "iterative_clicks.probabilities=[0.5, 0.5]",
+            "iterative_clicks.probabilities.1=0.25",
+            "iterative_clicks.probabilities.0=0.75",
+        ],
+    )
+
+    assert [stage.batch_size for stage in recipe.stages] == [2, 4]
+    assert [stage.epochs for stage in recipe.stages] == [2, 5]
+    assert recipe.data.parts[0].path == Path("other")
+    assert recipe.data.parts[0].objects.merge_probability == 0
+    assert recipe.iterative_clicks.probabilities == (0.75, 0.25)
+
+
+@pytest.mark.parametrize("key", ["stages.1.size", "stages.-2.size", "stages.size", "stages.0x"])
+def test_an_item_that_is_not_there_is_answered_with_how_many_there_are(minimal, key):
+    with pytest.raises(RecipeError, match=r"stages\.\S+ is not there: stages is a list of 1"):
+        load_recipe(minimal, [f"{key}=64"])
+
+
+def test_of_settings_that_a_file_names_twice_one_is_changed(tmp_path):
+    path = tmp_path / "aliases.yaml"
+    parts = "[{path: a, objects: &one {neighbours_max: 1}}, {path: b, objects: *one}]"
+    path.write_text(MINIMAL.replace("[{path: photos}]", parts))
+
+    recipe = load_recipe(path, ["data.parts.1.objects.neighbours_max=2"])
+
+    assert [part.objects.neighbours_max for part in recipe.data.parts] == [1, 2]
+
+
 def test_the_size_grows_from_stage_to_stage(minimal):
     stages = "[{epochs: 2, size: 32, batch_size: 4}, {epochs: 1, size: 64, batch_size: 4}]"
 
