@@ -20,6 +20,7 @@ from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
 from training.example_pictures import Strip, choose_samples, strip
+from training.home_paths import expanded_path
 from training.noc import ScoreCard
 from training.progress import progress
 from training.provenance import Provenance, provenance
@@ -33,7 +34,9 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--data", type=Path, help="folder that holds the benchmarks' folders; not for folder:PATH"
+        "--data",
+        type=expanded_path,
+        help="folder that holds the benchmarks' folders; not for folder:PATH",
     )
     parser.add_argument(
         "datasets",
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     contestants = parser.add_argument_group("who answers the clicks")
     contestants.add_argument(
         "--checkpoint",
-        type=Path,
+        type=expanded_path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -94,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("how the work is done")
     work.add_argument("--processes", type=positive, default=1, metavar="N")
     work.add_argument(
-        "--output", type=Path, default=Path("runs/benchmark"), help="folder of the results"
+        "--output", type=expanded_path, default=Path("runs/benchmark"), help="folder of the results"
     )
     work.add_argument(
         "--pictures",

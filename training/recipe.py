@@ -11,6 +11,7 @@ from icmformer.config import ModelConfig
 from icmformer.errors import ConfigError
 from icmformer.variants import model_config
 from training.errors import RecipeError
+from training.home_paths import ExpandedPath, NameOrPath
 from training.iterative_clicks import Placement
 from training.object_sampling import ObjectSampling
 from training.recipe_files import STRICT, override, read_settings, validate
@@ -36,8 +37,8 @@ class Network(_Strict):
 
     name: str
     overrides: dict[str, Any] = {}
-    backbone_weights: str | None = None
-    checkpoint: Path | None = None
+    backbone_weights: NameOrPath | None = None
+    checkpoint: ExpandedPath | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -68,11 +69,11 @@ class DataPart(_Strict):
     """
 
     kind: Literal["image_folder", "sbd", "coco_lvis", "layered_folder", "accepted"] = "image_folder"
-    path: Path
+    path: ExpandedPath
     project: int | None = None
     weight: float = Field(default=1.0, gt=0)
     objects: ObjectSampling = ObjectSampling()
-    scores: Path | None = None
+    scores: ExpandedPath | None = None
     score_exponent: float = Field(default=1.25, ge=0)
 
     @property
@@ -98,9 +99,9 @@ class Data(_Strict):
         workers: processes that prepare samples; 0 prepares them in the training process.
     """
 
-    root: Path
+    root: ExpandedPath
     parts: tuple[DataPart, ...] = Field(min_length=1)
-    cache: Path | None = None
+    cache: ExpandedPath | None = None
     max_side: int | None = Field(default=None, ge=1)
     workers: int = Field(default=4, ge=0)
 
@@ -229,7 +230,7 @@ class Recipe(_Strict):
         validation: what is looked at now and then; None looks at nothing.
     """
 
-    run: Path
+    run: ExpandedPath
     seed: int = Field(default=0, ge=0, lt=2**63)
     network: Network
     data: Data

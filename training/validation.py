@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from training.datasets.benchmarks import open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.datasets.subset import spread
 from training.evaluation import Step, click_through, evaluate
+from training.home_paths import ExpandedPath
 from training.noc import ScoreCard
 from training.recipe_files import STRICT
 
@@ -34,7 +34,7 @@ class ValidationOptions(BaseModel):
     model_config = STRICT
 
     every: int = Field(default=10, ge=1)
-    data: Path
+    data: ExpandedPath
     sets: tuple[str, ...] = Field(min_length=1)
     objects: int = Field(default=100, ge=1)
     clicks: int = Field(default=20, ge=1)

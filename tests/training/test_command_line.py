@@ -1,5 +1,7 @@
 """What the commands have in common."""
 
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
 from training import learning_curve
 from training.__main__ import COMMANDS
+from training.home_paths import expanded_path
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +57,28 @@ def test_a_run_folder_that_cannot_be_made_is_named(shapes, tmp_path, monkeypatch
 
     assert command_line.main() == 1
     assert capsys.readouterr().err == f"{tmp_path / 'file' / 'run'}: Not a directory\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_tilde_in_an_argument_is_the_home_folder(monkeypatch, command):
+    """`--data=~/photos` reaches the program as it is written."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    parser = argparse.ArgumentParser()
+    importlib.import_module(COMMANDS[command][0]).add_arguments(parser)
+
+    paths = [option for option in parser._actions if option.type in (Path, expanded_path)]
+
+    assert [str(option.type("~/data")) for option in paths] == ["/home/ann/data"] * len(paths)
+    assert paths or command == "cost"
+
+
+def test_the_home_folder_of_nobody_is_an_impossible_argument(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", "--output=~nobody-here/x"])
+
+    with pytest.raises(SystemExit):
+        command_line.main()
+
+    assert "~nobody-here/x" in capsys.readouterr().err
 
 
 def command_line_recipe(shapes, folder):

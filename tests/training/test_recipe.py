@@ -1,12 +1,14 @@
 """A recipe that cannot work stops before the first batch, with a sentence."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import training
-from training.errors import RecipeError
+from training.datasets.benchmarks import benchmark_folder
+from training.errors import DatasetError, RecipeError
 from training.fine_tune_recipe import load_fine_tune_recipe
 from training.recipe import load_recipe
 
@@ -146,6 +148,33 @@ def test_of_settings_that_a_file_names_twice_one_is_changed(tmp_path):
     recipe = load_recipe(path, ["data.parts.1.objects.neighbours_max=2"])
 
     assert [part.objects.neighbours_max for part in recipe.data.parts] == [1, 2]
+
+
+def test_a_tilde_is_the_home_folder(minimal, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    recipe = load_recipe(
+        minimal,
+        [
+            "run=~/run",
+            "data={root: ~/data, cache: ~/cache, parts: [{path: ~/p.zip, scores: ~/s.json}]}",
+            "network={name: tiny, checkpoint: ~/w.safetensors, backbone_weights: ~/mae.pth}",
+            "validation={data: ~/sets, sets: ['folder:~/own']}",
+        ],
+    )
+
+    written = json.dumps(recipe.model_dump(mode="json", exclude={"validation": {"sets"}}))
+    assert "~" not in written
+    assert set(re.findall(r"/home/ann/(\w+)", written)) == {
+        "run", "data", "cache", "p", "s", "w", "mae", "sets"
+    }  # fmt: skip
+    assert str(benchmark_folder("folder:~/own", None)) == "/home/ann/own"
+
+
+def test_a_home_folder_that_is_not_there_is_named(minimal):
+    with pytest.raises(RecipeError, match=r"data\.root: ~nobody-here/x: there is no such home"):
+        load_recipe(minimal, ["data.root=~nobody-here/x"])
+    with pytest.raises(DatasetError, match="~nobody-here/x: there is no such home"):
+        benchmark_folder("folder:~nobody-here/x", None)
 
 
 def test_the_size_grows_from_stage_to_stage(minimal):

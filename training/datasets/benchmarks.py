@@ -9,6 +9,7 @@ from training.datasets.sample import EvaluationSample
 from training.datasets.sbd import SBDObjects
 from training.datasets.single_object import LAYOUTS, SingleObjectImages
 from training.errors import DatasetError
+from training.home_paths import expanded_path
 
 BENCHMARKS = ("GrabCut", "Berkeley", "SBD", "DAVIS", "COCO_MVal")
 FOLDER_PREFIX = "folder:"
@@ -61,10 +62,13 @@ def benchmark_folder(name: str, data: Path | None) -> Path:
     """Return where the benchmark lies below `data`, or where it is expected to lie.
 
     Raises:
-        DatasetError: if only `data` could say where.
+        DatasetError: if only `data` could say where, or in a home folder that is not there.
     """
     if name.startswith(FOLDER_PREFIX):
-        return (data or Path()) / name.removeprefix(FOLDER_PREFIX)
+        try:
+            return (data or Path()) / expanded_path(name.removeprefix(FOLDER_PREFIX))
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
     if data is None:
         raise DatasetError(
             f"where is {name}? Give --data, the folder that holds the benchmarks' folders"

@@ -1,0 +1,30 @@
+"""Paths as people write them: `~` is the home folder, also where no shell has put it in."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def expanded_path(text: str | Path) -> Path:
+    """Return a path without `~`; a `type` for argparse.
+
+    In `--data=~/photos`, `data.cache=~/cache` and in a recipe the shell leaves it as it is.
+
+    Raises:
+        ValueError: if there is no such home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text}: there is no such home folder") from error
+
+
+def _expanded_text(text: str) -> str:
+    return str(expanded_path(text)) if text.startswith("~") else text
+
+
+ExpandedPath = Annotated[Path, AfterValidator(expanded_path)]
+"""Of a setting that is a path."""
+NameOrPath = Annotated[str, AfterValidator(_expanded_text)]
+"""Of a setting that may also be the name of something."""
