@@ -131,13 +131,15 @@ def _run(arguments: argparse.Namespace) -> None:
     benchmark = _benchmark(runs, found, origin)
     sys.stdout.write(benchmark.text_table())
     sys.stdout.flush()  # pictures take a while
-    galleries = []
-    if arguments.pictures > 0:
-        for run in progress(runs, desc="pictures", unit="gallery"):
-            card = found[run.contestant.name, run.dataset_name].card
-            galleries.append(_gallery(run, card, arguments.pictures))
-    page = write_report(benchmark, galleries, arguments.output)
-    logger.info("report: %s", page)
+    galleries: list[Gallery] = []
+    try:
+        if arguments.pictures > 0:
+            for run in progress(runs, desc="pictures", unit="gallery"):
+                card = found[run.contestant.name, run.dataset_name].card
+                galleries.append(_gallery(run, card, arguments.pictures))
+    finally:  # the numbers are there, whatever becomes of the pictures
+        page = write_report(benchmark, galleries, arguments.output)
+        logger.info("report: %s", page)
 
 
 def _runs(arguments: argparse.Namespace) -> list[Run]:

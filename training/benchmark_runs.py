@@ -5,6 +5,7 @@ from, below a line with all the settings it depends on. A run that was interrupt
 there; other settings refuse the file.
 """
 
+import functools
 import json
 import multiprocessing
 import os
@@ -121,7 +122,7 @@ def measure(run: Run, output: Path, processes: int, origin: str) -> Measured:
 
     Raises:
         BenchmarkError: if the output folder holds results of other settings under the same name,
-            or a process died.
+            the weights have changed meanwhile, or a process died.
     """
     path = run.results_file(output)
     if processes > 1:
@@ -182,8 +183,8 @@ def _score(run: Run, segmenter: ClickSegmenter, index: int) -> SampleScore:
     )
 
 
-# What a worker process needs for every sample, made once when it starts.
-_worker: tuple[Run, ClickSegmenter] | None = None
+# What a worker process clicks, from when it starts.
+_worker: Run | None = None
 
 
 def _start_worker(run: Run, processes: int) -> None:
@@ -191,13 +192,19 @@ def _start_worker(run: Run, processes: int) -> None:
     # Ctrl-C is for the main process, which then cancels what is waiting.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-    _worker = run, run.contestant.segmenter(run.dataset_name)
+    _worker = run
 
 
 def _work(index: int) -> tuple[int, SampleScore]:
     assert _worker is not None, "the pool starts its workers with _start_worker"
-    run, segmenter = _worker
-    return index, _score(run, segmenter, index)
+    return index, _score(_worker, _worker_segmenter(), index)
+
+
+@functools.cache
+def _worker_segmenter() -> ClickSegmenter:
+    # With the first sample, not when the process starts: what goes wrong there reaches nobody.
+    assert _worker is not None, "the pool starts its workers with _start_worker"
+    return _worker.contestant.segmenter(_worker.dataset_name)
 
 
 def _open_results(path: Path, header: dict[str, object]) -> dict[int, tuple[SampleScore, str]]:

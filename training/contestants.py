@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from icmformer import ModelConfig
+from icmformer import ICMFormer, ModelConfig
 from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.classical import GrabCutBaseline
+from training.errors import BenchmarkError
 from training.evaluation import ClickSegmenter
 from training.provenance import last_size
 from training.weights_file import file_sha256, load_network, read_config, read_provenance
@@ -82,16 +83,31 @@ class Checkpoint:
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
-        return {"weights": file_sha256(self.path), "input size": str(self._size(dataset))}
+        return {"weights": self._sha256, "input size": str(self._size(dataset))}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
-        """Load the network and follow the published protocol: fixed size, flip, fp32."""
-        return Predictor.for_benchmark(load_network(self.path, self.device), self._size(dataset))
+        """Load the network and follow the published protocol: fixed size, flip, fp32.
+
+        Raises:
+            BenchmarkError: if the file has changed since it was first read.
+        """
+        return Predictor.for_benchmark(self._network(), self._size(dataset))
+
+    def _network(self) -> ICMFormer:
+        sha256 = self._sha256
+        network = load_network(self.path, self.device)
+        # Not before: the file might be replaced in between.
+        if file_sha256(self.path) != sha256:
+            raise BenchmarkError(
+                f"{self.path} has changed since the benchmark began, perhaps because its training"
+                " goes on: benchmark a copy"
+            )
+        return network
 
     def _size(self, dataset: str) -> tuple[int, int]:
         if self.target_size:
             return self.target_size
-        trained = self._trained_size()
+        trained = self._trained_size
         size = trained or self._config.input_size
         if size == _PAPER_SIZE or _is_of_the_paper(self._config, trained):
             return _PAPER_SIZE_ON_DAVIS if dataset == "DAVIS" else _PAPER_SIZE
@@ -102,6 +118,12 @@ class Checkpoint:
         # Of the authors' files it takes reading all weights.
         return read_config(self.path)
 
+    @cached_property
+    def _sha256(self) -> str:
+        # Remembered, and sent along to other processes: all results are to be of these weights.
+        return file_sha256(self.path)
+
+    @cached_property
     def _trained_size(self) -> tuple[int, int] | None:
         """Return the size of the last stage, None if none is recorded."""
         last = last_size(read_provenance(self.path))
@@ -126,7 +148,7 @@ class Served(Checkpoint):
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and serve it."""
-        return Predictor.for_serving(load_network(self.path, self.device))
+        return Predictor.for_serving(self._network())
 
     def _size(self, dataset: str) -> tuple[int, int]:
         return self._config.input_size

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -236,6 +237,35 @@ def test_a_process_that_dies_is_answered_with_a_sentence(checkpoint, data, tmp_p
 
     with pytest.raises(BenchmarkError, match=r"a process died.*repeat the command to go on"):
         measure(run, tmp_path, 2, "here")
+
+
+@pytest.mark.slow
+def test_weights_that_change_meanwhile_end_it_in_other_processes_too(checkpoint, data, tmp_path):
+    path = tmp_path / "latest.safetensors"
+    for file in (path, path.with_suffix(".json")):
+        shutil.copy(checkpoint.with_suffix(file.suffix), file)
+    run = Run(
+        Checkpoint("latest", path), "GrabCut", open_benchmark("GrabCut", data), "", Protocol()
+    )
+    run.header()
+    save_checkpoint(build_model("tiny"), path)
+
+    with pytest.raises(BenchmarkError, match=r"latest\.safetensors has changed since"):
+        measure(run, tmp_path, 2, "here")
+
+
+def test_what_becomes_of_the_pictures_costs_no_numbers(data, tmp_path, monkeypatch, capsys):
+    def change(*_):
+        raise BenchmarkError("has changed since")
+
+    monkeypatch.setattr("training.benchmark._gallery", change)
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    assert "has changed since" in capsys.readouterr().err
+    assert "Measured here" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Checkpoints and the classical method as rows of a benchmark."""
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from icmformer.errors import CheckpointError
 from icmformer.variants import VARIANTS
 from tests.authors_files import save_swin_small
 from training.contestants import Checkpoint, ClassicalMethod, Served, named_checkpoints
+from training.errors import BenchmarkError
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,25 @@ def test_results_are_tied_to_the_weights(tmp_path):
     save_checkpoint(build_model("tiny"), path)
 
     assert Checkpoint("model", path).settings("GrabCut") != before
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, Served])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
+def test_weights_that_change_after_they_were_first_read_are_refused(tmp_path, kind, elsewhere):
+    path = tmp_path / "latest.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    contestant = kind("latest", path)
+    before = contestant.settings("GrabCut")
+    contestant.segmenter("GrabCut")
+    other = build_model("tiny", num_cross_blocks=0)
+    recipe = {"epoch": 10, "stages": [{"epochs": 1, "size": 128}]}
+    save_checkpoint(other, path, samples=10, recipe=recipe)
+    if elsewhere:
+        contestant = pickle.loads(pickle.dumps(contestant))
+
+    assert contestant.settings("GrabCut") == before
+    with pytest.raises(BenchmarkError, match=r"latest\.safetensors has changed since .* a copy"):
+        contestant.segmenter("GrabCut")
 
 
 def test_a_missing_file_is_named(tmp_path):
