@@ -97,8 +97,9 @@ class Run:
         }
 
     def results_file(self, output: Path) -> Path:
-        """Return where the scores lie in the output folder."""
-        names = (self.contestant.name, self.dataset_name)
+        """Return where the scores lie in the output folder: other weights have another file."""
+        weights = self.contestant.settings(self.dataset_name).get("weights", "")
+        names = (f"{self.contestant.name} {weights[:8]}".strip(), self.dataset_name)
         safe = ["".join(c if c.isalnum() or c in "-_." else "_" for c in name) for name in names]
         return output / "samples" / f"{safe[0]} on {safe[1]}.jsonl"
 

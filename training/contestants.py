@@ -20,6 +20,7 @@ from training.weights_file import file_sha256, load_network, read_config, read_p
 _PAPER_NETWORKS = ("vit_base", "vit_large", "vit_huge", "swin_base", "swin_small")
 _PAPER_SIZE = (448, 448)
 _PAPER_SIZE_ON_DAVIS = (672, 672)
+_NAMES_IN_A_RUN = ("latest", "best")
 
 
 class Contestant(Protocol):
@@ -179,7 +180,10 @@ class ClassicalMethod:
 def named_checkpoints(
     paths: list[Path], device: str, target_size: tuple[int, int] | None
 ) -> list[Checkpoint]:
-    """Name checkpoints after their files, with as many folders as tell those of one name apart."""
+    """Name checkpoints after their files, with as many folders as tell those of one name apart.
+
+    What a training calls `latest` or `best` is named after its run folder, too.
+    """
     return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
 
 
@@ -200,9 +204,11 @@ def _is_of_the_paper(config: ModelConfig, trained: tuple[int, int] | None) -> bo
 
 
 def _name(path: Path, paths: list[Path]) -> str:
-    full = path.with_suffix("").parts
-    same_file = [other.with_suffix("").parts for other in paths if other.stem == path.stem]
-    count = 1
+    full = path.absolute().with_suffix("").parts
+    same_file = [
+        other.absolute().with_suffix("").parts for other in paths if other.stem == path.stem
+    ]
+    count = 2 if path.stem in _NAMES_IN_A_RUN else 1
     while count < len(full) and [other[-count:] for other in same_file].count(full[-count:]) > 1:
         count += 1
     return "/".join(full[-count:])

@@ -131,6 +131,25 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(benchmark, checkpoint):
     assert again["ious"] == json.loads(third)["ious"]
 
 
+def test_other_weights_of_one_name_are_measured_beside_those_before(benchmark, tmp_path):
+    path = tmp_path / "sbd" / "latest.safetensors"
+    path.parent.mkdir()
+    arguments = ("GrabCut", "--checkpoint", str(path), "--max-clicks", "1", "--pictures", "0")
+    save_checkpoint(build_model("tiny"), path)
+    folder = benchmark(*arguments)
+    (first,) = folder.glob("samples/sbd_latest_* on GrabCut.jsonl")
+    measured = first.read_text().replace('"name": "square0"', '"name": "kept"')
+    first.write_text(measured)
+
+    benchmark(*arguments)
+    assert first.read_text() == measured, "of equal weights nothing is measured again"
+
+    save_checkpoint(build_model("tiny"), path)
+    benchmark(*arguments)
+    assert first.read_text() == measured
+    assert len(list(folder.glob("samples/sbd_latest_* on GrabCut.jsonl"))) == 2
+
+
 def test_every_third_sample_first_and_all_of_them_later(benchmark, capsys):
     folder = benchmark("GrabCut", "--baseline", "grabcut", "--every", "3")
     assert [score["index"] for score in scores_of(folder, "GrabCut")] == [0]

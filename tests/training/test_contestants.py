@@ -158,6 +158,18 @@ def test_runs_of_several_seeds_have_names_of_their_own():
     ]
 
 
+@pytest.mark.parametrize("name", ["latest", "best"])
+def test_what_every_training_calls_the_same_is_named_after_its_run(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    file = f"{name}.safetensors"
+
+    (there,) = named_checkpoints([Path("runs/sbd") / file], "cpu", None)
+    (here,) = named_checkpoints([Path(file)], "cpu", None)
+
+    assert there.name == f"sbd/{name}"
+    assert here.name == f"{tmp_path.name}/{name}"
+
+
 def test_the_classical_method_says_what_it_is():
     assert "OpenCV's GrabCut" in ClassicalMethod().describe()
 
