@@ -95,7 +95,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, default=1, metavar="N", help="only every N-th object"
     )
     work = parser.add_argument_group("how the work is done")
-    work.add_argument("--processes", type=positive, default=1, metavar="N")
+    work.add_argument(
+        "--processes",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="share the objects out, all on the one --device; for several GPUs one command each,"
+        " with its own --device and --output",
+    )
     work.add_argument(
         "--output", type=expanded_path, default=Path("runs/benchmark"), help="folder of the results"
     )
