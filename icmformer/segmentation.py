@@ -82,12 +82,18 @@ class Segmentation:
             mask: (H, W), bool or numbers that are not zero on the object.
 
         Raises:
-            InputError: if the mask is no array or does not have two axes.
+            InputError: if the mask is no array, does not have two axes, or has fractions or other
+                floating-point numbers than 0 and 1: a probability is nowhere quite zero.
         """
         if not isinstance(mask, np.ndarray):
             raise InputError(f"a mask needs to be a numpy array, this one is {_kind(mask)}")
         if mask.ndim != 2 or 0 in mask.shape:
             raise InputError(f"a mask needs the shape (height, width), this one has {mask.shape}")
+        if mask.dtype.kind == "f" and not ((mask == 0) | (mask == 1)).all():
+            raise InputError(
+                f"a mask of {mask.dtype} may hold 0 and 1 only, this one has other numbers, as a"
+                " probability has: threshold it first, as in mask > 0.5"
+            )
         return cls(probability=(mask != 0).astype(np.float32))
 
     @classmethod

@@ -26,6 +26,13 @@ def test_refuses_what_is_no_mask(shape):
         Segmentation.from_mask(np.zeros(shape))
 
 
+@pytest.mark.parametrize("value", [0.3, -4.0, 255.0, np.nan])
+def test_refuses_probabilities_and_logits_as_masks(value):
+    mask = np.array([[0, 1, value]], dtype=np.float32)
+    with pytest.raises(InputError, match=r"0 and 1 only.* threshold it first"):
+        Segmentation.from_mask(mask)
+
+
 def test_a_list_is_no_mask():
     with pytest.raises(InputError, match="needs to be a numpy array, this one is list"):
         Segmentation.from_mask([[0, 1]])
