@@ -105,9 +105,9 @@ class Predictor:
                 paper uses (448, 448), and (672, 672) for DAVIS.
 
         Raises:
-            ConfigError: if a side is not positive.
+            ConfigError: if the target is not two whole numbers of at least 1.
         """
-        zoom_in = ZoomIn(target or model.input_size)
+        zoom_in = ZoomIn(model.input_size if target is None else target)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
     @classmethod

@@ -5,6 +5,7 @@ around the object, resized to the network's input. It is pure: what the next pas
 on the last probability map, the clicks and the last region, and on nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -82,7 +83,7 @@ class ZoomIn:
             answer, as published.
 
     Raises:
-        ConfigError: if a side of the target is not positive.
+        ConfigError: if the target is not two whole numbers of at least 1.
     """
 
     target: tuple[int, int]
@@ -94,8 +95,11 @@ class ZoomIn:
     as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if min(self.target) < 1:
-            raise ConfigError(f"a network's input cannot be {self.target} pixels large")
+        if not _is_size(self.target):
+            raise ConfigError(
+                "height and width of a network's input need to be two whole numbers, such as"
+                f" (448, 448), not {self.target!r}"
+            )
 
     def region(
         self,
@@ -140,3 +144,12 @@ class ZoomIn:
         side = max(self.expansion * (highest - lowest + 1), self.min_crop)
         first, last = round(centre - 0.5 * side), round(centre + 0.5 * side)
         return max(first, 0), min(last, length - 1)
+
+
+def _is_size(value: object) -> bool:
+    """Say whether a value is a height and a width in pixels."""
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and all(isinstance(side, int | np.integer) and side >= 1 for side in value)
+    )

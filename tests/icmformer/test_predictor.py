@@ -257,9 +257,10 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
 
 
-def test_refuses_sizes_that_mean_nothing():
-    with pytest.raises(ConfigError, match=r"cannot be \(0, 0\) pixels"):
-        Predictor.for_benchmark(ToyNetwork(), (0, 0))
+@pytest.mark.parametrize("target", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
+def test_refuses_sizes_that_mean_nothing(target):
+    with pytest.raises(ConfigError, match=r"two whole numbers, such as \(448, 448\), not "):
+        Predictor.for_benchmark(ToyNetwork(), target)
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
