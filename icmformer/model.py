@@ -94,24 +94,30 @@ class ICMFormer(nn.Module):
             (B, 1, H, W) logits, never in half precision.
 
         Raises:
-            InputError: if the maps do not have the size of the image.
+            InputError: if the maps do not have these shapes or the size of the image.
         """
+        _check_map("click maps", click_maps, 2, features.size_hw)
+        _check_map("a previous mask", previous_mask, 1, features.size_hw)
         guidance = torch.cat([previous_mask, click_maps], dim=1)
-        if guidance.shape[-2:] != features.size_hw:
-            raise InputError(
-                f"click maps and previous mask are {tuple(guidance.shape[-2:])} pixels high and "
-                f"wide, the image {features.size_hw}"
-            )
         logits = self.head(self.backbone.fuse(features, guidance))
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
         return F.interpolate(logits, size=features.size_hw, mode="bilinear", align_corners=True)
 
     def forward(
-        self, image: torch.Tensor, previous_mask: torch.Tensor, click_maps: torch.Tensor
+        self, image: torch.Tensor, click_maps: torch.Tensor, previous_mask: torch.Tensor
     ) -> torch.Tensor:
         """Return logits (B, 1, H, W); see `encode_image` and `fuse`."""
         return self.fuse(self.encode_image(image), click_maps, previous_mask)
+
+
+def _check_map(name: str, given: torch.Tensor, channels: int, size_hw: tuple[int, int]) -> None:
+    """Refuse what would run nevertheless, such as the two maps in the other order."""
+    if given.ndim != 4 or given.shape[1] != channels or given.shape[2:] != size_hw:
+        raise InputError(
+            f"{name} of an image of {size_hw} pixels need the shape (batch, {channels},"
+            f" {size_hw[0]}, {size_hw[1]}), not {tuple(given.shape)}"
+        )
 
 
 def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:

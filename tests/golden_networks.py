@@ -51,7 +51,7 @@ def load(network):
 
 
 def inputs(model, arrays, case):
-    """Return image, previous mask and click maps of a case such as "multi_448"."""
+    """Return image, click maps and previous mask of a case such as "multi_448"."""
     kind, size = case.split("_")
     size = int(size)
     image = _smooth_noise(1001, 3, size)
@@ -60,7 +60,7 @@ def inputs(model, arrays, case):
     positive = np.arange(len(points)) < len(points) // 2
     given = points[:, :2].max(axis=1) >= 0  # the others fill up the array
     maps = model.click_maps(points[given, :2], positive[given], (size, size))
-    return image, previous, maps[None]
+    return image, maps[None], previous
 
 
 def _smooth_noise(seed, channels, size):

@@ -204,7 +204,7 @@ def _drift(
     answer = _answer(model, batch, rounds, device)
     image = batch.images.to(device).float() / 255
     with torch.no_grad(), autocast("auto", device):
-        expected = before(image, answer.previous_mask, answer.click_maps)
+        expected = before(image, answer.click_maps, answer.previous_mask)
     return drift_loss(answer.logits, torch.sigmoid(expected)).mean()
 
 

@@ -98,7 +98,7 @@ class _Inputs:
 
     def everything(self, model: ICMFormer) -> torch.Tensor:
         """Run both halves."""
-        return model(self.image, self.previous_mask, self.click_maps)
+        return model(self.image, self.click_maps, self.previous_mask)
 
     @torch.inference_mode()
     def click(self, model: ICMFormer) -> Callable[[], torch.Tensor]:

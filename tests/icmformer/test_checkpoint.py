@@ -43,7 +43,7 @@ def save_tensors(path, tensors):
 def inputs():
     torch.manual_seed(0)
     clicks = (torch.rand(1, 2, 64, 64) > 0.95).float()
-    return torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64), clicks
+    return torch.rand(1, 3, 64, 64), clicks, torch.rand(1, 1, 64, 64)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])

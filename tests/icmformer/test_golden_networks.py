@@ -54,12 +54,12 @@ class Golden:
                 )
 
     def run(self, case, dtype=torch.float32):
-        image, previous, maps = golden_networks.inputs(self.model, self.arrays, case)
+        image, maps, previous = golden_networks.inputs(self.model, self.arrays, case)
         self.calls.clear()
         self.model.to(dtype)
         try:
             with torch.no_grad():
-                return self.model(image.to(dtype), previous.to(dtype), maps.to(dtype))
+                return self.model(image.to(dtype), maps.to(dtype), previous.to(dtype))
         finally:
             self.model.float()
 

@@ -1,5 +1,7 @@
 """What every network keeps, whatever its backbone and switches."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -32,47 +34,47 @@ def some_inputs(height=64, width=64, batch=2):
     image = torch.rand(batch, 3, height, width, generator=generator)
     previous = torch.rand(batch, 1, height, width, generator=generator)
     clicks = (torch.rand(batch, 2, height, width, generator=generator) > 0.95).float()
-    return image, previous, clicks
+    return image, clicks, previous
 
 
 def test_forward_is_encode_image_then_fuse_bit_for_bit(model):
-    image, previous, clicks = some_inputs()
+    image, clicks, previous = some_inputs()
 
     with torch.no_grad():
         kept = model.encode_image(image)
         model.fuse(kept, clicks.flip(1), previous.flip(2))  # another click in between
         logits = model.fuse(kept, clicks, previous)
 
-    assert torch.equal(logits, model(image, previous, clicks))
+    assert torch.equal(logits, model(image, clicks, previous))
 
 
 def test_every_input_matters(model):
-    image, previous, clicks = some_inputs()
-    logits = model(image, previous, clicks)
+    image, clicks, previous = some_inputs()
+    logits = model(image, clicks, previous)
 
     assert logits.shape == (2, 1, 64, 64)
-    assert not torch.equal(logits, model(image.flip(2), previous, clicks))
-    assert not torch.equal(logits, model(image, previous.flip(2), clicks))
-    assert not torch.equal(logits, model(image, previous, clicks.flip(1)))
+    assert not torch.equal(logits, model(image.flip(2), clicks, previous))
+    assert not torch.equal(logits, model(image, clicks, previous.flip(2)))
+    assert not torch.equal(logits, model(image, clicks.flip(1), previous))
 
 
 def test_every_parameter_learns(model):
     model.train()
-    image, previous, clicks = some_inputs()
+    image, clicks, previous = some_inputs()
 
-    model(image, previous, clicks).square().sum().backward()
+    model(image, clicks, previous).square().sum().backward()
 
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
 def test_samples_of_a_batch_do_not_touch_each_other(model):
-    image, previous, clicks = some_inputs()
+    image, clicks, previous = some_inputs()
 
-    together = model(image, previous, clicks)
+    together = model(image, clicks, previous)
 
     for index in range(2):
         one = slice(index, index + 1)
-        alone = model(image[one], previous[one], clicks[one])
+        alone = model(image[one], clicks[one], previous[one])
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-5)
 
 
@@ -84,7 +86,7 @@ def test_bf16_autocast_stays_close_and_yields_float32(name):
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(*inputs)
-        kept = model.fuse(model.encode_image(inputs[0]), inputs[2], inputs[1])
+        kept = model.fuse(model.encode_image(inputs[0]), *inputs[1:])
 
     assert logits.dtype == torch.float32
     assert torch.equal(logits, kept)
@@ -128,14 +130,25 @@ def test_a_plain_vit_says_which_sizes_it_takes(size):
 def test_maps_of_another_size_than_the_image_are_refused():
     model = build_model("tiny_swin")
     features = model.encode_image(some_inputs(64, 64)[0])
-    _, previous, clicks = some_inputs(64, 32)
+    _, clicks, previous = some_inputs(64, 32)
 
-    with pytest.raises(InputError, match=r"\(64, 32\).*\(64, 64\)"):
+    with pytest.raises(InputError, match=r"of \(64, 64\) pixels .* not \(2, 2, 64, 32\)"):
         model.fuse(features, clicks, previous)
 
 
+def test_maps_that_are_mixed_up_are_refused():
+    model = build_model("tiny")
+    image, clicks, previous = some_inputs()
+
+    for call in (lambda *maps: model(image, *maps), partial(model.fuse, model.encode_image(image))):
+        with pytest.raises(InputError, match=r"click maps .* \(batch, 2, .* \(2, 1, 64, 64\)"):
+            call(previous, clicks)
+        with pytest.raises(InputError, match=r"previous mask .* \(batch, 1, .* \(2, 64, 64\)"):
+            call(clicks, previous[:, 0])
+
+
 def test_features_of_another_backbone_are_refused():
-    image, previous, clicks = some_inputs()
+    image, clicks, previous = some_inputs()
 
     with pytest.raises(InputError, match="without stages"):
         build_model("tiny_swin").fuse(build_model("tiny").encode_image(image), clicks, previous)
@@ -143,7 +156,7 @@ def test_features_of_another_backbone_are_refused():
 
 def test_features_know_their_size_and_pass_gradients_on():
     model = build_model("tiny_swin", num_cross_blocks=2)
-    image, previous, clicks = some_inputs(batch=1)
+    image, clicks, previous = some_inputs(batch=1)
 
     features = model.encode_image(image)
 

@@ -41,7 +41,7 @@ def test_without_rounds_it_is_the_network(batch):
     logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 0).logits
 
     maps = batch_disk_maps(slots, (64, 64), 5)
-    expected = model(images.float() / 255, torch.zeros(2, 1, 64, 64), maps)
+    expected = model(images.float() / 255, maps, torch.zeros(2, 1, 64, 64))
     torch.testing.assert_close(logits, expected, rtol=0, atol=0)
 
 
@@ -90,7 +90,7 @@ def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
     found = gradients(model)
 
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        logits = model(images.float() / 255, last["previous"], last["maps"])
+        logits = model(images.float() / 255, last["maps"], last["previous"])
     normalized_focal_loss(logits, labels).mean().backward()
 
     expected = gradients(model)

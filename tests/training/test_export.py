@@ -61,11 +61,11 @@ def test_weights_are_stored_in_half_and_rounded_only(tmp_path):
 def test_the_network_computes_the_same_at_the_new_size(tmp_path, network):
     checkpoint, output = a_training(tmp_path, network=network), tmp_path / "out.safetensors"
     export(checkpoint, output, dtype=torch.float32, size=128)
-    image, mask, clicks = (torch.rand(1, channels, 128, 128) for channels in (3, 1, 2))
+    image, clicks, mask = (torch.rand(1, channels, 128, 128) for channels in (3, 2, 1))
 
     with torch.no_grad():
-        before = load_checkpoint(checkpoint)(image, mask, clicks)
-        after = load_checkpoint(output)(image, mask, clicks)
+        before = load_checkpoint(checkpoint)(image, clicks, mask)
+        after = load_checkpoint(output)(image, clicks, mask)
 
     assert torch.equal(after, before)
 
