@@ -1,5 +1,6 @@
 """Clicks on an image in, mask out."""
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, get_args
@@ -22,6 +23,8 @@ from icmformer.zoom_in import Zoom, ZoomIn
 
 # The second click still says which object is meant; the ones after it correct a mask.
 _CLICKS_TO_FIND_THE_OBJECT = 2
+# Of a larger image a fingerprint reads every n-th row: 0.4 ms for 12 megapixels.
+_FINGERPRINT_BYTES = 1 << 19
 
 
 class ClickNetwork(Protocol):
@@ -130,7 +133,7 @@ class Predictor:
         Raises:
             InputError: if the image is not as described, a click is no `Click`, is not a finite
                 number or lies more than a pixel outside, or `previous` is no `Segmentation` or
-                belongs to other clicks or another size.
+                belongs to other clicks, another image or another size.
         """
         image_hw = _image_size(image)
         if not isinstance(clicks, Iterable):
@@ -138,11 +141,12 @@ class Predictor:
         clicks = tuple(clicks)
         placed = PlacedClicks.on_image(clicks, image_hw)
         result = Segmentation.empty(image_hw) if previous is None else previous
-        _check_previous(result, clicks, image_hw)
+        fingerprint = _fingerprint(image)
+        _check_previous(result, clicks, image_hw, fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
             for count in range(len(result.clicks) + 1, len(clicks) + 1):
                 result = self._click(image, placed.first(count), result)
-                result = replace(result, clicks=clicks[:count])
+                result = replace(result, clicks=clicks[:count], image=fingerprint)
         return result
 
     def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:
@@ -253,8 +257,18 @@ def _image_size(image: np.ndarray) -> tuple[int, int]:
     return _size_hw(image)
 
 
+def _fingerprint(image: np.ndarray) -> int:
+    """Return a number that another image hardly has, whatever the memory layout of this one."""
+    rows = image[:: -(-image.size // _FINGERPRINT_BYTES)]
+    # One channel after the other: in this order BGR seen as RGB is copied as fast as RGB.
+    return zlib.crc32(rows.transpose(2, 0, 1).copy().data)
+
+
 def _check_previous(
-    previous: Segmentation, clicks: Sequence[Click], image_hw: tuple[int, int]
+    previous: Segmentation,
+    clicks: Sequence[Click],
+    image_hw: tuple[int, int],
+    fingerprint: int,
 ) -> None:
     if not isinstance(previous, Segmentation):
         raise InputError(
@@ -265,6 +279,11 @@ def _check_previous(
         raise InputError(
             f"the previous segmentation is {previous.probability.shape} pixels high and wide, "
             f"the image {image_hw}"
+        )
+    if previous.image not in (None, fingerprint):
+        raise InputError(
+            "previous is of another image; to start from its mask, give "
+            "Segmentation.from_mask(previous.mask)"
         )
     if not previous.leads_to(clicks):
         raise InputError(

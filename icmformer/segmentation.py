@@ -52,6 +52,8 @@ class Segmentation:
         clicks: all clicks that led to it, in order.
         region: what the object was last looked at in, close-ups of corrections aside; None before
             the first pass.
+        image: fingerprint of the image, by which the predictor refuses another one; None if it
+            belongs to none, as a mask to start from.
         features: of that region. They save time and never change a result, so they may be dropped.
 
     Raises:
@@ -61,6 +63,7 @@ class Segmentation:
     probability: np.ndarray
     clicks: tuple[Click, ...] = ()
     region: RegionOfInterest | None = None
+    image: int | None = None
     features: CropFeatures | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -285,6 +285,30 @@ def test_refuses_a_previous_result_of_other_clicks_or_another_size():
         predictor.segment(IMAGE[:10], [first, second, third], previous)
 
 
+@pytest.mark.parametrize("row", [0, 150, 299])
+def test_refuses_a_previous_result_of_another_image(row):
+    predictor, image = Predictor(ToyNetwork()), golden_loops.image()
+    previous = predictor.segment(image, CLICKS[:2])
+    other = image.copy()
+    other[row, 7, 2] ^= 1
+    for clicks in (CLICKS[:2], CLICKS[:3]):
+        with pytest.raises(InputError, match=r"of another image; .*\.from_mask\(previous\.mask\)"):
+            predictor.segment(other, clicks, previous)
+    start = Segmentation.from_mask(previous.mask)
+    corrected = predictor.segment(other, CLICKS[:1], start)
+    assert predictor.segment(other, CLICKS[:2], corrected).clicks == tuple(CLICKS[:2])
+
+
+def test_a_large_image_is_known_by_some_of_its_rows():
+    predictor = Predictor(ToyNetwork((32, 32)))
+    image = np.full((3000, 1000, 3), 90, dtype=np.uint8)
+    previous = predictor.segment(image, CLICKS[:1])
+    with pytest.raises(InputError, match="of another image"):
+        predictor.segment(image + 1, CLICKS[:1], previous)
+    same = image[..., ::-1].copy()[..., ::-1]
+    assert predictor.segment(same, CLICKS[:1], previous) is previous
+
+
 def test_threads_share_a_predictor():
     predictor = Predictor.for_benchmark(ToyNetwork((64, 64)))
     image = golden_loops.image()
