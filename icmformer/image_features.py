@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from icmformer.cross_modality import KeysValues
+from icmformer.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,27 @@ class ImageFeatures:
     embedding: torch.Tensor | None
     keys_values: tuple[KeysValues, ...]
 
+    def for_batch(self, size: int) -> "ImageFeatures":
+        """Return features that fit a batch of clicks of this size: of one image, for each of them.
+
+        Raises:
+            InputError: if they are of several images, but not of as many.
+        """
+        known = len(self.tokens)
+        if known == size:
+            return self
+        if known != 1:
+            raise InputError(f"{size} images of clicks do not fit features of {known} images")
+        return ImageFeatures(
+            self.size_hw,
+            _repeated(self.tokens, size),
+            None if self.embedding is None else _repeated(self.embedding, size),
+            tuple(
+                (_repeated(keys, size), _repeated(values, size))
+                for keys, values in self.keys_values
+            ),
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors together, for caches that are bounded in bytes."""
@@ -40,3 +62,8 @@ class ImageFeatures:
         for keys, values in self.keys_values:
             yield keys
             yield values
+
+
+def _repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """Repeat all of a tensor along its first axis, which may be the windows of one image."""
+    return tensor.expand(count, *tensor.shape).flatten(0, 1)

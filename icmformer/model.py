@@ -86,7 +86,7 @@ class ICMFormer(nn.Module):
         """Segment the object that is clicked.
 
         Args:
-            features: what `encode_image` returned for the image.
+            features: what `encode_image` returned for B images, or for one that all clicks are on.
             click_maps: (B, 2, H, W) in {0, 1}: positive, then negative.
             previous_mask: (B, 1, H, W) probability in [0, 1] of the round before; zeros at first.
 
@@ -94,10 +94,16 @@ class ICMFormer(nn.Module):
             (B, 1, H, W) logits, never in half precision.
 
         Raises:
-            InputError: if the maps do not have these shapes or the size of the image.
+            InputError: if the maps do not have these shapes or the size of the image, or are of
+                another number of images than the features.
         """
         _check_map("click maps", click_maps, 2, features.size_hw)
         _check_map("a previous mask", previous_mask, 1, features.size_hw)
+        if len(click_maps) != len(previous_mask):
+            raise InputError(
+                f"{len(click_maps)} images of clicks do not fit {len(previous_mask)} previous masks"
+            )
+        features = features.for_batch(len(click_maps))
         guidance = torch.cat([previous_mask, click_maps], dim=1)
         logits = self.head(self.backbone.fuse(features, guidance))
         if logits.dtype in (torch.bfloat16, torch.float16):

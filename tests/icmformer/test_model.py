@@ -78,6 +78,28 @@ def test_samples_of_a_batch_do_not_touch_each_other(model):
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-5)
 
 
+def test_clicks_on_several_objects_share_the_features_of_their_image(model):
+    image, clicks, previous = some_inputs(batch=3)
+    image = image[:1]
+
+    with torch.no_grad():
+        together = model.fuse(model.encode_image(image), clicks, previous)
+        one_by_one = model(image.expand(3, -1, -1, -1), clicks, previous)
+
+    torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-5)
+
+
+def test_clicks_of_another_number_of_images_are_refused(model):
+    image, clicks, previous = some_inputs(batch=3)
+    features = model.encode_image(image[:2])
+
+    for count in (1, 3):
+        with pytest.raises(InputError, match=f"{count} images of clicks .* features of 2 images"):
+            model.fuse(features, clicks[:count], previous[:count])
+    with pytest.raises(InputError, match="2 images of clicks do not fit 1 previous masks"):
+        model.fuse(features, clicks[:2], previous[:1])
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_bf16_autocast_stays_close_and_yields_float32(name):
     model = build_model(name).eval()
