@@ -118,6 +118,25 @@ class Predictor:
         """Return a predictor for people who click: close looks and tidy masks, no mirror image."""
         return cls(model, precision=precision)
 
+    def encode(self, image: np.ndarray) -> Segmentation:
+        """Return a mask of nothing from which several objects on one image may start.
+
+        It holds the features of the whole image, where the first click on an object looks (unless
+        the image is a panorama and is served), so they are not computed again for every object.
+
+        Args:
+            image: as for `segment`, and the same.
+
+        Raises:
+            InputError: if the image is not as described there.
+        """
+        image_hw = _image_size(image)
+        empty = Segmentation.empty(image_hw)
+        view = self._view(RegionOfInterest.whole(image_hw), image_hw)
+        with torch.inference_mode(), autocast(self._precision, self._device):
+            features = self._features(image, view, empty)
+        return replace(empty, image=_fingerprint(image), features=features)
+
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None
     ) -> Segmentation:
@@ -127,8 +146,8 @@ class Predictor:
             image: (H, W, 3) uint8 RGB, upright, of any size.
             clicks: all clicks in order, in pixels of the image. None at all gives an empty mask,
                 or the one to start from.
-            previous: the result for the first few of these clicks on the same image, or a mask to
-                start from (`Segmentation.from_mask`).
+            previous: the result for the first few of these clicks on the same image, the encoded
+                image (`encode`), or a mask to start from (`Segmentation.from_mask`).
 
         Raises:
             InputError: if the image is not as described, a click is no `Click`, is not a finite

@@ -54,7 +54,8 @@ class Segmentation:
             the first pass.
         image: fingerprint of the image, by which the predictor refuses another one; None if it
             belongs to none, as a mask to start from.
-        features: of that region. They save time and never change a result, so they may be dropped.
+        features: of that region, or of the whole image before the first pass. They save time and
+            never change a result, so they may be dropped.
 
     Raises:
         InputError: if the probability is no array of float32; its values are not looked at.

@@ -111,6 +111,27 @@ def test_features_save_encoding_and_change_no_bit():
     assert result.nbytes == without.nbytes + 3 * 224 * 224 * 4
 
 
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+def test_objects_on_an_encoded_image_need_it_encoded_once_and_change_no_bit(preset):
+    torch.manual_seed(0)
+    network, image, encoded = build_model("tiny"), golden_loops.image(), []
+    encode = network.encode_image
+    network.encode_image = lambda crop: encoded.append(crop) or encode(crop)
+    predictor = preset(network)
+    start = predictor.encode(image)
+    assert not start.mask.any()
+    for clicks in (CLICKS[:1], CLICKS[1:2], CLICKS):
+        encoded.clear()
+        fresh = predictor.segment(image, clicks)
+        alone = len(encoded)
+        shared = predictor.segment(image, clicks, start)
+        assert len(encoded) - alone == alone - 1
+        np.testing.assert_array_equal(shared.probability, fresh.probability)
+        assert (shared.region, shared.clicks) == (fresh.region, fresh.clicks)
+    with pytest.raises(InputError, match="of another image"):
+        predictor.segment(255 - image, CLICKS, start)
+
+
 def test_features_of_another_network_are_not_used():
     image = golden_loops.image()
     first, second = (Predictor.for_benchmark(ToyNetwork()) for _ in range(2))
