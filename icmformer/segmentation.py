@@ -1,7 +1,7 @@
 """What the predictor answers, and all it needs to go on from there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -104,6 +104,13 @@ class Segmentation:
     def empty(cls, image_hw: tuple[int, int]) -> "Segmentation":
         """Start from nothing, on an image of this height and width."""
         return cls(probability=np.zeros(image_hw, dtype=np.float32))
+
+    def without_features(self) -> "Segmentation":
+        """Return the same, to be collected: features take megabytes to save the next click time.
+
+        Left are the probability, clicks and region, from which further clicks give the same mask.
+        """
+        return replace(self, features=None)
 
     @property
     def mask(self) -> np.ndarray:
