@@ -1,6 +1,6 @@
 """Turns an image, clicks and a previous mask into a mask; knows nothing of servers or training."""
 
-from icmformer.checkpoint import load_checkpoint, save_checkpoint
+from icmformer.checkpoint import STARTER, load_checkpoint, save_checkpoint
 from icmformer.clicks import Click
 from icmformer.config import ModelConfig
 from icmformer.model import ICMFormer
@@ -10,6 +10,7 @@ from icmformer.variants import MODEL_NAMES, build_model
 
 __all__ = [
     "MODEL_NAMES",
+    "STARTER",
     "Click",
     "ICMFormer",
     "ModelConfig",

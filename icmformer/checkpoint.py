@@ -22,6 +22,8 @@ from icmformer.errors import CheckpointError, ConfigError
 from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer, network_without_weights
 
 FORMAT = "icmformer-1"
+# the weights that ship with this package
+STARTER = Path(__file__).with_name("weights") / "starter.safetensors"
 _NORMALIZATION = {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)}
 _KEYS = {"format", "config", "normalization", "weights_sha256", "provenance"}
 

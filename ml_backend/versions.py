@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_backend.errors import SettingsError
 
-# Ships with the project once it is trained; until then masks come from random weights.
+# `icmformer.STARTER`, without importing torch. Where it is missing, masks come from random weights.
 STARTER_WEIGHTS = Path(__file__).parents[1] / "icmformer" / "weights" / "starter.safetensors"
 UNTRAINED_SENTENCE = (
     "masks come from an UNTRAINED network: it shows that the connection works and knows nothing "

@@ -2,6 +2,7 @@
 
 import pytest
 
+import icmformer
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from ml_backend import versions
@@ -117,6 +118,11 @@ def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
     assert "damaged" in prediction["error"]
     assert "damaged" in refusal(client, recorded_setup(), 503)
     assert "cannot be loaded" in client.get("/").text
+
+
+def test_the_starter_is_the_one_of_the_network_package():
+    assert versions.STARTER_WEIGHTS == icmformer.STARTER
+    assert icmformer.STARTER.is_file()
 
 
 def test_untrained_network_is_called_that_everywhere(tmp_path, label_studio, caplog, monkeypatch):
