@@ -32,7 +32,7 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
     if asked.project:
         # The worker is another process, and nobody may connect again after its restart.
         news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
-        backend.learning.projects.remember(asked.project, news)
+        backend.learning.projects.hear(asked.project, news)
     try:
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)

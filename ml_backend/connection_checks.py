@@ -93,7 +93,7 @@ def _reachable(subject: str, url: str) -> Finding:
         problem = "" if response.ok else f"it answers {response.status_code}"
     except ValueError:
         problem = "it does not answer in JSON"
-    except requests.RequestException as error:
+    except OSError as error:
         problem = f"no answer, {reason(error)}"
     if problem:
         text = f"{url}/health does not answer as it should from this machine ({problem})"

@@ -13,6 +13,7 @@ from training.shown_pixels import shown_pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+_MOST_MISSING = 0.05
 
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
 Image.MAX_IMAGE_PIXELS = None
@@ -31,21 +32,44 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     Raises:
         TaskImageError: if it is no image, is damaged, or is too large.
     """
-    if data.startswith(_JPEG):
-        # Browsers show what there is of a photo whose last bytes are missing; Pillow does if the
-        # mark of the end is there. It reads no further than the first one.
-        data += _END_OF_JPEG
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _refuse_large(image.size, max_pixels)
-            return shown_pixels(image)
+        return _decoded(data, max_pixels)
     except TaskImageError:
         raise
     except UnidentifiedImageError as error:
         raise TaskImageError(f"it is not an image ({_beginning(data)})") from error
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, IndexError, …
     except Exception as error:
-        raise TaskImageError(f"the file is damaged: {error}") from error
+        shown = _without_its_end(data, max_pixels)
+        if shown is None:
+            raise TaskImageError(f"the file is damaged: {error}") from error
+        return shown
+
+
+def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _refuse_large(image.size, max_pixels)
+        return shown_pixels(image)
+
+
+def _without_its_end(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """Return a JPEG that lacks its last bytes as browsers show it; None if it lacks more."""
+    if not data.startswith(_JPEG):
+        return None
+    try:
+        shown = _decoded(data + _END_OF_JPEG, max_pixels)
+    except Exception:
+        return None
+    # What was not decoded is of one colour: the lowest rows, or another side if it was turned.
+    turned = shown.swapaxes(0, 1)
+    sides = (shown, shown[::-1], turned, turned[::-1])
+    return shown if max(map(_share_of_one_colour, sides)) <= _MOST_MISSING else None
+
+
+def _share_of_one_colour(rows: NDArray[np.uint8]) -> float:
+    """Return how much of an image lies before the first row of several colours."""
+    is_plain = (rows == rows[:, :1]).all(axis=(1, 2))
+    return 1.0 if is_plain.all() else float(np.argmin(is_plain)) / len(rows)
 
 
 def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:

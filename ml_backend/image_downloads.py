@@ -98,7 +98,7 @@ class Downloads:
         way_out = self._public if authorization is None else self._trusted
         try:
             return self._followed(way_out, address, authorization or "", patience)
-        except (requests.RequestException, HTTPError, TimeoutError) as error:
+        except (OSError, HTTPError) as error:
             patience.check()
             request = getattr(error, "request", None)
             failed = request.url if request is not None and request.url else address

@@ -197,18 +197,17 @@ class LabelStudio:
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own, and what it says of a file of certificates
             raise self.unreachable(error) from error
 
     def unreachable(self, error: BaseException) -> LabelStudioError:
         """Say that Label Studio does not answer, and why."""
-        if isinstance(error, requests.exceptions.SSLError):
-            return LabelStudioError(
-                f"Label Studio at {self.url} cannot be reached from this machine: {reason(error)}"
-            )
+        away = f"Label Studio at {self.url} cannot be reached from this machine"
+        why = reason(error)
+        if why != type(error).__name__:
+            return LabelStudioError(f"{away}: {why}")
         return LabelStudioError(
-            f"Label Studio at {self.url} cannot be reached from this machine "
-            f"({type(error).__name__}): check that it runs and that LABEL_STUDIO_URL is its "
+            f"{away} ({why}): check that it runs and that LABEL_STUDIO_URL is its "
             "address as seen from here; inside a container, localhost is the container itself"
         )
 

@@ -76,7 +76,8 @@ class Learning:
             project: its key.
 
         Returns:
-            Versions that stay, because the site or another project has been served with them.
+            Versions that stay: the site or another project has been served with them, or with
+            one that descends from them.
 
         Raises:
             JobError: if a job of the project runs.

@@ -2,14 +2,22 @@
 
 import requests
 
+_OF_TLS = {
+    "mismatch": "its certificate is for another name: use that one in the address",
+    "expired": "its certificate has expired",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here: give the file of the "
+    "authority that signed it as REQUESTS_CA_BUNDLE",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS there: is it http://, or another port?",
+}
+
 
 def reason(error: BaseException) -> str:
     """Return why no answer came, as a part of a sentence."""
-    if not isinstance(error, requests.exceptions.SSLError):
-        return type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return (
-            "its certificate is not trusted here: give the file of the authority that signed it as "
-            "REQUESTS_CA_BUNDLE"
-        )
-    return "it does not speak TLS there: is it http://, or another port?"
+    said = str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        known = [words for sign, words in _OF_TLS.items() if sign in said]
+        return known[0] if known else f"TLS fails: {said}"
+    # What requests raises for a file of certificates that is not there.
+    if "CA certificate bundle" in said:
+        return f"{said} (REQUESTS_CA_BUNDLE)"
+    return type(error).__name__

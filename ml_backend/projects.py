@@ -19,7 +19,7 @@ from training.database import Base, Database, UtcDateTime, moment_of, now
 
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
-_REMEMBERED_SECONDS = 60.0
+_HEARD_SECONDS = 60.0
 _ASKED = "another comparison was asked for at "
 
 
@@ -62,22 +62,21 @@ class Projects:
     def __init__(self, database: Database) -> None:
         """Open them, creating the table where it does not exist."""
         self._database = database
-        self._remembered: dict[str, tuple[float, ProjectNews]] = {}
+        self._heard: dict[str, tuple[float, ProjectNews]] = {}
         database.create(ProjectRow)
 
-    def remember(self, key: str, news: ProjectNews) -> None:
-        """Note what a message says; writes only where it says something new.
+    def hear(self, key: str, news: ProjectNews) -> None:
+        """Remember what Label Studio says whenever somebody opens a task, once a minute.
 
-        Label Studio says the same whenever somebody opens a task. So the database is asked once a
-        minute, and one that is away or hangs holds nobody up.
+        For the rest of the minute, a database that is away or hangs holds nobody up.
         """
-        at, last = self._remembered.get(key, (0.0, None))
-        if last == news and time.monotonic() - at < _REMEMBERED_SECONDS:
-            return
-        self._write(key, news)
-        self._remembered[key] = time.monotonic(), news
+        at, last = self._heard.get(key, (0.0, None))
+        if last != news or time.monotonic() - at >= _HEARD_SECONDS:
+            self.remember(key, news)
+            self._heard[key] = time.monotonic(), news
 
-    def _write(self, key: str, news: ProjectNews) -> None:
+    def remember(self, key: str, news: ProjectNews) -> None:
+        """Note what a message says; writes only where it says something new."""
         told = {name: value for name, value in vars(news).items() if value}
         row = self.find(key)
         if row is not None and all(getattr(row, name) == value for name, value in told.items()):
@@ -121,7 +120,6 @@ class Projects:
         """Delete what is known of a project itself; it is met anew if Label Studio names it."""
         with self._database.write() as session:
             session.execute(delete(ProjectRow).where(ProjectRow.key == key))
-        self._remembered.pop(key, None)
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""

@@ -51,8 +51,10 @@ class Readiness:
     def _run(self, then: Callable[[], object]) -> None:
         while not self._has_answered():
             time.sleep(RETRY_SECONDS)
-        then()
-        self._answered.set()
+        try:
+            then()
+        finally:
+            self._answered.set()
         logger.info("ready")
 
     def _has_answered(self) -> bool:
@@ -65,5 +67,8 @@ class Readiness:
             )
         except BackendError as error:
             logger.error("not ready: %s", error)
+            return False
+        except Exception:
+            logger.exception("not ready")
             return False
         return True

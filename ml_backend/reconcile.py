@@ -165,20 +165,21 @@ def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
 
 def _as_described(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) -> ProjectRow:
     """Take over what Label Studio says of a project."""
-    remedy = f"python -m ml_backend forget --project {project.key} deletes what is kept of it"
+    where = f"If {label_studio.url} is the right Label Studio and the project was deleted there"
+    remedy = f"{where}, python -m ml_backend forget --project {project.key} deletes what is kept"
     try:
         described = label_studio.project(project.number)
     except LabelStudioError as error:
         if error.answered != 404:
             raise
         raise ProjectGoneError(
-            f"Label Studio has no project {project.number}, or does not show it to this account: "
-            f"if it was deleted, {remedy}"
+            f"Label Studio has no project {project.number}, or does not show it to this account. "
+            f"{remedy}"
         ) from error
     if project_key(described) != project.key:
         raise ProjectGoneError(
             f"Label Studio's project {project.number} is another one now (created at another "
-            f"time), so nothing is compared: {remedy}"
+            f"time), so nothing is compared. {remedy}"
         )
     news = ProjectNews(
         title=str(described.get("title") or ""),

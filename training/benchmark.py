@@ -20,7 +20,7 @@ from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
 from training.example_pictures import Strip, choose_samples, strip
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.noc import ScoreCard
 from training.progress import progress
 from training.provenance import Provenance, provenance
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
         "--data",
-        type=expanded_path,
+        type=given_path,
         help="folder that holds the benchmarks' folders; not for folder:PATH",
     )
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     contestants = parser.add_argument_group("who answers the clicks")
     contestants.add_argument(
         "--checkpoint",
-        type=expanded_path,
+        type=given_path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " with its own --device and --output",
     )
     work.add_argument(
-        "--output", type=expanded_path, default=Path("runs/benchmark"), help="folder of the results"
+        "--output", type=given_path, default=Path("runs/benchmark"), help="folder of the results"
     )
     work.add_argument(
         "--pictures",

@@ -21,7 +21,7 @@ from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation import ClickSegmenter, click_through
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.progress import progress
 from training.whole_numbers import positive
 
@@ -46,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
         "--checkpoint",
-        type=expanded_path,
+        type=given_path,
         required=True,
         metavar="FILE",
         help=".safetensors of this project, or .pth of the authors'",
     )
     parser.add_argument(
-        "--data", type=expanded_path, help="holds the benchmarks' folders; not for folder:PATH"
+        "--data", type=given_path, help="holds the benchmarks' folders; not for folder:PATH"
     )
     parser.add_argument(
         "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"

@@ -24,7 +24,7 @@ from training.datasets.image_files import read_rgb
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage, layered
 from training.errors import DatasetError
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.progress import progress
 from training.whole_files import appearing
 
@@ -34,17 +34,15 @@ _Annotations = dict[int, list[dict[str, Any]]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument(
-        "--photos", type=expanded_path, required=True, help="COCO's train2017 folder"
-    )
-    parser.add_argument("--lvis", type=expanded_path, required=True, help="lvis_v1_train.json")
+    parser.add_argument("--photos", type=given_path, required=True, help="COCO's train2017 folder")
+    parser.add_argument("--lvis", type=given_path, required=True, help="lvis_v1_train.json")
     parser.add_argument(
         "--panoptic",
-        type=expanded_path,
+        type=given_path,
         required=True,
         help="panoptic_train2017.json, its PNGs in a folder beside it",
     )
-    parser.add_argument("--output", type=expanded_path, required=True, help="folder of the result")
+    parser.add_argument("--output", type=given_path, required=True, help="folder of the result")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import torch
 from icmformer import ICMFormer, save_checkpoint
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from training.datasets.benchmarks import FOLDER_PREFIX
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.provenance import last_size
 from training.weights_file import is_of_the_authors, load_network, read_provenance
 from training.whole_numbers import positive
@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
         "--checkpoint",
-        type=expanded_path,
+        type=given_path,
         required=True,
         metavar="FILE",
         help="RUN/latest.safetensors, or .pth of the authors'",
     )
     parser.add_argument(
-        "--output", type=expanded_path, required=True, metavar="FILE", help="ends in .safetensors"
+        "--output", type=given_path, required=True, metavar="FILE", help="ends in .safetensors"
     )
     parser.add_argument(
         "--dtype",

@@ -1,13 +1,26 @@
 """Paths as people write them: `~` is the home folder, also where no shell has put it in."""
 
+import argparse
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 
-def expanded_path(text: str | Path) -> Path:
+def given_path(text: str) -> Path:
     """Return a path without `~`; a `type` for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no such home folder.
+    """
+    try:
+        return expanded_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def expanded_path(text: str | Path) -> Path:
+    """Return a path without `~`.
 
     In `--data=~/photos`, `data.cache=~/cache` and in a recipe the shell leaves it as it is.
 

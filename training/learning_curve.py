@@ -24,7 +24,7 @@ from training.devices import training_device
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.noc import ScoreCard
 from training.provenance import provenance
@@ -41,19 +41,17 @@ _HELD_OUT = "held out"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("--checkpoint", type=expanded_path, required=True, help="to start from")
+    parser.add_argument("--checkpoint", type=given_path, required=True, help="to start from")
     parser.add_argument(
         "--data",
-        type=expanded_path,
+        type=given_path,
         required=True,
         help="the domain: a folder of images/ and masks/",
     )
     parser.add_argument(
-        "--benchmarks", type=expanded_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
+        "--benchmarks", type=given_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
     )
-    parser.add_argument(
-        "--retention", type=expanded_path, default=PACKAGED, help="what is replayed"
-    )
+    parser.add_argument("--retention", type=given_path, default=PACKAGED, help="what is replayed")
     parser.add_argument("--masks", type=_numbers, default="10,25,50,100,200", metavar="N,N,…")
     parser.add_argument(
         "--objects-per-image", type=positive, default=5, help="most masks accepted on one image"
@@ -62,11 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--test-objects", type=positive, default=100, help="held-out objects to click"
     )
     parser.add_argument(
-        "--recipe", type=expanded_path, help="what differs from recipes/fine_tune.yaml"
+        "--recipe", type=given_path, help="what differs from recipes/fine_tune.yaml"
     )
-    parser.add_argument(
-        "--output", type=expanded_path, required=True, help="folder for the results"
-    )
+    parser.add_argument("--output", type=given_path, required=True, help="folder for the results")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
 
 

@@ -28,7 +28,7 @@ from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
 from training.errors import DatasetError, RecipeError
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 from training.keeper import Keeper, measure
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
 from training.monitor import Monitor
@@ -50,7 +50,7 @@ from training.validation import Validation
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("recipe", type=expanded_path, help="YAML file, see training/recipes")
+    parser.add_argument("recipe", type=given_path, help="YAML file, see training/recipes")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
 
 

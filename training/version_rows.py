@@ -56,8 +56,8 @@ class VersionAnswerRow(Base):
 class LiveMoveRow(Base):
     """One move of a live pointer; the newest row of a project is where it points.
 
-    Rows are only added. The key makes two movers at once collide instead of overwriting each
-    other. `version` is None where the project follows the site.
+    Rows are only added, and deleted with their project. The key makes two movers at once collide
+    instead of overwriting each other. `version` is None where the project follows the site.
     """
 
     __tablename__ = "live_moves"

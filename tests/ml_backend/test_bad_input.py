@@ -132,7 +132,7 @@ def bomb():
     [
         pytest.param(b"", id="empty"),
         pytest.param(b"<html>404</html>", id="no image"),
-        pytest.param(photograph(481, 321)[:200], id="truncated"),
+        pytest.param(photograph(481, 321)[:2000], id="truncated"),
         pytest.param(bomb(), id="bomb"),
     ],
 )

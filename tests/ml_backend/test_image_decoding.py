@@ -247,15 +247,15 @@ def test_the_first_frame_of_several(format):
     assert np.abs(decoded.astype(int) - PICTURE).max() < 12
 
 
-@pytest.mark.parametrize("missing", [1, 2, 3, 300])
-def test_a_photo_whose_end_is_missing_is_seen_as_in_a_browser(missing):
+@pytest.mark.parametrize("missing", [1, 2, 3, 40])
+def test_a_photo_whose_last_bytes_are_missing_is_seen_as_in_a_browser(missing):
     whole = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), format="JPEG")
     shown = decode(whole[:-missing], LIMIT)
     same = (shown == decode(whole, LIMIT)).all(axis=(1, 2))
     assert same[: len(same) // 2].all()
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
 def test_a_truncated_file(format):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(noise, format=format)

@@ -152,11 +152,12 @@ def test_a_project_forgets_nothing_it_is_not_told(loop):
 
 def test_what_is_said_again_and_again_needs_no_database_for_a_minute(loop, monkeypatch):
     known, news = loop.ingest.projects, ProjectNews(title="Nuclei", hostname="http://ls")
-    known.remember(PROJECT, news)
+    known.hear(PROJECT, news)
+    assert known.find(PROJECT).title == "Nuclei"
     monkeypatch.setattr(loop.database, "read", Mock(side_effect=DatabaseError("away")))
-    known.remember(PROJECT, news)
+    known.hear(PROJECT, news)
     with pytest.raises(DatabaseError):
-        known.remember(PROJECT, replace(news, title="renamed"))
-    monkeypatch.setattr(projects, "_REMEMBERED_SECONDS", 0.0)
+        known.hear(PROJECT, replace(news, title="renamed"))
+    monkeypatch.setattr(projects, "_HEARD_SECONDS", 0.0)
     with pytest.raises(DatabaseError):
-        known.remember(PROJECT, news)
+        known.hear(PROJECT, news)

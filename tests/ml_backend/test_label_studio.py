@@ -1,3 +1,4 @@
+import re
 import ssl
 import threading
 
@@ -18,11 +19,27 @@ from tests.ml_backend.stand_in import (
 )
 
 
-def test_a_certificate_that_nobody_trusts_and_a_port_without_tls_are_told_apart(stand_in):
-    untrusted = SSLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]"))
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("CERTIFICATE_VERIFY_FAILED] self-signed", "signed it as REQUESTS_CA_BUNDLE"),
+        ("CERTIFICATE_VERIFY_FAILED] Hostname mismatch", "is for another name"),
+        ("CERTIFICATE_VERIFY_FAILED] certificate has expired", "its certificate has expired"),
+        ("TLSV1_ALERT_PROTOCOL_VERSION]", "TLS fails: .*TLSV1_ALERT_PROTOCOL_VERSION"),
+    ],
+)
+def test_why_tls_fails_is_said(said, words):
+    error = SSLError(ssl.SSLError(1, f"[SSL: {said}"))
+    sentence = str(LabelStudio("https://ls", LEGACY_TOKEN).unreachable(error))
+    assert re.search(words, sentence)
+
+
+def test_an_address_without_tls_and_a_missing_file_of_certificates_are_named(stand_in, monkeypatch):
     https = LabelStudio(stand_in.url.replace("http", "https"), LEGACY_TOKEN)
-    assert str(https.unreachable(untrusted)).endswith("signed it as REQUESTS_CA_BUNDLE")
     with pytest.raises(LabelStudioError, match="does not speak TLS there: is it http://"):
+        https.version()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(LabelStudioError, match=r"/nowhere/ca\.pem \(REQUESTS_CA_BUNDLE\)"):
         https.version()
 
 

@@ -111,7 +111,8 @@ def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
 def test_ready_once_a_network_can_be_loaded_whoever_asks(app, checkpoint, monkeypatch):
     backend = app.extensions["icmformer"]
     monkeypatch.setattr(readiness, "RETRY_SECONDS", 0.01)
-    serving, failures, done = backend.models.serving, [BackendError("disk is busy")] * 3, []
+    failures: list[Exception] = [BackendError("disk is busy"), ValueError()]
+    serving, done = backend.models.serving, []
     monkeypatch.setattr(
         backend.models, "serving", lambda name: fail(failures) if failures else serving(name)
     )

@@ -1,5 +1,6 @@
 """A recipe that cannot work stops before the first batch, with a sentence."""
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import training
 from training.datasets.benchmarks import benchmark_folder
 from training.errors import DatasetError, RecipeError
 from training.fine_tune_recipe import load_fine_tune_recipe
+from training.home_paths import given_path
 from training.recipe import load_recipe
 
 RECIPES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
@@ -221,3 +223,12 @@ def test_every_recipe_is_valid_and_opens_with_its_command(path):
 
     head = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
     assert f"python -m training train training/recipes/{path.name}" in head
+
+
+def test_an_argument_names_a_home_folder_that_does_not_exist(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=given_path)
+    assert parser.parse_args(["--data=~/x"]).data == Path.home() / "x"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--data=~nobody-here/x"])
+    assert "--data: ~nobody-here/x: there is no such home folder" in capsys.readouterr().err

@@ -59,8 +59,8 @@ class ImageFolder:
         for name in masks.values():
             if Path(name).suffix.lower() in _LOSSY:
                 raise DatasetError(
-                    f"{self.path}: the mask {name} is stored with loss, which changes its ids and"
-                    f" invents objects: make it a PNG from its source; {_LAYOUT}"
+                    f"{self.path}: the mask {name} may be stored with loss, which changes its"
+                    f" ids and invents objects: make it a PNG from its source; {_LAYOUT}"
                 )
         self._pairs = [(name, masks[stem]) for stem, name in images.items()]
         self._refuse_masks_without_ids(root)
