@@ -94,7 +94,7 @@ class Keeper:
         if self.accelerator.is_main_process:
             # In this order: where there is a state, there are weights.
             self._save_weights(state, "latest.safetensors")
-            state.save(self.recipe.run, self.recipe.keep, measure(self.recipe))
+            state.save(self.recipe, measure(self.recipe))
         self.saved = state.samples
 
     def _save_weights(self, state: TrainingState, name: str) -> None:

@@ -6,7 +6,6 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
-import json
 import multiprocessing
 import os
 import signal
@@ -27,6 +26,7 @@ from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
+from training.continued_run import differing_numbers
 from training.errors import DatasetError, RecipeError
 from training.home_paths import given_path
 from training.keeper import Keeper, measure
@@ -88,7 +88,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     network = _network(recipe).to(accelerator.device).train()
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     state = TrainingState(network, average, make_optimizer(network, options))
-    state.restore(recipe.run, measure(recipe))
+    state.restore(recipe, measure(recipe))
     weights = recipe.run / "latest.safetensors"
     saved = state.samples if has_state(recipe.run) and weights.exists() else None
     if not same_in_all(accelerator, state.samples, state.step):
@@ -163,22 +163,19 @@ def _network(recipe: Recipe) -> ICMFormer:
 
 def _check_fits(found: ModelConfig, options: Network) -> None:
     """Raise RecipeError unless a checkpoint holds the network of the recipe, whatever its size."""
-    held, wanted = (
-        {key: json.dumps(value, separators=(",", ":")) for key, value in config.to_dict().items()}
-        for config in (found, options.config)
-    )
-    differing = [key for key in held if key != "input_size" and held[key] != wanted[key]]
+    differing = differing_numbers(found, options.config)
     if not differing:
         return
     first, *others = differing
-    advice = f"network.overrides.{first}={held[first]} makes it fit"
+    held, wanted = differing[first]
+    advice = f"network.overrides.{first}={held} makes it fit"
     if others:
         advice = (
             f"{', '.join(others)} differ, too: give network.name and network.overrides of its own"
         )
     raise RecipeError(
         f"{options.checkpoint} holds another network than {options.name}: its {first} is"
-        f" {held[first]}, the recipe's {wanted[first]}; {advice}"
+        f" {held}, the recipe's {wanted}; {advice}"
     )
 
 

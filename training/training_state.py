@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer
+from training.continued_run import changed_settings
 from training.errors import RecipeError
+from training.recipe import Recipe
 from training.whole_files import appearing
 
 logger = logging.getLogger(__name__)
@@ -80,19 +82,21 @@ class TrainingState:
     step: int = 0
     best: float = float("-inf")
 
-    def restore(self, folder: Path, measure: str) -> None:
-        """Continue from the newest state in the folder, if there is one.
+    def restore(self, recipe: Recipe, measure: str) -> None:
+        """Continue from the newest state in the run's folder, if there is one.
 
         Args:
-            folder: of the states.
+            recipe: of what is to be continued, perhaps changed.
             measure: what quality depends on; what was best by another measure is forgotten.
 
         Raises:
-            RecipeError: if it cannot be read or does not fit.
+            RecipeError: if it cannot be read or does not fit, or is that of another run.
         """
+        folder = recipe.run
         state = load_state(folder)
         if state is None:
             return
+        changes = changed_settings(state, self.network.config, recipe)
         try:
             self.network.load_state_dict(state["network"])
             if self.average is not self.network:
@@ -106,10 +110,17 @@ class TrainingState:
             ) from error
         if state.get("measure") == measure:
             self.best = state["best"]
-        logger.info("continuing %s after %d samples", folder, self.samples)
+        if self.samples < recipe.samples:
+            logger.info("continuing %s after %d samples%s", folder, self.samples, changes)
+        else:
+            logger.warning(
+                "%s is finished already, after %d samples%s: nothing is trained; for another"
+                " training give another run=FOLDER, to prolong this one a longer last stage",
+                folder, self.samples, changes,
+            )  # fmt: skip
 
-    def save(self, folder: Path, keep: int, measure: str) -> None:
-        """Write the state; see `save_state` and `restore`."""
+    def save(self, recipe: Recipe, measure: str) -> None:
+        """Write the state, and what it was trained by; see `save_state` and `restore`."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -118,8 +129,10 @@ class TrainingState:
             "step": self.step,
             "best": self.best,
             "measure": measure,
+            "config": self.network.config.to_dict(),
+            "recipe": recipe.model_dump(mode="json"),
         }
-        save_state(folder, self.samples, state, keep)
+        save_state(recipe.run, self.samples, state, recipe.keep)
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
