@@ -130,29 +130,47 @@ def summary(card: ScoreCard) -> dict[str, Any]:
 
 
 def known(card_or_protocol: ScoreCard | Protocol, thresholds: tuple[float, ...]) -> list[float]:
-    """Return the thresholds up to which samples were clicked; nothing is known of higher ones."""
-    return [t for t in thresholds if t <= card_or_protocol.target_iou]
+    """Return the thresholds up to which samples were clicked; nothing is known of higher ones.
+
+    Where there are higher ones, the IoU at which samples ended is the last: it was asked for.
+    """
+    target = card_or_protocol.target_iou
+    below = [t for t in thresholds if t <= target]
+    return below if target in below or target > thresholds[-1] else [*below, target]
+
+
+def published(protocol: Protocol) -> list[float]:
+    """Return the thresholds of published numbers up to which samples were clicked."""
+    return [t for t in FAILURE_THRESHOLDS if t <= protocol.target_iou]
+
+
+def percent(threshold: float) -> str:
+    """Return an IoU as it stands in the name of a number: 85, 87.5."""
+    return f"{100 * threshold:g}"
 
 
 def metric_names(protocol: Protocol) -> list[str]:
     """Return the names of the numbers of clicks and of failures that are known, as columns."""
     return [
-        *(f"NoC{100 * t:.0f}" for t in known(protocol, THRESHOLDS)),
-        *(f"≥{protocol.max_clicks}@{100 * t:.0f}" for t in known(protocol, FAILURE_THRESHOLDS)),
+        *(f"NoC{percent(t)}" for t in known(protocol, THRESHOLDS)),
+        *(f"≥{protocol.max_clicks}@{percent(t)}" for t in known(protocol, FAILURE_THRESHOLDS)),
     ]
 
 
 def _summary(card: ScoreCard) -> dict[str, Any]:
     return {
         "objects": len(card.samples),
-        "NoC": {f"{t:.2f}": asdict(card.noc_interval(t)) for t in known(card, THRESHOLDS)},
-        "NoF": {f"{t:.2f}": card.failures(t) for t in known(card, FAILURE_THRESHOLDS)},
-        "never reached": {
-            f"{t:.2f}": card.never_reached(t) for t in known(card, FAILURE_THRESHOLDS)
-        },
+        "NoC": {_key(t): asdict(card.noc_interval(t)) for t in known(card, THRESHOLDS)},
+        "NoF": {_key(t): card.failures(t) for t in known(card, FAILURE_THRESHOLDS)},
+        "never reached": {_key(t): card.never_reached(t) for t in known(card, FAILURE_THRESHOLDS)},
         "mean IoU after each click": [round(float(value), 6) for value in card.mean_ious()],
         "seconds per click": card.seconds_per_click(),
     }
+
+
+def _key(threshold: float) -> str:
+    # 0.90 and 0.875: two digits, or as many as it has.
+    return max(f"{threshold:.2f}", f"{threshold:g}", key=len)
 
 
 def _metric_texts(card: ScoreCard) -> list[str]:

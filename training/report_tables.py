@@ -9,6 +9,8 @@ from training.benchmark_numbers import (
     Benchmark,
     known,
     metric_names,
+    percent,
+    published,
 )
 from training.noc import ScoreCard
 from training.published import FAILURES, TABLE_1_DATASETS, PublishedRow, click_rows
@@ -39,7 +41,7 @@ class ComparisonTable:
 
     Attributes:
         datasets: the groups of columns.
-        metrics: the columns of each group.
+        metrics: the columns of each group; none where samples ended before what is published.
         groups: titles and rows; ours first, then published ones by what they were trained on.
     """
 
@@ -105,13 +107,13 @@ def _comparison(
     benchmark: Benchmark,
     metric: str,
     measure: Callable[[ScoreCard, float], str],
-    published: Iterable[PublishedRow],
+    rows: Iterable[PublishedRow],
     number: str,
 ) -> ComparisonTable:
     others = [name for name in benchmark.published_sizes if name not in TABLE_1_DATASETS]
     datasets = (*TABLE_1_DATASETS, *others)
-    thresholds = known(benchmark.protocol, FAILURE_THRESHOLDS)
-    names = tuple(f"{metric}{100 * t:.0f}" for t in thresholds)
+    thresholds = published(benchmark.protocol)
+    names = tuple(f"{metric}{percent(t)}" for t in thresholds)
 
     def our_cell(card: ScoreCard | None, threshold: float) -> str:
         return _NOTHING if card is None else measure(card, threshold)
@@ -126,7 +128,7 @@ def _comparison(
         for entry in benchmark.entries
     )
     theirs: dict[str, list[Row]] = {}
-    for row in published:
+    for row in rows:
         scores = [row.scores.get(d, {}).get(name) for d in datasets for name in names]
         cells = tuple(_NOTHING if value is None else number.format(value) for value in scores)
         theirs.setdefault(row.trained_on, []).append(

@@ -89,6 +89,42 @@ def test_a_run_that_stopped_at_90_says_nothing_about_95():
     assert "0.95" not in report.to_dict()["results"][0]["data sets"]["GrabCut"]["NoC"]
 
 
+@pytest.mark.parametrize(
+    ("target", "clicks", "failures"),
+    [
+        (0.5, ["NoC50"], ["≥20@50"]),
+        (0.8, ["NoC80"], ["≥20@80"]),
+        (0.875, ["NoC80", "NoC85", "NoC87.5"], ["≥20@85", "≥20@87.5"]),
+        (0.95, ["NoC80", "NoC85", "NoC90", "NoC95"], ["≥20@85", "≥20@90"]),
+        (1.0, ["NoC80", "NoC85", "NoC90", "NoC95"], ["≥20@85", "≥20@90"]),
+    ],
+)
+def test_clicks_are_counted_to_where_objects_end(target, clicks, failures):
+    report = benchmark(card([0.4, target], target_iou=target), protocol=Protocol(target_iou=target))
+
+    assert report.text_table().splitlines()[0].split()[3:][: len(clicks + failures)] == [
+        *clicks, *failures
+    ]  # fmt: skip
+    (table,) = details(report)
+    assert list(table.columns[1 : 1 + len(clicks + failures)]) == [*clicks, *failures]
+    assert table.entries[0][1]["all"][len(clicks)].text == "2.00"
+    numbers = report.to_dict()["results"][0]["data sets"]["GrabCut"]
+    assert len(numbers["NoC"]) == len(clicks)
+    assert len(numbers["NoF"]) == len(failures)
+
+
+@pytest.mark.parametrize(("target", "compared"), [(0.8, []), (0.875, ["85"]), (0.9, ["85", "90"])])
+def test_what_ended_before_published_numbers_is_not_put_beside_them(target, compared):
+    report = benchmark(card([target], target_iou=target), protocol=Protocol(target_iou=target))
+
+    assert clicks_table(report).metrics == tuple(f"NoC{number}" for number in compared)
+    page = render(report, [])
+    for text in ("Clicks to a good mask", "Objects that stay out of reach", "Published, trained"):
+        assert (text in page) == bool(compared)
+    assert 'colspan="0"' not in page
+    assert "All numbers" in page
+
+
 def test_sizes_of_objects_are_broken_down():
     report = benchmark(card([0.96], [0.5, 0.96], shares=[0.5, 0.001]))
 
