@@ -13,7 +13,7 @@ from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
 from training import learning_curve
 from training.__main__ import COMMANDS
-from training.home_paths import expanded_path
+from training.home_paths import given_path
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +66,7 @@ def test_a_tilde_in_an_argument_is_the_home_folder(monkeypatch, command):
     parser = argparse.ArgumentParser()
     importlib.import_module(COMMANDS[command][0]).add_arguments(parser)
 
-    paths = [option for option in parser._actions if option.type in (Path, expanded_path)]
+    paths = [option for option in parser._actions if option.type in (Path, given_path)]
 
     assert [str(option.type("~/data")) for option in paths] == ["/home/ann/data"] * len(paths)
     assert paths or command == "cost"
