@@ -31,8 +31,8 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
 
     Args:
         stores: where they are.
-        newest_versions: of how many versions of each project the files stay, besides those that
-            were ever live or that jobs made nothing of; None for all.
+        newest_versions: of how many versions of each project the weights stay, besides those that
+            were ever live and those of no project; None for all.
 
     Raises:
         FileStoreError: if files cannot be listed or deleted.
