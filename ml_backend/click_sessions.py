@@ -20,14 +20,14 @@ class ObjectKey:
         project: Label Studio's number of the project.
         task: Label Studio's number of the task.
         image: digest of its file, so that a task starts afresh whose data or file were changed.
-        label: of the object.
+        label: of the object; None for the image before any click, encoded once for all of them.
         version: the model version that computed the mask.
     """
 
     project: str
     task: str
     image: str
-    label: str
+    label: str | None
     version: str
 
 
@@ -55,7 +55,7 @@ class ClickSessions:
         """Return the segmentation of as many of the first clicks as possible, if any is known."""
         clicks = tuple(clicks)
         with self._lock:
-            for count in range(len(clicks), 0, -1):
+            for count in range(len(clicks), -1, -1):
                 entry = (key, clicks[:count])
                 if entry in self._entries:
                     self._entries.move_to_end(entry)

@@ -8,7 +8,7 @@ nothing of a failure, and one bad task must not spoil the others of a batch.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,12 +159,25 @@ def _segment(
     for count in range(known + 1, len(drawn.clicks) + 1):
         deadline.check()
         with backend.metrics.network_seconds.time():
-            result = model.predictor.segment(image, drawn.clicks[:count], result)
+            before = result or _encoded(image, key, model, backend)
+            result = model.predictor.segment(image, drawn.clicks[:count], before)
         backend.sessions.remember(key, result)
     backend.metrics.count_clicks(asked=len(drawn.clicks), known=known)
     if result is None:
         raise RequestError("an object without clicks has no mask")
     return result
+
+
+def _encoded(
+    image: NDArray[np.uint8], key: ObjectKey, model: LoadedModel, backend: Backend
+) -> Segmentation:
+    """Return what all objects on an image start from, computed for the first of them."""
+    of_image = replace(key, label=None)
+    start = backend.sessions.longest_prefix(of_image, ())
+    if start is None:
+        start = model.predictor.encode(image)
+        backend.sessions.remember(of_image, start)
+    return start
 
 
 def _mean_inside(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:

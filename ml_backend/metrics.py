@@ -44,7 +44,7 @@ class Metrics:
         )
         self.network_seconds = Histogram(
             "icmformer_network_seconds",
-            "Time the network worked on one object.",
+            "Time the network worked on one click.",
             registry=self.registry,
             buckets=_SECONDS,
         )

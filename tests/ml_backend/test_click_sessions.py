@@ -1,6 +1,7 @@
 """The memory of masks: the longest prefix, within its bound, shared by threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,6 +46,14 @@ def test_every_part_of_the_key_matters():
     for part in ("project", "task", "image", "label", "version"):
         other = ObjectKey(**{**vars(KEY), part: "other"})
         assert sessions.longest_prefix(other, [A]) is None
+
+
+def test_what_an_object_starts_from_has_no_clicks_and_is_not_its_own():
+    sessions, start = holding(segmentation(A)), segmentation()
+    of_image = replace(KEY, label=None)
+    sessions.remember(of_image, start)
+    assert sessions.longest_prefix(of_image, []) is start
+    assert sessions.longest_prefix(KEY, [B]) is None
 
 
 def test_bound_in_bytes_drops_what_was_not_used_for_longest():
