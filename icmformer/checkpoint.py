@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from icmformer.config import ModelConfig
+from icmformer.devices import why_unusable
 from icmformer.errors import CheckpointError, ConfigError
 from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer, network_without_weights
 
@@ -84,7 +85,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     Raises:
         CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
             newer format, an unknown setting, a tensor too many, too few or of another shape.
-        ConfigError: if there is no such device.
+        ConfigError: if torch cannot compute on the device.
     """
     try:
         place = torch.device(device)
@@ -112,19 +113,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
 
 def _moved(model: ICMFormer, place: torch.device) -> ICMFormer:
-    if not _is_here(place):
-        raise ConfigError(f"there is no device {str(place)!r} on this machine: use cpu")
+    reason = why_unusable(place)
+    if reason:
+        raise ConfigError(f"torch cannot compute on {str(place)!r} ({reason}): use cpu")
     return model.to(place)
-
-
-def _is_here(place: torch.device) -> bool:
-    if place.type == "cuda":
-        return (place.index or 0) < torch.cuda.device_count()
-    try:
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError, ImportError):
-        return False
-    return place.type != "meta"  # which computes nothing
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:

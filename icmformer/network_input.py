@@ -26,9 +26,11 @@ def image_planes(image: np.ndarray, view: View, device: torch.device) -> torch.T
 
 
 def mask_plane(probability: np.ndarray, view: View, device: torch.device) -> torch.Tensor:
-    """Return an (H, W) float32 probability map as (1, 1, h, w)."""
-    cut = torch.from_numpy(np.array(probability[view.box.slices], order="C"))
-    return resize(cut[None, None].to(device), view.size_hw, view.as_published)
+    """Return an (H, W) float32 probability map as (1, 1, h, w), shrunk like the image."""
+    cut = torch.from_numpy(np.array(probability[view.box.slices], order="C"))[None, None]
+    if view.as_published:
+        return resize(cut.to(device), view.size_hw, True)
+    return resize(cut, view.size_hw, False).to(device)
 
 
 def click_planes(

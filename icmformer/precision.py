@@ -26,7 +26,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def has_native_bf16(device: torch.device) -> bool:
     """Say whether the device multiplies bf16 matrices in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        # Not `is_bf16_supported`, which is asked of the current GPU instead of this one.
+        return torch.cuda.get_device_properties(device).major >= 8
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -10,6 +10,7 @@ from ml_backend.admission import Admission
 from ml_backend.click_mark import ClickMark
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
+from ml_backend.device_trouble import despite_trouble
 from ml_backend.inference_queue import InferenceQueue
 from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
 from ml_backend.learning import Learning, open_learning
@@ -30,10 +31,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Backend:
-    """The collaborators of one process; each is safe to share between threads."""
+    """The collaborators of one process; each is safe to share between threads.
+
+    `device` computes; `no_gpu` says why a GPU that is there does not, unless the settings do.
+    """
 
     settings: Settings
     device: str
+    no_gpu: str | None
     connections: Connections
     webhook_login: WebhookLogin
     images: TaskImages
@@ -75,7 +80,7 @@ def build_backend(settings: Settings) -> Backend:
         SettingsError: if the device or the checkpoint of the settings does not exist.
         DatabaseError: if the database of the settings cannot be opened.
     """
-    device = choose_device(settings.device)
+    device, no_gpu = choose_device(settings.device)
     metrics = Metrics()
     learning = open_learning(settings)
     default = default_version(settings.checkpoint)
@@ -85,17 +90,23 @@ def build_backend(settings: Settings) -> Backend:
         learning.stores.versions.install(default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
     pointer = StoredPointer(learning.stores.versions, default)
+    sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
+
+    def relieve() -> None:
+        sessions.clear()
+        models.drop_idle()
+
     models = LiveModels(
         pointer,
-        lambda version: load_version(version, device),
+        lambda version: despite_trouble(lambda: load_version(version, device), relieve),
         settings.model_memory_mb * MEGABYTE,
         metrics,
     )
-    sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
-    queue = InferenceQueue(relieve=sessions.clear)
+    queue = InferenceQueue(relieve)
     backend = Backend(
         settings=settings,
         device=device,
+        no_gpu=no_gpu,
         connections=Connections(settings.label_studio_url, settings.api_key),
         webhook_login=WebhookLogin(settings.credentials),
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),

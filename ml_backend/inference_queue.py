@@ -3,15 +3,8 @@
 Two forward passes at once would share the same cores or the same GPU and both be slower; and torch
 keeps a pool of worker threads for every thread that calls it. So all requests hand their work to
 one thread, and wait for it no longer than their deadline.
-
-Whoever shares the GPU may leave too little memory at any moment: then everything that is held only
-to save time is given back, and the work tried once more. A GPU that fails in any other way answers
-nothing more to this process, which ends; gunicorn begins another.
 """
 
-import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
-import torch
-
-from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
-
-logger = logging.getLogger(__name__)
+from ml_backend.device_trouble import despite_trouble
+from ml_backend.errors import DeadlineError
 
 Result = TypeVar("Result")
 
@@ -52,7 +42,7 @@ class InferenceQueue:
         """Begin the thread.
 
         Args:
-            relieve: gives back what memory of the GPU can be spared.
+            relieve: as for `ml_backend.device_trouble.despite_trouble`.
         """
         self._relieve = relieve
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
@@ -73,7 +63,7 @@ class InferenceQueue:
             DeviceError: if the GPU failed; the process is then asked to stop.
         """
         deadline.check()
-        future = self._executor.submit(self._on_a_working_device, work, deadline)
+        future = self._executor.submit(self._unless_late, work, deadline)
         self._count(1)
         future.add_done_callback(self._done)
         try:
@@ -83,32 +73,9 @@ class InferenceQueue:
             deadline.check()
             raise
 
-    def _on_a_working_device(self, work: Callable[[], Result], deadline: Deadline) -> Result:
-        try:
-            return self._unless_late(work, deadline)
-        except torch.AcceleratorError as error:
-            os.kill(os.getpid(), signal.SIGTERM)
-            reason = str(error).partition("\n")[0]
-            raise DeviceError(
-                f"the GPU failed ({reason}), so this process begins anew: click again in a moment"
-            ) from error
-
     def _unless_late(self, work: Callable[[], Result], deadline: Deadline) -> Result:
         deadline.check()
-        try:
-            return work()
-        except torch.OutOfMemoryError:
-            logger.warning("out of GPU memory: forgetting all masks and trying once more")
-        # Not inside the handler: while the error lives, so do the tensors of what failed.
-        self._relieve()
-        torch.cuda.empty_cache()
-        try:
-            return work()
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(
-                "the GPU has too little memory for one more click: keep other programs off it, or "
-                "lower ICMFORMER_MODEL_MEMORY_MB or ICMFORMER_CLICK_MEMORY_MB"
-            ) from error
+        return despite_trouble(work, self._relieve)
 
     def _done(self, _: Future[Any]) -> None:
         self._count(-1)

@@ -19,7 +19,13 @@ from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.click_sessions import ObjectKey
 from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
-from ml_backend.errors import BackendError, DeadlineError, DeviceMemoryError, RequestError
+from ml_backend.errors import (
+    BackendError,
+    DeadlineError,
+    DeviceError,
+    DeviceMemoryError,
+    RequestError,
+)
 from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
 from ml_backend.loaded_model import LoadedModel
@@ -54,11 +60,13 @@ class Asked:
 def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list[Prediction]:
     """Return one prediction a task, in order.
 
-    Or, when a batch takes too long, that of the first task alone: Label Studio then asks for the
-    tasks one by one, each with a deadline of its own, and finds the finished masks remembered.
+    Or, when a batch takes too long or the GPU cannot go on, that of the first task alone: Label
+    Studio then asks for the tasks one by one, each with a deadline of its own, and finds the
+    finished masks remembered.
 
     Raises:
         DeviceMemoryError: if the GPU's memory does not suffice for the first task.
+        DeviceError: if the GPU fails with the first task.
     """
     backend.click_mark.leave()
     predictions: list[Prediction] = []
@@ -66,14 +74,12 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
         try:
             asked.deadline.check()
             predictions.append(_predict(task, asked, backend))
-        except DeadlineError as error:
+        except (DeadlineError, DeviceMemoryError, DeviceError) as error:
             if predictions:
                 logger.warning("batch cut tasks=%d done=%d", len(tasks), len(predictions))
                 return predictions[:1]
-            predictions.append(_failed(task, asked, backend, error))
-        except DeviceMemoryError as error:
-            if not predictions:  # no task is at fault, and the next one would not fit either
-                raise
+            if not isinstance(error, DeadlineError):
+                raise  # no task is at fault, and the next one would fare no better
             predictions.append(_failed(task, asked, backend, error))
         # Whatever is wrong with this task, the others still get their answer.
         except Exception as error:

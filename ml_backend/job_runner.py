@@ -18,6 +18,7 @@ import torch
 
 from icmformer.errors import ICMFormerError
 from ml_backend.click_mark import ClickMark
+from ml_backend.device_trouble import is_out_of_memory
 from ml_backend.errors import BackendError, JobError
 from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
 from ml_backend.learning import Learning
@@ -34,6 +35,10 @@ logger = logging.getLogger(__name__)
 LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
 TELL_SECONDS = 30.0
+_NO_MEMORY = (
+    "the GPU has too little memory: keep other programs off it, choose a smaller batch_size or "
+    "size in ICMFORMER_FINE_TUNE_RECIPE, or another ICMFORMER_DEVICE for the worker"
+)
 
 
 class StopJob(Exception):
@@ -62,7 +67,7 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
     except Exception as error:
         # Out of memory, a full disk, a mistake of ours: the row must not look as if it ran.
         logger.exception("job %d failed", job.id)
-        problem = f"{type(error).__name__}: {error}"
+        problem = _NO_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
         _note(partial(learning.jobs.fail, job.id, job.worker, problem))
     else:
         logger.info("job %d: %s: %s", job.id, outcome.result, outcome.sentence)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from icmformer.errors import ICMFormerError
-from ml_backend.errors import ModelError
+from ml_backend.errors import DeviceMemoryError, ModelError
 from ml_backend.loaded_model import LoadedModel
 from ml_backend.metrics import Metrics
 from ml_backend.versions import Version
@@ -60,7 +60,8 @@ class LiveModels:
 
         Args:
             pointer: which version is live, by project.
-            load: reads a version from disk, or raises ICMFormerError, OSError or RuntimeError.
+            load: reads a version from disk, or raises ICMFormerError, OSError, RuntimeError or
+                DeviceMemoryError.
             max_bytes: of weights in memory between two loads. A version that is being loaded comes
                 on top, so that one that turns out to be damaged drives out none that answers; and
                 the version just asked for is kept in any case.
@@ -102,6 +103,19 @@ class LiveModels:
             ModelError: if it cannot be loaded.
         """
         self._in_memory(version)
+
+    def drop_idle(self) -> None:
+        """Forget versions that serve no project now; who computes with one holds on to it."""
+        live = {project: self.pointer.live(project) for project in list(self._serving)}
+        with self._lock:
+            used = {
+                version if version in self._loaded else self._serving[project]
+                for project, version in live.items()
+            }
+            for version in self._loaded.keys() - used:
+                del self._loaded[version]
+                logger.info("dropped version=%s from memory", version.name)
+            self._metrics.show_models({v.name: v.trained for v in self._loaded})
 
     def check(self, project: str) -> None:
         """Raise ModelError if the project's live version is known to be damaged."""
@@ -151,7 +165,7 @@ class LiveModels:
         started = time.monotonic()
         try:
             model = self._load_whole(version)
-        except (ICMFormerError, OSError, RuntimeError) as error:
+        except (ICMFormerError, OSError, RuntimeError, DeviceMemoryError) as error:
             raise ModelError(self._note_failure(version, error)) from error
         self._keep(model)
         milliseconds = 1000 * (time.monotonic() - started)

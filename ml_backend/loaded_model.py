@@ -1,15 +1,18 @@
 """How a version becomes a network that answers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from icmformer import ICMFormer, Predictor, build_model
 from icmformer.checkpoint import load_checkpoint
+from icmformer.devices import why_unusable
 from icmformer.precision import has_native_bf16, keep_matrices_in_bf16
 from ml_backend.errors import SettingsError
 from ml_backend.versions import Version
 
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 STARTER_SIZE = "starter"
 # Random weights, but the same ones in every process: replayed clicks give the same mask.
 UNTRAINED_SEED = 0
@@ -34,28 +37,33 @@ def load_version(version: Version, device: str) -> LoadedModel:
     Raises:
         CheckpointError: if the file is missing, damaged or not understood.
     """
-    if version.weights is None:
-        model = _untrained().to(device)
-    else:
-        model = load_checkpoint(version.weights, device)
+    model = _untrained() if version.weights is None else load_checkpoint(version.weights)
     if has_native_bf16(torch.device(device)):
-        keep_matrices_in_bf16(model)
+        keep_matrices_in_bf16(model)  # before they take twice the room on a GPU
+    model.to(device)
     nbytes = sum(parameter.nbytes for parameter in model.parameters())
     return LoadedModel(version, Predictor.for_serving(model), nbytes)
 
 
-def choose_device(wanted: str) -> str:
-    """Return the device to compute on: "auto" is CUDA where there is one.
+def choose_device(wanted: str) -> tuple[str, str | None]:
+    """Return the device to compute on: "auto" is CUDA where torch can use it.
+
+    Returns:
+        Its name, and for "auto" why a GPU that is there is not used.
 
     Raises:
-        SettingsError: if the machine does not have it.
+        SettingsError: if torch cannot compute on the one that is named.
     """
-    count = torch.cuda.device_count()
-    if wanted == "auto":
-        return "cuda" if count else "cpu"
-    if wanted != "cpu" and int(wanted.partition(":")[2] or 0) >= count:
-        raise SettingsError(f"ICMFORMER_DEVICE is {wanted}, but torch sees {count} CUDA devices")
-    return wanted
+    reason = why_unusable("cuda" if wanted == "auto" else wanted)
+    if wanted != "auto":
+        if reason:
+            raise SettingsError(
+                f"ICMFORMER_DEVICE is {wanted}, but torch cannot compute there: {reason}"
+            )
+        return wanted, None
+    if reason is None:
+        return "cuda", None
+    return "cpu", reason if NVIDIA_DRIVER.exists() else None
 
 
 def _untrained() -> ICMFormer:

@@ -1,7 +1,6 @@
 """What the page for people shows: what is live, what is wrong, what happened just now."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ml_backend.backend import Backend
@@ -9,8 +8,6 @@ from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
 from training.database import now
-
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,11 @@ def problems(backend: Backend, live: Version) -> list[str]:
     found = backend.models.problems() + backend.models.pointer.problems()
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
-    if backend.device == "cpu" and settings.device == "auto" and NVIDIA_DRIVER.exists():
+    if backend.no_gpu:
         found.append(
-            "This machine has an NVIDIA GPU, but torch does not find it, so masks come from the "
-            "CPU: its driver may be too old (docs/deployment.md), or the container was started "
-            "without it. ICMFORMER_DEVICE=cpu says that this is meant."
+            f"This machine has an NVIDIA GPU, but torch cannot use it ({backend.no_gpu}), so masks "
+            "come from the CPU: its driver or the GPU itself may be too old (docs/deployment.md), "
+            "or the container was started without it. ICMFORMER_DEVICE=cpu says that this is meant."
         )
     if settings.api_key is None:
         found.append(

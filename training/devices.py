@@ -2,30 +2,25 @@
 
 import argparse
 
-import torch
+from icmformer.devices import automatic_device, why_unusable
 
 
 def device(text: str) -> str:
-    """Check that the machine has a device; a `type` for argparse.
+    """Return the device to compute on, which "auto" is, too; a `type` for argparse.
 
     Raises:
         argparse.ArgumentTypeError: if torch cannot compute on it.
     """
-    try:
-        torch.empty(0, device=text)
-    except (RuntimeError, AssertionError) as error:
-        count = torch.cuda.device_count()
-        raise argparse.ArgumentTypeError(
-            f"torch cannot compute on {text!r}; it sees {count} CUDA devices"
-        ) from error
-    return text
+    wanted = training_device(text)
+    reason = why_unusable(wanted)
+    if reason:
+        raise argparse.ArgumentTypeError(f"torch cannot compute on {text!r}: {reason}")
+    return wanted
 
 
 def training_device(wanted: str) -> str:
-    """Return the device to compute on: "auto" is CUDA where there is one."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the device to compute on: "auto" is CUDA where torch can use it."""
+    return automatic_device() if wanted == "auto" else wanted
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +28,6 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         type=device,
-        default=training_device("auto"),
+        default="auto",  # found out only if needed: the first look at a GPU takes seconds
         help="such as cpu or cuda:1; by default the GPU if there is one",
     )

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,16 @@ def test_auto_is_bf16_where_it_is_fast():
         assert torch.is_autocast_enabled("cpu")
     with autocast("fp32", CPU):
         assert not torch.is_autocast_enabled("cpu")
+
+
+def test_each_gpu_is_asked_for_itself(monkeypatch):
+    """Of a mixed machine, as PyTorch describes its GPUs: an A100 and a T4."""
+    versions = {0: SimpleNamespace(major=8), 1: SimpleNamespace(major=7)}
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: versions[torch.device(device).index]
+    )
+    assert has_native_bf16(torch.device("cuda:0"))
+    assert not has_native_bf16(torch.device("cuda:1"))
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])

@@ -66,8 +66,5 @@ def test_masks_of_a_batch_that_were_ready_are_not_lost(app, client, crowd):
     app.extensions["icmformer"].sessions.clear()
     crowd(whole.passes + 1, whole.passes + 2)
 
-    first, second, third = client.post("/predict", json=batch(*tasks)).json["results"]
-
-    assert first["result"]
-    assert third["result"]
-    assert second["error"].startswith("the GPU has too little memory")
+    (first,) = client.post("/predict", json=batch(*tasks)).json["results"]
+    assert first["result"], "of a single entry Label Studio asks for the tasks one by one"

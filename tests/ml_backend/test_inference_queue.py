@@ -76,6 +76,26 @@ def test_memory_that_does_not_suffice_is_a_sentence():
     assert queue.run(greedy.work, Deadline(10)) == "mask"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors …"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["context", "library"],
+)
+def test_memory_outside_of_torchs_own_is_memory_too(error):
+    relieved = []
+
+    def work():
+        if not relieved:
+            raise error
+        return "mask"
+
+    queue = InferenceQueue(lambda: relieved.append(True))
+    assert queue.run(work, Deadline(10)) == "mask"
+
+
 def test_a_gpu_that_fails_ends_the_process_so_that_another_begins():
     def broken():
         raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors …")

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from icmformer import Click, build_model
 from icmformer.checkpoint import save_checkpoint
 from icmformer.errors import CheckpointError
-from ml_backend import live_models, stored_pointer
+from ml_backend import backend, live_models, stored_pointer
 from ml_backend.app import create_app
-from ml_backend.errors import ModelError, SettingsError
+from ml_backend.errors import DeviceMemoryError, ModelError, SettingsError
 from ml_backend.learning import open_learning
 from ml_backend.live_models import LiveModels
 from ml_backend.loaded_model import choose_device, load_version
@@ -135,6 +136,66 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first(versions):
     assert models.nbytes == 2 * size
     models.serving("1")
     assert loader.loaded == [versions[n].name for n in (0, 1, 2, 1)]
+
+
+def test_what_serves_no_project_any_more_can_be_dropped(versions):
+    pointer = MovablePointer(versions[0])
+    pointer.by_project["1"] = versions[1]
+    models, _ = serving(pointer)
+    for project in ("0", "1"):
+        models.serving(project)
+    pointer.default = versions[2]
+    models.serving("0")
+    models.drop_idle()
+    assert {model.version for model in models.loaded()} == {versions[1], versions[2]}
+
+
+def test_what_serves_instead_of_a_damaged_version_is_not_idle(versions):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer)
+    models.serving("2")
+    damage(versions[1])
+    pointer.default = versions[1]
+    models.serving("2")
+    models.drop_idle()
+    assert [model.version for model in models.loaded()] == [versions[0]]
+
+
+def test_a_version_that_does_not_fit_gets_the_room_of_idle_ones(versions, settings, monkeypatch):
+    """A GPU with room for two: the third of three promotions goes live all the same."""
+    held = []
+
+    def load(version, device):
+        models = app.extensions["icmformer"].models
+        held.append(len(models.loaded()))
+        if held[-1] >= 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB …")
+        return load_version(version, device)
+
+    monkeypatch.setattr(backend, "load_version", load)
+    app = create_app(settings)
+    models = app.extensions["icmformer"].models
+    models.pointer = MovablePointer(versions[0])
+    for version in versions:
+        models.pointer.default = version
+        assert models.serving("2").version == version
+    assert held == [0, 1, 2, 1]
+
+
+def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer)
+    models.serving("2")
+
+    def full(version):
+        raise DeviceMemoryError("the GPU has too little memory")
+
+    models._load = full
+    pointer.default = versions[1]
+    assert models.serving("2").version == versions[0]
+    assert models.problems() == [
+        f"version {versions[1].name} cannot be loaded: the GPU has too little memory"
+    ]
 
 
 def test_others_answer_while_one_version_loads(versions):
@@ -323,7 +384,7 @@ def test_file_that_is_no_checkpoint_is_named(tmp_path):
 
 
 def test_device_must_exist():
-    assert choose_device("cpu") == "cpu"
-    assert choose_device("auto") in ("cpu", "cuda")
-    with pytest.raises(SettingsError, match="CUDA devices"):
+    assert choose_device("cpu") == ("cpu", None)
+    assert choose_device("auto")[0] in ("cpu", "cuda")
+    with pytest.raises(SettingsError, match="is cuda:99, but torch cannot compute there: "):
         choose_device("cuda:99")

@@ -4,9 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
 
-from ml_backend import readiness, status
+from ml_backend import loaded_model, readiness
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.errors import BackendError
@@ -190,13 +189,19 @@ def test_page_needs_no_script_and_names_the_model(client):
 
 def test_page_says_that_a_gpu_is_not_used(settings, tmp_path, monkeypatch):
     driver = tmp_path / "version"
-    monkeypatch.setattr(status, "NVIDIA_DRIVER", driver)
-    automatic = create_app(settings.model_copy(update={"device": "auto"})).test_client()
-    assert "NVIDIA GPU" not in automatic.get("/").text
+    monkeypatch.setattr(loaded_model, "NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(loaded_model, "why_unusable", lambda device: "its driver is too old")
+
+    def page(device):
+        return (
+            create_app(settings.model_copy(update={"device": device})).test_client().get("/").text
+        )
+
+    assert "NVIDIA GPU" not in page("auto")
     driver.touch()
-    assert torch.cuda.is_available() or "torch does not find it" in automatic.get("/").text
-    chosen = create_app(settings.model_copy(update={"device": "cpu"})).test_client()
-    assert "NVIDIA GPU" not in chosen.get("/").text
+    assert "torch cannot use it (its driver is too old)" in page("auto")
+    monkeypatch.setattr(loaded_model, "why_unusable", lambda device: None)
+    assert "NVIDIA GPU" not in page("cpu")
 
 
 def test_page_says_that_nothing_is_learned_without_a_token(settings, client):

@@ -1,0 +1,73 @@
+"""What a GPU does at any moment: it has too little memory, or it fails for good.
+
+Whoever shares the GPU may leave too little memory: then everything that is held only to save time
+is given back, and the work tried once more. A GPU that fails in any other way answers nothing more
+to this process, which ends; gunicorn begins another.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ml_backend.errors import DeviceError, DeviceMemoryError
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
+_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+
+
+def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> Result:
+    """Run work that needs the device, once more if its memory does not suffice.
+
+    Args:
+        work: to run; whatever else it raises is raised.
+        relieve: gives back what memory of the device can be spared.
+
+    Raises:
+        DeviceMemoryError: if it does not fit into the GPU's memory.
+        DeviceError: if the GPU failed; the process is then asked to stop.
+    """
+    try:
+        return work()
+    except RuntimeError as error:
+        _only_memory(error)
+        logger.warning("out of GPU memory: giving back what can be spared, and trying once more")
+    # Not inside the handler: while the error lives, so do the tensors of what failed.
+    relieve()
+    torch.cuda.empty_cache()
+    try:
+        return work()
+    except RuntimeError as error:
+        _only_memory(error)
+        raise DeviceMemoryError(
+            "the GPU has too little memory: keep other programs off it, or lower "
+            "ICMFORMER_MODEL_MEMORY_MB or ICMFORMER_CLICK_MEMORY_MB"
+        ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether the device's memory did not suffice."""
+    reason = str(error).partition("\n")[0]
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in reason for sign in _NO_MEMORY)
+    )
+
+
+def _only_memory(error: RuntimeError) -> None:
+    """Return if the error says that memory does not suffice, else raise what it is."""
+    if is_out_of_memory(error):
+        return
+    if isinstance(error, torch.AcceleratorError):
+        reason = str(error).partition("\n")[0]
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise DeviceError(
+            f"the GPU failed ({reason}), so this process begins anew: click again in a moment"
+        ) from error
+    raise error

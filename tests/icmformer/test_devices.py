@@ -1,0 +1,31 @@
+"""A device counts only where torch computes on it."""
+
+import pytest
+import torch
+
+from icmformer import devices
+from icmformer.devices import automatic_device, why_unusable
+
+
+def test_the_cpu_computes():
+    assert why_unusable("cpu") is None
+    assert why_unusable(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "xpu:77", "meta", "gpu"])
+def test_what_cannot_compute_says_why_in_one_line(device):
+    reason = why_unusable(device)
+    assert reason
+    assert "\n" not in reason
+
+
+def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):
+    """What a GPU answers for which this torch has no code."""
+
+    def refuse(*arguments, **options):
+        raise torch.AcceleratorError("CUDA error: no kernel image is available\nCUDA kernel …")
+
+    monkeypatch.setattr(devices.F, "conv2d", refuse)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
+    assert why_unusable("cuda") == "CUDA error: no kernel image is available"
+    assert automatic_device() == "cpu"
