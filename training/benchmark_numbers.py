@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from training.benchmark_runs import Protocol
+from training.bootstrap import DRAWS
 from training.noc import SIZE_CLASSES, ScoreCard
 from training.provenance import Provenance
 from training.text_table import text_table
@@ -205,7 +206,7 @@ def _conventions(protocol: Protocol) -> list[str]:
         "Seconds per click: network, simulated annotator and IoU together, without reading files,"
         " over all clicks of all objects; on the hardware named above, which several processes"
         " share.",
-        "Intervals: 95 % percentile bootstrap over objects, 2000 draws.",
+        f"Intervals: 95 % bootstrap over images, {DRAWS} draws, expanded percentiles.",
         f"Object sizes are shares of the image's area: {sizes}.",
         "17 of GrabCut's 50 images are in Berkeley too; the two scores are not independent.",
     ]

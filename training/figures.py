@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from training.bootstrap import interval_over_images
 from training.noc import ScoreCard
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -26,7 +27,6 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": "#444444",
     "ytick.color": "#444444",
 }
-_DRAWS = 500
 
 
 def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[float]) -> str:
@@ -82,14 +82,12 @@ def line_chart(
         return _svg(figure, transparent=False)
 
 
-def curve_band(card: ScoreCard, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % bootstrap band around `ScoreCard.mean_ious`, two times (max_clicks,)."""
-    curves = card.curves()
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(len(curves), size=(_DRAWS, len(curves)))
-    means = np.stack([curves[pick].mean(axis=0) for pick in picks])
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return low, high
+def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % bootstrap band around `ScoreCard.mean_ious`, two times (max_clicks,).
+
+    Where all objects are on one image there is none, and both are the curve.
+    """
+    return interval_over_images(card.curves(), [sample.name for sample in card.samples])
 
 
 def _draw_curve(axes: Axes, name: str, card: ScoreCard, colour: str) -> None:

@@ -10,13 +10,14 @@ Conventions of the published protocol (RITM, SimpleClick, iCMFormer):
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from training.bootstrap import interval_over_images
 from training.errors import ScoreCardError
+from training.object_names import image_of
 
 _JSON_FORMAT = "icmformer score card 1"
 # Shares of the image that an object covers. At an input of 448 × 448, one per cent is 45 × 45.
@@ -131,8 +132,16 @@ class ScoreCard:
         return sum(sample.seconds for sample in self.samples) / clicks
 
     def noc_interval(self, threshold: float, seed: int = 0) -> Interval:
-        """Return the number of clicks with its bootstrap confidence interval over samples."""
-        return bootstrap_mean(self.clicks_to_reach(threshold), seed)
+        """Return the number of clicks with its bootstrap confidence interval over images.
+
+        One image says nothing of others: there it may be anything.
+        """
+        clicks = self.clicks_to_reach(threshold)
+        names = [sample.name for sample in self.samples]
+        low, high = 1.0, float(self.max_clicks)
+        if len({image_of(name) for name in names}) > 1:
+            low, high = map(float, interval_over_images(clicks, names, seed=seed))
+        return Interval(float(clicks.mean()), low, high)
 
     def by_object_size(self) -> dict[str, "ScoreCard"]:
         """Split into small, medium and large objects; classes without samples are left out."""
@@ -177,15 +186,6 @@ class ScoreCard:
                 f"clicks to IoU {threshold:g} are unknown, because the run stopped at "
                 f"{self.target_iou:g}; evaluate with a target IoU of {threshold:g}"
             )
-
-
-def bootstrap_mean(values: Sequence[float] | np.ndarray, seed: int, draws: int = 2000) -> Interval:
-    """Return the mean of (N,) values and its 95 % percentile interval under resampling."""
-    values = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = [rng.choice(values, size=len(values)).mean() for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _sample_from(fields: dict[str, Any]) -> SampleScore:

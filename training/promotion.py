@@ -3,24 +3,17 @@
 Both models answered the same simulated annotator on the same objects, on images that neither was
 trained on. The candidate goes live only if it is clearly better where it was fine-tuned and not
 worse elsewhere; with too little to judge by, a person decides.
-
-Objects of one image are alike: a hundred nuclei on one slide are one observation more than a
-hundred. So the bootstrap draws images, with all their objects.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import special
-
+from training.bootstrap import interval_over_images
 from training.errors import ScoreCardError
 from training.noc import Interval, ScoreCard
+from training.object_names import image_of
 
 Verdict = Literal["promote", "keep", "ask"]
-IMAGE_SEPARATOR = "#"  # samples are named "<image>#<object>"
 
 
 @dataclass(frozen=True)
@@ -126,42 +119,19 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
     if live.max_clicks != candidate.max_clicks:
         raise ScoreCardError("the two score cards gave up after different numbers of clicks")
     before, after = (card.clicks_to_reach(policy.threshold) for card in (live, candidate))
-    images = [name.split(IMAGE_SEPARATOR)[0] for name in names]
-    saved = bootstrap_over_images(before - after, images, policy.draws)
-    if len(set(images)) < 2:
-        # One image says nothing of others: there it may be anything.
-        saved = Interval(saved.mean, 1.0 - live.max_clicks, live.max_clicks - 1.0)
+    images = len({image_of(name) for name in names})
+    most = live.max_clicks - 1.0
+    # One image says nothing of others: there it may be anything.
+    low, high = -most, most
+    if images > 1:
+        low, high = map(float, interval_over_images(before - after, names, policy.draws))
     return Change(
         live=float(before.mean()),
         candidate=float(after.mean()),
-        saved=saved,
+        saved=Interval(float((before - after).mean()), low, high),
         objects=len(set(names)),
-        images=len(set(images)),
+        images=images,
     )
-
-
-def bootstrap_over_images(values: NDArray[np.int_], images: Sequence[str], draws: int) -> Interval:
-    """Return the mean of (N,) values and a 95 % interval, resampling whole images.
-
-    Percentiles of resampled means make an interval that is too narrow where images are few; they
-    are taken further out, as far as Student's t and the bias of the variance ask for (Hesterberg,
-    "What Teachers Should Know About the Bootstrap", 2015, section 4: expanded percentiles).
-    """
-    _, group = np.unique(np.array(images), return_inverse=True)
-    sums, counts = np.bincount(group, weights=values), np.bincount(group)
-    drawn = np.random.default_rng(0).integers(len(counts), size=(draws, len(counts)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = _expanded_tail(len(counts))
-    low, high = np.percentile(means, [100 * tail, 100 * (1 - tail)])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
-def _expanded_tail(images: int) -> float:
-    """Return how much of the resampled means to leave out at either end; 0.025 for many images."""
-    if images < 2:
-        return 0.0  # there is one mean only
-    widened = np.sqrt(images / (images - 1)) * special.stdtrit(images - 1, 0.975)
-    return float(special.ndtr(-widened))
 
 
 def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str]:
@@ -194,6 +164,11 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
         return "ask", (
             f"the candidate may have forgotten too much on the retention set: {clicks}; "
             f"{change.objects} objects on {change.images} images are too few to be sure"
+        )
+    if change.images < policy.min_images:
+        return "ask", (
+            f"the retention set seems kept: {clicks}, but on {change.objects} objects of "
+            f"{change.images} images only; {policy.min_images} images are needed to be sure"
         )
     return "promote", f"the retention set is kept: {clicks}"
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.datasets.sample import AnnotatedImage, EvaluationSample, layered
-from training.promotion import IMAGE_SEPARATOR
+from training.object_names import object_name
 from training.sample_files import SampleFiles
 from training.snapshot import Snapshot, spread_over_images
 
@@ -72,5 +72,5 @@ class AcceptedObjects:
         """
         sample = self._samples[index]
         target = self._files.read_mask(sample.mask).astype(np.int8)
-        name = f"{sample.image}{IMAGE_SEPARATOR}{sample.mask}"
+        name = object_name(sample.image, sample.mask)
         return EvaluationSample(name, self._files.read_image(sample.image), target)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from training.datasets.sample import IGNORE, AnnotatedImage, EvaluationSample, TrainingDataset
+from training.object_names import object_name
 
 
 class EachObject:
@@ -37,7 +38,8 @@ class EachObject:
         image_index, layer, instance = self._objects[index]
         annotated = self._images[image_index]
         target = _target(annotated, layer, instance)
-        return EvaluationSample(f"{annotated.name}#{layer}.{instance}", annotated.image, target)
+        name = object_name(annotated.name, f"{layer}.{instance}")
+        return EvaluationSample(name, annotated.image, target)
 
 
 def _target(annotated: AnnotatedImage, layer: int, instance: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import scipy.io
 from training.datasets.image_files import read_rgb, require_folder
 from training.datasets.sample import EvaluationSample
 from training.errors import DatasetError
+from training.object_names import object_name
 
 VALIDATION_OBJECTS = 6671
 _SOURCE = (
@@ -101,4 +102,4 @@ class SBDObjects:
         """
         name, instance = self._objects[index]
         target = (self._files.instances(name) == instance).astype(np.int8)
-        return EvaluationSample(f"{name}#{instance}", self._files.image(name), target)
+        return EvaluationSample(object_name(name, instance), self._files.image(name), target)
