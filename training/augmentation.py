@@ -193,6 +193,10 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 
 def _resized(planes: Planes, factor: float) -> Planes:
+    """Return both at another size, as the authors' augmentation makes it.
+
+    So masks lie up to half a pixel lower and further right than what they outline.
+    """
     height, width = planes[0].shape[:2]
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
     image = cv2.resize(planes[0], size, interpolation=cv2.INTER_LINEAR)

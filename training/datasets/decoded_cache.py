@@ -20,7 +20,7 @@ from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
 from training.whole_files import appearing
 
-_FORMAT = 5
+_FORMAT = 6
 
 
 class DecodedCache:
@@ -155,8 +155,9 @@ def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:
     scale = max_side / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+    # INTER_NEAREST takes the upper left pixel of what a pixel stands for: half a pixel off.
     planes = [
-        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
         for plane in np.moveaxis(sample.layers, 2, 0)
     ]
     objects, stuff = (

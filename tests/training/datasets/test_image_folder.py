@@ -29,7 +29,7 @@ def folder(tmp_path):
         image = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
         Image.fromarray(image).save(root / "images" / f"{name}.webp", lossless=True)
         ids = np.zeros((30, 40), np.uint8)
-        ids[5:15, 5:15], ids[20:25, 20:40], ids[0] = 1, 7, 255
+        ids[5:15, 5:15], ids[20:25, 20:40], ids[:2] = 1, 7, 255
         cv2.imwrite(str(root / "masks" / f"{name}.png"), ids)
     return root
 
@@ -206,6 +206,27 @@ def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
         assert kept[1].objects == dataset[1].objects
         np.testing.assert_array_equal(kept[1].image, dataset[1].image)
         np.testing.assert_array_equal(kept[1].layers, dataset[1].layers)
+
+
+@pytest.mark.parametrize("side", [120, 89])
+def test_shrunk_masks_stay_on_their_objects(folder, tmp_path, side):
+    """To a tenth of a pixel on average; a mask's own outline is uncertain by half a pixel."""
+    rows, columns = np.mgrid[:310, :310]
+    shifts = []
+    for number in range(40):
+        row, column = np.random.default_rng(number).uniform(80, 230, size=2)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < 60**2
+        image = np.repeat(np.where(disc, 255, 0)[..., None], 3, axis=2).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / "a.webp", lossless=True)
+        Image.fromarray(disc.astype(np.uint8)).save(folder / "masks" / "a.png")
+        small = decoded(ImageFolder(folder), tmp_path / f"{number}", "1", side)[0]
+        weights = small.image[..., 0] / 255.0, small.layers[..., 0] > 0
+        shown, said = (
+            np.array([(w * axis).sum() / w.sum() for axis in np.mgrid[:side, :side]])
+            for w in weights
+        )
+        shifts.append(said - shown)
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.1
 
 
 @pytest.mark.parametrize("max_side", [None, 20])
