@@ -14,6 +14,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,20 @@ from training.click_training import Answer, ClickTraining
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
+from training.errors import RecipeError
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune_recipe import FineTuneRecipe
+from training.interruptible import Interruptible
 from training.losses import dice_loss, drift_loss, normalized_focal_loss
 from training.optimization import (
+    diverged,
     learning_rate,
     make_optimizer,
     set_learning_rate,
     update_average,
 )
 from training.recipe import Loss
-from training.sample_stream import Batch, BatchPlan, SampleStream, collate
+from training.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.training_state import load_state, save_state
 
 logger = logging.getLogger(__name__)
@@ -81,7 +85,7 @@ def fine_tune(
         data: what to learn from.
         recipe: how.
         folder: for the state of the run and the result.
-        report: called after each step.
+        report: called after each step, and before each click on a validation image.
         **provenance: written into the result's description.
 
     Returns:
@@ -90,6 +94,8 @@ def fine_tune(
     Raises:
         CheckpointError: if the base cannot be loaded.
         StoredFileError: if an accepted image or mask is damaged.
+        DatasetError: if all objects are too small to learn from.
+        RecipeError: if the training has diverged.
     """
     device = torch.device(training_device(recipe.device))
     torch.manual_seed(recipe.seed)
@@ -121,6 +127,9 @@ def fine_tune(
     model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
 
     for batch, other in zip(accepted, others, strict=False):
+        if step - best_step >= recipe.patience * recipe.validate_every:
+            logger.info("stopping: no improvement since step %d", best_step)
+            break
         # Everything random in a step follows from the seed and the step: a run that was killed
         # ends where one that was not would have.
         rng = np.random.default_rng((recipe.seed, step))
@@ -131,18 +140,16 @@ def fine_tune(
 
         loss = _error(model, batch, rounds, recipe.loss, device)
         loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if recipe.optimization.clip is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.optimization.clip)
-        optimizer.step()
+        _descend(loss, network, optimizer, recipe.optimization.clip)
         update_average(average, network, recipe.optimization.ema or 0.0, step)
         step += 1
         report("training", step, recipe.steps)
 
         if step % recipe.validate_every and step != recipe.steps:
             continue
-        score = _score(average, data.validation, recipe)
+        _require_finite(network, step)
+        tell = partial(report, "training", step, recipe.steps)
+        score = _score(average, data.validation, recipe, tell)
         judged = "too few to validate on" if data.validation is None else f"IoU {score:.4f}"
         logger.info("step %d: loss %.4f, %s", step, loss.item(), judged)
         if data.validation is None or score > best_score:
@@ -158,9 +165,6 @@ def fine_tune(
             "best_step": best_step,
         }
         save_state(folder, step, state, keep=1)
-        if step - best_step >= recipe.patience * recipe.validate_every:
-            logger.info("stopping: no improvement since step %d", best_step)
-            break
 
     average.load_state_dict(best)
     merge(average)
@@ -178,7 +182,7 @@ def _batches(
     mixture = Mixture([Part(images, 1.0, recipe.objects)], recipe.seed)
     plan = BatchPlan(((recipe.steps * samples, size, samples),), start=step * samples)
     stream = SampleStream(mixture, recipe.sampling, recipe.seed)
-    return DataLoader(stream, batch_sampler=plan, collate_fn=collate)
+    return sound(DataLoader(stream, batch_sampler=plan, collate_fn=collate))
 
 
 def _error(
@@ -215,13 +219,37 @@ def _answer(model: ClickTraining, batch: Batch, rounds: int, device: torch.devic
         )
 
 
-def _score(model: ICMFormer, validation: EvaluationDataset | None, recipe: FineTuneRecipe) -> float:
+def _descend(
+    loss: torch.Tensor, network: ICMFormer, optimizer: torch.optim.Optimizer, clip: float | None
+) -> None:
+    """Take one step."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimizer.step()
+
+
+def _require_finite(network: ICMFormer, step: int) -> None:
+    if diverged(network):
+        raise RecipeError(
+            f"the training has diverged, its weights are no finite numbers after {step} steps: "
+            "lower optimization.learning_rate, or set optimization.clip"
+        )
+
+
+def _score(
+    model: ICMFormer,
+    validation: EvaluationDataset | None,
+    recipe: FineTuneRecipe,
+    tell: Callable[[], None],
+) -> float:
     """Return the mean IoU over the first clicks, which is steadier than a number of clicks."""
     if validation is None:
         return 0.0
     # A perfect mask ends the sample: no later click can improve it.
     card = evaluate(
-        Predictor.for_serving(model),
+        Interruptible(Predictor.for_serving(model), tell),
         validation,
         max_clicks=recipe.validation_clicks,
         target_iou=1.0,

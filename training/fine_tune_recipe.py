@@ -30,7 +30,8 @@ class FineTuneRecipe(BaseModel):
             answer as it did before.
         replay_weight: of that against learning what was accepted.
         objects: how targets are put together.
-        sampling, iterative_clicks, loss, optimization: as in a training recipe.
+        sampling, iterative_clicks, loss: as in a training recipe.
+        optimization: likewise, but that batches are computed in one piece.
         validate_every: steps between two looks at the validation images.
         patience: looks without improvement after which the run ends.
         validation_objects: most objects that are looked at.
@@ -71,6 +72,15 @@ class FineTuneRecipe(BaseModel):
             raise ValueError(
                 f"replay {self.replay:g} leaves none of batch_size {self.batch_size} for what was "
                 "accepted: lower the one or raise the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_whole(self) -> "FineTuneRecipe":
+        if self.optimization.accumulate != 1:
+            raise ValueError(
+                "optimization.accumulate is for trainings: where memory does not suffice to "
+                "fine-tune, choose a smaller batch_size or size"
             )
         return self
 

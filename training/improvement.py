@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from icmformer import Predictor, load_checkpoint
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
@@ -206,6 +208,7 @@ def _trained(
     )
     start = stores.versions.checkpoint(plan.start)
     fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
+    torch.cuda.empty_cache()  # of no use any more, and people who click may need it
     write_atomically(_seal(candidate), _hashes(candidate).encode())
     return candidate
 

@@ -178,7 +178,11 @@ def made_before(
             plan.live,
             gate,
         )
-        if same and (plan.live == version.number or (judged and versions.is_whole(version.number))):
+        if not same:
+            continue
+        if plan.live == version.number and plan.start in (version.number, version.parent):
+            return version
+        if judged and plan.start == version.parent and versions.is_whole(version.number):
             return version
     return None
 

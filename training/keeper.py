@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from icmformer import save_checkpoint
 from training.errors import RecipeError
 from training.monitor import Monitor
+from training.optimization import diverged
 from training.provenance import Provenance
 from training.recipe import Recipe
 from training.training_state import TrainingState, has_state
@@ -72,7 +73,7 @@ class Keeper:
 
     def _require_finite(self, state: TrainingState) -> None:
         """Stop a training that has diverged, before it writes anything over what was good."""
-        if all(weight.isfinite().all() for weight in state.network.parameters()):
+        if not diverged(state.network):
             return
         run = self.recipe.run
         kept = f"; the last state in {run} is from before" if has_state(run) else ""

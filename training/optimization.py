@@ -17,6 +17,11 @@ _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 _TABLES = ("relative_position_bias_table", "position_embedding")
 
 
+def diverged(model: nn.Module) -> bool:
+    """Say whether a weight is no finite number any more, as after too high a learning rate."""
+    return not all(weight.isfinite().all() for weight in model.parameters())
+
+
 def make_optimizer(model: ICMFormer, options: Optimization) -> torch.optim.Optimizer:
     """Return the optimiser; each group carries its share of the learning rate in "share".
 

@@ -4,7 +4,7 @@ Nothing here has state, so a run that resumes, or spreads over workers, processe
 sees the same samples in the same order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +154,18 @@ def collate(samples: list[Sample] | DatasetError) -> Batch | DatasetError:
         labels=torch.from_numpy(np.stack(labels)).unsqueeze(1),
         slots=torch.from_numpy(np.stack(slots)),
     )
+
+
+def sound(batches: Iterable[Batch | DatasetError]) -> Iterator[Batch]:
+    """Go through what `collate` made.
+
+    Raises:
+        DatasetError: what was wrong with a sample.
+    """
+    for batch in batches:
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch
 
 
 @dataclass(frozen=True)

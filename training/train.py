@@ -9,7 +9,7 @@ import copy
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from itertools import islice
@@ -27,7 +27,7 @@ from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
 from training.continued_run import differing_numbers
-from training.errors import DatasetError, RecipeError
+from training.errors import RecipeError
 from training.home_paths import given_path
 from training.keeper import Keeper, measure
 from training.losses import dice_loss, mean_iou, normalized_focal_loss
@@ -42,7 +42,7 @@ from training.processes import StopSignals, fast_attention, make_accelerator, sa
 from training.provenance import provenance
 from training.recipe import Network, Optimization, Recipe, load_recipe
 from training.run_folder import held
-from training.sample_stream import Batch, BatchPlan, SampleStream, collate
+from training.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.training_data import open_mixture
 from training.training_state import TrainingState, has_state
 from training.validation import Validation
@@ -124,7 +124,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     stop = StopSignals()
 
     try:
-        for pieces in _grouped(loader, options.accumulate):
+        for pieces in _grouped(sound(loader), options.accumulate):
             rounds = _settle_chance(recipe, state.step, accelerator.process_index)
             rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
             set_learning_rate(state.optimizer, rate)
@@ -194,18 +194,10 @@ def _settle_worker(ending: Event, worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _grouped(loader: Iterable[Batch | DatasetError], size: int) -> Iterator[list[Batch]]:
-    """Yield as many batches at a time as make one step.
-
-    Raises:
-        DatasetError: what a process that prepares samples found.
-    """
-    batches = iter(loader)
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Yield as many batches at a time as make one step."""
     while group := list(islice(batches, size)):
-        for batch in group:
-            if isinstance(batch, DatasetError):
-                raise batch
-        yield [batch for batch in group if isinstance(batch, Batch)]
+        yield group
 
 
 def _settle_chance(recipe: Recipe, step: int, process: int) -> int:

@@ -5,16 +5,14 @@ clicks or eight. So few objects say little of a version, and more if several ann
 """
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from icmformer import Click, Predictor, Segmentation, load_checkpoint
+from icmformer import Predictor, load_checkpoint
 from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
-from training.evaluation import ClickSegmenter, EvaluationDataset, evaluate
+from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune import Report
+from training.interruptible import Interruptible
 from training.noc import SampleScore, ScoreCard
 from training.promotion import Comparison
 from training.whole_files import write_atomically
@@ -115,7 +113,7 @@ def run_trial(
         done += 1
         tell()
 
-    predictor = _Interruptible(Predictor.for_serving(load_checkpoint(checkpoint, device)), tell)
+    predictor = Interruptible(Predictor.for_serving(load_checkpoint(checkpoint, device)), tell)
 
     def judge(exercise: Exercise | None) -> ScoreCard | None:
         if exercise is None:
@@ -129,21 +127,6 @@ def run_trial(
     scores = TrialScores(judge(trial.held_out), judge(trial.retention))
     write_atomically(kept, scores.to_json().encode())
     return scores
-
-
-class _Interruptible:
-    """Calls back before each click: an object may take twenty, and people come first."""
-
-    def __init__(self, predictor: ClickSegmenter, tell: Callable[[], None]) -> None:
-        self._predictor = predictor
-        self._tell = tell
-
-    def segment(
-        self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
-    ) -> Segmentation:
-        """Segment the object; see `icmformer.Predictor.segment`."""
-        self._tell()
-        return self._predictor.segment(image, clicks, previous)
 
 
 def compared(

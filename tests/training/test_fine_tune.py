@@ -1,14 +1,18 @@
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
 
+import training.fine_tune
 from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
 from training.datasets.each_object import EachObject
 from training.datasets.sample import AnnotatedImage, layered
-from training.errors import RecipeError
+from training.errors import DatasetError, RecipeError
 from training.fine_tune import FineTuneData, fine_tune
 from training.fine_tune_recipe import load_fine_tune_recipe
+from training.training_state import load_state
 
 
 class Discs:
@@ -58,13 +62,12 @@ def base(tmp_path):
     return path
 
 
-def run(base, folder, *overrides, data=DATA, stop_after=None):
+def quiet(stage, done, total):
+    """Nobody watches."""
+
+
+def run(base, folder, *overrides, data=DATA, report=quiet):
     folder.mkdir(exist_ok=True)
-
-    def report(stage, done, total):
-        if done == stop_after:
-            raise Stopped
-
     return fine_tune(base, data, recipe(*overrides), folder, report, parent=3)
 
 
@@ -85,8 +88,13 @@ def test_the_candidate_is_an_ordinary_checkpoint_that_says_how_it_was_made(base,
 def test_a_run_that_was_killed_ends_where_one_that_was_not_would_have(base, tmp_path):
     whole = weights(run(base, tmp_path / "whole"))
     for stop_after in (1, 3, 5):
+
+        def stop(stage, done, total, at=stop_after):
+            if done == at:
+                raise Stopped
+
         with pytest.raises(Stopped):
-            run(base, tmp_path / "killed", stop_after=stop_after)
+            run(base, tmp_path / "killed", report=stop)
     resumed = weights(run(base, tmp_path / "killed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
@@ -105,6 +113,42 @@ def test_it_stops_early_and_returns_what_was_best(base, tmp_path, caplog):
     )
     assert "no improvement" in caplog.text
     assert read_description(candidate)["provenance"]["steps"] < 40
+
+
+def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
+    base, tmp_path, monkeypatch
+):
+    changes = ("steps=40", "patience=1", "optimization.learning_rate=1e-9")
+    whole = run(base, tmp_path / "whole", *changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.fine_tune, "save_checkpoint", Mock(side_effect=Stopped))
+        with pytest.raises(Stopped):
+            run(base, tmp_path / "killed", *changes)
+    resumed = run(base, tmp_path / "killed", *changes, report=Mock(side_effect=AssertionError))
+    one, other = (read_description(path)["provenance"]["steps"] for path in (whole, resumed))
+    assert one == other
+
+
+def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, tmp_path):
+    changes = ("optimization.learning_rate=1e8", "optimization.clip=null")
+    data = FineTuneData(Discs(4), None, None)
+    with pytest.raises(RecipeError, match=r"after \d steps: lower optimization\.learning_rate"):
+        run(base, tmp_path / "job", *changes, data=data)
+    assert load_state(tmp_path / "job") is None
+
+
+def test_objects_too_small_to_learn_from_are_named(base, tmp_path):
+    data = FineTuneData(Discs(4), None, None)
+    with pytest.raises(DatasetError, match=r"lower sampling\.min_object_area"):
+        run(base, tmp_path / "job", "sampling.min_object_area=9999", data=data)
+
+
+def test_people_are_let_through_before_each_click_on_validation_images(base, tmp_path):
+    reports = []
+    run(base, tmp_path / "job", report=lambda *told: reports.append(told))
+    looks = [done for _, done, _ in reports if done % 2 == 0]
+    objects = len(DATA.validation)
+    assert len(looks) >= 3 * (1 + objects), "a step, and at least a click an object"
 
 
 def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
@@ -186,3 +230,8 @@ def test_a_step_replays_its_share(replay, replayed):
 def test_replay_that_leaves_nothing_to_learn_is_refused():
     with pytest.raises(RecipeError, match="leaves none of batch_size 1"):
         load_fine_tune_recipe(overrides=["batch_size=1"])
+
+
+def test_batches_in_pieces_are_refused_instead_of_ignored():
+    with pytest.raises(RecipeError, match=r"choose a smaller batch_size or size"):
+        load_fine_tune_recipe(overrides=["optimization.accumulate=2"])

@@ -180,6 +180,20 @@ def test_it_starts_from_the_base_where_that_is_wanted(folder, stores, verdict):
     assert (version.parent, version.scores["compared_with"]) == (1, 2)
 
 
+@pytest.mark.parametrize("said", ["keep", "promote"])
+def test_another_version_to_start_from_is_something_new(folder, stores, verdict, said):
+    """Version 2 is made from 1 and kept or live; from the base, a third is another one than 2's."""
+    verdict("promote")
+    improve(job(folder, 1), stores, options(), quiet)
+    accept(SampleStore(stores.database, stores.files), 99)
+    verdict(said)
+    assert improve(job(folder, 2), stores, options(), quiet).version == 3
+    assert improve(job(folder, 3), stores, options(), quiet).result == "unchanged"
+    assert improve(job(folder, 4), stores, options(start="base"), quiet).version == 4
+    assert stores.versions.get(4).parent == 1
+    assert improve(job(folder, 5), stores, options(start="base"), quiet).result == "unchanged"
+
+
 def test_without_a_mask_to_train_on_it_says_so(stores, tmp_path):
     outcome = improve(Assignment("9.9", "job 9", tmp_path), stores, options(), quiet)
     assert outcome.result == "unchanged"
@@ -287,7 +301,7 @@ def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
         to_train_on = select(SampleRow.annotation).where(SampleRow.split == TRAINING)
         known = session.scalars(to_train_on).all()
     speck = np.zeros((64, 80), dtype=bool)
-    speck[33, 44] = True
+    speck[33, 42] = True
 
     def accept_specks(numbers):
         for number in numbers:
