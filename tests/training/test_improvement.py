@@ -171,18 +171,8 @@ def test_what_a_person_rolled_back_stays_so_when_the_job_is_continued(folder, st
     assert stores.versions.live(PROJECT).version == 1
 
 
-def test_it_starts_from_the_base_where_that_is_wanted(folder, stores, verdict):
-    verdict("promote")
-    improve(job(folder, 1), stores, options(), quiet)
-    accept(SampleStore(stores.database, stores.files), 99)
-    improve(job(folder, 2), stores, options(start="base"), quiet)
-    version = stores.versions.get(3)
-    assert (version.parent, version.scores["compared_with"]) == (1, 2)
-
-
 @pytest.mark.parametrize("said", ["keep", "promote"])
-def test_another_version_to_start_from_is_something_new(folder, stores, verdict, said):
-    """Version 2 is made from 1 and kept or live; from the base, a third is another one than 2's."""
+def test_the_base_to_start_from_is_something_new(folder, stores, verdict, said):
     verdict("promote")
     improve(job(folder, 1), stores, options(), quiet)
     accept(SampleStore(stores.database, stores.files), 99)
@@ -190,7 +180,8 @@ def test_another_version_to_start_from_is_something_new(folder, stores, verdict,
     assert improve(job(folder, 2), stores, options(), quiet).version == 3
     assert improve(job(folder, 3), stores, options(), quiet).result == "unchanged"
     assert improve(job(folder, 4), stores, options(start="base"), quiet).version == 4
-    assert stores.versions.get(4).parent == 1
+    version, live = stores.versions.get(4), 2 if said == "keep" else 3
+    assert (version.parent, version.scores["compared_with"]) == (1, live)
     assert improve(job(folder, 5), stores, options(start="base"), quiet).result == "unchanged"
 
 
@@ -307,11 +298,8 @@ def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
         for number in numbers:
             moment = datetime(2027, 1, 1, tzinfo=timezone.utc)
             mask = AcceptedObject("r", "Object", ObjectMask.of(speck))
-            samples.replace(
-                Annotation(
-                    PROJECT, number, number, moment, "accepted", disc(number)[0], (mask,)
-                )
-            )  # fmt: skip
+            place = (PROJECT, number, number, moment, "accepted")
+            samples.replace(Annotation(*place, disc(number)[0], (mask,)))
 
     accept_specks(known[:-1])
     small = options("max_side=64")
