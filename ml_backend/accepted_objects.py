@@ -8,7 +8,7 @@ regions of both sizes are in one annotation; those of the size that the image ha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from training.object_mask import ObjectMask, union
 from training.samples import AcceptedObject
 
 SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
-_UNDERSTOOD = ("brush", "brushlabels", "keypointlabels", "labels")
+# Types that somebody may have meant as a mask: `polygon`, `polygonlabels`, …
+_SHAPES = ("polygon", "ellipse", "rectangle", "bitmask", "vector")
 Result = Sequence[Mapping[str, Any]]
 Relations = tuple[tuple[str, str], ...]
 
@@ -55,27 +56,38 @@ class PaintedRegions:
     Attributes:
         regions: those that can be read and are not empty.
         relations: pairs of ids of regions that people joined.
-        items: all that is on the image, as Label Studio serialises it.
+        others: what else was drawn on the image, as Label Studio serialises it, without the points
+            of controls that clicks do not come from.
         notes: sentences about masks that were left out.
     """
 
     regions: tuple[_Region, ...]
     relations: Relations
-    items: tuple[Mapping[str, Any], ...]
+    others: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...]
 
 
-def painted_regions(result: Result, image_name: str) -> PaintedRegions:
+def painted_regions(
+    result: Result, image_name: str, click_controls: Container[str]
+) -> PaintedRegions:
     """Read the `result` of a saved annotation.
 
     Args:
         result: its items, as Label Studio serialises them.
         image_name: name of the <Image> tag; regions on other tags are left alone.
+        click_controls: names of the controls that clicks come from.
     """
     items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
     notes: list[str] = []
     regions = _brush_regions(items, notes)
-    return PaintedRegions(tuple(regions), _relations(result), tuple(items), tuple(notes))
+    # A mask that was accepted while a label was chosen is saved once more with the label's type.
+    others = tuple(
+        item
+        for item in items
+        if not is_brush(item)
+        and (item.get("type") != "keypointlabels" or item.get("from_name") in click_controls)
+    )
+    return PaintedRegions(tuple(regions), _relations(result), others, tuple(notes))
 
 
 def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -> AcceptedRegions:
@@ -94,8 +106,8 @@ def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -
     objects = tuple(_joined(group) for group in _groups(fitting, painted.relations))
     return AcceptedRegions(
         objects=objects,
-        labels_without_mask=_labels_without_mask(painted.items, objects),
-        notes=(*painted.notes, *others, *_left_out(painted.items)),
+        labels_without_mask=_labels_without_mask(painted.others, objects),
+        notes=(*painted.notes, *others, *_left_out(painted.others)),
     )
 
 
@@ -207,9 +219,9 @@ def _joined(group: list[_Region]) -> AcceptedObject:
 
 
 def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Say which regions are no masks; clicks are looked at elsewhere."""
+    """Say which shapes are no masks; choices and texts are none, and nobody took them for one."""
     kinds = Counter(str(item.get("type")) for item in items)
-    ignored = [kind for kind in kinds if kind not in _UNDERSTOOD]
+    ignored = [kind for kind in kinds if kind.startswith(_SHAPES)]
     return [f"{kinds[kind]} {kind} ignored: only brush masks are learnt from" for kind in ignored]
 
 
@@ -220,7 +232,8 @@ def _labels_without_mask(
 
     Submitting while a suggestion is pending saves its clicks and loses its mask. Clicks whose
     mask was accepted may stay as well, so clicks alone mean nothing: a positive one lies in its
-    mask. Clicks of earlier edits have lost their sign; of those of a label one must.
+    mask, of whichever label that is by now. Clicks of earlier edits have lost their sign; of those
+    of a label one must lie in a mask of it.
     """
     signed: dict[str, list[bool]] = {}
     unsigned: dict[str, list[bool]] = {}
@@ -229,8 +242,8 @@ def _labels_without_mask(
         if is_click and item.get("is_positive") is not False:
             label = _clicked_label(item["value"])
             clicks = signed if item.get("is_positive") else unsigned
-            of_label = (accepted for accepted in objects if accepted.label == label)
-            clicks.setdefault(label, []).append(any(_holds(it, item["value"]) for it in of_label))
+            masks = [it for it in objects if clicks is signed or it.label == label]
+            clicks.setdefault(label, []).append(any(_holds(it, item["value"]) for it in masks))
     lost = [label for label, held in signed.items() if not all(held)]
     lost += [label for label, held in unsigned.items() if not any(held + signed.get(label, []))]
     return tuple(dict.fromkeys(lost))
@@ -247,7 +260,8 @@ def _holds(accepted: AcceptedObject, click: Mapping[str, Any]) -> bool:
     y: Any = click.get("y")
     if not (_is_percentage(x) and _is_percentage(y)):
         return False
-    return accepted.mask.contains(int(y / 100 * height), int(x / 100 * width))
+    row, column = int(y / 100 * height), int(x / 100 * width)
+    return accepted.mask.contains(min(row, height - 1), min(column, width - 1))
 
 
 def _is_percentage(value: Any) -> bool:

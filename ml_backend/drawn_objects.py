@@ -20,7 +20,6 @@ from ml_backend.keypoints import (
     Rectangle,
     clicked_keypoints,
     drawn_rectangles,
-    holds_rectangles,
     saved_keypoints,
 )
 from ml_backend.labeling_config import LabelingConfig
@@ -60,8 +59,8 @@ def drawn_objects(
         size_hw: height and width of the upright image.
 
     Raises:
-        RequestError: if a region that counts is malformed, or only rectangles of other labels were
-            drawn.
+        RequestError: if a region that counts is malformed, or if none counts of those that were
+            drawn; the text says why.
     """
     if context is None:
         keypoints = saved_keypoints(task, config, size_hw)
@@ -71,11 +70,8 @@ def drawn_objects(
     result = context.get("result")
     clicked = _by_label(clicked_keypoints(result, config, size_hw))
     boxed = drawn_rectangles(task, result, config, size_hw)
-    if not clicked and not boxed and holds_rectangles(result):
-        raise RequestError(
-            f"the rectangle has none of the brushes' labels, {', '.join(config.brush_labels)}: "
-            "give both the same labels, spelled alike, or draw it without Auto-Annotation"
-        )
+    if result and not clicked and not boxed:
+        raise RequestError(_why_nothing(result, config))
     return [_clicked(task, group) for group in clicked] + [_boxed(task, one) for one in boxed]
 
 
@@ -86,6 +82,21 @@ def carries_objects(task: Mapping[str, Any], config: LabelingConfig) -> bool:
         RequestError: if a keypoint is malformed.
     """
     return bool(saved_keypoints(task, config, (1, 1)))
+
+
+def _why_nothing(result: Sequence[Any], config: LabelingConfig) -> str:
+    kinds = {str(item.get("type")) for item in result if isinstance(item, Mapping)}
+    for kind, called in (("keypointlabels", "click"), ("rectanglelabels", "rectangle")):
+        if kind in kinds:
+            return (
+                f"the {called} has none of the brushes' labels, {', '.join(config.brush_labels)}, "
+                "or was not made with the magic tool: give both the same labels, spelled alike, or "
+                "draw it without Auto-Annotation"
+            )
+    return (
+        f"regions of the type {', '.join(sorted(kinds))} are not answered: click or draw a "
+        'rectangle with the magic tool, and set smart="false" on the other controls'
+    )
 
 
 def shown_size(context: Mapping[str, Any] | None) -> tuple[int, int] | None:

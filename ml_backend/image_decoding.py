@@ -15,6 +15,20 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
 _MOST_MISSING = 0.05
 
+# What it is, and what it begins with, or holds at a place.
+_NOT_SERVED: tuple[tuple[str, bytes, int | None], ...] = (
+    ("SVG or XML", b"<svg", None),
+    ("SVG or XML", b"<?xml", None),
+    ("HEIC", b"ftyphei", 4),
+    ("HEIC", b"ftyphev", 4),
+    ("HEIC", b"ftypmif", 4),
+    ("DICOM", b"DICM", 128),
+    ("an icon", b"\x00\x00\x01\x00", 0),
+    ("JPEG XL", b"\xff\x0a", 0),
+    ("JPEG XL", b"\x00\x00\x00\x0cJXL ", 0),
+    ("PDF", b"%PDF", 0),
+)
+
 # Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -37,7 +51,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     except TaskImageError:
         raise
     except UnidentifiedImageError as error:
-        raise TaskImageError(f"it is not an image ({_beginning(data)})") from error
+        raise TaskImageError(_why_no_image(data)) from error
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, IndexError, …
     except Exception as error:
         shown = _without_its_end(data, max_pixels)
@@ -81,13 +95,14 @@ def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _beginning(data: bytes) -> str:
-    """Describe a file that is no image; often it is a page that asks for a login."""
+def _why_no_image(data: bytes) -> str:
+    """Describe a file that none of the formats is; often it is a page that asks for a login."""
     if not data:
-        return "the file is empty"
-    start = data[:200].lstrip().lower()
+        return "it is not an image (the file is empty)"
+    start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "it is a web page, perhaps one that asks for a login"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "it looks like SVG or XML"
-    return f"it begins with {data[:8].hex(' ')}"
+        return "it is not an image (it is a web page, perhaps one that asks for a login)"
+    for name, sign, place in _NOT_SERVED:
+        if start.startswith(sign) if place is None else data.startswith(sign, place):
+            return f"it looks like {name}, which is not served: store it as PNG or JPEG"
+    return f"it is not an image (it begins with {data[:8].hex(' ')})"

@@ -24,7 +24,7 @@ from ml_backend.errors import (
     TaskImageError,
 )
 from ml_backend.inbox import Inbox, MessageRow
-from ml_backend.labeling_config import ImageTag, parse_image
+from ml_backend.labeling_config import ImageTag, click_controls, parse_image
 from ml_backend.newer_states import Json, NewerStates, objects, time_of
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
 from training.database import now
@@ -114,7 +114,8 @@ class Ingest:
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
     ) -> Annotation:
         tag = parse_image(project.label_config)
-        painted = painted_regions(annotation["result"], tag.name)
+        clicks = click_controls(project.label_config)
+        painted = painted_regions(annotation["result"], tag.name, clicks)
         image = self.fetch_image(project, task, tag) if painted.regions else None
         regions = accepted_regions(painted, None if image is None else image.shape[:2])
         if image is not None and not regions.objects:

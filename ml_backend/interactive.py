@@ -106,8 +106,11 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
         limit = backend.settings.max_clicks
         raise RequestError(f"{most} clicks on one object are more than the {limit} served here")
     model = backend.models.serving(asked.project)
-    regions = [_region(one, image, task, model, asked, backend) for one in drawn]
-    return _prediction([region for region in regions if region], model.version.name)
+    found = [_region(one, image, task, model, asked, backend) for one in drawn]
+    regions = [region for region in found if region]
+    if drawn and not regions and asked.context is not None:
+        raise RequestError(_why_empty(drawn))
+    return _prediction(regions, model.version.name)
 
 
 def _region(
@@ -146,6 +149,12 @@ def _region(
     backend.metrics.masks.labels("box" if drawn.box else "clicks").inc()
     score = _mean_inside(segmentation.probability, mask)
     return brush_region(mask, drawn.label, asked.config, drawn.region_id, score)
+
+
+def _why_empty(drawn: Sequence[DrawnObject]) -> str:
+    if not any(click.positive for one in drawn for click in one.clicks):
+        return "there are only Alt+clicks so far: click on the object first"
+    return "the mask is empty: click once more, inside the object"
 
 
 def _segment(

@@ -3,7 +3,9 @@
 What counts as a click: while an annotator clicks, Label Studio sends all keypoints of one label, in
 the order they were made, including ones that were saved earlier or drawn by hand. Only those of the
 present object carry `is_positive`, at the top level of the item, as true or false. Every other item
-is left out; reading a missing `is_positive` as "negative" would carve holes into the mask.
+is left out; reading a missing `is_positive` as "negative" would carve holes into the mask. So are
+keypoints of other controls, such as landmarks, and the second item that is saved of a mask that was
+accepted while a label was chosen: of the label's type, with the mask in place of a point.
 
 In a batch there is no present object. There, keypoints saved in an annotation or prediction without
 `is_positive` are what somebody drew by hand to mark an object each, and count as positive.
@@ -25,8 +27,9 @@ from numpy.typing import NDArray
 from icmformer.clicks import Click
 from ml_backend.errors import RequestError
 from ml_backend.labeling_config import LabelingConfig
+from ml_backend.regions import is_brush
 
-MAX_REGIONS = 1000
+MAX_KEYPOINTS = 1000
 # The editor keeps regions within the image up to rounding.
 _TOLERANCE_PERCENT = 1e-3
 
@@ -121,10 +124,11 @@ def clicked_keypoints(
 def drawn_rectangles(
     task: Mapping[str, Any], result: Any, config: LabelingConfig, size_hw: tuple[int, int]
 ) -> list[Rectangle]:
-    """Return the rectangles that an annotator is drawing, in order.
+    """Return the rectangle that an annotator has just drawn; one of two labels comes twice.
 
-    Label Studio sends all of a label, also those that were saved, which nothing tells apart but the
-    annotations that the task carries. A saved one counts where there is no other.
+    Label Studio sends all of a label, also those that were drawn by hand, saved, or predicted. So
+    the last one counts that the task does not already carry as it is, in an annotation, a draft or
+    a prediction, and only where it carries all of them, the last of all.
 
     Args:
         task: as Label Studio serialises it.
@@ -133,27 +137,18 @@ def drawn_rectangles(
         size_hw: height and width of the upright image.
 
     Raises:
-        RequestError: if none is usable; the text names the first.
+        RequestError: if it is malformed; the text names it.
     """
-    items = _items(result, "rectanglelabels")
-    saved = _saved_rectangles(task)
-    rectangles, problems = [], []
-    for item in [item for item in items if _id(item) not in saved] or items:
-        try:
-            box = _box(item, size_hw)
-            rectangles += [Rectangle(_id(item), name, box) for name in _known_labels(item, config)]
-        except RequestError as error:
-            problems.append(error)
-    if problems and not rectangles:
-        raise problems[0]
-    for problem in problems:
-        _log.warning("left out: %s", problem)
-    return rectangles
-
-
-def holds_rectangles(result: Any) -> bool:
-    """Say whether /predict's context holds rectangles, whatever their labels."""
-    return bool(_items(result, "rectanglelabels"))
+    items = [
+        item for item in _items(result, "rectanglelabels") if item.get("origin") != "prediction"
+    ]
+    if not items:
+        return []
+    known = _known_places(task)
+    new = [item for item in items if _place(item) not in known.get(str(item.get("id")), ())]
+    last = (new or items)[-1]
+    box = _box(last, size_hw)
+    return [Rectangle(_id(last), name, box) for name in _known_labels(last, config)]
 
 
 def saved_keypoints(
@@ -176,9 +171,20 @@ def saved_keypoints(
     return []
 
 
-def _saved_rectangles(task: Mapping[str, Any]) -> set[str]:
-    results = [entry.get("result") for entry in _newest_first(task.get("annotations"))]
-    return {_id(item) for result in results for item in _items(result, "rectanglelabels")}
+def _known_places(task: Mapping[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return where the rectangles are that a task carries, by id."""
+    places: dict[str, list[tuple[Any, ...]]] = {}
+    for kind in ("annotations", "drafts", "predictions"):
+        for entry in _newest_first(task.get(kind)):
+            for item in _items(entry.get("result"), "rectanglelabels"):
+                places.setdefault(str(item.get("id")), []).append(_place(item))
+    return places
+
+
+def _place(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    value = item.get("value")
+    keys = ("x", "y", "width", "height", "rotation")
+    return tuple(value.get(key) for key in keys) if isinstance(value, Mapping) else ()
 
 
 def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
@@ -190,16 +196,13 @@ def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
 
 
 def _items(result: Any, kind: str) -> list[Mapping[str, Any]]:
+    """Return the regions of a type, without those that are masks whatever their type says."""
     if result is None:
         return []
     if not isinstance(result, list):
         raise RequestError('"result" must be a list of regions')
     items = [item for item in result if isinstance(item, Mapping) and item.get("type") == kind]
-    if len(items) > MAX_REGIONS:
-        raise RequestError(
-            f"{len(items)} regions of the type {kind} are more than the {MAX_REGIONS} served here"
-        )
-    return items
+    return [item for item in items if not is_brush(item)]
 
 
 def _keypoints(
@@ -210,15 +213,28 @@ def _keypoints(
     is_positive: bool | None,
 ) -> list[Keypoint]:
     """Read keypoints; one that does not say `is_positive` is this, or left out."""
+    controls = [control.name for control in config.keypoints]
+    counting = [
+        (item, positive)
+        for item in items
+        if item.get("from_name") in controls
+        and isinstance(positive := _sign(item, is_positive), bool)
+    ]
+    if len(counting) > MAX_KEYPOINTS:
+        raise RequestError(
+            f"{len(counting)} keypoints are more than the {MAX_KEYPOINTS} served here"
+        )
     keypoints: list[Keypoint] = []
-    for item in items:
-        said = item.get("is_positive")
-        positive = is_positive if said is None else said
-        if isinstance(positive, bool):
-            click, labels = _click(item, size_hw, positive), _known_labels(item, config)
-            smart = said is not None
-            keypoints += [Keypoint(_id(item), label, click, smart) for label in labels]
+    for item, positive in counting:
+        click, labels = _click(item, size_hw, positive), _known_labels(item, config)
+        smart = item.get("is_positive") is not None
+        keypoints += [Keypoint(_id(item), label, click, smart) for label in labels]
     return keypoints
+
+
+def _sign(item: Mapping[str, Any], otherwise: bool | None) -> Any:
+    said = item.get("is_positive")
+    return otherwise if said is None else said
 
 
 def _known_labels(item: Mapping[str, Any], config: LabelingConfig) -> list[str]:

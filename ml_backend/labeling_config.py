@@ -114,6 +114,16 @@ def parse_image(xml: str) -> ImageTag:
     return _the_image(_tags(xml))
 
 
+def click_controls(xml: str) -> set[str]:
+    """Return the names of the keypoints that clicks come from; other points may be landmarks.
+
+    Raises:
+        LabelingConfigError: if it is no labelling configuration.
+    """
+    tags = [tag for tag in _tags(xml) if tag["tag"] == "keypointlabels"]
+    return {str(tag["name"]) for tag in tags if tag.get("name") and _is_smart(tag)}
+
+
 _Tag = dict[str, Any]
 
 
@@ -254,8 +264,17 @@ def _check_labels(config: LabelingConfig) -> None:
             raise LabelingConfigError(
                 f"{_quoted(missing)} of the keypoints {_quoted([control.name])} is no label of the "
                 f"brush {brushes}, which has {_quoted(config.brush_labels)}: give both the same "
-                "labels, spelled alike"
+                'labels, spelled alike, or, if these points are no clicks, set smart="false" on '
+                "them"
             )
+        for label in control.labels:
+            owners = [brush.name for brush in config.brushes if label in brush.labels]
+            if len(owners) > 1:
+                raise LabelingConfigError(
+                    f'"{label}" of the keypoints {_quoted([control.name])} is a label of several '
+                    f"brushes ({_quoted(owners)}), so nothing says which one a mask is for: call "
+                    f'the labels differently, such as "{label} {owners[0]}"'
+                )
         if not control.labels:
             raise LabelingConfigError(
                 f"the keypoints {_quoted([control.name])} have no labels: give them the <Label> "

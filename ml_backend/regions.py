@@ -58,8 +58,8 @@ def decode_region(item: Mapping[str, Any], region_id: str) -> NDArray[np.bool_]:
     Raises:
         BrushRLEError: if the mask is damaged or of another size; the text names the region.
     """
-    height, width = item.get("original_height"), item.get("original_width")
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+    height, width = (_whole(item.get(f"original_{side}")) for side in ("height", "width"))
+    if height is None or width is None:
         raise BrushRLEError(f"region {region_id!r} does not say how large its image is")
     if height * width > MAX_PIXELS:
         raise BrushRLEError(f"region {region_id!r} claims {width}x{height} pixels, too many")
@@ -67,6 +67,12 @@ def decode_region(item: Mapping[str, Any], region_id: str) -> NDArray[np.bool_]:
         return brush_rle.decode(item["value"]["rle"], (height, width))
     except BrushRLEError as error:
         raise BrushRLEError(f"region {region_id!r}: {error}") from error
+
+
+def _whole(number: Any) -> int | None:
+    """Return a positive whole number, also where a program wrote it as 451.0."""
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return int(number) if is_number and 0 < number < 2**31 and number == int(number) else None
 
 
 def is_brush(item: Mapping[str, Any]) -> bool:

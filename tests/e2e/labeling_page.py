@@ -47,6 +47,11 @@ class LabelingPage:
             magic.first.hover()
             self.page.locator(f'.lsf-tool_smart[aria-label="{tool}"]').click()
 
+    def keep_labels_chosen(self) -> None:
+        """Turn on "Keep label selected after creating a region", for what is opened from now on."""
+        settings = "JSON.stringify({continuousLabeling: true})"
+        self.page.evaluate(f"localStorage.setItem('labelStudio:settings', {settings})")
+
     def choose(self, label: str, group: int = 0) -> None:
         """Pick a label of the first, second, … group of labels on the page."""
         self.page.locator(".lsf-labels").nth(group).get_by_text(label, exact=True).click()
@@ -77,6 +82,10 @@ class LabelingPage:
 
     def undo(self) -> None:
         self.page.get_by_test_id("bottombar-undo-button").click()
+
+    def let_go(self) -> None:
+        """Unselect everything, the label too."""
+        self.page.keyboard.press("Escape")
 
     def accept(self) -> None:
         """Take the suggested mask with the tick in the bar below the image."""

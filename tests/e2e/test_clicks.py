@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml_backend.accepted_objects import accepted_regions, painted_regions
 from ml_backend.demo import project as demo
 from tests.e2e.conftest import ARTEFACTS, IMAGES
 from tests.e2e.expected_masks import clicks_of, mask_of, saved_masks
@@ -124,6 +125,36 @@ def test_backend_restarts_between_two_clicks(
     page.submit()
     expected = predictor.segment(coffee, clicks_of(answer.asked)).mask
     np.testing.assert_array_equal(saved_masks(label_studio.api, task)["Object"], expected)
+
+
+def test_with_labels_kept_chosen(page, backend, new_project, label_studio, coffee):
+    """A label that is still chosen when a mask is accepted is saved with it, as a keypoint."""
+    project = new_project(backend, COFFEE)
+    (task,) = demo.task_ids(label_studio.api, project)
+    page.keep_labels_chosen()
+    page.open(project, task)
+    page.turn_on_auto_annotation()
+    page.choose("Object")
+    page.click(0.45, 0.35)
+    second = page.click(0.65, 0.7)
+    assert len(second.asked) == 2
+    page.wait_for_suggestion()
+    page.let_go()
+    page.accept()
+    page.choose("Other")
+    other = page.click(*farthest_from(mask_of(second.regions[0])))
+    page.wait_for_suggestion()
+    page.accept()
+    page.submit()
+
+    (annotation,) = label_studio.api.get(f"/api/tasks/{task}/")["annotations"]
+    saved = [(item["type"], "rle" in item["value"]) for item in annotation["result"]]
+    assert sorted(saved) == [("brushlabels", True)] * 2 + [("keypointlabels", True)]
+    painted = painted_regions(annotation["result"], "image", {"click"})
+    accepted = accepted_regions(painted, coffee.shape[:2])
+    masks = [mask_of(answer.regions[0]) for answer in (second, other)]
+    assert [found.mask.area for found in accepted.objects] == [mask.sum() for mask in masks]
+    assert accepted.labels_without_mask == ()
 
 
 def test_two_quick_clicks(page, task, label_studio, predictor, coffee):

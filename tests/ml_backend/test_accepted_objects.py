@@ -34,7 +34,7 @@ def click(x, y, label="Object", **extra):
 
 
 def read(*items, size=(20, 30)):
-    return accepted_regions(painted_regions(items, "image"), size)
+    return accepted_regions(painted_regions(items, "image", {"kp"}), size)
 
 
 def summary(regions):
@@ -182,7 +182,7 @@ def test_labels_are_read_without_masks():
 
 def test_anti_aliased_rims_are_cut_at_half():
     fixture = json.loads((FIXTURES / "result_manual_brush_stroke.json").read_text())
-    painted = painted_regions([fixture], fixture["to_name"])
+    painted = painted_regions([fixture], fixture["to_name"], {"kp"})
     found = accepted_regions(painted, (fixture["original_height"], fixture["original_width"]))
     assert 0 < found.objects[0].mask.area < 321 * 481 / 4
 
@@ -190,7 +190,8 @@ def test_anti_aliased_rims_are_cut_at_half():
 def test_what_is_no_mask_is_left_out_with_a_note():
     polygon = {"type": "polygonlabels", "to_name": "image", "value": {"points": []}}
     rectangle = {"type": "rectanglelabels", "to_name": "image", "value": {}}
-    found = read(brush(mask(LEFT)), polygon, rectangle, polygon, "nonsense")
+    choice = {"type": "choices", "to_name": "image", "value": {"choices": ["blurred"]}}
+    found = read(brush(mask(LEFT)), polygon, rectangle, polygon, choice, "nonsense")
     assert len(found.objects) == 1
     assert found.notes == (
         "2 polygonlabels ignored: only brush masks are learnt from",
@@ -213,6 +214,16 @@ def test_a_region_that_cannot_be_used_says_why_and_spoils_nothing(item, note):
     found = read(item, brush(mask(RIGHT), "b"))
     assert [accepted.region for accepted in found.objects] == ["b"]
     assert note in found.notes[0]
+
+
+def test_a_click_on_the_far_edge_is_in_a_mask_that_reaches_it():
+    corner = brush(mask((10, 20, 20, 30)))
+    assert read(corner, click(100, 100, is_positive=True)).labels_without_mask == ()
+
+
+def test_sizes_may_be_written_as_fractions_are():
+    found = read(brush(mask(LEFT), original_width=30.0, original_height=20.0))
+    assert summary(found) == [("a", "Object", 36)]
 
 
 @pytest.mark.parametrize(("size", "kept", "left"), [((20, 30), "a", "b"), ((40, 30), "b", "a")])
@@ -239,7 +250,14 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
         pytest.param([click(80, 25, is_positive=True)], ("Object",), id="second object lost"),
         pytest.param([click(80, 25)], ("Object",), id="sign lost by an earlier edit"),
         pytest.param([click(80, 25, is_positive=False)], (), id="negative clicks ask for nothing"),
-        pytest.param([click(15, 25, "Other", is_positive=True)], ("Other",), id="other label"),
+        pytest.param([click(80, 25, "Other", is_positive=True)], ("Other",), id="other label"),
+        pytest.param([click(15, 25, "Other", is_positive=True)], (), id="relabelled mask"),
+        pytest.param([click(15, 25, "Other")], ("Other",), id="other label, sign lost"),
+        pytest.param([click(80, 25, from_name="landmarks")], (), id="landmark"),
+        pytest.param(
+            [{**brush(mask(LEFT)), "type": "keypointlabels", "from_name": "kp"}], (),
+            id="accepted while a label was chosen",
+        ),
         pytest.param(
             [click(15, 25), click(80, 25)], (), id="several clicks of an earlier edit",
         ),

@@ -1,6 +1,9 @@
 """Which regions become one object, and what the object's own region is called."""
 
+import pytest
+
 from ml_backend.drawn_objects import carries_objects, drawn_objects
+from ml_backend.errors import RequestError
 from ml_backend.labeling_config import parse
 from tests.ml_backend.label_studio_requests import SIZE_HW, keypoint, recorded, saved_task
 
@@ -44,11 +47,28 @@ def test_id_belongs_to_task_project_and_label():
     assert all(len(one) == 10 and one.isalnum() for one in found)
 
 
-def test_every_rectangle_is_an_object():
+def test_a_rectangle_is_an_object_of_its_own():
     item = recorded("predict_smart_rectangle")["params"]["context"]["result"][0]
-    found = drawn(item, {**item, "id": "second"})
-    assert len({one.region_id for one in found}) == 2
-    assert all(len(one.clicks) == 1 and one.box for one in found)
+    (first,), (second,) = drawn(item), drawn({**item, "id": "second"})
+    assert first.region_id != second.region_id
+    assert len(first.clicks) == 1
+    assert first.box
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (keypoint(1, 1, label="Zebra"), "the click has none of the brushes' labels, Object, Other"),
+        (
+            {"type": "brushlabels", "value": {}},
+            'type brushlabels are not answered: .* smart="false',
+        ),
+    ],
+)
+def test_where_nothing_counts_it_is_said_why(item, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        drawn(item)
+    assert drawn() == []
 
 
 def test_batch_takes_smart_keypoints_together_and_others_one_by_one():

@@ -282,7 +282,13 @@ def test_flipped_bytes_never_raise_anything_else(format):
     [
         (b"", "the file is empty"),
         (b"<!DOCTYPE html><html>login</html>", "it is a web page"),
-        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "looks like SVG"),
+        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "SVG or XML, which is not served: store"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "looks like SVG"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(99), "looks like HEIC, which is not served"),
+        (bytes(128) + b"DICM" + bytes(99), "looks like DICOM"),
+        (b"\x00\x00\x01\x00\x01\x00" + bytes(99), "looks like an icon"),
+        (b"\xff\x0a" + bytes(99), "looks like JPEG XL"),
+        (b"%PDF-1.7", "looks like PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "begins with 25 21 50 53"),
         (b"\x00\x01\x02", "begins with 00 01 02"),
     ],
@@ -304,7 +310,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked():
 def test_an_icon_is_not_unpacked():
     # Pillow unpacks every picture of an icon while opening it, before its size is known.
     small = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
-    with pytest.raises(TaskImageError, match="not an image"):
+    with pytest.raises(TaskImageError, match="an icon, which is not served"):
         decode(encoded(small, format="ICO"), LIMIT)
 
 

@@ -7,7 +7,7 @@ import pytest
 from icmformer.clicks import Click
 from ml_backend.errors import RequestError
 from ml_backend.keypoints import (
-    MAX_REGIONS,
+    MAX_KEYPOINTS,
     Box,
     Keypoint,
     clicked_keypoints,
@@ -26,6 +26,7 @@ def keypoint(x=50, y=50, label="Object", **changes):
         "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [label]},
         "is_positive": True,
         "id": "kp1",
+        "from_name": "kp",
     }
     return {**item, **changes}
 
@@ -188,9 +189,11 @@ def test_a_value_that_is_no_object():
 
 
 def test_thousands_of_keypoints_are_refused():
-    with pytest.raises(RequestError, match="10000 regions"):
+    with pytest.raises(RequestError, match="10000 keypoints"):
         clicks_by_label([keypoint()] * 10_000, CONFIG, (10, 10))
-    assert len(clicks_by_label([keypoint()] * MAX_REGIONS, CONFIG, (9, 9))["Object"]) == MAX_REGIONS
+    others = [unsigned(5)] * 10_000
+    clicks = clicks_by_label([keypoint()] * MAX_KEYPOINTS + others, CONFIG, (9, 9))
+    assert len(clicks["Object"]) == MAX_KEYPOINTS
 
 
 def test_the_recorded_smart_rectangle():
@@ -247,22 +250,50 @@ def test_a_tilted_rectangle_that_leaves_the_image_is_clicked_where_it_is_seen():
     assert box.mask((100, 100))[math.floor(click.y), math.floor(click.x)]
 
 
-def test_saved_rectangles_are_not_drawn_again():
+def ids_of_rectangles(task, *items):
+    return [found.id for found in drawn_rectangles(task, list(items), CONFIG, (100, 100))]
+
+
+@pytest.mark.parametrize("kind", ["annotations", "drafts", "predictions"])
+def test_rectangles_that_the_task_carries_are_not_drawn_again(kind):
     saved_one, new = {**rectangle(x=5), "id": "saved"}, rectangle()
-    task = {"annotations": [{"result": [saved_one]}]}
+    task = {kind: [{"result": [saved_one, {"type": "rectanglelabels"}]}]}
+    assert ids_of_rectangles(task, new, saved_one) == ["r1"]
+    assert ids_of_rectangles(task, saved_one) == ["saved"]  # somebody changes it
+    dragged = {**rectangle(x=6), "id": "saved"}
+    assert ids_of_rectangles(task, dragged, {**saved_one, "id": "other"}) == ["other"]
+    assert ids_of_rectangles(task, dragged, saved_one) == ["saved"]
 
-    def ids(*items):
-        return [found.id for found in drawn_rectangles(task, list(items), CONFIG, (100, 100))]
 
-    assert ids(saved_one, new) == ["r1"]
-    assert ids(saved_one) == ["saved"]  # somebody changes it
+def test_of_several_new_rectangles_the_last_counts():
+    """Nothing tells one that was drawn by hand a moment ago from a smart one."""
+    by_hand = [{**rectangle(x=number), "id": f"hand {number}"} for number in range(3)]
+    assert ids_of_rectangles({}, *by_hand, rectangle()) == ["r1"]
 
 
-def test_a_useless_rectangle_does_not_spoil_another(caplog):
-    useless = {**rectangle(width=0), "id": "r0"}
-    (found,) = drawn_rectangles({}, [useless, rectangle()], CONFIG, (100, 100))
-    assert found.id == "r1"
-    assert "left out: rectangle 'r0' has no area" in caplog.text
+def test_a_detectors_rectangles_are_not_drawn():
+    predicted = {**rectangle(x=5), "id": "p", "origin": "prediction"}
+    assert ids_of_rectangles({}, rectangle(), predicted) == ["r1"]
+    assert ids_of_rectangles({}, predicted) == []
+
+
+def test_thousands_of_saved_rectangles_do_not_matter():
+    task = {"annotations": [{"result": [rectangle(x=n / 100) for n in range(3000)]}]}
+    assert ids_of_rectangles(task, rectangle()) == ["r1"]
+    assert len(clicked_keypoints([keypoint()], CONFIG, (9, 9))) == 1
+
+
+def test_a_mask_that_was_accepted_while_a_label_was_chosen_is_no_keypoint():
+    """Label Studio 1.23.2 saves it twice: as the brush, and with the chosen label's type."""
+    twice = keypoint(value={"format": "rle", "rle": [0, 1], "keypointlabels": ["Object"]})
+    assert clicks_by_label([keypoint(), twice], CONFIG, (10, 10)) == {"Object": [Click(5, 5, True)]}
+    del twice["is_positive"]
+    assert saved_clicks_by_label({"annotations": [saved(twice)]}, CONFIG, (10, 10)) == {}
+
+
+def test_landmarks_of_another_control_are_no_clicks():
+    landmark = {**unsigned(10), "from_name": "landmarks"}
+    assert saved_clicks_by_label({"annotations": [saved(landmark)]}, CONFIG, (10, 10)) == {}
 
 
 def test_a_rotated_rectangle_may_be_longer_than_the_other_side():

@@ -151,6 +151,14 @@ def test_where_a_task_keeps_its_image(value, data, address):
             '"object", "Sky" of the keypoints "kp" is no label of the brush "brush", which has '
             '"Object", "Other"',
         ),
+        (
+            view(IMAGE, BRUSH, KEYPOINTS, KEYPOINTS.replace("kp", "eyes").replace("Other", "Eye")),
+            '"Eye" of the keypoints "eyes" .* if these points are no clicks, set smart="false"',
+        ),
+        (
+            view(IMAGE, BRUSH, BRUSH.replace('"brush"', '"lung"'), KEYPOINTS),
+            '"Object" of the keypoints "kp" is a label of several brushes \\("brush", "lung"\\)',
+        ),
         (view(IMAGE, BRUSH, KEYPOINTS.replace(LABELS, "")), 'keypoints "kp" have no labels'),
         (view(IMAGE, BRUSH.replace(LABELS, ""), KEYPOINTS), 'brush "brush" has no labels'),
         (

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from icmformer import Click, ICMFormer, Predictor
@@ -279,6 +280,13 @@ def test_batch_that_takes_too_long_makes_label_studio_ask_one_by_one(settings):
     assert "result" not in prediction
     unhurried = create_app(settings).test_client()
     assert len(predict(unhurried, batch(*tasks))) == 3
+
+
+def test_alt_clicks_alone_say_why_nothing_comes(client, monkeypatch):
+    monkeypatch.setattr(ICMFormer, "fuse", lambda *_: torch.full((1, 1, 64, 64), -9.0))
+    (prediction,) = predict(client, clicks(NEGATIVE))
+    assert prediction["result"] == []
+    assert prediction["error"] == "there are only Alt+clicks so far: click on the object first"
 
 
 def test_rectangle_of_a_label_without_a_brush_says_why_nothing_comes(client):
