@@ -3,6 +3,17 @@
 import torch
 from torch.nn import functional as F
 
+# What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
+_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether a device's memory did not suffice."""
+    reason = str(error).partition("\n")[0]
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in reason for sign in _NO_MEMORY)
+    )
+
 
 def why_unusable(device: torch.device | str) -> str | None:
     """Try the least that a network does on a device.
@@ -11,13 +22,15 @@ def why_unusable(device: torch.device | str) -> str | None:
     may have no code for the GPU.
 
     Returns:
-        None if it works, else torch's reason in one line.
+        None if it works, or would but for other programs that fill its memory at the moment; else
+        torch's reason in one line.
     """
     try:
         planes = torch.ones(1, 1, 3, 3, device=device)
         F.conv2d(planes @ planes, planes).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        return str(error).partition("\n")[0].rstrip(".")
+        if not is_out_of_memory(error):
+            return str(error).partition("\n")[0].rstrip(".")
     return None
 
 

@@ -26,7 +26,10 @@ def image_planes(image: np.ndarray, view: View, device: torch.device) -> torch.T
 
 
 def mask_plane(probability: np.ndarray, view: View, device: torch.device) -> torch.Tensor:
-    """Return an (H, W) float32 probability map as (1, 1, h, w), shrunk like the image."""
+    """Return an (H, W) float32 probability map as (1, 1, h, w).
+
+    Where it need not be as published, it is resized on the CPU, where it is, and only then moved.
+    """
     cut = torch.from_numpy(np.array(probability[view.box.slices], order="C"))[None, None]
     if view.as_published:
         return resize(cut.to(device), view.size_hw, True)

@@ -96,9 +96,13 @@ def build_backend(settings: Settings) -> Backend:
         sessions.clear()
         models.drop_idle()
 
+    def make_room() -> None:
+        sessions.clear()
+        models.drop_all()
+
     models = LiveModels(
         pointer,
-        lambda version: despite_trouble(lambda: load_version(version, device), relieve),
+        lambda version: despite_trouble(lambda: load_version(version, device), make_room),
         settings.model_memory_mb * MEGABYTE,
         metrics,
     )
@@ -124,6 +128,8 @@ def build_backend(settings: Settings) -> Backend:
     )
     pointer.follow(models.preload)
     _watch(backend)
+    if no_gpu:
+        logger.warning("torch cannot use the GPU, so masks come from the CPU: %s", no_gpu)
     if not pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
     return backend

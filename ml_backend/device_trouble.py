@@ -13,14 +13,12 @@ from typing import TypeVar
 
 import torch
 
+from icmformer.devices import is_out_of_memory
 from ml_backend.errors import DeviceError, DeviceMemoryError
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-# What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
-_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 
 
 def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> Result:
@@ -50,14 +48,6 @@ def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> 
             "the GPU has too little memory: keep other programs off it, or lower "
             "ICMFORMER_MODEL_MEMORY_MB or ICMFORMER_CLICK_MEMORY_MB"
         ) from error
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Say whether the device's memory did not suffice."""
-    reason = str(error).partition("\n")[0]
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in reason for sign in _NO_MEMORY)
-    )
 
 
 def _only_memory(error: RuntimeError) -> None:

@@ -154,6 +154,8 @@ def _region(
 def _why_empty(drawn: Sequence[DrawnObject]) -> str:
     if not any(click.positive for one in drawn for click in one.clicks):
         return "there are only Alt+clicks so far: click on the object first"
+    if any(one.box for one in drawn):
+        return "nothing was found inside the rectangle: draw it anew, or click on the object"
     return "the mask is empty: click once more, inside the object"
 
 

@@ -16,9 +16,9 @@ from types import FrameType
 
 import torch
 
+from icmformer.devices import is_out_of_memory
 from icmformer.errors import ICMFormerError
 from ml_backend.click_mark import ClickMark
-from ml_backend.device_trouble import is_out_of_memory
 from ml_backend.errors import BackendError, JobError
 from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
 from ml_backend.learning import Learning

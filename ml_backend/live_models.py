@@ -117,6 +117,12 @@ class LiveModels:
                 logger.info("dropped version=%s from memory", version.name)
             self._metrics.show_models({v.name: v.trained for v in self._loaded})
 
+    def drop_all(self) -> None:
+        """Forget every version: one that is live and fits nowhere else comes first."""
+        with self._lock:
+            self._loaded.clear()
+            self._metrics.show_models({})
+
     def check(self, project: str) -> None:
         """Raise ModelError if the project's live version is known to be damaged."""
         failure = self._failures.get(self.pointer.live(project))

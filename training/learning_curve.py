@@ -22,7 +22,7 @@ from training.datasets.retention import PACKAGED, RetentionSet
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
 from training.evaluation import EvaluationDataset, evaluate
-from training.fine_tune import FineTuneData, can_validate, fine_tune
+from training.fine_tune import FineTuneData, Report, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.home_paths import given_path
 from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         candidate = folder / "candidate.safetensors"
         if not candidate.with_suffix(".json").exists():
-            fine_tune(arguments.checkpoint, data, recipe, folder, _say, masks=masks)
+            fine_tune(arguments.checkpoint, data, recipe, folder, _sayer(), masks=masks)
         points.append(_measured(masks, candidate, tests, folder, recipe))
         origin = asdict(provenance(training_device(recipe.device)))
         write_learning_curve(points, arguments.data.name, origin, output)
@@ -144,9 +144,17 @@ def _measured(
     return Point(masks, cards)
 
 
-def _say(stage: str, done: int, total: int) -> None:
-    if done % 50 == 0:
-        logger.info("%s: %d of %d", stage, done, total)
+def _sayer() -> Report:
+    """Return what logs every fiftieth step, once however often it is reported."""
+    said: tuple[str, int] | None = None
+
+    def say(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if done % 50 == 0 and (stage, done) != said:
+            said = (stage, done)
+            logger.info("%s: %d of %d", stage, done, total)
+
+    return say
 
 
 def _numbers(text: str) -> Sequence[int]:

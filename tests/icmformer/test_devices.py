@@ -19,6 +19,15 @@ def test_what_cannot_compute_says_why_in_one_line(device):
     assert "\n" not in reason
 
 
+def test_a_gpu_that_is_full_at_the_moment_is_usable(monkeypatch):
+    def refuse(*size, device):
+        raise torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors …")
+
+    monkeypatch.setattr(torch, "ones", refuse)
+    assert why_unusable("cuda") is None
+    assert automatic_device() == "cuda"
+
+
 def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):
     """What a GPU answers for which this torch has no code."""
 

@@ -161,8 +161,11 @@ def test_what_serves_instead_of_a_damaged_version_is_not_idle(versions):
     assert [model.version for model in models.loaded()] == [versions[0]]
 
 
-def test_a_version_that_does_not_fit_gets_the_room_of_idle_ones(versions, settings, monkeypatch):
-    """A GPU with room for two: the third of three promotions goes live all the same."""
+@pytest.mark.parametrize("projects", ["222", "123"], ids=["one project", "three projects"])
+def test_a_version_that_does_not_fit_gets_the_room_of_others(
+    versions, settings, monkeypatch, projects
+):
+    """A GPU with room for two: the third of three versions serves all the same."""
     held = []
 
     def load(version, device):
@@ -176,10 +179,10 @@ def test_a_version_that_does_not_fit_gets_the_room_of_idle_ones(versions, settin
     app = create_app(settings)
     models = app.extensions["icmformer"].models
     models.pointer = MovablePointer(versions[0])
-    for version in versions:
-        models.pointer.default = version
-        assert models.serving("2").version == version
-    assert held == [0, 1, 2, 1]
+    for version, project in zip(versions, projects, strict=True):
+        models.pointer.by_project[project] = version
+        assert models.serving(project).version == version
+    assert held == [0, 1, 2, 0]
 
 
 def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions):
