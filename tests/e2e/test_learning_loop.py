@@ -69,7 +69,7 @@ def loop(start_backend, label_studio, tmp_path_factory):
         "ICMFORMER_FINE_TUNE_AFTER": "0",
         "ICMFORMER_RETENTION_SET": str(folder / "retention"),
         "ICMFORMER_GATE_MIN_OBJECTS": "3",
-        "ICMFORMER_GATE_MIN_IMAGES": "3",
+        "ICMFORMER_GATE_MIN_IMAGES": "2",
         "ICMFORMER_RECONCILE_MINUTES": "0",
     }
     backend = start_backend(**settings)
