@@ -100,7 +100,7 @@ def _why_no_image(data: bytes) -> str:
     if not data:
         return "it is not an image (the file is empty)"
     start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+    if b"<!doctype html" in start or b"<html" in start:
         return "it is not an image (it is a web page, perhaps one that asks for a login)"
     for name, sign, place in _NOT_SERVED:
         if start.startswith(sign) if place is None else data.startswith(sign, place):

@@ -282,6 +282,7 @@ def test_flipped_bytes_never_raise_anything_else(format):
     [
         (b"", "the file is empty"),
         (b"<!DOCTYPE html><html>login</html>", "it is a web page"),
+        (b"<?xml version='1.0'?><!DOCTYPE html><html>login</html>", "it is a web page"),
         (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "SVG or XML, which is not served: store"),
         (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "looks like SVG"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(99), "looks like HEIC, which is not served"),
