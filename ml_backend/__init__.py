@@ -1,1 +1,3 @@
 """Label Studio's side: HTTP, regions, tokens, images, jobs."""
+
+__version__ = "0.1.0"

@@ -15,7 +15,7 @@ from ml_backend.errors import SettingsError
 from ml_backend.fine_tune_jobs import FineTuneJobs, JobRow
 from ml_backend.inbox import Inbox
 from ml_backend.projects import Projects
-from ml_backend.settings import Settings
+from ml_backend.settings import STATE_FILE, Settings
 from ml_backend.versions import default_version
 from training.database import Database
 from training.model_versions import ModelVersions
@@ -122,6 +122,21 @@ def open_learning(settings: Settings) -> Learning:
             f"nothing can be stored: {error}; let the user of this process (uid {os.getuid()}) "
             f"write to MODEL_DIR {settings.model_dir}{elsewhere}, or name another folder"
         ) from error
+
+
+def open_kept_learning(settings: Settings) -> Learning:
+    """Open the stores that `serve` or `work` has made: an empty one would answer anything.
+
+    Raises:
+        DatabaseError: as of `open_learning`.
+        SettingsError: if there are none, and as of `open_learning`.
+    """
+    if settings.database_url is None and not (settings.model_dir / STATE_FILE).exists():
+        raise SettingsError(
+            f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept (it has no "
+            f"{STATE_FILE}): give this command the environment of serve, MODEL_DIR above all"
+        )
+    return open_learning(settings)
 
 
 def _open(settings: Settings) -> Learning:

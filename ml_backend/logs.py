@@ -2,12 +2,22 @@
 
 import logging
 import sys
+import time
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class OneLine(logging.Formatter):
-    """Writes line breaks in a message as two letters: labels and addresses come from outside."""
+    """Writes line breaks in a message as two letters: labels and addresses come from outside.
+
+    Moments are in UTC, as on the pages.
+    """
+
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+        self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line; the trace of an unforeseen error, which follows, keeps its own."""
@@ -22,7 +32,7 @@ def write_logs(level: str) -> None:
             requests, tokens included, at DEBUG.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine(FORMAT))
+    handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("ml_backend", "training", "icmformer"):
         logging.getLogger(package).setLevel(level)

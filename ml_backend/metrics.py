@@ -7,10 +7,11 @@ a scrape sees the one that answers it; the shipped configuration runs one.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ml_backend import __version__
 from ml_backend.protocol import KNOWN_ACTIONS
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
@@ -72,6 +73,9 @@ class Metrics:
             "1 for every model version in memory.",
             ["version", "trained"],
             registry=self.registry,
+        )
+        Info("icmformer_build", "The release that runs.", registry=self.registry).info(
+            {"version": __version__}
         )
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:

@@ -31,6 +31,7 @@ PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
+STATE_FILE = "state.db"  # in MODEL_DIR, unless a database is named
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
@@ -188,7 +189,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The database's address, as SQLAlchemy writes it."""
-        return self.database_url or f"sqlite:///{self.model_dir / 'state.db'}"
+        return self.database_url or f"sqlite:///{self.model_dir / STATE_FILE}"
 
     @property
     def inbox_database(self) -> str:

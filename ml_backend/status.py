@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend import __version__
 from ml_backend.backend import Backend
 from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
@@ -83,6 +84,7 @@ def _configuration(backend: Backend) -> list[tuple[str, str]]:
     """Say what is set, without any secret."""
     settings = backend.settings
     return [
+        ("Release", __version__),
         ("Label Studio", settings.label_studio_url or "as each project says when it connects"),
         ("Token", "from the environment" if settings.api_key else "as each project brings it"),
         ("Login for this backend", "asked for" if settings.credentials else "none"),

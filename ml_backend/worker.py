@@ -123,7 +123,8 @@ class Worker:
         try:
             for project in self._learning.projects.all():
                 if self._is_reconcile_due(project) and not self._stopping.is_set():
-                    self.reconcile(project)
+                    found = self.reconcile(project)
+                    logger.info("reconcile project=%s: %s", project.key, found.sentence)
         finally:
             self._reconciling.release()
 
@@ -145,7 +146,6 @@ class Worker:
         else:
             self._learning.projects.reconciled(project, sentence)
             found = Reconciliation(sentence, succeeded=True)
-        logger.info("reconcile project=%s: %s", project.key, found.sentence)
         return found
 
     def train(self) -> None:

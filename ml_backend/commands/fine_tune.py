@@ -6,8 +6,8 @@ import sys
 
 from ml_backend.errors import JobError
 from ml_backend.fine_tune_jobs import JobRow, worker_name
-from ml_backend.learning import LOG_NAME, Learning, open_learning
-from ml_backend.logs import FORMAT, write_logs
+from ml_backend.learning import LOG_NAME, Learning, open_kept_learning
+from ml_backend.logs import OneLine, write_logs
 from ml_backend.settings import load_settings
 
 
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Fine-tune, print what became of it; return 0 unless the job failed or was cancelled."""
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_learning(settings)
+    learning = open_kept_learning(settings)
     job = _claimed(learning, learning.projects.key_of(arguments.project))
     # Importing it imports torch, for which --help and refusals need not wait.
     from ml_backend.job_runner import run_job
@@ -50,6 +50,6 @@ def _claimed(learning: Learning, project: str) -> JobRow:
         )
     # What a worker's job writes goes into this file as well; the page shows its end.
     handler = logging.FileHandler(learning.job_folder(job.id) / LOG_NAME)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(OneLine())
     logging.getLogger().addHandler(handler)
     return job

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from ml_backend.commands.sweep import sweep_files
-from ml_backend.learning import Learning, open_learning
+from ml_backend.learning import Learning, open_kept_learning
 from ml_backend.settings import load_settings
 from training.sample_overview import sample_counts
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         NotFoundError: if no such project was ever seen.
         JobError: if a job of it runs.
     """
-    learning = open_learning(load_settings())
+    learning = open_kept_learning(load_settings())
     project = learning.projects.named(arguments.project)
     if arguments.yes:
         _forget(learning, project.key)

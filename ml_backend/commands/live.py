@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 
-from ml_backend.learning import Learning, open_learning
+from ml_backend.learning import Learning, open_kept_learning
 from ml_backend.live_moves import LiveMove, make_move
 from ml_backend.projects import project_number
 from ml_backend.settings import load_settings
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project", help="number of the project in Label Studio; without it, the site's default"
     )
-    parser.add_argument("--reason", default="command", help="for the history")
+    parser.add_argument("--reason", default="", help="for the history")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,9 +32,9 @@ def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = No
     Raises:
         VersionError: if that cannot be done.
     """
-    learning = open_learning(load_settings())
+    learning = open_kept_learning(load_settings())
     project = named_project(learning, arguments.project)
-    mover = Mover(_user(), arguments.reason)
+    mover = Mover(_user(), arguments.reason.strip() or "command")
     make_move(learning.stores.versions, project, kind, version, mover)
     sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
     learning.close()

@@ -4,7 +4,7 @@ import argparse
 import sys
 import threading
 
-from ml_backend.learning import open_learning
+from ml_backend.learning import open_kept_learning
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
 from ml_backend.worker import Worker
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what was found, one line a project; return 1 if one could not be compared."""
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_learning(settings)
+    learning = open_kept_learning(settings)
     wanted = arguments.project and learning.projects.key_of(arguments.project)
     worker = Worker(learning, threading.Event())
     failed = False

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ml_backend.learning import Learning, open_learning
+from ml_backend.learning import Learning, open_kept_learning
 from ml_backend.settings import load_settings
 from training.sweep import sweep
 from training.whole_numbers import positive
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Delete them and print how many there were."""
-    learning = open_learning(load_settings())
+    learning = open_kept_learning(load_settings())
     sweep_files(learning, arguments.newest_versions)
     learning.close()
     return 0

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from ml_backend.commands.live import live_name, named_project, owner_name
-from ml_backend.learning import Learning, open_learning
+from ml_backend.learning import Learning, open_kept_learning
 from ml_backend.settings import load_settings
 from training.live_pointer import SITE
 from training.model_versions import version_name
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a version, the newest first, and what is live where."""
-    learning = open_learning(load_settings())
+    learning = open_kept_learning(load_settings())
     project = named_project(learning, arguments.project)
     for row in learning.stores.versions.usable_by(project):
         sys.stdout.write(f"{_line(row)}\n")
@@ -36,7 +36,7 @@ def _with_their_own(learning: Learning) -> list[str]:
 
 
 def _line(row: VersionRow) -> str:
-    made = row.created_at.strftime("%Y-%m-%d %H:%M")
+    made = row.created_at.strftime("%Y-%m-%d %H:%MZ")
     maker = owner_name(row.project) if row.project else "no project"
     parent = f"from {row.parent}" if row.parent else "base"
     return (
@@ -49,4 +49,4 @@ def _clicks(scores: dict[str, Any]) -> str:
     change = scores.get("held_out")
     if not change:
         return "not compared"
-    return f"{change['live']:.2f} → {change['candidate']:.2f} clicks ({0 - change['share']:+.1%})"
+    return f"{change['live']:.2f} to {change['candidate']:.2f} clicks ({0 - change['share']:+.1%})"

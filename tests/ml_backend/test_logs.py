@@ -1,15 +1,27 @@
 import logging
+import time
 
-from ml_backend.logs import FORMAT, OneLine
+from ml_backend.logs import OneLine
 
 
 def line(message, **options):
     record = logging.LogRecord("ml_backend", 30, "f.py", 1, message, None, None, **options)
-    return OneLine(FORMAT).format(record)
+    return OneLine().format(record)
 
 
 def test_what_comes_from_outside_cannot_forge_a_line():
     assert line("refused: 'a\n2026 INFO b\r'").endswith(r"refused: 'a\n2026 INFO b\r'")
+
+
+def test_moments_are_in_utc_and_say_so(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        record = logging.makeLogRecord({"msg": "ready", "created": 0.25, "msecs": 250.0})
+        assert OneLine().format(record).startswith("1970-01-01 00:00:00.250Z ")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_trace_keeps_its_lines():
@@ -18,4 +30,4 @@ def test_a_trace_keeps_its_lines():
     except ValueError as error:
         record = logging.LogRecord("x", 40, "f.py", 1, "unforeseen", None, None)
         record.exc_info = (ValueError, error, error.__traceback__)
-    assert len(OneLine(FORMAT).format(record).splitlines()) > 3
+    assert len(OneLine().format(record).splitlines()) > 3

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ml_backend import loaded_model, readiness
+from ml_backend import __version__, loaded_model, readiness
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.errors import BackendError
@@ -166,6 +166,7 @@ def test_metrics_tell_the_story(client):
         'icmformer_model_loads_total{outcome="loaded"} 1.0',
         "icmformer_inference_queue 0.0",
         "icmformer_ready 0.0",
+        f'icmformer_build_info{{version="{__version__}"}} 1.0',
     ):
         assert line in text, line
     for name in ("click_memory", "model", "image_cache"):
