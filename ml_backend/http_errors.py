@@ -7,6 +7,7 @@ line ("Reason: 422 Client Error: <phrase> for url …"), so the sentence is sent
 """
 
 import logging
+import re
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -21,6 +22,9 @@ from training.errors import DatabaseError, FileStoreError, TrainingError
 logger = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
+# Whoever reaches this address, logged in or not, may cause these: they say nothing of the backend.
+_ANYBODYS = (401, 404)
+_UNSPEAKABLE = re.compile(r"[^\x20-\x7e\xa0-\xff]")
 
 
 def answer_errors(app: Flask, metrics: Metrics) -> None:
@@ -30,9 +34,11 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     @app.errorhandler(TrainingError)
     @app.errorhandler(ICMFormerError)
     def ours(error: Exception) -> Response:
-        metrics.errors.labels(type(error).__name__).inc()
-        logger.warning("refused: %s", error)
-        answer = _answer(status_of(error), str(error))
+        status = status_of(error)
+        if status not in _ANYBODYS:
+            metrics.errors.labels(type(error).__name__).inc()
+        logger.warning("%s: %s", _refused(), error)
+        answer = _answer(status, str(error))
         if isinstance(error, LoginError):
             answer.headers["WWW-Authenticate"] = REALM
         return answer
@@ -56,8 +62,13 @@ def refusal_of_size(error: RequestEntityTooLarge, metrics: Metrics) -> str:
     most = current_app.config["MAX_CONTENT_LENGTH"] >> 20
     sentence = f"the request body is larger than {most} MB (ICMFORMER_MAX_BODY_MB)"
     metrics.errors.labels(type(error).__name__).inc()
-    logger.warning("refused: %s", sentence)
+    logger.warning("%s: %s", _refused(), sentence)
     return sentence
+
+
+def _refused() -> str:
+    """Say what was refused to whom, for the log."""
+    return f"refused {request.method} {request.path} to {request.remote_addr}"
 
 
 def status_of(error: Exception) -> int:
@@ -83,7 +94,7 @@ def _answer(status: int, sentence: str) -> Response:
         response = rendered("refused.html", sentence=sentence)
     else:
         response = jsonify(error=sentence)
-    # The protocol allows no line breaks and only Latin-1 there.
+    # The protocol allows no line breaks and only what is printed of Latin-1 there.
     words = " ".join(sentence.split())[:LONGEST_REASON]
-    response.status = f"{status} {words.encode('latin-1', 'replace').decode('latin-1')}"
+    response.status = f"{status} {_UNSPEAKABLE.sub('?', words)}"
     return response

@@ -114,4 +114,4 @@ def _body() -> dict[str, Any]:
 
 
 def _text(key: str, default: str = "") -> str:
-    return read_text(_body(), key, default)[:500]
+    return (read_text(_body(), key).strip() or default)[:500]

@@ -145,6 +145,8 @@ class Projects:
             NotFoundError: if no such project was ever seen.
         """
         with self._database.read() as session:
+            if not name.isprintable():  # PostgreSQL keeps and finds no NUL
+                raise NotFoundError("a project's number or key holds no control characters")
             if session.get(ProjectRow, name) is not None:
                 return name
             keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()

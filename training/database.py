@@ -166,8 +166,11 @@ class Database:
                 )
             elif found != SCHEMA_VERSION:
                 raise DatabaseError(
-                    f"the database has schema {found}, this program writes {SCHEMA_VERSION}: "
-                    "run the version that made it"
+                    _sentence(
+                        self._engine,
+                        f"it has schema {found}, and this release writes {SCHEMA_VERSION}; run the "
+                        "release that wrote it last (CHANGELOG.md)",
+                    )
                 )
 
 

@@ -187,6 +187,22 @@ def test_addresses_that_do_not_exist(client, method, path, status):
     sentence(answer)
 
 
+@pytest.mark.parametrize("path", ["/projects/%00", "/projects/%01%0a", "/api/projects/%00"])
+def test_control_characters_are_no_project(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.status.isprintable()
+    assert "no control characters" in answer.text.replace("&#39;", "'")
+
+
+def test_what_visitors_ask_for_is_logged_with_its_sender_and_no_failure(client, caplog):
+    client.get("/projects/99")
+    client.get("/projects/%00")
+    line = "refused GET /projects/99 to 127.0.0.1: project 99 has never been seen here"
+    assert line in caplog.messages
+    assert "icmformer_errors_total{" not in client.get("/metrics").text
+
+
 def test_what_nobody_foresaw_is_logged_and_not_told(app, caplog):
     backend = app.extensions["icmformer"]
     # As if memory or the driver failed in the middle of a pass.

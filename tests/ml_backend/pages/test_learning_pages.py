@@ -228,6 +228,8 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     assert answer.status_code == 202
     number = answer.json["job"]
     assert answer.json["state"] == "waiting"
+    assert client.post("/api/projects/2/jobs", json={"reason": " "}).json["job"] == number
+    assert learning.jobs.get(number).reasons == ["a test", "REST"]
     learning.jobs.claim("w2", number)
     learning.jobs.beat(number, "w2", Beat("training", 30, 300, 240.0))
     text = page(client, "/projects/2")
