@@ -11,6 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from icmformer.devices import why_unusable
+from training.errors import RecipeError
+
 # While one process decodes a large data set or validates, the others wait. The default of 10 or 30
 # minutes would end them; a launcher ends them by itself when one has died.
 _PATIENCE = timedelta(hours=24)
@@ -21,14 +24,24 @@ def make_accelerator(on_cpu: bool) -> Accelerator:
 
     Args:
         on_cpu: keep off a GPU that is there.
+
+    Raises:
+        RecipeError: if torch cannot compute on the GPU. Nobody wants a CPU for the weeks of one.
     """
     # Several processes without a GPU find each other only when told that there is none.
     # The recipe says in which precision to compute, whatever accelerate was configured to.
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=on_cpu or not torch.cuda.is_available(),
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    reason = why_unusable(accelerator.device)
+    if reason:
+        raise RecipeError(
+            f"torch cannot train on {accelerator.device}: {reason}; its driver or the GPU itself "
+            "may be too old for this torch, and device=cpu trains without it"
+        )
+    return accelerator
 
 
 def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:

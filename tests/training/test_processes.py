@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from training.errors import RecipeError
 from training.processes import StopSignals, fast_attention, make_accelerator
 
 
@@ -36,6 +37,12 @@ def test_attention_on_a_cpu_is_the_same_attention():
 def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert make_accelerator(on_cpu=True).mixed_precision == "no"
+
+
+def test_a_device_that_torch_only_counts_is_refused_before_weeks_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("training.processes.why_unusable", lambda device: f"{device} is too old")
+    with pytest.raises(RecipeError, match=r"cpu is too old; .* device=cpu trains without it"):
+        make_accelerator(on_cpu=True)
 
 
 IN_TWO_PROCESSES = """
