@@ -94,12 +94,10 @@ class _Api:
         return self._move(SITE)
 
     def _move(self, project: str) -> Response:
-        version = _body().get("version")
+        version = _version("version")
         if version is not None:
-            if not isinstance(version, int) or isinstance(version, bool):
-                raise RequestError('"version" must be the number of a version')
             find_version(self._learning, version, project)
-        mover = Mover(who(), _text("reason", "REST"))
+        mover = Mover(who(), _text("reason", "REST"), saw=_version("live"))
         make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
@@ -111,6 +109,13 @@ def _body() -> dict[str, Any]:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
     return body
+
+
+def _version(key: str) -> int | None:
+    number = _body().get(key)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise RequestError(f'"{key}" must be the number of a version')
+    return number
 
 
 def _text(key: str, default: str = "") -> str:

@@ -74,6 +74,7 @@ class _Pages:
             "project.html",
             project=facts,
             served=self._pointer.live(project.key).name,
+            before=self._before(facts["live"], project.key),
             versions=_rows(facts["versions"]),
             now=now(),
             most_clicks=_MOST_CLICKS,
@@ -113,7 +114,8 @@ class _Pages:
         version = request.form.get("version", type=int)
         if version is not None:
             find_version(self._learning, version, project)
-        mover = Mover(who(), request.form.get("reason", "")[:500] or "page")
+        reason = request.form.get("reason", "")[:500] or "page"
+        mover = Mover(who(), reason, saw=request.form.get("live", type=int))
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)
         return _back_to(name, "#versions")
@@ -131,6 +133,11 @@ class _Pages:
     def reconcile(self, name: str) -> Answer:
         self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
         return _back_to(name, "#samples")
+
+    def _before(self, live: dict[str, Any] | None, project: str) -> int | None:
+        """Return what a rollback leads to; None where the project follows the site."""
+        is_own = live is not None and live["own"]
+        return self._learning.stores.versions.rollback_target(project) if is_own else None
 
     def _report(self, key: str | None) -> dict[str, Any]:
         if key is None:

@@ -26,6 +26,7 @@ from training.live_pointer import (
     find_pointers,
     moves_of,
     promote,
+    require_seen,
     rollback_target,
 )
 from training.stored_files import StoredFiles
@@ -193,6 +194,11 @@ class ModelVersions:
         with self._database.read() as session:
             return rollback_target(session, project)
 
+    def require_seen(self, project: str, mover: Mover) -> None:
+        """Raise VersionError if another version is live than the mover saw."""
+        with self._database.read() as session:
+            require_seen(session, project, mover)
+
     def move(self, action: Callable[[Session], None]) -> None:
         """Move a live pointer with a function of `live_pointer`, all of it or nothing."""
         with self._database.write() as session:
@@ -278,20 +284,22 @@ class ModelVersions:
             promote(session, project, number, mover)
             _note_answer(session, number, "promoted", mover.by)
 
-    def decline(self, project: str, number: int, by: str) -> None:
+    def decline(self, project: str, number: int, mover: Mover) -> None:
         """Note that a person keeps what is live for a project instead of this version.
 
         Raises:
-            VersionError: if this version is live there, perhaps since a moment ago.
+            VersionError: if this version is live there, perhaps since a moment ago, or another
+                than the person saw.
         """
         with self._database.write() as session:
+            require_seen(session, project, mover)
             find_version(session, number)
             live = find_live(session, project)
             if live is not None and live.version == number:
                 raise VersionError(
                     f"version {number} is live already: roll back to what was live before"
                 )
-            _note_answer(session, number, "kept", by)
+            _note_answer(session, number, "kept", mover.by)
 
     def answers(self) -> dict[int, VersionAnswerRow]:
         """Return the latest answer about each version that has one."""

@@ -35,7 +35,7 @@ def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
     publish(learning, project, "keep", "keep")
     assert not versions.promote_if_live(project, better, 1, GATE)
     assert with_fact(learning, project, "undecided") == {better, unsure}
-    versions.decline(project, unsure, "ann")
+    versions.decline(project, unsure, Mover("ann", ""))
     assert with_fact(learning, project, "undecided") == {better}
     assert with_fact(learning, project, "superseded") == set()
 
