@@ -9,7 +9,7 @@ from ml_backend.label_studio import origin
 from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.next_job import next_job
 from ml_backend.projects import ProjectRow
-from training.live_pointer import SITE, Live
+from training.live_pointer import SITE
 from training.model_versions import ModelVersions, version_name
 from training.sample_overview import noteworthy_annotations, sample_counts, sample_growth
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
@@ -142,26 +142,16 @@ def version_facts(versions: ModelVersions, number: int) -> Facts:
 
 
 def _all_version_facts(versions: ModelVersions, rows: list[VersionRow]) -> list[Facts]:
-    answers, ever_live, pointers = versions.answers(), versions.ever_live(), versions.pointers()
+    answers = versions.answers()
+    open_ones = versions.open_decisions(VersionRow.number.in_([row.number for row in rows]))
     return [
         {
             **_version_facts(row, answers.get(row.number)),
-            **_decision_facts(
-                row,
-                is_decided=row.number in ever_live or row.number in answers,
-                live=pointers.live(row.project or SITE),
-            ),
+            "undecided": row.number in open_ones.waiting,
+            "superseded": row.number in open_ones.superseded,
         }
         for row in rows
     ]
-
-
-def _decision_facts(row: VersionRow, is_decided: bool, live: Live | None) -> Facts:
-    # A better one waits, too, where somebody pinned the pointer while it was made. What the gate
-    # said holds for what it was compared with: of another live version it says nothing.
-    is_open = row.verdict in ("ask", "promote") and not is_decided
-    is_current = live is not None and row.scores.get("compared_with") == live.version
-    return {"undecided": is_open and is_current, "superseded": is_open and not is_current}
 
 
 def _version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
@@ -177,6 +167,7 @@ def _version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
         "scores": row.scores,
         "verdict": row.verdict,
         "reasons": row.reasons,
+        "swept": row.is_swept,
         "answer": answer and {"answer": answer.answer, "by": answer.by, "at": _text(answer.at)},
     }
 

@@ -96,8 +96,8 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
     """Point at this version, freely: a pin is taken off by whoever promotes.
 
     Raises:
-        VersionError: if the version does not exist, or belongs to another project and does not
-            serve the site either.
+        VersionError: if the version does not exist, was swept, or belongs to another project and
+            does not serve the site either.
     """
     row = find_version(session, version)
     if (
@@ -106,6 +106,8 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
         and not _serves_site(session, version)
     ):
         raise VersionError(f"version {version} was made for project {row.project}, not {project}")
+    if row.is_swept:
+        raise VersionError(row.swept_sentence)
     _add_move(session, project, "promote", version, False, mover)
 
 
