@@ -57,14 +57,16 @@ def live_facts(learning: Learning, project: str) -> Facts | None:
 
 
 def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:
-    """Return annotations without their mask, unreadable ones, and those with something left out.
+    """Return annotations without their mask and unreadable ones; then what was left out of others.
 
-    Of the rest, only how many there are.
+    What was left out alike is said once, with some of the tasks. Of the rest, only how many there
+    are.
     """
     # For people's browsers: LABEL_STUDIO_URL may be a name that only containers know. What /setup
     # brought is not ours, so it becomes a link only if it is an address.
     told = project.hostname if origin(project.hostname) else ""
     address = (told or learning.settings.label_studio_url or "").rstrip("/")
+    tasks = f"{address}/projects/{project.number}/data?task="
     noteworthy = noteworthy_annotations(learning.stores.database, project.key)
     shown = [
         {
@@ -73,11 +75,24 @@ def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:
             "status": row.status,
             "labels_without_mask": row.labels_without_mask,
             "notes": row.notes,
-            "address": f"{address}/projects/{project.number}/data?task={row.task}",
+            "address": f"{tasks}{row.task}",
         }
-        for row in noteworthy.first
+        for row in noteworthy.urgent
     ]
-    return {"to_look_at": shown, "more_to_look_at": noteworthy.more}
+    left_out = [
+        {
+            "notes": kind.notes,
+            "annotations": kind.annotations,
+            "tasks": [{"task": task, "address": f"{tasks}{task}"} for task in kind.tasks],
+        }
+        for kind in noteworthy.left_out
+    ]
+    return {
+        "to_look_at": shown,
+        "more_to_look_at": noteworthy.more_urgent,
+        "left_out": left_out,
+        "more_left_out": noteworthy.more_left_out,
+    }
 
 
 def job_facts(job: JobRow) -> Facts:
