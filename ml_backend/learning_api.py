@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.learning_views import (
+    Part,
     job_facts,
     live_facts,
     log_tail,
@@ -58,7 +59,8 @@ class _Api:
         return jsonify(projects=project_list(learning), site=live_facts(learning, SITE))
 
     def project(self, name: str) -> Response:
-        return jsonify(overview(self._learning, self._learning.projects.named(name)))
+        project = self._learning.projects.named(name)
+        return jsonify(overview(self._learning, project, Part(50), Part(100)))
 
     def request_job(self, name: str) -> Answer:
         project = self._learning.projects.key_of(name)

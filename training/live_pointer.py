@@ -70,10 +70,11 @@ def find_pointers(session: Session) -> Pointers:
     return Pointers({row.project: row for row in session.scalars(rows)})
 
 
-def moves_of(session: Session, project: str) -> list[LiveMoveRow]:
-    """Return every move of a project's own pointer, oldest first."""
+def moves_of(session: Session, project: str, newest: int | None = None) -> list[LiveMoveRow]:
+    """Return every move of a project's own pointer, or the last so many, oldest first."""
     rows = select(LiveMoveRow).where(LiveMoveRow.project == project)
-    return list(session.scalars(rows.order_by(LiveMoveRow.sequence)))
+    rows = rows.order_by(LiveMoveRow.sequence.desc()).limit(newest)
+    return list(reversed(session.scalars(rows).all()))
 
 
 def require_seen(session: Session, project: str, mover: Mover) -> None:

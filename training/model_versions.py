@@ -4,12 +4,12 @@ A version is a row and two stored files, the weights and their description. Nobo
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
@@ -150,21 +150,48 @@ class ModelVersions:
         with self._database.read() as session:
             return session.scalar(select(VersionRow).where(VersionRow.origin == origin))
 
-    def usable_by(self, project: str) -> list[VersionRow]:
+    def usable_by(
+        self, project: str, before: int | None = None, most: int | None = None
+    ) -> list[VersionRow]:
         """Return the versions a project may be served with, newest first.
 
         Of those made for other projects, the one that serves it, or the site, is among them.
+
+        Args:
+            project: whose versions.
+            before: only those of lower numbers.
+            most: how many; all by default.
         """
         with self._database.read() as session:
-            rows = select(VersionRow).order_by(VersionRow.number.desc())
-            if project != SITE:
-                serving = [find_live(session, owner) for owner in (project, SITE)]
-                rows = rows.where(
-                    (VersionRow.project == project)
-                    | VersionRow.project.is_(None)
-                    | VersionRow.number.in_({live.version for live in serving if live})
-                )
+            rows = select(VersionRow).where(*_usable(session, project, before))
+            return list(session.scalars(rows.order_by(VersionRow.number.desc()).limit(most)))
+
+    def count_usable_by(self, project: str, before: int | None = None) -> int:
+        """Return how many versions `usable_by` would list."""
+        with self._database.read() as session:
+            rows = select(func.count()).where(*_usable(session, project, before))
+            return session.scalars(rows).one()
+
+    def may_use(self, project: str, number: int) -> bool:
+        """Return whether a project may be served with this version."""
+        with self._database.read() as session:
+            rows = select(VersionRow.number).where(*_usable(session, project))
+            return session.scalar(rows.where(VersionRow.number == number)) is not None
+
+    def children(self, project: str, number: int) -> list[int]:
+        """Return the versions that a project may use and that started from this one."""
+        with self._database.read() as session:
+            rows = select(VersionRow.number).where(*_usable(session, project))
+            rows = rows.where(VersionRow.parent == number).order_by(VersionRow.number)
             return list(session.scalars(rows))
+
+    def descent(self, number: int) -> set[int]:
+        """Return a version, the one it started from, and so on to the first."""
+        columns = select(VersionRow.number, VersionRow.parent)
+        line = columns.where(VersionRow.number == number).cte(recursive=True)
+        line = line.union(columns.where(VersionRow.number == line.c.parent))
+        with self._database.read() as session:
+            return set(session.scalars(select(line.c.number)))
 
     def live(self, project: str) -> Live | None:
         """Return what is live for a project; one short query."""
@@ -176,10 +203,15 @@ class ModelVersions:
         with self._database.read() as session:
             return find_pointers(session)
 
-    def history(self, project: str) -> list[LiveMoveRow]:
-        """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""
+    def history(self, project: str, newest: int | None = None) -> list[LiveMoveRow]:
+        """Return the moves of a project's own pointer, oldest first; `SITE` for the default.
+
+        Args:
+            project: whose.
+            newest: only the last so many.
+        """
         with self._database.read() as session:
-            return moves_of(session, project)
+            return moves_of(session, project, newest)
 
     def rollback_target(self, project: str) -> int | None:
         """Return what would be live after a rollback, None for nothing.
@@ -275,11 +307,11 @@ class ModelVersions:
         with self._database.read() as session:
             return open_decisions(session, *where)
 
-    def answers(self) -> dict[int, VersionAnswerRow]:
-        """Return the latest answer about each version that has one."""
+    def answers(self, numbers: Collection[int]) -> dict[int, VersionAnswerRow]:
+        """Return the latest answer about each of these versions that has one."""
+        rows = select(VersionAnswerRow).where(VersionAnswerRow.version.in_(numbers))
         with self._database.read() as session:
-            rows = session.scalars(select(VersionAnswerRow).order_by(VersionAnswerRow.id))
-            return {row.version: row for row in rows}
+            return {row.version: row for row in session.scalars(rows.order_by(VersionAnswerRow.id))}
 
     def checkpoint(self, number: int) -> Path:
         """Return a local path of a version's weights after comparing both files with their hashes.
@@ -302,6 +334,18 @@ class ModelVersions:
 def version_name(row: VersionRow) -> str:
     """Return the name of a version that predictions carry, such as ``v7-3fa9c1d0``."""
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
+
+
+def _usable(session: Session, project: str, before: int | None = None) -> list[ColumnElement[bool]]:
+    conditions = [] if before is None else [VersionRow.number < before]
+    if project != SITE:
+        serving = [find_live(session, owner) for owner in (project, SITE)]
+        conditions.append(
+            (VersionRow.project == project)
+            | VersionRow.project.is_(None)
+            | VersionRow.number.in_({live.version for live in serving if live})
+        )
+    return conditions
 
 
 def _is_referred_to(session: Session, number: int) -> bool:

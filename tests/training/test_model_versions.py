@@ -262,9 +262,9 @@ def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
 def test_what_people_answered_is_known(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     versions.decline(PROJECT, number, PERSON)
-    assert versions.answers()[number].answer == "kept"
+    assert versions.answers([number])[number].answer == "kept"
     versions.choose(PROJECT, number, PERSON)
-    assert versions.answers()[number].answer == "promoted"
+    assert versions.answers([number])[number].answer == "promoted"
     with pytest.raises(VersionError, match="is live already"):
         versions.decline(PROJECT, number, PERSON)
     with pytest.raises(VersionError, match="no version 9"):

@@ -51,7 +51,8 @@ def test_a_rollback_that_is_pressed_twice_goes_back_once(client, learning, third
 @pytest.mark.parametrize("move", ["promote", "keep", "pin", "rollback"])
 def test_nothing_is_decided_about_what_is_no_longer_live(client, learning, third, move):
     body = {"move": move, "live": 2} | ({"version": 2} if move in ("promote", "keep") else {})
-    moves, answers = learning.stores.versions.history(PROJECT), learning.stores.versions.answers()
+    versions = learning.stores.versions
+    before = versions.history(PROJECT), versions.answers([2])
     for answer in (
         client.post("/projects/2/live", data=body, headers=FORM),
         client.post("/api/projects/2/live", json=body),
@@ -59,8 +60,8 @@ def test_nothing_is_decided_about_what_is_no_longer_live(client, learning, third
     ):
         assert answer.status_code == 409
         assert "no longer version 2" in answer.text
-    assert len(learning.stores.versions.history(PROJECT)) == len(moves)
-    assert learning.stores.versions.answers().keys() == answers.keys()
+    assert len(versions.history(PROJECT)) == len(before[0])
+    assert versions.answers([2]).keys() == before[1].keys()
 
 
 def test_programs_may_say_what_they_saw(client, learning, third):
