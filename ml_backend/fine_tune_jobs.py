@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, delete, or_, select, text, update
+from sqlalchemy import JSON, ColumnElement, Index, delete, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -27,7 +27,7 @@ JobState = Literal[
     "cancelled",
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 3  # that get no further than the one before
 
 
 def worker_name() -> str:
@@ -36,7 +36,10 @@ def worker_name() -> str:
 
 
 class JobRow(Base):
-    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported."""
+    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported.
+
+    `attempts` counts how often it was begun or continued since it last got further.
+    """
 
     __tablename__ = "fine_tune_jobs"
     __table_args__ = (
@@ -74,12 +77,21 @@ class JobRow(Base):
 
 @dataclass(frozen=True)
 class Beat:
-    """How far a running job is; `seconds_left` is None while nobody knows."""
+    """How far a running job is.
+
+    Attributes:
+        stage: what it does.
+        done: how much of that.
+        total: how much there is to do.
+        seconds_left: for the whole job, None while nobody knows.
+        got_further: whether it would be continued further on than it was this time.
+    """
 
     stage: str
     done: int
     total: int
     seconds_left: float | None
+    got_further: bool = False
 
 
 class FineTuneJobs:
@@ -139,6 +151,8 @@ class FineTuneJobs:
             row.beat_at = now()
             row.stage, row.done, row.total = beat.stage, beat.done, beat.total
             row.seconds_left = beat.seconds_left
+            if beat.got_further:
+                row.attempts = 1
             cancelled = row.cancel
         if cancelled:
             raise JobError(f"job {job} was cancelled")
@@ -215,7 +229,7 @@ class FineTuneJobs:
         return jobs
 
     def recover(self, worker: str | None = None, alive: str = "") -> list[int]:
-        """Put the jobs of dead workers back into the queue; give up those that keep dying.
+        """Put the jobs of dead workers back into the queue; give up those that die where they did.
 
         Args:
             worker: is known to be dead; by default those that were silent for too long are.
@@ -252,11 +266,18 @@ class FineTuneJobs:
             raise JobError(f"there is no job {job}")
         return row
 
-    def of_project(self, project: str, limit: int = 50) -> Sequence[JobRow]:
-        """Return the jobs of a project, newest first."""
-        rows = select(JobRow).where(JobRow.project == project).order_by(JobRow.id.desc())
+    def of_project(
+        self, project: str, limit: int | None = 50, before: int | None = None
+    ) -> Sequence[JobRow]:
+        """Return the jobs of a project, newest first; of numbers below `before` alone."""
+        rows = select(JobRow).where(*_below(project, before)).order_by(JobRow.id.desc())
         with self._database.read() as session:
             return session.scalars(rows.limit(limit)).all()
+
+    def count(self, project: str, before: int | None = None) -> int:
+        """Return how many jobs of a project there are, of numbers below `before` alone."""
+        with self._database.read() as session:
+            return session.scalars(select(func.count()).where(*_below(project, before))).one()
 
     def unfinished(self) -> Sequence[JobRow]:
         """Return the jobs of all projects that wait or run, the oldest first."""
@@ -284,6 +305,10 @@ def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:
     return JobRow.state == "waiting", JobRow.project == project
 
 
+def _below(project: str, before: int | None) -> list[ColumnElement[bool]]:
+    return [JobRow.project == project, *([] if before is None else [JobRow.id < before])]
+
+
 def _is_owned(job: int, worker: str) -> tuple[ColumnElement[bool], ...]:
     return JobRow.id == job, JobRow.state == "running", JobRow.worker == worker
 
@@ -302,6 +327,6 @@ def _end(row: JobRow, state: JobState, message: str) -> None:
 
 def _died(row: JobRow) -> str:
     return (
-        f"its worker died {row.attempts} times, the last time while {row.stage or 'starting'} "
-        f"({row.done} of {row.total}); see the log"
+        f"its worker died {row.attempts} times before it got any further, the last time while "
+        f"{row.stage or 'starting'} ({row.done} of {row.total}); see the log"
     )

@@ -322,13 +322,14 @@ def test_version_that_was_damaged_after_it_was_loaded_gives_way_to_the_one_befor
     pointer = StoredPointer(stored, Version("untrained", None))
     models, _ = serving(pointer, max_bytes=1)
     second, starter = models.serving("2").version, models.serving("3").version
-    row = stored.get(2)
-    whole = MemoryFileSystem().cat_file(stored._files._path(row.weights))
-    MemoryFileSystem().pipe_file(stored._files._path(row.weights), b"altered")
+    weights, remote = stored.get(2).weights, MemoryFileSystem()
+    (path,) = (path for path in remote.find("/") if path.endswith(weights))
+    whole = remote.cat_file(path)
+    remote.pipe_file(path, b"altered")
     second.weights.unlink()
     assert models.serving("2").version == starter
     assert "version 2 cannot be served" in pointer.problems()[0]
-    MemoryFileSystem().pipe_file(stored._files._path(row.weights), whole)
+    remote.pipe_file(path, whole)
     monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
     monkeypatch.setattr(live_models, "RETRY_SECONDS", 0)
     pointer.refresh()
