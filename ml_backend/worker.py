@@ -222,7 +222,8 @@ class Worker:
         schedule = settings.fine_tune_schedule
         if schedule and self._is_turn(schedule, project, jobs):
             return f"scheduled ({schedule})"
-        return failed[0].reasons[0] if failed and quiet else ""
+        # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
+        return failed[0].reasons[0] if failed and (quiet or not new.count) else ""
 
     def _is_turn(self, schedule: str, project: str, jobs: Sequence[JobRow]) -> bool:
         """Say whether the clock has struck since there was something to learn.
