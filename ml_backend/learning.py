@@ -82,6 +82,7 @@ class Learning:
         Raises:
             JobError: if a job of the project runs.
         """
+        self.jobs.recover()  # one whose worker died does not run
         for job in self.jobs.forget(project):
             shutil.rmtree(self._job_folders / _folder_name(job), ignore_errors=True)
         self.inbox.forget(project)
