@@ -43,7 +43,7 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
             "failed": backlog.failed,
             "problem": backlog.problem,
         },
-        "reconciled": {"at": _text(project.reconciled_at), "note": project.reconcile_note},
+        "reconciled": {"at": _text(project.reconciled_at), "note": project.told},
     }
 
 
