@@ -7,7 +7,6 @@ objects may overlap; each keeps its own pixels. Where a file was replaced by one
 regions of both sizes are in one annotation; those of the size that the image has now are taken.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -220,9 +219,10 @@ def _joined(group: list[_Region]) -> AcceptedObject:
 
 def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """Say which shapes are no masks; choices and texts are none, and nobody took them for one."""
-    kinds = Counter(str(item.get("type")) for item in items)
-    ignored = [kind for kind in kinds if kind.startswith(_SHAPES)]
-    return [f"{kinds[kind]} {kind} ignored: only brush masks are learnt from" for kind in ignored]
+    kinds = sorted({str(item.get("type")) for item in items})
+    ignored = ", ".join(kind for kind in kinds if kind.startswith(_SHAPES))
+    # Of a thousand such annotations the same is said, so that it can be said once.
+    return [f"{ignored} ignored: only brush masks are learnt from"] if ignored else []
 
 
 def _labels_without_mask(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, delete, or_, select, text, update
+from sqlalchemy import JSON, ColumnElement, Index, delete, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.errors import JobError
@@ -252,11 +252,18 @@ class FineTuneJobs:
             raise JobError(f"there is no job {job}")
         return row
 
-    def of_project(self, project: str, limit: int = 50) -> Sequence[JobRow]:
-        """Return the jobs of a project, newest first."""
-        rows = select(JobRow).where(JobRow.project == project).order_by(JobRow.id.desc())
+    def of_project(
+        self, project: str, limit: int | None = 50, before: int | None = None
+    ) -> Sequence[JobRow]:
+        """Return the jobs of a project, newest first; of numbers below `before` alone."""
+        rows = select(JobRow).where(*_below(project, before)).order_by(JobRow.id.desc())
         with self._database.read() as session:
             return session.scalars(rows.limit(limit)).all()
+
+    def count(self, project: str, before: int | None = None) -> int:
+        """Return how many jobs of a project there are, of numbers below `before` alone."""
+        with self._database.read() as session:
+            return session.scalars(select(func.count()).where(*_below(project, before))).one()
 
     def unfinished(self) -> Sequence[JobRow]:
         """Return the jobs of all projects that wait or run, the oldest first."""
@@ -282,6 +289,10 @@ def _fresh() -> dict[str, object]:
 
 def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:
     return JobRow.state == "waiting", JobRow.project == project
+
+
+def _below(project: str, before: int | None) -> list[ColumnElement[bool]]:
+    return [JobRow.project == project, *([] if before is None else [JobRow.id < before])]
 
 
 def _is_owned(job: int, worker: str) -> tuple[ColumnElement[bool], ...]:

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.learning_views import (
+    Part,
     job_facts,
     live_facts,
     log_tail,
@@ -58,7 +59,8 @@ class _Api:
         return jsonify(projects=project_list(learning), site=live_facts(learning, SITE))
 
     def project(self, name: str) -> Response:
-        return jsonify(overview(self._learning, self._learning.projects.named(name)))
+        project = self._learning.projects.named(name)
+        return jsonify(overview(self._learning, project, Part(50), Part(100)))
 
     def request_job(self, name: str) -> Answer:
         project = self._learning.projects.key_of(name)
@@ -94,12 +96,10 @@ class _Api:
         return self._move(SITE)
 
     def _move(self, project: str) -> Response:
-        version = _body().get("version")
+        version = _version("version")
         if version is not None:
-            if not isinstance(version, int) or isinstance(version, bool):
-                raise RequestError('"version" must be the number of a version')
             find_version(self._learning, version, project)
-        mover = Mover(who(), _text("reason", "REST"))
+        mover = Mover(who(), _text("reason", "REST"), saw=_version("live"))
         make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
@@ -111,6 +111,13 @@ def _body() -> dict[str, Any]:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
     return body
+
+
+def _version(key: str) -> int | None:
+    number = _body().get(key)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise RequestError(f'"{key}" must be the number of a version')
+    return number
 
 
 def _text(key: str, default: str = "") -> str:

@@ -10,23 +10,25 @@ from werkzeug.wrappers import Response as Answer
 from ml_backend.backend import Backend
 from ml_backend.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.learning_views import (
+    Part,
     job_facts,
     live_facts,
     log_tail,
     overview,
     project_list,
     version_facts,
-    version_list,
 )
 from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from ml_backend.rendered_pages import PAGES, rendered
-from training.database import now
+from training.database import LARGEST_INTEGER, now
 from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import SITE, Mover
 
 _MOST_CLICKS = 20.0
+_MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
+_MOST_NOTICES = 3
 # While a job runs. A project counts all its samples for that, a job reads one row.
 _PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
 
@@ -69,15 +71,23 @@ class _Pages:
 
     def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)
-        facts = overview(self._learning, project)
+        jobs, versions = _asked_for("before"), _asked_for("versions_before")
+        facts = overview(self._learning, project, jobs, versions)
+        undecided, stored = facts["undecided"], self._learning.stores.versions
+        is_newest = (jobs.before, versions.before) == (None, None)
         return rendered(
             "project.html",
             project=facts,
+            jobs_before=jobs.before,
+            versions_before=versions.before,
+            notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
+            also_undecided=undecided[_MOST_NOTICES:],
             served=self._pointer.live(project.key).name,
-            versions=_rows(facts["versions"]),
+            before=self._before(facts["live"], project.key),
+            versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
             now=now(),
             most_clicks=_MOST_CLICKS,
-            refresh=_PROJECT_REFRESH_SECONDS if _is_busy(facts["jobs"]) else None,
+            refresh=_PROJECT_REFRESH_SECONDS if is_newest and _is_busy(facts["jobs"]) else None,
         )
 
     def job(self, name: str, number: int) -> Response:
@@ -96,14 +106,13 @@ class _Pages:
         # Also another project's: this one may follow it through the site, or descend from it.
         row = find_version(self._learning, number)
         live = live_facts(self._learning, project.key)
-        usable = version_list(self._learning, project.key)
         return rendered(
             "version.html",
             project=project,
             version=version_facts(versions, number),
             live=live,
-            is_usable=any(other["version"] == number for other in usable),
-            children=[other["version"] for other in usable if other["parent"] == number],
+            is_usable=versions.may_use(project.key, number),
+            children=versions.children(project.key, number),
             report=self._report(row.report),
             most_clicks=_MOST_CLICKS,
         )
@@ -113,7 +122,8 @@ class _Pages:
         version = request.form.get("version", type=int)
         if version is not None:
             find_version(self._learning, version, project)
-        mover = Mover(who(), request.form.get("reason", "")[:500] or "page")
+        reason = request.form.get("reason", "")[:500] or "page"
+        mover = Mover(who(), reason, saw=request.form.get("live", type=int))
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)
         return _back_to(name, "#versions")
@@ -131,6 +141,11 @@ class _Pages:
     def reconcile(self, name: str) -> Answer:
         self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
         return _back_to(name, "#samples")
+
+    def _before(self, live: dict[str, Any] | None, project: str) -> int | None:
+        """Return what a rollback leads to; None where the project follows the site."""
+        is_own = live is not None and live["own"]
+        return self._learning.stores.versions.rollback_target(project) if is_own else None
 
     def _report(self, key: str | None) -> dict[str, Any]:
         if key is None:
@@ -169,15 +184,21 @@ def svg_address(drawing: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode("ascii")
 
 
-def _rows(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _asked_for(part: str) -> Part:
+    """Return which part of a list the address asks for."""
+    before = request.args.get(part, type=int)
+    return Part(_MOST_ROWS, None if before is None else min(before, LARGEST_INTEGER))
+
+
+def _rows(versions: list[dict[str, Any]], has_newer: bool, has_older: bool) -> list[dict[str, Any]]:
     """Add to each version how its row of the line of descent is drawn."""
     return [
         {
             **version,
             "mark": lineage_mark(
                 on_line=version["ancestor"],
-                above=index > 0,
-                below=index < len(versions) - 1,
+                above=has_newer or index > 0,
+                below=has_older or index < len(versions) - 1,
                 live=version["live"],
             ),
         }

@@ -1,5 +1,6 @@
 """What there is to know about projects, jobs and versions, as plain data for the page and REST."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,25 @@ from ml_backend.label_studio import origin
 from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.next_job import next_job
 from ml_backend.projects import ProjectRow
-from training.live_pointer import SITE, Live
+from training.live_pointer import SITE
 from training.model_versions import ModelVersions, version_name
 from training.sample_overview import noteworthy_annotations, sample_counts, sample_growth
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _LOG_BYTES = 64_000
+_MOST_MOVES = 100
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a list is wanted: the newest so many, of the numbers below `before` alone."""
+
+    most: int | None = None
+    before: int | None = None
+
+
+_ALL = Part()
 
 
 def project_list(learning: Learning) -> list[Facts]:
@@ -57,14 +70,16 @@ def live_facts(learning: Learning, project: str) -> Facts | None:
 
 
 def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:
-    """Return annotations without their mask, unreadable ones, and those with something left out.
+    """Return annotations without their mask and unreadable ones; then what was left out of others.
 
-    Of the rest, only how many there are.
+    What was left out alike is said once, with some of the tasks. Of the rest, only how many there
+    are.
     """
     # For people's browsers: LABEL_STUDIO_URL may be a name that only containers know. What /setup
     # brought is not ours, so it becomes a link only if it is an address.
     told = project.hostname if origin(project.hostname) else ""
     address = (told or learning.settings.label_studio_url or "").rstrip("/")
+    tasks = f"{address}/projects/{project.number}/data?task="
     noteworthy = noteworthy_annotations(learning.stores.database, project.key)
     shown = [
         {
@@ -73,11 +88,24 @@ def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:
             "status": row.status,
             "labels_without_mask": row.labels_without_mask,
             "notes": row.notes,
-            "address": f"{address}/projects/{project.number}/data?task={row.task}",
+            "address": f"{tasks}{row.task}",
         }
-        for row in noteworthy.first
+        for row in noteworthy.urgent
     ]
-    return {"to_look_at": shown, "more_to_look_at": noteworthy.more}
+    left_out = [
+        {
+            "notes": kind.notes,
+            "annotations": kind.annotations,
+            "tasks": [{"task": task, "address": f"{tasks}{task}"} for task in kind.tasks],
+        }
+        for kind in noteworthy.left_out
+    ]
+    return {
+        "to_look_at": shown,
+        "more_to_look_at": noteworthy.more_urgent,
+        "left_out": left_out,
+        "more_left_out": noteworthy.more_left_out,
+    }
 
 
 def job_facts(job: JobRow) -> Facts:
@@ -115,12 +143,12 @@ def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
     return "\n".join(written[-lines:])
 
 
-def version_list(learning: Learning, project: str) -> list[Facts]:
-    """Return the versions a project may be served with, newest first."""
+def version_list(learning: Learning, project: str, part: Part = _ALL) -> list[Facts]:
+    """Return the versions a project may be served with, newest first; all by default."""
     versions = learning.stores.versions
     live = versions.live(project)
-    rows = versions.usable_by(project)
-    ancestors = _ancestors(rows, live.version if live else None)
+    rows = versions.usable_by(project, part.before, part.most)
+    ancestors = versions.descent(live.version) if live else set()
     return [
         {
             **facts,
@@ -142,26 +170,17 @@ def version_facts(versions: ModelVersions, number: int) -> Facts:
 
 
 def _all_version_facts(versions: ModelVersions, rows: list[VersionRow]) -> list[Facts]:
-    answers, ever_live, pointers = versions.answers(), versions.ever_live(), versions.pointers()
+    numbers = [row.number for row in rows]
+    answers = versions.answers(numbers)
+    open_ones = versions.open_decisions(VersionRow.number.in_(numbers))
     return [
         {
             **_version_facts(row, answers.get(row.number)),
-            **_decision_facts(
-                row,
-                is_decided=row.number in ever_live or row.number in answers,
-                live=pointers.live(row.project or SITE),
-            ),
+            "undecided": row.number in open_ones.waiting,
+            "superseded": row.number in open_ones.superseded,
         }
         for row in rows
     ]
-
-
-def _decision_facts(row: VersionRow, is_decided: bool, live: Live | None) -> Facts:
-    # A better one waits, too, where somebody pinned the pointer while it was made. What the gate
-    # said holds for what it was compared with: of another live version it says nothing.
-    is_open = row.verdict in ("ask", "promote") and not is_decided
-    is_current = live is not None and row.scores.get("compared_with") == live.version
-    return {"undecided": is_open and is_current, "superseded": is_open and not is_current}
 
 
 def _version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
@@ -177,28 +196,38 @@ def _version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
         "scores": row.scores,
         "verdict": row.verdict,
         "reasons": row.reasons,
+        "swept": row.is_swept,
         "answer": answer and {"answer": answer.answer, "by": answer.by, "at": _text(answer.at)},
     }
 
 
 def move_list(learning: Learning, project: str) -> list[Facts]:
-    """Return the moves of a project's own pointer, newest first; `SITE` for the default."""
-    return [_move_facts(move) for move in reversed(learning.stores.versions.history(project))]
+    """Return the last moves of a project's own pointer, newest first; `SITE` for the default."""
+    moves = learning.stores.versions.history(project, _MOST_MOVES)
+    return [_move_facts(move) for move in reversed(moves)]
 
 
-def overview(learning: Learning, project: ProjectRow) -> Facts:
-    """Return everything the page of a project shows."""
+def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part) -> Facts:
+    """Return everything the page of a project shows, of long lists a part, however long they are.
+
+    Args:
+        learning: the stores.
+        project: which.
+        jobs: those to show.
+        versions: those to show.
+    """
     facts, database = _project_facts(learning, project), learning.stores.database
-    jobs = learning.jobs.of_project(project.key)
     growth = sample_growth(database, project.key)
     facts["samples"]["growth"] = [(_text(moment), count) for moment, count in growth]
     return {
         **facts,
         "site": live_facts(learning, SITE),
         **annotations_to_look_at(learning, project),
-        "jobs": [job_facts(job) for job in jobs],
-        "next_job": next_job(database, learning.settings, project.key, jobs),
-        "versions": version_list(learning, project.key),
+        **_job_part(learning, project.key, jobs),
+        "next_job": next_job(
+            database, learning.settings, project.key, learning.jobs.of_project(project.key, limit=1)
+        ),
+        **_version_part(learning, project.key, versions),
         "moves": move_list(learning, project.key),
     }
 
@@ -214,13 +243,21 @@ def _move_facts(move: LiveMoveRow) -> Facts:
     }
 
 
-def _ancestors(rows: list[VersionRow], live: int | None) -> set[int]:
-    parents = {row.number: row.parent for row in rows}
-    line: set[int] = set()
-    while live is not None and live not in line:
-        line.add(live)
-        live = parents.get(live)
-    return line
+def _job_part(learning: Learning, project: str, part: Part) -> Facts:
+    jobs = learning.jobs.of_project(project, part.most, part.before)
+    older = learning.jobs.count(project, jobs[-1].id) if jobs else 0
+    return {"jobs": [job_facts(job) for job in jobs], "more_jobs": older}
+
+
+def _version_part(learning: Learning, project: str, part: Part) -> Facts:
+    versions, shown = learning.stores.versions, version_list(learning, project, part)
+    older = versions.count_usable_by(project, shown[-1]["version"]) if shown else 0
+    waiting = versions.open_decisions(VersionRow.project == project).waiting
+    return {
+        "versions": shown,
+        "more_versions": older,
+        "undecided": sorted(waiting, reverse=True),
+    }
 
 
 def _text(moment: datetime | None) -> str | None:

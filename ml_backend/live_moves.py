@@ -23,14 +23,16 @@ def make_move(
         project: key of the project; `training.live_pointer.SITE` for the site's default.
         move: one of `MOVES`.
         version: to promote, or to keep from going live; None for the other moves.
-        mover: who decided, and why.
+        mover: who decided, why, and what they saw to be live.
 
     Raises:
         RequestError: if the move is unknown, needs a version, or takes none.
-        VersionError: if it cannot be done; no version goes live that is damaged, and none is
-            promoted that does not answer.
+        VersionError: if it cannot be done, or another version is live than they saw; no version
+            goes live that is damaged, and none is promoted that does not answer.
         CheckpointError: if the version to promote cannot be loaded.
     """
+    # Said before anything else; what moves the pointer makes sure of it once more.
+    versions.require_seen(project, mover)
     if move in _WITHOUT_VERSION:
         if version is not None:
             raise RequestError(f"{move} takes no version: to make one live, promote it instead")
@@ -42,7 +44,7 @@ def make_move(
     elif version is None:
         raise RequestError(f"say which version to {move}")
     elif move == "keep":
-        versions.decline(project, version, mover.by)
+        versions.decline(project, version, mover)
     else:
         # Needs torch, which the commands that only move a pointer do not wait for.
         from training.serving_check import check_serves

@@ -44,6 +44,6 @@ def find_version(learning: Learning, number: int, project: str = SITE) -> Versio
         version = versions.get(number)
     except VersionError as error:
         raise NotFoundError(str(error)) from error
-    if number not in {usable.number for usable in versions.usable_by(project)}:
+    if not versions.may_use(project, number):
         raise NotFoundError(f"version {number} was made for another project")
     return version

@@ -92,7 +92,8 @@ class StoredPointer:
 
     def names(self, project: str) -> list[str]:
         """Return the names of all versions that could serve this project, the newest first."""
-        names = [version_name(row) for row in self._versions.usable_by(project)]
+        rows = self._versions.usable_by(project)
+        names = [version_name(row) for row in rows if not row.is_swept]
         return names or [self._fallback.name]
 
     def look_again(self, version: Version) -> bool:

@@ -190,5 +190,5 @@ def made_before(
 def is_left_over(version: VersionRow, versions: ModelVersions) -> bool:
     """Say whether a version was to go live and did not, because its job failed on the way."""
     number = version.number
-    decided = number in versions.ever_live() or number in versions.answers()
+    decided = number in versions.ever_live() or number in versions.answers([number])
     return version.verdict == "promote" and not decided

@@ -28,10 +28,18 @@ class Live:
 
 @dataclass(frozen=True)
 class Mover:
-    """Who moves a pointer and why, for the history."""
+    """Who moves a pointer and why, for the history.
+
+    Attributes:
+        by: who.
+        reason: why.
+        saw: the version that was live when they looked; they decide nothing about another. None
+            for whoever decides without having looked.
+    """
 
     by: str
     reason: str
+    saw: int | None = None
 
 
 class Pointers:
@@ -62,18 +70,35 @@ def find_pointers(session: Session) -> Pointers:
     return Pointers({row.project: row for row in session.scalars(rows)})
 
 
-def moves_of(session: Session, project: str) -> list[LiveMoveRow]:
-    """Return every move of a project's own pointer, oldest first."""
+def moves_of(session: Session, project: str, newest: int | None = None) -> list[LiveMoveRow]:
+    """Return every move of a project's own pointer, or the last so many, oldest first."""
     rows = select(LiveMoveRow).where(LiveMoveRow.project == project)
-    return list(session.scalars(rows.order_by(LiveMoveRow.sequence)))
+    rows = rows.order_by(LiveMoveRow.sequence.desc()).limit(newest)
+    return list(reversed(session.scalars(rows).all()))
+
+
+def require_seen(session: Session, project: str, mover: Mover) -> None:
+    """Refuse a decision about something else than what is live: somebody was faster.
+
+    Raises:
+        VersionError: if what the mover saw is live no more.
+    """
+    live = find_live(session, project)
+    if mover.saw in (None, live and live.version):
+        return
+    found = f"version {live.version} is" if live else "nothing is"
+    raise VersionError(
+        f"{found} live now, and no longer version {mover.saw}, which was live when this was asked "
+        "for: look again, and ask once more if it is still wanted"
+    )
 
 
 def promote(session: Session, project: str, version: int, mover: Mover) -> None:
     """Point at this version, freely: a pin is taken off by whoever promotes.
 
     Raises:
-        VersionError: if the version does not exist, or belongs to another project and does not
-            serve the site either.
+        VersionError: if the version does not exist, was swept, or belongs to another project and
+            does not serve the site either.
     """
     row = find_version(session, version)
     if (
@@ -82,6 +107,8 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
         and not _serves_site(session, version)
     ):
         raise VersionError(f"version {version} was made for project {row.project}, not {project}")
+    if row.is_swept:
+        raise VersionError(row.swept_sentence)
     _add_move(session, project, "promote", version, False, mover)
 
 
@@ -164,6 +191,7 @@ def _last_move(session: Session, project: str) -> LiveMoveRow | None:
 def _add_move(
     session: Session, project: str, move: Move, version: int | None, pinned: bool, mover: Mover
 ) -> None:
+    require_seen(session, project, mover)
     last = _last_move(session, project)
     session.add(
         LiveMoveRow(

@@ -1,22 +1,19 @@
 """Model versions: immutable, numbered, with the story of how each was made.
 
-A version is a row and two stored files, the weights and their description. Nobody changes either;
-both are compared with their recorded hashes every time a version is about to be served.
+A version is a row and two stored files, the weights and their description. Nobody changes either.
 """
 
 import contextlib
-import hashlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from training.database import Database, now
-from training.errors import FileStoreError, StoredFileError, VersionError
+from training.errors import FileStoreError, VersionError
 from training.live_pointer import (
     SITE,
     Live,
@@ -26,9 +23,18 @@ from training.live_pointer import (
     find_pointers,
     moves_of,
     promote,
+    require_seen,
     rollback_target,
 )
 from training.stored_files import StoredFiles
+from training.version_decisions import (
+    OpenDecisions,
+    ever_live,
+    latest_answer,
+    note_answer,
+    open_decisions,
+)
+from training.version_files import VersionFiles, read_pair, sha256
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
 
 INSTALLATION = "installation"
@@ -71,7 +77,7 @@ class ModelVersions:
     def __init__(self, database: Database, files: StoredFiles) -> None:
         """Open the versions, creating their tables where they do not exist."""
         self._database = database
-        self._files = files
+        self._version_files = VersionFiles(files)
         database.create(VersionRow, VersionAnswerRow, LiveMoveRow)
 
     def register_base(self, checkpoint: Path) -> int:
@@ -80,8 +86,8 @@ class ModelVersions:
         Returns:
             The number of the version, the same for the same files.
         """
-        weights, description = _read_pair(checkpoint)
-        origin = f"base {_sha256(weights)[:16]} {_sha256(description)[:16]}"
+        weights, description = read_pair(checkpoint)
+        origin = f"base {sha256(weights)[:16]} {sha256(description)[:16]}"
         number = self.publish(Candidate(origin, checkpoint, checkpoint.stem))
         with self._database.write() as session:
             if not moves_of(session, SITE):
@@ -101,7 +107,7 @@ class ModelVersions:
         if not self.is_whole(number):
             # What ships serves in any case; its stored files can be mended at the next start, too.
             with contextlib.suppress(FileStoreError):
-                self._store(self.get(number), checkpoint)
+                self._version_files.store(self.get(number), checkpoint)
         with self._database.write() as session:
             moves = moves_of(session, SITE)
             chosen_by_people = any(move.by != INSTALLATION for move in moves)
@@ -120,7 +126,7 @@ class ModelVersions:
         if published is not None:
             return published.number
         row = _row_of(candidate)
-        self._store(row, candidate.checkpoint)
+        self._version_files.store(row, candidate.checkpoint)
         with self._database.write() as session:
             known = select(VersionRow.number).where(VersionRow.origin == candidate.origin)
             number = session.scalar(known)
@@ -129,15 +135,6 @@ class ModelVersions:
             session.add(row)
             session.flush()
             return row.number
-
-    def _store(self, row: VersionRow, checkpoint: Path) -> None:
-        """Store the files of a version and note in its row which they are."""
-        weights, description = _read_pair(checkpoint)
-        folder = f"versions/{_sha256(weights + description)[:32]}"
-        row.weights, row.weights_sha256 = f"{folder}/model.safetensors", _sha256(weights)
-        row.description, row.description_sha256 = f"{folder}/model.json", _sha256(description)
-        self._files.write(row.weights, weights)
-        self._files.write(row.description, description)
 
     def get(self, number: int) -> VersionRow:
         """Return everything known about a version.
@@ -153,21 +150,48 @@ class ModelVersions:
         with self._database.read() as session:
             return session.scalar(select(VersionRow).where(VersionRow.origin == origin))
 
-    def usable_by(self, project: str) -> list[VersionRow]:
+    def usable_by(
+        self, project: str, before: int | None = None, most: int | None = None
+    ) -> list[VersionRow]:
         """Return the versions a project may be served with, newest first.
 
         Of those made for other projects, the one that serves it, or the site, is among them.
+
+        Args:
+            project: whose versions.
+            before: only those of lower numbers.
+            most: how many; all by default.
         """
         with self._database.read() as session:
-            rows = select(VersionRow).order_by(VersionRow.number.desc())
-            if project != SITE:
-                serving = [find_live(session, owner) for owner in (project, SITE)]
-                rows = rows.where(
-                    (VersionRow.project == project)
-                    | VersionRow.project.is_(None)
-                    | VersionRow.number.in_({live.version for live in serving if live})
-                )
+            rows = select(VersionRow).where(*_usable(session, project, before))
+            return list(session.scalars(rows.order_by(VersionRow.number.desc()).limit(most)))
+
+    def count_usable_by(self, project: str, before: int | None = None) -> int:
+        """Return how many versions `usable_by` would list."""
+        with self._database.read() as session:
+            rows = select(func.count()).where(*_usable(session, project, before))
+            return session.scalars(rows).one()
+
+    def may_use(self, project: str, number: int) -> bool:
+        """Return whether a project may be served with this version."""
+        with self._database.read() as session:
+            rows = select(VersionRow.number).where(*_usable(session, project))
+            return session.scalar(rows.where(VersionRow.number == number)) is not None
+
+    def children(self, project: str, number: int) -> list[int]:
+        """Return the versions that a project may use and that started from this one."""
+        with self._database.read() as session:
+            rows = select(VersionRow.number).where(*_usable(session, project))
+            rows = rows.where(VersionRow.parent == number).order_by(VersionRow.number)
             return list(session.scalars(rows))
+
+    def descent(self, number: int) -> set[int]:
+        """Return a version, the one it started from, and so on to the first."""
+        columns = select(VersionRow.number, VersionRow.parent)
+        line = columns.where(VersionRow.number == number).cte(recursive=True)
+        line = line.union(columns.where(VersionRow.number == line.c.parent))
+        with self._database.read() as session:
+            return set(session.scalars(select(line.c.number)))
 
     def live(self, project: str) -> Live | None:
         """Return what is live for a project; one short query."""
@@ -179,10 +203,15 @@ class ModelVersions:
         with self._database.read() as session:
             return find_pointers(session)
 
-    def history(self, project: str) -> list[LiveMoveRow]:
-        """Return the moves of a project's own pointer, oldest first; `SITE` for the default."""
+    def history(self, project: str, newest: int | None = None) -> list[LiveMoveRow]:
+        """Return the moves of a project's own pointer, oldest first; `SITE` for the default.
+
+        Args:
+            project: whose.
+            newest: only the last so many.
+        """
         with self._database.read() as session:
-            return moves_of(session, project)
+            return moves_of(session, project, newest)
 
     def rollback_target(self, project: str) -> int | None:
         """Return what would be live after a rollback, None for nothing.
@@ -193,6 +222,11 @@ class ModelVersions:
         with self._database.read() as session:
             return rollback_target(session, project)
 
+    def require_seen(self, project: str, mover: Mover) -> None:
+        """Raise VersionError if another version is live than the mover saw."""
+        with self._database.read() as session:
+            require_seen(session, project, mover)
+
     def move(self, action: Callable[[Session], None]) -> None:
         """Move a live pointer with a function of `live_pointer`, all of it or nothing."""
         with self._database.write() as session:
@@ -201,34 +235,7 @@ class ModelVersions:
     def ever_live(self) -> set[int]:
         """Return the versions that were live at some time, somewhere."""
         with self._database.read() as session:
-            rows = select(LiveMoveRow.version).where(LiveMoveRow.version.is_not(None)).distinct()
-            return set(session.scalars(rows))
-
-    def needed_files(self, newest: int | None) -> set[str]:
-        """Return the keys of every version's report, and of the weights of those that count.
-
-        Args:
-            newest: how many versions of each project count, besides those that were ever live and
-                those of no project; None for all.
-        """
-        columns = select(
-            VersionRow.number,
-            VersionRow.project,
-            VersionRow.report,
-            VersionRow.weights,
-            VersionRow.description,
-        )
-        with self._database.read() as session:
-            rows = session.execute(columns.order_by(VersionRow.number.desc())).all()
-        ever_live, counted, needed = self.ever_live(), Counter[str | None](), set[str]()
-        for number, project, report, *files in rows:
-            counted[project] += 1
-            is_new = newest is None or counted[project] <= newest
-            if is_new or project is None or number in ever_live:
-                needed.update(files)
-            if report is not None:
-                needed.add(report)
-        return needed
+            return ever_live(session)
 
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.
@@ -263,7 +270,7 @@ class ModelVersions:
             live = find_live(session, project)
             if live is None or live.pinned or live.version != compared_with:
                 return False
-            if _latest_answer(session, number) == "kept":
+            if latest_answer(session, number) == "kept":
                 return False
             promote(session, project, number, mover)
             return True
@@ -276,51 +283,44 @@ class ModelVersions:
         """
         with self._database.write() as session:
             promote(session, project, number, mover)
-            _note_answer(session, number, "promoted", mover.by)
+            note_answer(session, number, "promoted", mover.by)
 
-    def decline(self, project: str, number: int, by: str) -> None:
+    def decline(self, project: str, number: int, mover: Mover) -> None:
         """Note that a person keeps what is live for a project instead of this version.
 
         Raises:
-            VersionError: if this version is live there, perhaps since a moment ago.
+            VersionError: if this version is live there, perhaps since a moment ago, or another
+                than the person saw.
         """
         with self._database.write() as session:
+            require_seen(session, project, mover)
             find_version(session, number)
             live = find_live(session, project)
             if live is not None and live.version == number:
                 raise VersionError(
                     f"version {number} is live already: roll back to what was live before"
                 )
-            _note_answer(session, number, "kept", by)
+            note_answer(session, number, "kept", mover.by)
 
-    def answers(self) -> dict[int, VersionAnswerRow]:
-        """Return the latest answer about each version that has one."""
+    def open_decisions(self, *where: ColumnElement[bool]) -> OpenDecisions:
+        """Return what was left to people, of the versions for which these conditions hold."""
         with self._database.read() as session:
-            rows = session.scalars(select(VersionAnswerRow).order_by(VersionAnswerRow.id))
-            return {row.version: row for row in rows}
+            return open_decisions(session, *where)
+
+    def answers(self, numbers: Collection[int]) -> dict[int, VersionAnswerRow]:
+        """Return the latest answer about each of these versions that has one."""
+        rows = select(VersionAnswerRow).where(VersionAnswerRow.version.in_(numbers))
+        with self._database.read() as session:
+            return {row.version: row for row in session.scalars(rows.order_by(VersionAnswerRow.id))}
 
     def checkpoint(self, number: int) -> Path:
         """Return a local path of a version's weights after comparing both files with their hashes.
 
         Raises:
-            VersionError: if the version does not exist or one of its files is missing, damaged or
-                cannot be read.
+            VersionError: if the version does not exist, its files were swept, or one of them is
+                missing, damaged or cannot be read.
         """
-        row = self.get(number)
-        try:
-            for key, expected in (
-                (row.description, row.description_sha256),
-                (row.weights, row.weights_sha256),
-            ):
-                path = self._files.local_path(key)
-                if not _is_file(path, expected) and self._files.forget_copy(key):
-                    path = self._files.local_path(key)
-                if not _is_file(path, expected):
-                    self._files.forget_copy(key)
-                    raise VersionError(f"version {number} cannot be served: {path} is damaged")
-        except (OSError, StoredFileError, FileStoreError) as error:
-            raise VersionError(f"version {number} cannot be served: {error}") from error
-        return path
+        return self._version_files.checkpoint(self.get(number))
 
     def is_whole(self, number: int) -> bool:
         """Return whether a version's files are as they were when it was published."""
@@ -336,19 +336,22 @@ def version_name(row: VersionRow) -> str:
     return f"{row.stem or f'v{row.number}'}-{row.weights_sha256[:8]}"
 
 
+def _usable(session: Session, project: str, before: int | None = None) -> list[ColumnElement[bool]]:
+    conditions = [] if before is None else [VersionRow.number < before]
+    if project != SITE:
+        serving = [find_live(session, owner) for owner in (project, SITE)]
+        conditions.append(
+            (VersionRow.project == project)
+            | VersionRow.project.is_(None)
+            | VersionRow.number.in_({live.version for live in serving if live})
+        )
+    return conditions
+
+
 def _is_referred_to(session: Session, number: int) -> bool:
     moves = select(LiveMoveRow.version).where(LiveMoveRow.version == number)
     children = select(VersionRow.number).where(VersionRow.parent == number)
     return any(session.scalars(rows.limit(1)).first() is not None for rows in (moves, children))
-
-
-def _note_answer(session: Session, number: int, answer: str, by: str) -> None:
-    session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
-
-
-def _latest_answer(session: Session, number: int) -> str | None:
-    rows = select(VersionAnswerRow.answer).where(VersionAnswerRow.version == number)
-    return session.scalars(rows.order_by(VersionAnswerRow.id.desc()).limit(1)).first()
 
 
 def _installation(checkpoint: Path) -> Mover:
@@ -369,18 +372,3 @@ def _row_of(candidate: Candidate) -> VersionRow:
         reasons=list(candidate.reasons),
         report=candidate.report,
     )
-
-
-def _read_pair(checkpoint: Path) -> tuple[bytes, bytes]:
-    try:
-        return checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes()
-    except OSError as error:
-        raise VersionError(f"{checkpoint} is not a complete checkpoint: {error}") from error
-
-
-def _is_file(path: Path, sha256: str) -> bool:
-    return path.is_file() and _sha256(path.read_bytes()) == sha256
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -4,19 +4,22 @@ The database counts: pages ask for them again and again, beside clicks, in a pro
 thread of Python at a time, and a project may have a hundred thousand samples.
 """
 
+import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, groupby, islice
 
-from sqlalchemy import BigInteger, cast, extract, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Text, cast, extract, func, not_, or_, select
+from sqlalchemy.orm import Session
 
 from training.database import Database
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples
 
 MOST_STEPS = 300
+_TASKS = 5  # of each kind of what was left out
 _LEAST_STEP_SECONDS = 60
 
 
@@ -47,11 +50,29 @@ class SampleCounts:
 
 
 @dataclass(frozen=True)
-class Noteworthy:
-    """Annotations that people should look at: the first of them, and how many more there are."""
+class LeftOut:
+    """What was left out of annotations, in the same words: how many, and some of their tasks."""
 
-    first: Sequence[AnnotationRow]
-    more: int
+    notes: list[str]
+    annotations: int
+    tasks: list[int | None]
+
+
+@dataclass(frozen=True)
+class Noteworthy:
+    """Annotations that people should look at.
+
+    Attributes:
+        urgent: the first of those whose mask was lost, or that could not be read.
+        more_urgent: how many more there are.
+        left_out: what was left out of others, said once however many there are.
+        more_left_out: of how many more annotations something was left out.
+    """
+
+    urgent: Sequence[AnnotationRow]
+    more_urgent: int
+    left_out: Sequence[LeftOut]
+    more_left_out: int
 
 
 def new_samples(database: Database, project: str, since: datetime | None) -> NewSamples:
@@ -106,19 +127,50 @@ def sample_growth(database: Database, project: str) -> list[tuple[datetime, int]
     return [(moment, total) for (moment, _), total in zip(steps, totals, strict=True)]
 
 
-def noteworthy_annotations(database: Database, project: str, limit: int = 200) -> Noteworthy:
-    """Return annotations that people should look at, the newest first of each kind.
+def noteworthy_annotations(
+    database: Database, project: str, limit: int = 200, kinds: int = 50
+) -> Noteworthy:
+    """Return annotations that people should look at, the newest first.
 
-    Those saved with clicks but without their mask, and those that could not be read; then those of
-    which something was left out.
+    Args:
+        database: where they are.
+        project: whose they are.
+        limit: how many of those to return that people must do something about.
+        kinds: how many kinds of what was left out of others.
     """
     row = AnnotationRow
     lacks_mask = func.json_array_length(row.labels_without_mask) > 0
-    told = or_(lacks_mask, func.json_array_length(row.notes) > 0)
-    where = row.project == project, row.status != "deleted", told
+    where = row.project == project, row.status != "deleted"
     is_urgent = or_(lacks_mask, row.status == "unreadable")
-    order = is_urgent.desc(), row.updated_at.desc()
+    told = *where, not_(is_urgent), func.json_array_length(row.notes) > 0
+    urgent = select(row).where(*where, is_urgent).order_by(row.updated_at.desc()).limit(limit)
     with database.read() as session:
-        first = session.scalars(select(row).where(*where).order_by(*order).limit(limit)).all()
-        number = session.scalars(select(func.count()).where(*where)).one()
-    return Noteworthy(first, number - len(first))
+        first = session.scalars(urgent).all()
+        number = session.scalars(select(func.count()).where(*where, is_urgent)).one()
+        number_told = session.scalars(select(func.count()).where(*told)).one()
+        left_out = list(islice(_left_out(session, told), kinds))
+    more = number_told - sum(kind.annotations for kind in left_out)
+    return Noteworthy(first, number - len(first), left_out, more)
+
+
+def _left_out(session: Session, where: Sequence[ColumnElement[bool]]) -> Iterator[LeftOut]:
+    """Go through what annotations were told of alike, the newest first."""
+    same = cast(AnnotationRow.notes, Text)
+    newest_first = AnnotationRow.updated_at.desc()
+    numbered = (
+        select(
+            same.label("notes"),
+            AnnotationRow.task,
+            func.count().over(partition_by=same).label("annotations"),
+            func.max(AnnotationRow.updated_at).over(partition_by=same).label("newest"),
+            func.row_number().over(partition_by=same, order_by=newest_first).label("place"),
+        )
+        .where(*where)
+        .subquery()
+    )
+    order = numbered.c.newest.desc(), numbered.c.notes, numbered.c.place
+    rows = select(numbered).where(numbered.c.place <= _TASKS).order_by(*order)
+    found = session.execute(rows.execution_options(yield_per=_TASKS))
+    for notes, alike in groupby(found, key=lambda row: row.notes):
+        some = list(alike)
+        yield LeftOut(json.loads(notes), some[0].annotations, [row.task for row in some])

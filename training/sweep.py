@@ -4,15 +4,18 @@ Withdrawn samples, forgotten projects and killed processes leave files behind; j
 that nobody will ask for. Only a person knows when they may go, so this is done when asked for.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from training.database import Database, now
 from training.sample_files import image_key, mask_key
 from training.sample_rows import SampleRow
 from training.stores import Stores
+from training.version_decisions import ever_live, open_decisions
+from training.version_rows import VersionRow
 
 FOLDERS = ("images", "masks", "reports", "versions")
 YOUNG = timedelta(hours=1)  # what refers to a file is written after it
@@ -32,7 +35,7 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     Args:
         stores: where they are.
         newest_versions: of how many versions of each project the weights stay, besides those that
-            were ever live and those of no project; None for all.
+            were ever live, those that wait for a decision, and those of no project; None for all.
 
     Raises:
         FileStoreError: if files cannot be listed or deleted.
@@ -41,10 +44,32 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     oldest_young = now() - YOUNG
     # In this order: what is stored meanwhile is not among the files, or young.
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]
-    needed = _of_samples(stores.database) | stores.versions.needed_files(newest_versions)
+    if newest_versions is not None:
+        _give_up_weights(stores.database, newest_versions)
+    needed = _of_samples(stores.database) | _of_versions(stores.database)
     spare = [key for key in found if key not in needed]
     deleted = sum(stores.files.delete_older(key, oldest_young) for key in spare)
     return Swept(deleted, len(spare) - deleted)
+
+
+def _give_up_weights(database: Database, newest: int) -> None:
+    """Note which versions lose their weights, before they do: nobody makes one live meanwhile."""
+    counted, spare = Counter[str | None](), []
+    rows = select(VersionRow.number, VersionRow.project).where(VersionRow.project.is_not(None))
+    with database.write() as session:
+        stay = ever_live(session) | open_decisions(session).waiting
+        for number, project in session.execute(rows.order_by(VersionRow.number.desc())):
+            counted[project] += 1
+            if counted[project] > newest and number not in stay:
+                spare.append(number)
+        given_up = update(VersionRow).where(VersionRow.number.in_(spare))
+        session.execute(given_up.values(weights="", description=""))
+
+
+def _of_versions(database: Database) -> set[str]:
+    columns = VersionRow.weights, VersionRow.description, VersionRow.report
+    with database.read() as session:
+        return {key for row in session.execute(select(*columns)) for key in row if key}
 
 
 def _of_samples(database: Database) -> set[str]:

@@ -16,7 +16,8 @@ class VersionRow(Base):
     """One immutable model version.
 
     `origin` says what made it, once: publishing twice is once. `stem` is what its name begins
-    with; empty for "v" and the number.
+    with; empty for "v" and the number. `weights` and `description` are keys of stored files, empty
+    once `sweep` has deleted those.
     """
 
     __tablename__ = "versions"
@@ -39,6 +40,16 @@ class VersionRow(Base):
     verdict: Mapped[str]
     reasons: Mapped[list[str]] = mapped_column(JSON)
     report: Mapped[str | None]
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether only the story is left."""
+        return not self.weights
+
+    @property
+    def swept_sentence(self) -> str:
+        """Why a version that was swept cannot be made live."""
+        return f"version {self.number} cannot be served: its weights were deleted by sweep"
 
 
 class VersionAnswerRow(Base):

@@ -194,8 +194,7 @@ def test_what_is_no_mask_is_left_out_with_a_note():
     found = read(brush(mask(LEFT)), polygon, rectangle, polygon, choice, "nonsense")
     assert len(found.objects) == 1
     assert found.notes == (
-        "2 polygonlabels ignored: only brush masks are learnt from",
-        "1 rectanglelabels ignored: only brush masks are learnt from",
+        "polygonlabels, rectanglelabels ignored: only brush masks are learnt from",
     )
 
 

@@ -144,7 +144,7 @@ def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versio
 
 def test_the_gate_does_not_promote_what_a_person_decided_against(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
-    versions.decline(PROJECT, number, "alice")
+    versions.decline(PROJECT, number, PERSON)
     assert not versions.promote_if_live(PROJECT, number, 1, GATE)
     assert numbers(versions, PROJECT) == (1,)
 
@@ -261,11 +261,11 @@ def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
 
 def test_what_people_answered_is_known(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
-    versions.decline(PROJECT, number, "ann")
-    assert versions.answers()[number].answer == "kept"
+    versions.decline(PROJECT, number, PERSON)
+    assert versions.answers([number])[number].answer == "kept"
     versions.choose(PROJECT, number, PERSON)
-    assert versions.answers()[number].answer == "promoted"
+    assert versions.answers([number])[number].answer == "promoted"
     with pytest.raises(VersionError, match="is live already"):
-        versions.decline(PROJECT, number, "ann")
+        versions.decline(PROJECT, number, PERSON)
     with pytest.raises(VersionError, match="no version 9"):
-        versions.decline(PROJECT, 9, "ann")
+        versions.decline(PROJECT, 9, PERSON)

@@ -115,8 +115,7 @@ def test_years_of_growth_have_no_more_steps_than_a_chart_shows(database):
     assert all(count == moments.index(moment) + 1 for moment, count in growth)
 
 
-def test_the_urgent_come_first_then_the_newest_and_the_rest_are_counted(database):
-    left_out = [annotation(number, notes=["1 choices ignored"]) for number in range(10, 20)]
+def test_the_urgent_are_named_one_by_one_the_newest_first_and_the_rest_are_counted(database):
     fill(
         database,
         [
@@ -124,13 +123,35 @@ def test_the_urgent_come_first_then_the_newest_and_the_rest_are_counted(database
             annotation(2, "empty", labels=["Object"]),
             annotation(3, "deleted", notes=["404"]),
             annotation(4),
-            *left_out,
+            annotation(5, "unreadable", notes=["404"]),
+            annotation(6, notes=["boxes ignored"]),
         ],
     )
-    found = noteworthy_annotations(database, PROJECT, limit=4)
-    assert [row.annotation for row in found.first] == [2, 1, 19, 18]
-    assert found.more == 8
-    assert noteworthy_annotations(database, "8.1").more == 0
+    found = noteworthy_annotations(database, PROJECT, limit=2)
+    assert [row.annotation for row in found.urgent] == [5, 2]
+    assert found.more_urgent == 1
+    assert noteworthy_annotations(database, "8.1").more_urgent == 0
+
+
+def test_what_was_left_out_alike_is_said_once_with_some_tasks(database):
+    fill(
+        database,
+        [
+            *(annotation(number, notes=["boxes ignored"]) for number in range(10, 40)),
+            annotation(5, "empty", notes=["boxes ignored"]),
+            annotation(50, notes=["boxes ignored", "region 'a' is empty"]),
+            annotation(60, "unreadable", notes=["boxes ignored"]),
+            *(annotation(number, notes=["polygons ignored"]) for number in (7, 8)),
+        ],
+    )
+    found = noteworthy_annotations(database, PROJECT)
+    assert [(kind.notes, kind.annotations, kind.tasks) for kind in found.left_out] == [
+        (["boxes ignored", "region 'a' is empty"], 1, [50]),
+        (["boxes ignored"], 31, [39, 38, 37, 36, 35]),
+        (["polygons ignored"], 2, [8, 7]),
+    ]
+    assert found.more_left_out == 0
+    assert noteworthy_annotations(database, PROJECT, kinds=1).more_left_out == 33
 
 
 @pytest.fixture
@@ -152,7 +173,14 @@ def test_what_python_sees_does_not_grow_with_the_project(handed_over, tmp_path):
     moments = [START + timedelta(minutes=minute) for minute in range(2000)]
     fill(
         database,
-        [annotation(number, notes=["1 choices ignored"]) for number in range(2000)],
+        [
+            *(annotation(number, notes=["boxes ignored"]) for number in range(2000)),
+            *(
+                annotation(number, notes=[f"region {number} is empty"])
+                for number in range(3000, 4000)
+            ),
+            *(annotation(number, "unreadable", notes=["404"]) for number in range(4000, 5000)),
+        ],
         [sample(number, moment, str(number)) for number, moment in enumerate(moments)],
     )
     handed_over.clear()
@@ -160,5 +188,5 @@ def test_what_python_sees_does_not_grow_with_the_project(handed_over, tmp_path):
     assert len(handed_over) <= 3
     sample_growth(database, PROJECT)
     noteworthy_annotations(database, PROJECT, limit=100)
-    assert len(handed_over) < 500
+    assert len(handed_over) < 600
     database.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.database import Database
+from training.errors import VersionError
 from training.live_pointer import Mover
 from training.model_versions import Candidate, ModelVersions
 from training.object_mask import ObjectMask
@@ -48,13 +49,13 @@ def accept(stores, annotation, *lefts, project=PROJECT, second=0):
     )
 
 
-def publish(stores, tmp_path, name, project=PROJECT):
+def publish(stores, tmp_path, name, project=PROJECT, **judged):
     path = tmp_path / f"{name}.safetensors"
     path.write_bytes(name.encode())
     path.with_suffix(".json").write_text(f'"{name}"')
     report = stores.files.put("reports", ".json", name.encode())
     return stores.versions.publish(
-        Candidate(f"job {name}", path, project=project, parent=1, report=report)
+        Candidate(f"job {name}", path, project=project, parent=1, report=report, **judged)
     )
 
 
@@ -112,3 +113,46 @@ def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
     assert whole == [1, numbers[0], numbers[3], others]
     assert kept(stores, "reports") == 6
     assert stores.versions.get(numbers[1]).origin == "job v1"
+
+
+def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.choose("", 1, Mover("ann", ""))
+    asked, better, overtaken, kept_back, newest = (
+        publish(stores, tmp_path, name, verdict=verdict, scores={"compared_with": with_which})
+        for name, verdict, with_which in (
+            ("asked", "ask", 1),
+            ("better", "promote", 1),
+            ("overtaken", "ask", 99),
+            ("kept", "keep", 1),
+            ("newest", "keep", 1),
+        )
+    )
+    age(tmp_path)
+    assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
+    gone = {number for number in range(1, newest + 1) if stores.versions.get(number).is_swept}
+    assert gone == {overtaken, kept_back}
+    stores.versions.decline(PROJECT, asked, Mover("ann", "no"))
+    assert sweep(stores, newest_versions=1) == Swept(deleted=2, young=0)
+    assert stores.versions.is_whole(better)
+
+
+def test_what_was_swept_is_neither_damaged_nor_waited_for_and_goes_live_no_more(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.choose("", 1, Mover("ann", ""))
+    judged = {"verdict": "ask", "scores": {"compared_with": 99}}
+    swept, _ = (publish(stores, tmp_path, name, **judged) for name in ("old", "new"))
+    age(tmp_path)
+    sweep(stores, newest_versions=1)
+    assert swept not in stores.versions.open_decisions().superseded
+    with pytest.raises(VersionError, match="its weights were deleted by sweep"):
+        stores.versions.checkpoint(swept)
+    with pytest.raises(VersionError, match="its weights were deleted by sweep"):
+        stores.versions.choose(PROJECT, swept, Mover("ann", "too late"))
+
+
+def test_weights_that_somebody_else_deleted_are_missing(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.checkpoint(1).unlink()
+    with pytest.raises(VersionError, match="is missing from the stored files"):
+        stores.versions.checkpoint(1)

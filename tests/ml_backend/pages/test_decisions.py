@@ -7,6 +7,7 @@ from ml_backend.projects import ProjectNews
 from tests.ml_backend.pages.reading import FORM, page
 from training.live_pointer import Mover, pin, roll_back
 from training.model_versions import Candidate
+from training.sweep import sweep
 
 GATE = Mover("gate", "better")
 
@@ -35,7 +36,7 @@ def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
     publish(learning, project, "keep", "keep")
     assert not versions.promote_if_live(project, better, 1, GATE)
     assert with_fact(learning, project, "undecided") == {better, unsure}
-    versions.decline(project, unsure, "ann")
+    versions.decline(project, unsure, Mover("ann", ""))
     assert with_fact(learning, project, "undecided") == {better}
     assert with_fact(learning, project, "superseded") == set()
 
@@ -71,3 +72,23 @@ def test_a_superseded_version_can_be_made_live_and_waits_again_after_a_rollback(
     for _ in range(2):
         versions.move(partial(roll_back, project=project, mover=Mover("ann", "")))
     assert with_fact(learning, project, "undecided") == {older}
+
+
+def test_what_was_swept_waits_no_more_and_is_not_offered(client, learning):
+    versions, project = learning.stores.versions, "12.1"
+    learning.projects.remember(project, ProjectNews("Tidy"))
+    overtaken, _ = (publish(learning, project, word, "ask", 99) for word in ("old", "new"))
+    sweep(learning.stores, newest_versions=1)
+    assert client.get(f"/api/versions/{overtaken}").json["swept"] is True
+    assert "weights deleted" in page(client, "/projects/12")
+    assert f'name="version" value="{overtaken}"' not in page(client, "/projects/12")
+    text = page(client, f"/projects/12/versions/{overtaken}")
+    assert "Its weights were deleted" in text
+    assert "Make it live" not in text
+    body = {"move": "promote", "version": overtaken}
+    answer = client.post("/api/projects/12/live", json=body)
+    assert (answer.status_code, answer.json["error"]) == (
+        409,
+        f"version {overtaken} cannot be served: its weights were deleted by sweep",
+    )
+    assert not versions.live(project).own

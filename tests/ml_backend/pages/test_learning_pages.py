@@ -305,24 +305,6 @@ def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     assert learning.stores.versions.history("")[-1].by == "ann"
 
 
-def test_what_matters_comes_before_what_was_merely_left_out(client, learning):
-    learning.projects.remember("5.1", ProjectNews("Choices"))
-    for number in range(210):
-        moment = datetime(2026, 2, 1, tzinfo=timezone.utc)
-        learning.samples.replace(
-            Annotation("5.1", number, number, moment, "empty", notes=("1 choices ignored",))
-        )
-    early = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    learning.samples.replace(Annotation("5.1", 998, 7, early, "unreadable", notes=("404",)))
-    lost = Annotation("5.1", 999, 8, early, "empty", labels_without_mask=("Object",))
-    learning.samples.replace(lost)
-    facts = client.get("/api/projects/5").json
-    assert {row["annotation"] for row in facts["to_look_at"][:2]} == {998, 999}
-    assert (len(facts["to_look_at"]), facts["more_to_look_at"]) == (200, 12)
-    assert "And 12 more annotations." in page(client, "/projects/5")
-    assert "more annotation" not in page(client, "/projects/2")
-
-
 @pytest.mark.parametrize("path", ["/api/jobs/{}", "/api/versions/{}", "/projects/2/jobs/{}"])
 def test_a_number_that_no_database_holds_is_of_nothing(client, path):
     answer = client.get(path.format(10**20))
