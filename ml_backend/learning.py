@@ -16,6 +16,7 @@ from ml_backend.fine_tune_jobs import FineTuneJobs, JobRow
 from ml_backend.inbox import Inbox
 from ml_backend.projects import Projects
 from ml_backend.settings import Settings
+from ml_backend.sign_of_life import SignOfLife
 from ml_backend.versions import default_version
 from training.database import Database
 from training.model_versions import ModelVersions
@@ -38,6 +39,7 @@ class Learning:
     projects: Projects
     samples: SampleStore
     jobs: FineTuneJobs
+    sign_of_life: SignOfLife
 
     def job_folder(self, job: int) -> Path:
         """Return where a job keeps what it needs to be continued, and its log.
@@ -144,4 +146,5 @@ def _open(settings: Settings) -> Learning:
         projects=Projects(database),
         samples=SampleStore(database, files),
         jobs=FineTuneJobs(database),
+        sign_of_life=SignOfLife(database),
     )

@@ -106,6 +106,7 @@ class Worker:
 
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
+        self._learning.sign_of_life.give()
         for number in self._learning.jobs.recover(alive=self._running):
             self._tell(number)
         self.ingest()
