@@ -28,7 +28,7 @@ JobState = Literal[
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 _LONGEST_SILENCE = 2 * LEASE  # until then the next worker may take the job over unnoticed
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 3  # that get no further than the one before
 
 
 def worker_name() -> str:
@@ -37,7 +37,10 @@ def worker_name() -> str:
 
 
 class JobRow(Base):
-    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported."""
+    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported.
+
+    `attempts` counts how often it was begun or continued since it last got further.
+    """
 
     __tablename__ = "fine_tune_jobs"
     __table_args__ = (
@@ -82,12 +85,21 @@ class JobRow(Base):
 
 @dataclass(frozen=True)
 class Beat:
-    """How far a running job is; `seconds_left` is None while nobody knows."""
+    """How far a running job is.
+
+    Attributes:
+        stage: what it does.
+        done: how much of that.
+        total: how much there is to do.
+        seconds_left: for the whole job, None while nobody knows.
+        got_further: whether it would be continued further on than it was this time.
+    """
 
     stage: str
     done: int
     total: int
     seconds_left: float | None
+    got_further: bool = False
 
 
 class FineTuneJobs:
@@ -147,6 +159,8 @@ class FineTuneJobs:
             row.beat_at = now()
             row.stage, row.done, row.total = beat.stage, beat.done, beat.total
             row.seconds_left = beat.seconds_left
+            if beat.got_further:
+                row.attempts = 1
             cancelled = row.cancel
         if cancelled:
             raise JobError(f"job {job} was cancelled")
@@ -223,7 +237,7 @@ class FineTuneJobs:
         return jobs
 
     def recover(self, worker: str | None = None, alive: str = "") -> list[int]:
-        """Put the jobs of dead workers back into the queue; give up those that keep dying.
+        """Put the jobs of dead workers back into the queue; give up those that die where they did.
 
         Args:
             worker: is known to be dead; by default those that were silent for too long are.
@@ -329,6 +343,6 @@ def _end(row: JobRow, state: JobState, message: str) -> None:
 
 def _died(row: JobRow) -> str:
     return (
-        f"its worker died {row.attempts} times, the last time while {row.stage or 'starting'} "
-        f"({row.done} of {row.total}); see the log"
+        f"its worker died {row.attempts} times before it got any further, the last time while "
+        f"{row.stage or 'starting'} ({row.done} of {row.total}); see the log"
     )

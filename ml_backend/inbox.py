@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Index, LargeBinary, delete, or_, select, update
+from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from training.database import Base, Database, UtcDateTime, now
@@ -154,15 +154,17 @@ class Inbox:
                 row.due_at = now() + min(max(waited, FIRST_RETRY), LONGEST_RETRY)
                 row.attempts, row.note = 0, problem
 
+    def given_up(self, project: str, before: datetime) -> set[str]:
+        """Return what the messages of a project asked for that came before and were given up."""
+        rows = select(MessageRow.action).where(*_given_up(project, before)).distinct()
+        with self._database.read() as session:
+            return set(session.scalars(rows))
+
     def settle(self, project: str, before: datetime) -> None:
         """Forget what was given up: a comparison that began at this moment has found it out."""
-        given_up = (
-            MessageRow.state == "failed",
-            MessageRow.project == project,
-            MessageRow.received_at < before,
-        )
+        settled = update(MessageRow).where(*_given_up(project, before))
         with self._database.write() as session:
-            session.execute(update(MessageRow).where(*given_up).values(state="done", body=b""))
+            session.execute(settled.values(state="done", body=b""))
 
     def backlog(self, project: str | None = None) -> Backlog:
         """Return what has not been dealt with, of one project or of all."""
@@ -225,3 +227,11 @@ class Inbox:
     def _change(self, message: int, **values: object) -> None:
         with self._database.write() as session:
             session.execute(update(MessageRow).where(MessageRow.id == message).values(**values))
+
+
+def _given_up(project: str, before: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        MessageRow.state == "failed",
+        MessageRow.project == project,
+        MessageRow.received_at < before,
+    )

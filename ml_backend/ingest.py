@@ -34,6 +34,7 @@ from training.samples import Annotation, SampleStore
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
+START_TRAINING = "START_TRAINING"
 SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
 Image = NDArray[np.uint8]
 # (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
@@ -72,6 +73,19 @@ class Ingest:
                 unreachable.add(message.project)
             dealt_with += 1
         return dealt_with
+
+    def start_training(self, project: str) -> None:
+        """Ask for what the button in Label Studio asks for; asking twice is asking once."""
+        self.request_training(project, "Start training in Label Studio")
+
+    def settle(self, project: str, before: datetime) -> None:
+        """Let go of messages that were given up, once a comparison has found out the rest.
+
+        No comparison finds out that somebody pressed the button.
+        """
+        if START_TRAINING in self.inbox.given_up(project, before):
+            self.start_training(project)
+        self.inbox.settle(project, before)
 
     def take(
         self, project: ProjectRow, annotation: Json, task: Json, listed_at: datetime | None = None
@@ -175,8 +189,8 @@ class Ingest:
         if not message.project:
             return "ignored: it names no project"
         project = self._remember(message.project, body.get("project"))
-        if message.action == "START_TRAINING":
-            self.request_training(message.project, "Start training in Label Studio")
+        if message.action == START_TRAINING:
+            self.start_training(message.project)
         elif message.action == "TASKS_DELETED":
             self.samples.withdraw_tasks(message.project, _ids(body.get("tasks")))
         elif message.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):

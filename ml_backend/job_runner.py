@@ -11,7 +11,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
 TELL_SECONDS = 30.0
+_KEPT = (".json", ".pt", ".safetensors", ".sha256")
 _NO_MEMORY = (
     "the GPU has too little memory: keep other programs off it, choose a smaller batch_size or "
     "size in ICMFORMER_FINE_TUNE_RECIPE, or another ICMFORMER_DEVICE for the worker"
@@ -130,6 +133,8 @@ class Heart:
         self._watched_by = watched_by
         self._click_mark = ClickMark(learning.settings.model_dir)
         self._clock = StageClock()
+        self._folder = learning.job_folder(job.id)
+        self._begun_with = _kept(self._folder)
         self._beat = Beat("starting", 0, 0, None)
         self._told_at = 0.0
         self._stop = threading.Event()
@@ -189,7 +194,9 @@ class Heart:
 
     def _renew(self) -> None:
         try:
-            self._jobs.beat(self._job.id, self._job.worker, self._beat)
+            got_further = bool(_kept(self._folder) - self._begun_with)
+            beat = replace(self._beat, got_further=got_further)
+            self._jobs.beat(self._job.id, self._job.worker, beat)
         except JobError as error:
             # The job goes on until its next report, and is told the same at every beat.
             with self._told_to_stop:
@@ -200,6 +207,15 @@ class Heart:
             logger.warning("the claim could not be renewed: %s", error)
         except Exception:
             logger.exception("the claim could not be renewed")
+
+
+def _kept(folder: Path) -> set[str]:
+    """Return the names of what a job would be continued from: plan, scores, states of the run.
+
+    What it decodes is made anew by each attempt, and half a file is of no use to the next.
+    """
+    found = {path.name for path in folder.glob("*") if path.suffix in _KEPT}
+    return {name for name in found if not name.startswith(".")}
 
 
 class StageClock:

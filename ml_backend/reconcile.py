@@ -70,7 +70,7 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
             f"of {len(listed)} annotations {taking.left} wait for the next try, because images do "
             f"not come: {taking.problems[-1]}"
         )
-    ingest.inbox.settle(project.key, listed_at)
+    ingest.settle(project.key, listed_at)
     for annotation in unreadable:
         if annotation in listed and not taking.has_given_up:
             taking.take(_task(label_studio, listed[annotation], number), {annotation})

@@ -7,7 +7,7 @@ thread of Python at a time, and a project may have a hundred thousand samples.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate, groupby, islice
@@ -148,13 +148,13 @@ def noteworthy_annotations(
         first = session.scalars(urgent).all()
         number = session.scalars(select(func.count()).where(*where, is_urgent)).one()
         number_told = session.scalars(select(func.count()).where(*told)).one()
-        left_out = list(islice(_left_out(session, told), kinds))
+        left_out = _left_out(session, told, kinds)
     more = number_told - sum(kind.annotations for kind in left_out)
     return Noteworthy(first, number - len(first), left_out, more)
 
 
-def _left_out(session: Session, where: Sequence[ColumnElement[bool]]) -> Iterator[LeftOut]:
-    """Go through what annotations were told of alike, the newest first."""
+def _left_out(session: Session, where: Sequence[ColumnElement[bool]], kinds: int) -> list[LeftOut]:
+    """Return what annotations were told of alike, the newest first."""
     same = cast(AnnotationRow.notes, Text)
     newest_first = AnnotationRow.updated_at.desc()
     numbered = (
@@ -170,7 +170,9 @@ def _left_out(session: Session, where: Sequence[ColumnElement[bool]]) -> Iterato
     )
     order = numbered.c.newest.desc(), numbered.c.notes, numbered.c.place
     rows = select(numbered).where(numbered.c.place <= _TASKS).order_by(*order)
-    found = session.execute(rows.execution_options(yield_per=_TASKS))
-    for notes, alike in groupby(found, key=lambda row: row.notes):
-        some = list(alike)
-        yield LeftOut(json.loads(notes), some[0].annotations, [row.task for row in some])
+    found = session.execute(rows.limit(kinds * _TASKS)).all()
+    alike = (list(some) for _, some in groupby(found, key=lambda row: row.notes))
+    return [
+        LeftOut(json.loads(some[0].notes), some[0].annotations, [row.task for row in some])
+        for some in islice(alike, kinds)
+    ]

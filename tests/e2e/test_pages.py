@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 def pages(start_backend, checkpoint):
     backend = start_backend()
     learning = open_learning(Settings(model_dir=backend.data, checkpoint=checkpoint))
-    learning.projects.remember(PROJECT, ProjectNews("W" * 50, "<View/>"))
+    learning.projects.remember(PROJECT, ProjectNews("W" * 200, "<View/>"))
     accept(learning.samples, 1)
-    learning.jobs.request(PROJECT, "Start training in Label Studio, " + "again " * 30)
+    learning.jobs.request(PROJECT, "Start training in Label Studio, " + "again" * 40)
     learning.close()
     return backend.url
 
@@ -29,11 +29,15 @@ def tab(browser):
     context.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("path", ["/", "/projects/", "/projects/2", "/projects/2/versions/1"])
-def test_a_narrow_window_shows_the_whole_width(pages, tab, path):
+def test_a_window_shows_the_whole_width_of_names_without_a_space(pages, tab, path, width):
+    tab.set_viewport_size({"width": width, "height": 700})
     tab.goto(pages + path)
-    tab.screenshot(path=ARTEFACTS / f"narrow{path.replace('/', '-')}.png", full_page=True)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.screenshot(path=ARTEFACTS / f"{width}{path.replace('/', '-')}.png", full_page=True)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    scrolls = "[...document.querySelectorAll('section')].some(e => e.scrollWidth > e.clientWidth)"
+    assert not tab.evaluate(scrolls)
 
 
 def test_whoever_asks_for_a_job_sees_it_go_on(pages, tab):

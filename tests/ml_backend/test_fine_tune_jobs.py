@@ -131,8 +131,24 @@ def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs, database):
         jobs.recover()
     row = jobs.get(job)
     assert row.state == "failed"
-    assert "died 3 times, the last time while training (30 of 300)" in row.message
+    assert "died 3 times before it got any further, the last time while training (30" in row.message
     assert jobs.claim("w") is None
+
+
+def test_a_job_that_gets_further_each_time_is_continued_however_often_it_is_killed(jobs, database):
+    job = jobs.request(A, "button")
+
+    def attempt(got_further):
+        worker = f"w{jobs.claim('w').attempts}"
+        with database.write() as session:
+            session.execute(update(JobRow).values(worker=worker))
+        jobs.beat(job, worker, Beat("training", 30, 300, None, got_further))
+        let_workers_fall_silent(database)
+        jobs.recover()
+        return jobs.get(job).state
+
+    assert {attempt(got_further=True) for _ in range(2 * MOST_ATTEMPTS)} == {"waiting"}
+    assert [attempt(got_further=False) for _ in range(2)] == ["waiting", "failed"]
 
 
 def test_stopping_the_worker_in_good_order_costs_no_attempt(jobs):

@@ -13,7 +13,7 @@ from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.inbox import MessageRow
 from ml_backend.ingest import ATTEMPTS, SILENT_IMAGES
 from ml_backend.projects import project_key
-from tests.ml_backend.message_loop import PROJECT, brush, saved
+from tests.ml_backend.message_loop import PROJECT, brush, fixture, saved
 from training.database import now
 from training.errors import FileStoreError
 
@@ -42,9 +42,27 @@ def test_one_of_several_that_cannot_be_used_holds_up_no_other_and_is_settled_by_
         loop.hurry()
         loop.ingest.drain()
     assert loop.inbox.backlog(PROJECT).failed == 1
-    loop.inbox.settle(PROJECT, now())
+    loop.ingest.settle(PROJECT, now())
     assert loop.inbox.backlog(PROJECT).failed == 0
     assert {row.body for row in loop.rows(MessageRow)} == {b""}
+    assert loop.requests == []
+
+
+def test_a_request_to_train_that_was_given_up_is_heard_by_the_next_reconcile(loop):
+    body = fixture("START_TRAINING")
+    body["project"]["title"] = "\ud800"  # half a character, which no database takes
+    key = project_key(body["project"])
+    loop.put(body)
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog(key).failed, loop.requests) == (1, [])
+    loop.ingest.settle(PROJECT, now() - timedelta(hours=1))
+    assert loop.requests == []
+    for _ in range(2):
+        loop.ingest.settle(key, now())
+    assert loop.requests == [(key, "Start training in Label Studio")]
+    assert loop.inbox.backlog(key).failed == 0
 
 
 def test_a_message_that_is_no_news_fetches_nothing(loop):

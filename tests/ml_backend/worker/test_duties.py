@@ -58,6 +58,24 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
             heart.report("going live", 1, 1)
 
 
+def test_only_a_job_that_keeps_something_new_gets_further(learning):
+    learning.jobs.request(PROJECT, "Start training")
+    job = learning.jobs.claim("worker")
+    folder = learning.job_folder(job.id)
+    (folder / "state-000000000150.pt").touch()
+    with learning.stores.database.write() as session:
+        session.get(JobRow, job.id).attempts = 2
+    with Heart(learning, job, watched_by=None) as heart:
+        for name in ("state-000000000150.pt", ".plan.json", "unfinished", "log.txt"):
+            (folder / name).touch()
+        (folder / "decoded").mkdir()
+        heart.report("training", 151, 300)
+        assert learning.jobs.get(job.id).attempts == 2
+        (folder / "state-000000000300.pt").touch()
+        heart.report("judging the candidate", 0, 9)
+        assert learning.jobs.get(job.id).attempts == 1
+
+
 def test_a_cancelled_job_says_so_once_however_long_it_takes_to_stop(learning, caplog):
     caplog.set_level("INFO", "ml_backend.job_runner")
     learning.jobs.request(PROJECT, "Start training")

@@ -70,8 +70,6 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
                 lambda stage=stage: stages(learning, job) == ("running", stage), 240, process
             )
             process.kill()
-    with learning.stores.database.write() as session:
-        session.get(JobRow, job).attempts = 0  # three kills are enough to give up
     with working(environment) as process:
         wait_until(lambda: learning.jobs.get(job).state == "finished", 240, process)
     row = learning.jobs.get(job)
