@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.admission import Admission
+from ml_backend.attention import Lookout
 from ml_backend.click_mark import ClickMark
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
@@ -14,6 +15,7 @@ from ml_backend.device_trouble import despite_trouble
 from ml_backend.inference_queue import InferenceQueue
 from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
 from ml_backend.learning import Learning, open_learning
+from ml_backend.learning_metrics import LearningMetrics
 from ml_backend.live_models import LiveModels
 from ml_backend.loaded_model import choose_device, load_version
 from ml_backend.metrics import Metrics
@@ -52,6 +54,7 @@ class Backend:
     recent: RecentRequests
     inbox: HintedInbox
     learning: Learning
+    lookout: Lookout
     hints: Hints
 
     def accept(self, action: str, payload: Any, body: bytes | None = None) -> None:
@@ -124,6 +127,7 @@ def build_backend(settings: Settings) -> Backend:
         recent=RecentRequests(),
         inbox=HintedInbox(learning.inbox, learning.projects, hints),
         learning=learning,
+        lookout=Lookout(learning),
         hints=hints,
     )
     pointer.follow(models.preload)
@@ -160,3 +164,4 @@ def _watch(backend: Backend) -> None:
         "icmformer_image_cache", "Images found in memory or fetched.", backend.images.lookups
     )
     watch("icmformer_model_bytes", "Weights in memory.", lambda: backend.models.nbytes)
+    backend.metrics.registry.register(LearningMetrics(backend.lookout))

@@ -27,6 +27,7 @@ JobState = Literal[
     "cancelled",
 ]
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
+_LONGEST_SILENCE = 2 * LEASE  # until then the next worker may take the job over unnoticed
 MOST_ATTEMPTS = 3  # that get no further than the one before
 
 
@@ -73,6 +74,13 @@ class JobRow(Base):
     result: Mapped[str]
     message: Mapped[str]
     version: Mapped[int | None]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it runs and nobody has heard of its worker for longer than a sound one needs."""
+        if self.state != "running" or self.beat_at is None:
+            return False
+        return abs(now() - self.beat_at) > _LONGEST_SILENCE
 
 
 @dataclass(frozen=True)
@@ -284,6 +292,14 @@ class FineTuneJobs:
         rows = select(JobRow).where(JobRow.state.in_(("waiting", "running")))
         with self._database.read() as session:
             return session.scalars(rows.order_by(JobRow.id)).all()
+
+    def failed_last(self) -> Sequence[JobRow]:
+        """Return the last job that ended of each project where that one failed."""
+        ended = JobRow.state.in_(("finished", "failed", "cancelled"))
+        last = select(func.max(JobRow.id)).where(ended).group_by(JobRow.project)
+        rows = select(JobRow).where(JobRow.id.in_(last), JobRow.state == "failed")
+        with self._database.read() as session:
+            return session.scalars(rows).all()
 
 
 def _fresh() -> dict[str, object]:

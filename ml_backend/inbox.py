@@ -184,6 +184,12 @@ class Inbox:
             problem=problems[-1] if problems else "",
         )
 
+    def has_waiting(self) -> bool:
+        """Return whether any message waits; one short query, however many there are."""
+        rows = select(MessageRow.id).where(MessageRow.state == "waiting").limit(1)
+        with self._database.read() as session:
+            return session.scalar(rows) is not None
+
     def forget(self, project: str) -> None:
         """Delete the messages of a project."""
         rows = select(MessageRow.id).where(MessageRow.project == project).limit(_ROWS_AT_ONCE)

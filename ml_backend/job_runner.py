@@ -24,6 +24,7 @@ from ml_backend.click_mark import ClickMark
 from ml_backend.errors import BackendError, JobError
 from ml_backend.fine_tune_jobs import LEASE, Beat, JobRow
 from ml_backend.learning import Learning
+from ml_backend.loaded_model import choose_device
 from ml_backend.settings import Settings
 from training.datasets.retention import PACKAGED
 from training.errors import DatabaseError, TrainingError
@@ -109,6 +110,12 @@ def _note(ending: Callable[[], None]) -> None:
 def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
     assignment = Assignment(job.project, f"job {job.id}", learning.job_folder(job.id))
     options = improvement_options(learning.settings)
+    if options.recipe.device == "auto" and (no_gpu := choose_device("auto")[1]):
+        logger.warning(
+            "job %d: torch cannot use the GPU of this machine, so it trains on the CPU: %s",
+            job.id,
+            no_gpu,
+        )
     return improve(assignment, learning.stores, options, heart.report)
 
 

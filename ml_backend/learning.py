@@ -16,6 +16,7 @@ from ml_backend.fine_tune_jobs import FineTuneJobs, JobRow
 from ml_backend.inbox import Inbox
 from ml_backend.projects import Projects
 from ml_backend.settings import STATE_FILE, Settings
+from ml_backend.sign_of_life import SignOfLife
 from ml_backend.versions import default_version
 from training.database import Database
 from training.model_versions import ModelVersions
@@ -38,6 +39,7 @@ class Learning:
     projects: Projects
     samples: SampleStore
     jobs: FineTuneJobs
+    sign_of_life: SignOfLife
 
     def job_folder(self, job: int) -> Path:
         """Return where a job keeps what it needs to be continued, and its log.
@@ -82,6 +84,7 @@ class Learning:
         Raises:
             JobError: if a job of the project runs.
         """
+        self.jobs.recover()  # one whose worker died does not run
         for job in self.jobs.forget(project):
             shutil.rmtree(self._job_folders / _folder_name(job), ignore_errors=True)
         self.inbox.forget(project)
@@ -158,4 +161,5 @@ def _open(settings: Settings) -> Learning:
         projects=Projects(database),
         samples=SampleStore(database, files),
         jobs=FineTuneJobs(database),
+        sign_of_life=SignOfLife(database),
     )

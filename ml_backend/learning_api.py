@@ -55,8 +55,7 @@ class _Api:
         self._hints = backend.hints
 
     def projects(self) -> Response:
-        learning = self._learning
-        return jsonify(projects=project_list(learning), site=live_facts(learning, SITE))
+        return jsonify(project_list(self._learning))
 
     def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)

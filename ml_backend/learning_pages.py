@@ -24,7 +24,7 @@ from ml_backend.people import refuse_other_sites, who
 from ml_backend.rendered_pages import PAGES, rendered
 from training.database import LARGEST_INTEGER, now
 from training.errors import FileStoreError, StoredFileError
-from training.live_pointer import SITE, Mover
+from training.live_pointer import Mover
 
 _MOST_CLICKS = 20.0
 _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
@@ -63,11 +63,7 @@ class _Pages:
         self._pointer = backend.models.pointer
 
     def projects(self) -> Response:
-        return rendered(
-            "projects.html",
-            projects=project_list(self._learning),
-            site=live_facts(self._learning, SITE),
-        )
+        return rendered("projects.html", **project_list(self._learning))
 
     def project(self, name: str) -> Response:
         project = self._learning.projects.named(name)

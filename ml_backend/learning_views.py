@@ -1,10 +1,11 @@
 """What there is to know about projects, jobs and versions, as plain data for the page and REST."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ml_backend.attention import Need, look
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.label_studio import origin
 from ml_backend.learning import LOG_NAME, Learning
@@ -31,9 +32,20 @@ class Part:
 _ALL = Part()
 
 
-def project_list(learning: Learning) -> list[Facts]:
-    """Return every project that was ever seen, the one heard of last first."""
-    return [_project_facts(learning, project) for project in learning.projects.all()]
+def project_list(learning: Learning) -> Facts:
+    """Return every project that was ever seen, the one heard of last first, and what they share."""
+    seen = look(learning)
+    return {
+        "projects": [
+            {
+                **_project_facts(learning, project),
+                "needs_you": asdict(seen.needs.get(project.key, Need())),
+            }
+            for project in learning.projects.all()
+        ],
+        "site": live_facts(learning, SITE),
+        "worker": {"seen_at": _text(seen.worker_seen_at), "problem": seen.worker_problem},
+    }
 
 
 def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
@@ -56,7 +68,7 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
             "failed": backlog.failed,
             "problem": backlog.problem,
         },
-        "reconciled": {"at": _text(project.reconciled_at), "note": project.reconcile_note},
+        "reconciled": {"at": _text(project.reconciled_at), "note": project.told},
     }
 
 
@@ -119,6 +131,8 @@ def job_facts(job: JobRow) -> Facts:
         "started_at": _text(job.started_at),
         "finished_at": _text(job.finished_at),
         "attempts": job.attempts,
+        "beat_at": _text(job.beat_at),
+        "silent": job.is_silent,
         "cancelling": job.cancel and job.state == "running",
         "stage": job.stage,
         "done": job.done,

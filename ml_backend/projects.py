@@ -20,6 +20,8 @@ from training.database import Base, Database, UtcDateTime, moment_of, now
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _HEARD_SECONDS = 60.0
+# What `reconcile_note` begins with while a request for a comparison is open: this and the time, to
+# the microsecond, which tells one request from the next. What came of the last one follows.
 _ASKED = "another comparison was asked for at "
 
 
@@ -27,7 +29,7 @@ class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is ever kept on disk.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that or of what was tried since.
+    that or of what was tried since, after a request for another; `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -45,6 +47,37 @@ class ProjectRow(Base):
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
         return self.reconcile_note.startswith(_ASKED)
+
+    @property
+    def told(self) -> str:
+        """What came of the last comparison, and whether another was asked for, for people."""
+        request, outcome = self._request_and_outcome
+        asked = request and f"{request.partition('.')[0]} UTC"
+        return "; ".join(part for part in (outcome, asked) if part)
+
+    def ask_to_reconcile(self) -> None:
+        """Note that somebody asks for a comparison now; what came of the last one stays known."""
+        _, outcome = self._request_and_outcome
+        self.reconcile_note = f"{_ASKED}{now():%H:%M:%S.%f} UTC; {outcome}"
+
+    def answer(self, before: "ProjectRow", outcome: str) -> None:
+        """Note what came of a comparison; a request that was made since it began stays open.
+
+        Args:
+            before: the project when it began.
+            outcome: what came of it.
+        """
+        request, _ = self._request_and_outcome
+        answered, _ = before._request_and_outcome
+        is_open = request not in ("", answered)
+        self.reconcile_note = f"{request} UTC; {outcome}" if is_open else outcome
+
+    @property
+    def _request_and_outcome(self) -> tuple[str, str]:
+        if not self.is_reconcile_asked_for:
+            return "", self.reconcile_note
+        request, _, outcome = self.reconcile_note.partition(" UTC")
+        return request, outcome.removeprefix("; ")
 
 
 @dataclass(frozen=True)
@@ -102,14 +135,14 @@ class Projects:
             row = session.get(ProjectRow, before.key)
             if row is not None:
                 row.reconciled_at = now()
-                _answer(row, before, note)
+                row.answer(before, note)
 
     def not_reconciled(self, before: ProjectRow, problem: str) -> None:
         """Note why a project could not be compared; when it last was stays known."""
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
-                _answer(row, before, f"the last try failed: {problem}")
+                row.answer(before, f"the last try failed: {problem}")
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -126,8 +159,7 @@ class Projects:
         with self._database.write() as session:
             row = session.get(ProjectRow, key)
             if row is not None:
-                # To the microsecond: that tells one request from the next.
-                row.reconcile_note = f"{_ASKED}{now():%H:%M:%S.%f} UTC"
+                row.ask_to_reconcile()
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
@@ -174,11 +206,6 @@ def project_number(key: str) -> str:
     """Return Label Studio's number of a project, "" if the text is no key."""
     number = key.partition(".")[0]
     return number if number.isascii() and number.isdecimal() else ""
-
-
-def _answer(row: ProjectRow, before: ProjectRow, note: str) -> None:
-    if row.reconcile_note == before.reconcile_note or not row.is_reconcile_asked_for:
-        row.reconcile_note = note
 
 
 def _key_of_object(project: Any) -> str:

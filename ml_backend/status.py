@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend import __version__
+from ml_backend.attention import Attention, Need
 from ml_backend.backend import Backend
 from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
 from training.database import now
+from training.errors import DatabaseError
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,29 @@ class ProjectLine:
     problem: str
 
 
+@dataclass(frozen=True)
+class NeedLine:
+    """One project that needs a person."""
+
+    key: str
+    title: str
+    need: Need
+
+
 def status(backend: Backend) -> dict[str, Any]:
     """Return the variables of `templates/status.html`."""
     live = backend.models.pointer.live("")
+    worker, worker_problems, needs = _learning(backend)
     return {
         "now": now().strftime("%Y-%m-%d %H:%M:%S"),
         "ready": backend.readiness.ready,
         "live": live,
         "device": backend.device,
         "loaded": backend.models.loaded(),
-        "problems": problems(backend, live),
+        "problems": [*problems(backend, live), *worker_problems],
+        "needs": needs,
         "projects": _projects(backend),
-        "configuration": _configuration(backend),
+        "configuration": [*_configuration(backend), ("Worker", worker)],
         "recent": backend.recent.newest_first(),
         "failures": backend.recent.failures(),
     }
@@ -67,6 +80,31 @@ def problems(backend: Backend, live: Version) -> list[str]:
             f"WORKERS is {settings.workers}: this page and /metrics show the process that answers."
         )
     return found
+
+
+def _learning(backend: Backend) -> tuple[str, list[str], list[NeedLine]]:
+    """Return what there is to say of the worker, what is wrong, and which projects need a person.
+
+    The page is also for those whose database is away.
+    """
+    try:
+        seen = backend.lookout.look()
+        needs = _needs(backend, seen)
+    except DatabaseError as error:
+        return "unknown", [f"What waits is unknown: {error}."], []
+    seen_at = seen.worker_seen_at
+    worker = f"seen {seen_at:%Y-%m-%d %H:%M} UTC" if seen_at else "never seen yet"
+    return worker, [seen.worker_problem] if seen.worker_problem else [], needs
+
+
+def _needs(backend: Backend, seen: Attention) -> list[NeedLine]:
+    if not seen.needs:
+        return []
+    return [
+        NeedLine(one.key, one.title or f"Project {one.number}", seen.needs[one.key])
+        for one in backend.learning.projects.all()
+        if one.key in seen.needs
+    ]
 
 
 def _projects(backend: Backend) -> list[ProjectLine]:

@@ -106,7 +106,9 @@ class Worker:
 
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
-        self._learning.jobs.recover(alive=self._running)
+        self._learning.sign_of_life.give()
+        for number in self._learning.jobs.recover(alive=self._running):
+            self._tell(number)
         self.ingest()
         self._learning.inbox.tidy()
         self._learning.stores.database.checkpoint()
@@ -169,6 +171,7 @@ class Worker:
         job = self._learning.jobs.claim(name)
         if job is None:
             return False
+        logger.info("job=%d project=%s running: %s", job.id, job.project, "; ".join(job.reasons))
         log = self._learning.job_folder(job.id) / LOG_NAME
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
         with log.open("ab") as output:
@@ -189,7 +192,20 @@ class Worker:
                 self._learning.jobs.release(job.id, name)
         else:
             self._learning.jobs.recover(name)
+        self._tell(job.id)
         return True
+
+    def _tell(self, number: int) -> None:
+        """Log how a job ended, or that it waits to be continued."""
+        try:
+            job = self._learning.jobs.get(number)
+        except JobError as error:  # its project was forgotten meanwhile
+            logger.info("%s", error)
+            return
+        level = logging.WARNING if job.state == "failed" else logging.INFO
+        said = {"waiting": "to be continued", "finished": f"{job.result}, {job.message}"}
+        sentence = said.get(job.state, job.message)
+        logger.log(level, "job=%d project=%s %s: %s", job.id, job.project, job.state, sentence)
 
     def _wait_for(self, process: "subprocess.Popen[bytes]", keep_claim: Callable[[], None]) -> None:
         while process.poll() is None:
@@ -222,7 +238,8 @@ class Worker:
         schedule = settings.fine_tune_schedule
         if schedule and self._is_turn(schedule, project, jobs):
             return f"scheduled ({schedule})"
-        return failed[0].reasons[0] if failed and quiet else ""
+        # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
+        return failed[0].reasons[0] if failed and (quiet or not new.count) else ""
 
     def _is_turn(self, schedule: str, project: str, jobs: Sequence[JobRow]) -> bool:
         """Say whether the clock has struck since there was something to learn.

@@ -57,7 +57,7 @@ def _give_up_weights(database: Database, newest: int) -> None:
     counted, spare = Counter[str | None](), []
     rows = select(VersionRow.number, VersionRow.project).where(VersionRow.project.is_not(None))
     with database.write() as session:
-        stay = ever_live(session) | open_decisions(session).waiting
+        stay = ever_live(session) | open_decisions(session).waiting.keys()
         for number, project in session.execute(rows.order_by(VersionRow.number.desc())):
             counted[project] += 1
             if counted[project] > newest and number not in stay:

@@ -1,5 +1,6 @@
 """What the gate left to people: which versions wait for a decision, and what was decided."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, select
@@ -17,12 +18,12 @@ class OpenDecisions:
     """The versions that nobody has decided about.
 
     Attributes:
-        waiting: those that were compared with what is live.
+        waiting: those that were compared with what is live, and the project of each.
         superseded: those that were compared with what is live no more: of another live version
             what the gate said says nothing, until that is live again.
     """
 
-    waiting: frozenset[int]
+    waiting: Mapping[int, str]
     superseded: frozenset[int]
 
 
@@ -45,12 +46,14 @@ def open_decisions(session: Session, *where: ColumnElement[bool]) -> OpenDecisio
         ~moves.exists(),
         ~answers.exists(),
     )
-    pointers, waiting, superseded = find_pointers(session), set[int](), set[int]()
+    pointers, waiting, superseded = find_pointers(session), dict[int, str](), set[int]()
     for number, project, compared in session.execute(rows):
         live = pointers.live(project or SITE)
-        is_current = live is not None and live.version == compared
-        (waiting if is_current else superseded).add(number)
-    return OpenDecisions(frozenset(waiting), frozenset(superseded))
+        if live is not None and live.version == compared:
+            waiting[number] = project or SITE
+        else:
+            superseded.add(number)
+    return OpenDecisions(waiting, frozenset(superseded))
 
 
 def ever_live(session: Session) -> set[int]:

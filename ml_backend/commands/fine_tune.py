@@ -41,6 +41,7 @@ def _what_became_of(job: JobRow) -> str:
 
 
 def _claimed(learning: Learning, project: str) -> JobRow:
+    learning.jobs.recover()  # one whose worker died is continued here
     number = learning.jobs.request(project, "command")
     job = learning.jobs.claim(worker_name(), number)
     if job is None:

@@ -266,6 +266,7 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
     assert "all well" in page(client, "/projects/2")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
     assert learning.projects.find(PROJECT).is_reconcile_asked_for
+    assert "all well; another comparison was asked for at" in page(client, "/projects/2")
 
 
 def test_the_site_has_a_pointer_of_its_own(client, learning):

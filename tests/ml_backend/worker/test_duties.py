@@ -209,18 +209,22 @@ def test_what_a_failed_job_was_to_learn_is_tried_again_ever_more_rarely(learning
         assert len(learning.jobs.of_project(PROJECT)) == failures + 1
 
 
+@pytest.mark.parametrize("is_new", [True, False])
 def test_a_job_that_a_person_asked_for_is_tried_again_whatever_the_threshold(
-    learning, worker, server
+    learning, worker, server, is_new
 ):
     deliver(learning, server, 0)
     worker.tick()
+    if not is_new:
+        learning.jobs.request(PROJECT, "20 new samples")
+        learning.jobs.finish(learning.jobs.claim("worker").id, "worker", "kept", "no better", 2)
     learning.jobs.request(PROJECT, "Start training")
     learning.jobs.fail(learning.jobs.claim("worker").id, "worker", "out of memory")
     worker.tick()
-    assert len(learning.jobs.of_project(PROJECT)) == 1
+    assert learning.jobs.of_project(PROJECT)[0].state == "failed"
     move_back(learning, JobRow, finished_at=now() - timedelta(hours=1))
     worker.tick()
-    newest, _ = learning.jobs.of_project(PROJECT)
+    newest, *_ = learning.jobs.of_project(PROJECT)
     assert (newest.state, newest.reasons) == ("waiting", ["Start training"])
 
 

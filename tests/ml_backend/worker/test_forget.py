@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.__main__ import main
+from ml_backend.fine_tune_jobs import LEASE, JobRow
 from ml_backend.inbox import MessageRow
 from ml_backend.projects import ProjectNews
-from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
-from training.database import Base
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
+from training.database import Base, now
 from training.live_pointer import SITE, Mover, promote, roll_back
 from training.model_versions import Candidate
 
@@ -129,3 +130,11 @@ def test_a_job_that_runs_is_to_be_cancelled_first(learning, project, command):
     assert status == 1
     assert printed == "job 2 of this project is running: cancel it first\n"
     assert tasks_with_samples(learning) == [1, 2, 3]
+
+
+def test_a_job_whose_worker_died_keeps_nothing(learning, project, command):
+    learning.jobs.claim("w", 2)
+    move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
+    status, printed = command("forget", "--project", "1", "--yes")
+    assert status == 0, printed
+    assert learning.jobs.of_project(PROJECT) == []

@@ -12,9 +12,12 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.__main__ import main
+from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, JobRow
 from ml_backend.jobs import NoDuties, declare_tasks, open_queue
-from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
+from ml_backend.projects import ProjectNews
+from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
 from tests.waiting import wait_until
+from training.database import now
 from training.live_pointer import SITE
 from training.sample_rows import AnnotationRow
 
@@ -163,6 +166,47 @@ def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
     said, _ = started.communicate(timeout=60)
     assert said == "job 1: stopped; the worker, or this command, will continue it\n"
     assert learning.jobs.get(1).state == "waiting"
+
+
+@pytest.mark.slow
+def test_the_workers_log_says_which_job_runs_and_how_it_ended(
+    environment, learning, worker, caplog, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level("INFO", "ml_backend.worker")
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    learning.jobs.request(PROJECT, "Start training")
+    worker.train()
+    assert caplog.messages == [
+        f"job=1 project={PROJECT} running: Start training",
+        f"job=1 project={PROJECT} finished: unchanged, no accepted mask is on an image that may be "
+        "trained on",
+    ]
+
+
+def test_a_job_that_a_dead_worker_left_is_in_the_log_of_the_next(learning, worker, caplog):
+    caplog.set_level("INFO", "ml_backend.worker")
+    for attempt in range(MOST_ATTEMPTS):
+        learning.jobs.request(PROJECT, "Start training")
+        learning.jobs.claim(f"worker {attempt}")
+        move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
+        worker.tick()
+    start = f"job=1 project={PROJECT}"
+    assert caplog.messages[:2] == [f"{start} waiting: to be continued"] * 2
+    assert caplog.messages[2].startswith(f"{start} failed: its worker died 3 times")
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+
+
+@pytest.mark.slow
+def test_a_job_in_the_foreground_continues_one_whose_worker_died(environment, learning):
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("of a machine that lost its power")
+    move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
+    ended = command(environment, "fine-tune", "--project", "1")
+    assert ended.stdout.startswith("job 1: unchanged: no accepted mask"), ended.stderr
+    assert learning.jobs.get(1).reasons == ["Start training", "command"]
 
 
 def test_a_comparison_of_no_project_says_so(environment, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The sample store is brought in line with Label Studio, whatever no webhook told."""
 
 import functools
+import re
 import threading
 from datetime import timedelta
 
@@ -279,4 +280,23 @@ def test_whoever_compares_hears_of_a_failure_though_another_asks_meanwhile(
     server.requests = Watched("/api/projects", ask)
     server.legacy_tokens_enabled = False
     assert not worker.reconcile(learning.projects.find(PROJECT)).succeeded
-    assert learning.projects.find(PROJECT).is_reconcile_asked_for
+    row = learning.projects.find(PROJECT)
+    assert row.is_reconcile_asked_for
+    assert row.told.startswith("the last try failed: Label Studio")
+
+
+def test_whoever_asks_for_another_comparison_still_reads_why_the_last_one_failed(
+    learning, worker, server
+):
+    worker_project(learning, server)
+    server.legacy_tokens_enabled = False
+    worker.reconcile(learning.projects.find(PROJECT))
+    failed = learning.projects.find(PROJECT).told
+    for _ in range(2):
+        learning.projects.ask_to_reconcile(PROJECT)
+    row = learning.projects.find(PROJECT)
+    asked = r"; another comparison was asked for at \d\d:\d\d:\d\d UTC"
+    assert re.fullmatch(re.escape(failed) + asked, row.told)
+    server.legacy_tokens_enabled = True
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).told == "24 annotations compared, 0 withdrawn"

@@ -1,0 +1,79 @@
+"""What waits for a person, and whether a worker is there, for pages, REST and Prometheus."""
+
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ml_backend.learning import Learning
+from ml_backend.sign_of_life import worker_problem
+from training.errors import DatabaseError
+
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass
+class Need:
+    """What a project needs a person for.
+
+    Attributes:
+        versions: those that wait for a decision, newest first.
+        failed_job: the job that ended last, if it failed.
+        failure: why it did.
+    """
+
+    versions: list[int] = field(default_factory=list)
+    failed_job: int | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What there was to see at one look.
+
+    Attributes:
+        needs: of each project that has any, by its key.
+        jobs: how many there are of the states "waiting" and "running".
+        worker_seen_at: when a worker was last here, None if none ever was.
+        worker_problem: a sentence where one is missing.
+    """
+
+    needs: dict[str, Need]
+    jobs: Counter[str]
+    worker_seen_at: datetime | None
+    worker_problem: str
+
+
+def look(learning: Learning) -> Attention:
+    """Look what waits; a few short queries, however much was ever learned."""
+    needs = defaultdict[str, Need](Need)
+    waiting = learning.stores.versions.open_decisions().waiting
+    for number, project in sorted(waiting.items(), reverse=True):
+        needs[project].versions.append(number)
+    for job in learning.jobs.failed_last():
+        needs[job.project].failed_job, needs[job.project].failure = job.id, job.message
+    jobs = Counter(job.state for job in learning.jobs.unfinished())
+    seen_at = learning.sign_of_life.seen_at()
+    something_waits = bool(jobs["waiting"]) or learning.inbox.has_waiting()
+    return Attention(dict(needs), jobs, seen_at, worker_problem(seen_at, something_waits))
+
+
+class Lookout:
+    """Looks for those who must not be kept by a database that hangs; thread-safe."""
+
+    def __init__(self, learning: Learning) -> None:
+        self._learning = learning
+        self._looking = threading.Lock()
+
+    def look(self) -> Attention:
+        """Look what waits, one thread after the other.
+
+        Raises:
+            DatabaseError: if the database is away, or another thread waits for it.
+        """
+        if not self._looking.acquire(timeout=_PATIENCE_SECONDS):
+            raise DatabaseError("the database does not answer: a look at what waits began before")
+        try:
+            return look(self._learning)
+        finally:
+            self._looking.release()

@@ -1,0 +1,60 @@
+"""When a worker was last here: nobody would notice otherwise that none is."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from training.database import Base, Database, UtcDateTime, now
+
+# A worker gives a sign every minute.
+_LONGEST_SILENCE = timedelta(minutes=5)
+
+
+class SignRow(Base):
+    """The last sign of life of any worker: one row."""
+
+    __tablename__ = "sign_of_life"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    given_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SignOfLife:
+    """What workers give and pages look for; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open it, creating the table where it does not exist."""
+        self._database = database
+        database.create(SignRow)
+
+    def give(self) -> None:
+        """Note that a worker is here."""
+        with self._database.write() as session:
+            session.merge(SignRow(id=1, given_at=now()))
+
+    def seen_at(self) -> datetime | None:
+        """Return when a worker was last here, None if none ever was."""
+        with self._database.read() as session:
+            row = session.get(SignRow, 1)
+            return None if row is None else row.given_at
+
+
+def worker_problem(seen_at: datetime | None, something_waits: bool) -> str:
+    """Say that a worker is missing; "" while one is here, or none was ever needed.
+
+    Args:
+        seen_at: when one was last here.
+        something_waits: whether there is anything to do for one.
+    """
+    if seen_at is None and something_waits:
+        return (
+            "No worker has run yet, so nothing is learned from what was accepted: start one with "
+            "python -m ml_backend work."
+        )
+    # A time that lies ahead was noted before the clock was set back.
+    if seen_at is None or abs(now() - seen_at) < _LONGEST_SILENCE:
+        return ""
+    return (
+        f"The worker has not been seen since {seen_at:%Y-%m-%d %H:%M} UTC: start it with "
+        "python -m ml_backend work, or see in its log what it waits for."
+    )
