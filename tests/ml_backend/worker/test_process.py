@@ -209,6 +209,7 @@ def test_a_job_in_the_foreground_continues_one_whose_worker_died(environment, le
     assert learning.jobs.get(1).reasons == ["Start training", "command"]
 
 
+@pytest.mark.usefixtures("learning")
 def test_a_comparison_of_no_project_says_so(environment, monkeypatch, capsys):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
