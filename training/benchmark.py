@@ -204,7 +204,8 @@ def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
         if not is_weights_file(path):
             raise BenchmarkError(
                 f"{path} is no file of weights, which end in .safetensors or .pth: if it is a data"
-                " set, name it before --checkpoint"
+                " set, name it before --checkpoint; docs/benchmark.md says how other networks are"
+                " benchmarked"
             )
     checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
     contestants: list[Contestant] = [*checkpoints]
