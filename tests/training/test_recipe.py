@@ -225,6 +225,13 @@ def test_every_recipe_is_valid_and_opens_with_its_command(path):
     assert f"python -m training train training/recipes/{path.name}" in head
 
 
+@pytest.mark.parametrize("path", TRAINING_RECIPES, ids=lambda path: path.stem)
+def test_no_milestone_waits_behind_the_end_for_a_run_that_is_prolonged(path):
+    recipe = load_recipe(path)
+
+    assert all(milestone < recipe.epochs for milestone in recipe.optimization.milestones)
+
+
 def test_an_argument_names_a_home_folder_that_does_not_exist(capsys):
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=given_path)
