@@ -14,12 +14,12 @@ from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
 from training.datasets.layered_folder import LayeredFolder
 from training.datasets.mixture import Mixture, Part
-from training.datasets.sample import TrainingDataset
+from training.datasets.sample import NamedDataset, TrainingDataset
 from training.datasets.sbd_training import SBDImages
 from training.errors import DatasetError
 from training.recipe import DataPart, Recipe
 
-_FOLDERS: dict[str, Callable[[Path], TrainingDataset]] = {
+_FOLDERS: dict[str, Callable[[Path], NamedDataset]] = {
     "image_folder": ImageFolder,
     "sbd": SBDImages,
     "coco_lvis": CocoLvis,
@@ -42,21 +42,22 @@ def open_mixture(recipe: Recipe) -> Mixture:
 def _open(recipe: Recipe, part: DataPart) -> Part:
     data = recipe.data
     path = data.root / part.path
-    dataset = _dataset(path, part)
-    if not len(dataset):
+    named = _dataset(path, part)
+    if not len(named):
         raise DatasetError(f"{path} lists no image to train on: unpack it again, or leave it out")
+    weights: np.ndarray | None = None
+    if part.scores is not None:
+        weights = read_image_weights(data.root / part.scores, named.names, part.score_exponent)
+    dataset: TrainingDataset = named
     if data.cache is not None:
         folder = data.cache / part.cache_name
-        dataset = decoded(dataset, folder, _fingerprint(dataset, path, recipe), data.max_side)
+        dataset = decoded(named, folder, _fingerprint(named, path, recipe), data.max_side)
     if not _shows_an_object(dataset, part):
         shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
         raise DatasetError(
             f"{path} holds no object to train on{shrunk}: outline some in its masks, or leave it"
             " out"
         )
-    weights: np.ndarray | None = None
-    if part.scores is not None:
-        weights = read_image_weights(data.root / part.scores, dataset, part.score_exponent)
     return Part(dataset, part.weight, part.objects, weights)
 
 
@@ -67,7 +68,7 @@ def _shows_an_object(dataset: TrainingDataset, part: DataPart) -> bool:
     return any(image.objects or (with_stuff and image.stuff) for image in images)
 
 
-def _dataset(path: Path, part: DataPart) -> TrainingDataset:
+def _dataset(path: Path, part: DataPart) -> NamedDataset:
     if part.kind == "accepted":
         return accepted_store(path, part.project)
     return _FOLDERS[part.kind](path)

@@ -62,6 +62,11 @@ class LayeredFolder:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def names(self) -> list[str]:
+        """The name of each image."""
+        return [entry["name"] for entry in self._entries]
+
     def __getitem__(self, index: int) -> AnnotatedImage:
         entry = self._entries[index]
         file = layers_file(self._path, entry["name"])
