@@ -93,27 +93,40 @@ def disk_maps_at(
     """
     if not np.isfinite(positions).all():
         raise InputError("a click has a coordinate that is not a finite number")
-    height, width = size_hw
-    maps = torch.zeros(2, height, width)
     # float32: the precision in which the published disks were drawn
-    exact = positions.astype(np.float32)
-    for row, column, is_positive in zip(exact[:, 0], exact[:, 1], positive, strict=True):
-        _draw_disk(maps[0 if is_positive else 1], float(row), float(column), radius)
-    return maps
+    slots = np.full((2, len(positions), 2), np.nan, np.float32)
+    slots[np.where(positive, 0, 1), np.arange(len(positions))] = positions
+    return disk_maps_of_batch(torch.from_numpy(slots)[None], size_hw, radius)[0]
 
 
-def _draw_disk(plane: torch.Tensor, row: float, column: float, radius: int) -> None:
-    """Set the pixels within `radius` of (row, column) to 1, touching only the disk's own box."""
-    height, width = plane.shape
-    top, bottom = _span(row, radius, height)
-    left, right = _span(column, radius, width)
-    rows = torch.arange(top, bottom, dtype=torch.float32)[:, None] - row
-    columns = torch.arange(left, right, dtype=torch.float32)[None, :] - column
-    plane[top:bottom, left:right][rows * rows + columns * columns <= radius * radius] = 1.0
+def disk_maps_of_batch(
+    positions: torch.Tensor, size_hw: tuple[int, int], radius: int
+) -> torch.Tensor:
+    """Draw the disks of a batch at once, on the device of the clicks; see `disk_maps`.
 
+    Args:
+        positions: (B, 2, P, 2) float32 row, column of P positive, then of P negative clicks; a row
+            that is no number marks one that is not there.
+        size_hw: height and width of the maps.
+        radius: of the disks, in pixels; the rim is included.
 
-def _span(centre: float, radius: int, length: int) -> tuple[int, int]:
-    """Return the half-open range of indices within `radius` of `centre`, clipped to the grid."""
-    first = min(max(int(np.floor(centre)) - radius, 0), length)
-    last = min(max(int(np.ceil(centre)) + radius + 1, first), length)
-    return first, last
+    Returns:
+        (B, 2, H, W) float32 in {0, 1}.
+    """
+    height, width = size_hw
+    box = torch.arange(-radius, radius + 2, device=positions.device)  # around any fraction
+    rows, columns = (positions.floor()[..., None] + box).unbind(dim=-2)
+    from_row, from_column = (each[..., None] for each in positions.unbind(dim=-1))
+    down, across = (rows - from_row).square(), (columns - from_column).square()
+    # Off the grid it is further than any radius.
+    down.masked_fill_((rows < 0) | (rows >= height), torch.inf)
+    across.masked_fill_((columns < 0) | (columns >= width), torch.inf)
+    inside = down[..., :, None] + across[..., None, :] <= radius * radius
+    planes = torch.arange(2 * len(positions), device=positions.device).view(-1, 2, 1, 1)
+    starts = (planes * height + rows.clamp(0, height - 1).long()) * width
+    flat = starts[..., :, None] + columns.clamp(0, width - 1).long()[..., None, :]
+    maps = torch.zeros(2 * len(positions) * height * width + 1, device=positions.device)
+    # Whatever is not drawn lands in one spare element behind the maps: no boolean indexing, so a
+    # GPU need not wait to learn how many pixels there are.
+    maps.index_fill_(0, torch.where(inside, flat, maps.numel() - 1).view(-1), 1.0)
+    return maps[:-1].view(-1, 2, height, width)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from icmformer.clicks import disk_maps_at
+from icmformer.clicks import disk_maps_at, disk_maps_of_batch
 from icmformer.config import ModelConfig
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
@@ -68,6 +68,20 @@ class ICMFormer(nn.Module):
             (2, H, W) float32 in {0, 1}: positive, then negative.
         """
         return disk_maps_at(rows_columns, positive, size_hw, self.config.click_radius)
+
+    def click_maps_of_batch(
+        self, positions: torch.Tensor, size_hw: tuple[int, int]
+    ) -> torch.Tensor:
+        """Draw the clicks of many crops at once, as in training.
+
+        Args:
+            positions: see `icmformer.clicks.disk_maps_of_batch`.
+            size_hw: height and width of the crops.
+
+        Returns:
+            (B, 2, H, W) float32 on the device of the clicks: for each crop its `click_maps`.
+        """
+        return disk_maps_of_batch(positions, size_hw, self.config.click_radius)
 
     def encode_image(self, image: torch.Tensor) -> ImageFeatures:
         """Compute all that depends on the image alone.

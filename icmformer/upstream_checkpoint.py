@@ -35,6 +35,7 @@ _FIXED_SETTINGS = {
     "random_split": False,
     "norm_mean_std": (IMAGE_MEAN, IMAGE_STD),
 }
+_FOREIGN = "docs/benchmark.md says how another network is benchmarked"
 # Not in the weights' shapes. Channels of a plain ViT → heads, of self- and cross-attention.
 _VIT_HEADS = {768: 12, 1024: 16, 1280: 16}
 _SWIN_CROSS_HEADS = 8
@@ -81,13 +82,13 @@ def load(path: str | os.PathLike[str]) -> ICMFormer:
     """
     content = _unpickle(Path(path))
     if not isinstance(content, dict) or content.keys() != {"state_dict", "config"}:
-        raise CheckpointError(f"{path}: not a dictionary of 'state_dict' and 'config'")
+        raise CheckpointError(f"{path}: not a dictionary of 'state_dict' and 'config'; {_FOREIGN}")
     try:
         settings = _settings(content["config"])
         config = infer_config(content["state_dict"], _of_backbone(settings, "num_heads"))
         return from_state_dict(content["state_dict"], _as_recorded(config, settings))
     except (CheckpointError, ConfigError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: {error}; {_FOREIGN}") from error
 
 
 def from_state_dict(state_dict: StateDict, config: ModelConfig | None = None) -> ICMFormer:
@@ -263,4 +264,5 @@ def _unpickle(path: Path) -> Any:
         problem = "truncated, or not a file that torch.save has written since PyTorch 1.6"
         if named:
             problem = f"refused, nothing was executed: no file of the authors names {named[1]}"
+            problem += f"; {_FOREIGN}"
         raise CheckpointError(f"{path}: {problem}") from error

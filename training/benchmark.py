@@ -15,7 +15,7 @@ from training.benchmark_numbers import Benchmark, Entry
 from training.benchmark_runs import Measured, Protocol, Run, measure
 from training.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
-from training.datasets.fingerprint import files_fingerprint
+from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation import click_through
@@ -163,7 +163,10 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     for contestant in contestants:
         contestant.settings(names[0])  # what cannot be read is said now, not hours later
     datasets = {name: open_benchmark(name, arguments.data) for name in names}
-    files = {name: files_fingerprint(benchmark_folder(name, arguments.data)) for name in names}
+    folders = {name: benchmark_folder(name, arguments.data) for name in names}
+    for folder in folders.values():
+        require_outside("--output", arguments.output, folder)
+    files = {name: files_fingerprint(folder) for name, folder in folders.items()}
     return [
         Run(contestant, name, dataset, files[name], protocol, arguments.every)
         for contestant in contestants
@@ -201,7 +204,8 @@ def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
         if not is_weights_file(path):
             raise BenchmarkError(
                 f"{path} is no file of weights, which end in .safetensors or .pth: if it is a data"
-                " set, name it before --checkpoint"
+                " set, name it before --checkpoint; docs/benchmark.md says how other networks are"
+                " benchmarked"
             )
     checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
     contestants: list[Contestant] = [*checkpoints]

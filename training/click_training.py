@@ -11,7 +11,7 @@ from torch import nn
 from icmformer import ICMFormer
 from icmformer.image_features import ImageFeatures
 from training.iterative_clicks import Placement, add_click, find_corrections, place_click
-from training.training_clicks import batch_disk_maps
+from training.training_clicks import EMPTY
 
 
 class Answer(NamedTuple):
@@ -131,6 +131,6 @@ class ClickTraining(nn.Module):
 
     def _maps(self, slots: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]
-        return batch_disk_maps(
-            slots.to(image.device), (height, width), self.model.config.click_radius
-        )
+        there = slots.to(image.device)
+        positions = there.float().masked_fill(there[..., :1] == EMPTY, torch.nan)
+        return self.model.click_maps_of_batch(positions, (height, width))

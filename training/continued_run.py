@@ -24,16 +24,15 @@ def differing_numbers(found: ModelConfig, wanted: ModelConfig) -> dict[str, tupl
     }
 
 
-def changed_settings(state: Mapping[str, Any], config: ModelConfig, recipe: Recipe) -> str:
+def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
     """Return what the recipe changes about the run of a state, in words to append; "" if nothing.
 
     A run may be prolonged, moved, and go on at another rate or in other batches. Nothing is known
     of states that were written before they said what they were trained by.
 
     Args:
-        state: of the run.
-        config: of the network that is to be trained on.
-        recipe: by which.
+        state: of the run; None if it has none yet.
+        recipe: by which it is to go on.
 
     Raises:
         RecipeError: if the recipe is for another network, or another seed.
@@ -42,7 +41,7 @@ def changed_settings(state: Mapping[str, Any], config: ModelConfig, recipe: Reci
         return ""
     advice = "choose another run folder (run=FOLDER)"
     try:
-        differing = differing_numbers(ModelConfig.from_dict(state["config"]), config)
+        differing = differing_numbers(ModelConfig.from_dict(state["config"]), recipe.network.config)
     except (ConfigError, TypeError, ValueError) as error:
         raise RecipeError(
             f"{recipe.run} holds the state of another network ({error}): {advice}"

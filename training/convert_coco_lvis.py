@@ -20,13 +20,15 @@ import numpy as np
 
 from training.coco_masks import decode_segmentation
 from training.combined_masks import CombinedMasks, combine
+from training.datasets.fingerprint import files_fingerprint
 from training.datasets.image_files import read_rgb
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage, layered
+from training.datasets.unfinished_index import UnfinishedIndex
 from training.errors import DatasetError
 from training.home_paths import given_path
 from training.progress import progress
-from training.whole_files import appearing
+from training.threads import in_threads
 
 logger = logging.getLogger(__name__)
 _Annotations = dict[int, list[dict[str, Any]]]
@@ -66,11 +68,13 @@ class Sources:
     """Annotations by the number of their image.
 
     Attributes:
+        files: what changes when the annotation files do.
         photos: names of their files.
         lvis: annotations of each image.
         coco: segments of each image.
     """
 
+    files: str
     photos: dict[int, str]
     lvis: _Annotations
     coco: dict[int, Segments]
@@ -87,11 +91,12 @@ def read_sources(lvis: Path, panoptic: Path) -> Sources:
         annotations = _by_image(content["annotations"])
     with _content(panoptic, "panoptic_annotations_trainval2017.zip of cocodataset.org") as content:
         segments = _segments(content, panoptic.with_suffix(""))
-    return Sources(photos, annotations, segments)
+    files = f"{files_fingerprint(lvis)}, {files_fingerprint(panoptic)}"
+    return Sources(files, photos, annotations, segments)
 
 
 def convert(sources: Sources, photos: Path, output: Path) -> int:
-    """Write the folder; return the number of images.
+    """Write the folder, or what an interrupted call left to do; return the number of images.
 
     Only photos of COCO's training set are used, and of these only such with an object: LVIS also
     has photos of COCO's validation set, on which COCO_MVal is measured.
@@ -99,6 +104,31 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
     Raises:
         DatasetError: if a photo or a PNG is missing, or of another size than its annotations.
     """
+    numbers = _convertible(sources, photos)
+    output.mkdir(parents=True, exist_ok=True)
+    # Links in either path would lead a relative one astray.
+    photos, output = photos.resolve(), output.resolve()
+    index = UnfinishedIndex(output, f"{sources.files}, {photos}")
+    left = [number for number in numbers if Path(sources.photos[number]).stem not in index]
+    if len(left) < len(numbers):
+        logger.info("%d images are converted already: going on", len(numbers) - len(left))
+
+    def convert_one(number: int) -> dict[str, Any] | None:
+        photo = photos / sources.photos[number]
+        sample = _annotated(photo, sources.lvis.get(number, []), sources.coco[number])
+        if sample is None:
+            return None
+        return write_layers(output, sample, Path(os.path.relpath(photo, output)))
+
+    with in_threads(convert_one, left) as entries:
+        for entry in progress(entries, total=len(left), unit="image"):
+            if entry is not None:
+                index.add(entry)
+    return index.finish()
+
+
+def _convertible(sources: Sources, photos: Path) -> list[int]:
+    """Return the images that both have annotated, in order; their photos are there."""
     numbers = sorted(sources.photos.keys() & sources.coco.keys())
     if not numbers:
         raise DatasetError("no image is in both annotation files: take those of the same release")
@@ -109,17 +139,7 @@ def convert(sources: Sources, photos: Path, output: Path) -> int:
             f"{photos} lacks {len(missing)} of {len(numbers)} photos, such as {missing[0]}; unpack "
             "all of COCO's train2017.zip there"
         )
-    output.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with appearing(output / "index.jsonl", output / "index.unfinished") as index:
-        for number in progress(numbers, unit="image"):
-            photo = photos / sources.photos[number]
-            sample = _annotated(photo, sources.lvis.get(number, []), sources.coco[number])
-            if sample is not None:
-                entry = write_layers(output, sample, Path(os.path.relpath(photo, output)))
-                index.write(f"{json.dumps(entry)}\n".encode())
-                count += 1
-    return count
+    return numbers
 
 
 def _annotated(photo: Path, lvis: list[dict[str, Any]], coco: Segments) -> AnnotatedImage | None:

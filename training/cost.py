@@ -108,7 +108,7 @@ def parse_network(text: str) -> tuple[str, ModelConfig]:
     """
     name, at, size = text.partition("@")
     path = Path(name)
-    is_recipe = path.suffix == ".yaml"
+    is_recipe = path.suffix in (".yaml", ".yml")
     config = load_recipe(path).network.config if is_recipe else model_config(name)
     if at and not size.isdecimal():
         raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")

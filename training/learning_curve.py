@@ -17,7 +17,7 @@ from icmformer import Predictor, load_checkpoint
 from training.accepted_domain import AcceptedDomain
 from training.datasets.benchmarks import open_benchmark
 from training.datasets.decoded_cache import decoded
-from training.datasets.fingerprint import files_fingerprint
+from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.datasets.retention import PACKAGED, RetentionSet
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
     retention = RetentionSet(arguments.retention)
     replay = retention.replay()
     output: Path = arguments.output
+    for data in filter(None, (arguments.data, arguments.benchmarks)):
+        require_outside("--output", output, data)
     keep_to(
         {
             "weights": file_sha256(arguments.checkpoint),

@@ -19,7 +19,7 @@ class Provenance:
     """Where numbers come from.
 
     Attributes:
-        command: that made them.
+        command: that made them; it says so where none did, as in a notebook.
         commit: of the code, marked if files were changed since; "unknown" outside a checkout.
         hardware: processor and, where used, GPU.
         software: versions that matter.
@@ -44,7 +44,7 @@ def provenance(device: str) -> Provenance:
         device: on which it computes, such as "cpu" or "cuda".
     """
     return Provenance(
-        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        command=_command(),
         commit=_commit(),
         hardware=_hardware(device),
         software=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
@@ -72,8 +72,17 @@ def last_size(described: Mapping[str, Any]) -> int | None:
     return int(stage["size"])
 
 
+def _command() -> str:
+    program, *arguments = sys.argv or [""]
+    if Path(program).resolve() != Path(__file__).with_name("__main__.py").resolve():
+        return "none, called from Python"
+    return shlex.join(["python", "-m", "training", *arguments])
+
+
 def _commit() -> str:
     try:
+        # An installed package may lie within the repository of somebody else.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -256,13 +256,22 @@ class Recipe(_Strict):
             if network.backbone == "vit" and not network.windows_along(stage.size):
                 raise ValueError(f"size {stage.size} cannot be cut into the network's windows")
             if self.epoch % stage.batch_size:
-                raise ValueError(f"epoch {self.epoch} is no multiple of {stage.batch_size}")
+                raise ValueError(
+                    f"epoch {self.epoch} is no multiple of {stage.batch_size}, a batch_size:"
+                    f" {' or '.join(map(str, self._nearest_epochs()))} would be"
+                )
             if stage.batch_size % self.optimization.accumulate:
                 raise ValueError("accumulate must divide every batch_size")
         if not self.replacement and len(self.data.parts) > 1:
             raise ValueError("several parts are drawn with replacement only: set replacement=true")
         check_slots(self.sampling, self.iterative_clicks)
         return self
+
+    def _nearest_epochs(self) -> list[int]:
+        """Return what `epoch` may be instead, a little less and a little more, for all stages."""
+        step = math.lcm(*(stage.batch_size for stage in self.stages))
+        less = self.epoch // step * step
+        return [length for length in (less, less + step) if length > 0]
 
     def check_shares(self, processes: int) -> None:
         """Raise RecipeError unless every batch can be shared out evenly."""

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from training.click_training import ClickTraining
-from training.continued_run import differing_numbers
+from training.continued_run import changed_settings, differing_numbers
 from training.errors import RecipeError
 from training.home_paths import given_path
 from training.keeper import Keeper, measure
@@ -44,7 +45,7 @@ from training.recipe import Network, Optimization, Recipe, load_recipe
 from training.run_folder import held
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.training_data import open_mixture
-from training.training_state import TrainingState, has_state
+from training.training_state import TrainingState, has_state, load_state
 from training.validation import Validation
 
 
@@ -82,13 +83,9 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     # Now, not when weights are written: the code may change in the hours between.
     origin = provenance(accelerator.device.type)
     validation = None if recipe.validation is None else Validation(recipe.validation)
-    with accelerator.local_main_process_first():  # which fills the cache of decoded images
-        mixture = open_mixture(recipe)
-
-    network = _network(recipe).to(accelerator.device).train()
-    average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
-    state = TrainingState(network, average, make_optimizer(network, options))
-    state.restore(recipe, measure(recipe))
+    # Before the data: weights that are missing or do not fit are said now, not after hours of
+    # decoding.
+    state = _begun_or_continued(recipe, accelerator.device)
     weights = recipe.run / "latest.safetensors"
     saved = state.samples if has_state(recipe.run) and weights.exists() else None
     if not same_in_all(accelerator, state.samples, state.step):
@@ -97,8 +94,10 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             " that all machines share"
         )
     recipe.check_continues(state.samples)
+    with accelerator.local_main_process_first():  # which fills the cache of decoded images
+        mixture = open_mixture(recipe)
     model: torch.nn.Module = ClickTraining(
-        network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
+        state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
     )
     model, state.optimizer = accelerator.prepare(model, state.optimizer)
 
@@ -146,18 +145,33 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     return weights
 
 
-def _network(recipe: Recipe) -> ICMFormer:
-    """Build the network with the weights it starts from; a pretrained backbone starts it only."""
+def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
+    """Return what is trained: as the newest state in the run's folder has it, or from the start."""
+    options = recipe.optimization
+    found = load_state(recipe.run)
+    changes = changed_settings(found, recipe)
+    network = _network(recipe, found).to(device).train()
+    if recipe.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
+    state = TrainingState(network, average, make_optimizer(network, options))
+    if found is not None:
+        state.restore(found, recipe, measure(recipe), changes)
+    return state
+
+
+def _network(recipe: Recipe, found: dict[str, Any] | None) -> ICMFormer:
+    """Build the network of the state that was found, or with the weights that a run begins with."""
     options = recipe.network
+    if found is not None and "config" in found:
+        return ICMFormer(ModelConfig.from_dict(found["config"]))
     if options.checkpoint is not None:
         network = load_checkpoint(options.checkpoint)
         _check_fits(network.config, options)
-    else:
-        network = build_model(options.name, **options.overrides)
-        if options.backbone_weights is not None and not has_state(recipe.run):
-            load_pretrained_backbone(network, options.backbone_weights)
-    if recipe.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+    network = build_model(options.name, **options.overrides)
+    if options.backbone_weights is not None and found is None:
+        load_pretrained_backbone(network, options.backbone_weights)
     return network
 
 

@@ -1,4 +1,4 @@
-"""The clicks a training sample starts from, and their disk maps for a whole batch.
+"""The clicks a training sample starts from.
 
 RITM's multi-point sampler, which the authors use unchanged: random numbers of positive clicks
 inside the object, and of negative clicks in the background, on other objects and along the border.
@@ -6,7 +6,6 @@ inside the object, and of negative clicks in the background, on other objects an
 
 import cv2
 import numpy as np
-import torch
 from pydantic import BaseModel, Field, model_validator
 
 from training.depth import exact_depth
@@ -82,34 +81,6 @@ def object_centre(mask: np.ndarray) -> tuple[int, int]:
     depth = exact_depth(mask)
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(row), int(column)
-
-
-def batch_disk_maps(slots: torch.Tensor, size_hw: tuple[int, int], radius: int) -> torch.Tensor:
-    """Draw the disks of a batch at once, on the device of the clicks.
-
-    Args:
-        slots: (B, 2, P, 2) integer rows and columns; a negative row marks an unused slot.
-        size_hw: height and width of the maps.
-        radius: of the disks, in pixels; the rim is included.
-
-    Returns:
-        (B, 2, H, W) float32 in {0, 1}, equal to `icmformer.clicks.disk_maps_at` of each sample.
-    """
-    height, width = size_hw
-    span = torch.arange(-radius, radius + 1, device=slots.device)
-    offsets = torch.stack(torch.meshgrid(span, span, indexing="ij"), dim=-1).reshape(-1, 2)
-    offsets = offsets[offsets.square().sum(dim=1) <= radius * radius]
-    pixels = slots.long()[:, :, :, None, :] + offsets
-    rows, columns = pixels.unbind(dim=-1)
-    planes = torch.arange(slots.shape[0] * 2, device=slots.device).view(-1, 2, 1, 1)
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    drawn = inside & (slots[..., 0] >= 0)[..., None]
-    flat = torch.where(drawn, (planes * height + rows) * width + columns, -1)
-    maps = torch.zeros(slots.shape[0] * 2 * height * width + 1, device=slots.device)
-    # Whatever is not drawn lands in one spare element behind the maps: no boolean indexing, so a
-    # GPU need not wait to learn how many pixels there are.
-    maps.index_fill_(0, torch.where(flat < 0, maps.numel() - 1, flat).view(-1), 1.0)
-    return maps[:-1].view(-1, 2, height, width)
 
 
 def _single_click(

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer
-from training.continued_run import changed_settings
 from training.errors import RecipeError
 from training.recipe import Recipe
 from training.whole_files import appearing
@@ -82,21 +81,19 @@ class TrainingState:
     step: int = 0
     best: float = float("-inf")
 
-    def restore(self, recipe: Recipe, measure: str) -> None:
-        """Continue from the newest state in the run's folder, if there is one.
+    def restore(self, state: dict[str, Any], recipe: Recipe, measure: str, changes: str) -> None:
+        """Continue from a state.
 
         Args:
+            state: as `load_state` returned it.
             recipe: of what is to be continued, perhaps changed.
             measure: what quality depends on; what was best by another measure is forgotten.
+            changes: by the recipe, in words to append; see `changed_settings`.
 
         Raises:
-            RecipeError: if it cannot be read or does not fit, or is that of another run.
+            RecipeError: if the state does not fit.
         """
         folder = recipe.run
-        state = load_state(folder)
-        if state is None:
-            return
-        changes = changed_settings(state, self.network.config, recipe)
         try:
             self.network.load_state_dict(state["network"])
             if self.average is not self.network:

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icmformer.clicks import Click, disk_maps, disk_maps_at, from_row_column, rows_columns
+from icmformer.clicks import (
+    Click,
+    disk_maps,
+    disk_maps_at,
+    disk_maps_of_batch,
+    from_row_column,
+    rows_columns,
+)
 from icmformer.errors import InputError
 from tests.golden_networks import GOLDEN
 
@@ -44,6 +52,20 @@ def test_disks_are_what_their_definition_says(clicks: list[tuple[float, float, b
         squares = (rows - np.float32(row)) ** 2 + (columns - np.float32(column)) ** 2
         expected[0 if sign else 1][squares <= 25] = 1
     assert np.array_equal(disk_maps_at(positions, positive, (30, 45), 5).numpy(), expected)
+
+
+def test_a_batch_is_drawn_as_each_of_it_and_what_is_not_there_not_at_all() -> None:
+    rng = np.random.default_rng(0)
+    positions = rng.uniform(-8, 60, (3, 2, 24, 2)).astype(np.float32)
+    positions[rng.random((3, 2, 24)) < 0.5, 0] = np.nan
+
+    maps = disk_maps_of_batch(torch.from_numpy(positions), (40, 56), 5)
+
+    for drawn, clicks in zip(maps, positions.reshape(3, 48, 2), strict=True):
+        there = ~np.isnan(clicks[:, 0])
+        positive = np.arange(48) < 24
+        expected = disk_maps_at(clicks[there], positive[there], (40, 56), 5)
+        assert torch.equal(drawn, expected)
 
 
 def test_disks_equal_the_reference_implementation() -> None:

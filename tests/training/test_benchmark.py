@@ -59,7 +59,7 @@ def benchmark(monkeypatch, data, tmp_path):
     def run(*arguments, output="out"):
         folder = tmp_path / output
         command = ["benchmark", "--data", str(data), "--output", str(folder), *arguments]
-        monkeypatch.setattr("sys.argv", ["training", *command])
+        monkeypatch.setattr("sys.argv", [command_line.__file__, *command])
         assert command_line.main() == 0
         return folder
 

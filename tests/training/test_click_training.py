@@ -9,7 +9,7 @@ import torch
 from icmformer import build_model
 from training.click_training import ClickTraining
 from training.losses import normalized_focal_loss
-from training.training_clicks import EMPTY, POSITIVE, batch_disk_maps
+from training.training_clicks import EMPTY, POSITIVE
 
 
 @pytest.fixture
@@ -34,13 +34,36 @@ def gradients(model):
     return found
 
 
+def drawn(model, clicks):
+    """The disks of (2, P, 2) clicks as the predictor has them drawn."""
+    used = clicks[:, :, 0] != EMPTY
+    signs = np.broadcast_to([[True], [False]], used.shape)
+    return model.click_maps(clicks[used].astype(float), signs[used], (64, 64))
+
+
+def test_clicks_are_drawn_by_the_network(batch):
+    images, labels, slots, indices = batch
+    rng = np.random.default_rng(0)
+    # Corners and borders included: the disks are cut there.
+    slots[:, :, :9] = torch.from_numpy(rng.choice([0, 1, 30, 62, 63], (2, 2, 9, 2)))
+    model = network(click_radius=7)
+    training = ClickTraining(model, "inner_half", 0)
+
+    maps = training(images, labels, slots, indices, 0).click_maps
+
+    for found, clicks in zip(maps, slots.numpy(), strict=True):
+        torch.testing.assert_close(found, drawn(model, clicks), rtol=0, atol=0)
+    model.click_maps_of_batch = lambda positions, size_hw: torch.ones(len(positions), 2, *size_hw)
+    assert training(images, labels, slots, indices, 0).click_maps.all()
+
+
 def test_without_rounds_it_is_the_network(batch):
     images, labels, slots, indices = batch
     model = network()
 
     logits = ClickTraining(model, "inner_half", 0)(images, labels, slots, indices, 0).logits
 
-    maps = batch_disk_maps(slots, (64, 64), 5)
+    maps = torch.stack([drawn(model, clicks) for clicks in slots.numpy()])
     expected = model(images.float() / 255, maps, torch.zeros(2, 1, 64, 64))
     torch.testing.assert_close(logits, expected, rtol=0, atol=0)
 

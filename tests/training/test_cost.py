@@ -1,6 +1,7 @@
 """The honest counting, and the command that prints it beside the paper's."""
 
 import re
+import shutil
 
 import pytest
 
@@ -77,6 +78,14 @@ def test_table_8_is_counted_from_its_recipes(monkeypatch, capsys):
     table = capsys.readouterr().out
     assert re.search(r"^table8_vit_base_8_cross +448 +172\.0[78] ", table, re.MULTILINE)
     assert re.search(r"^table8_swin_base_1_cross +384 +91\.6[45] ", table, re.MULTILINE)
+
+
+def test_a_recipe_may_be_called_yml(tmp_path):
+    shutil.copy("training/recipes/sbd_vit_base.yaml", tmp_path / "mine.yml")
+
+    name, config = parse_network(f"{tmp_path / 'mine.yml'}@224")
+
+    assert (name, config.embed_dim, config.input_size) == ("mine", 768, (224, 224))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def minimal(tmp_path):
         ("sampling.augmentation.zoom=2", "zoom"),
         ("networks.name=tiny", "networks"),
         ("optimization.kind=sgd", "kind"),
-        ("epoch=10", "not work: epoch 10 is no multiple of 4"),
+        ("epoch=10", "not work: epoch 10 is no multiple of 4, a batch_size: 8 or 12 would be"),
+        ("epoch=3", "epoch 3 is no multiple of 4, a batch_size: 4 would be"),
+        ("run=2024", "run: YAML reads this as the number or date 2024, not as a path: write ./ be"),
+        ("run=2026-11-28", "run: YAML reads this as the number or date 2026-11-28, not as a path"),
         ("optimization.accumulate=3", "accumulate"),
         ("sampling.clicks.slots=2", "slots 2 has no room for 3 iterative clicks"),
         ("stages=[]", "stages"),
@@ -96,6 +99,17 @@ def test_a_misspelt_setting_is_answered_with_what_was_meant(minimal, override, s
 def test_an_unknown_device_is_answered_with_those_there_are():
     with pytest.raises(RecipeError, match="device: must be auto, cpu, cuda, or one of several"):
         load_fine_tune_recipe(overrides=["device=gpu"])
+
+
+def test_the_epoch_that_is_advised_suits_all_stages(minimal):
+    stages = "[{epochs: 1, size: 64, batch_size: 6}, {epochs: 1, size: 96, batch_size: 4}]"
+
+    with pytest.raises(RecipeError, match="no multiple of 4, a batch_size: 24 or 36 would be"):
+        load_recipe(minimal, [f"stages={stages}", "epoch=30"])
+
+
+def test_a_name_that_looks_like_a_number_can_be_given_as_advised(minimal):
+    assert load_recipe(minimal, ["run=./2024"]).run == Path("2024")
 
 
 def test_every_process_gets_an_equal_share_of_each_piece(minimal):
@@ -223,6 +237,13 @@ def test_every_recipe_is_valid_and_opens_with_its_command(path):
 
     head = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
     assert f"python -m training train training/recipes/{path.name}" in head
+
+
+@pytest.mark.parametrize("path", TRAINING_RECIPES, ids=lambda path: path.stem)
+def test_no_milestone_waits_behind_the_end_for_a_run_that_is_prolonged(path):
+    recipe = load_recipe(path)
+
+    assert all(milestone < recipe.epochs for milestone in recipe.optimization.milestones)
 
 
 def test_an_argument_names_a_home_folder_that_does_not_exist(capsys):

@@ -15,7 +15,7 @@ from training.evaluation import Step
 from training.example_pictures import choose_samples, strip
 from training.figures import curve_band, iou_curves
 from training.noc import SampleScore, ScoreCard
-from training.provenance import Provenance, provenance
+from training.provenance import Provenance
 from training.report import Gallery, render
 from training.report_tables import clicks_table, details, failures_table
 
@@ -279,11 +279,3 @@ def test_pictures_find_their_way_onto_the_page():
     assert "1 click, IoU 0.250" in page
     assert "Failures" in page
     assert "Typical" not in page
-
-
-def test_numbers_know_where_they_come_from():
-    where = provenance("cpu")
-
-    assert where.command.startswith("python -m training")
-    assert "cores" in where.hardware
-    assert where.date.endswith("UTC")

@@ -147,6 +147,25 @@ def test_a_pretrained_backbone_neither_replaces_a_checkpoint_nor_is_needed_to_co
         train(a_recipe(shapes, tmp_path / "third", network=network))
 
 
+def test_a_run_goes_on_without_the_weights_it_began_with(shapes, tmp_path):
+    sizes = {"head_dropout": 0.0, "input_size": (32, 32)}
+    first = train(
+        a_recipe(shapes, tmp_path / "first", network={"name": "tiny", "overrides": sizes})
+    )
+    network = {"name": "tiny", "overrides": {"head_dropout": 0.0}, "checkpoint": first}
+    run = tmp_path / "second"
+    short = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    train(a_recipe(shapes, run, network=network, stages=short))
+    first.unlink()
+
+    path = train(a_recipe(shapes, run, network=network))
+
+    assert samples(run) == 32
+    assert load_checkpoint(path).input_size == (32, 32)
+    with pytest.raises(CheckpointError, match=r"first.latest\.safetensors: cannot be read"):
+        train(a_recipe(shapes, tmp_path / "third", network=network))
+
+
 def test_what_a_changed_recipe_says_counts_when_a_run_is_continued(shapes, tmp_path):
     first = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 1, "size": 32, "batch_size": 8}])
     train(first)

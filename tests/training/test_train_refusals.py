@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from icmformer import build_model, save_checkpoint
+from icmformer.errors import CheckpointError
 from tests.training.shapes_recipe import a_recipe
 from training.errors import DatasetError, RecipeError
 from training.recipe_files import override
@@ -50,6 +51,18 @@ def test_an_override_that_was_advised_makes_the_weights_fit(shapes, tmp_path):
     override(network, [advised])
 
     assert train(a_recipe(shapes, tmp_path / "run", network=network)).exists()
+
+
+@pytest.mark.parametrize("setting", ["checkpoint", "backbone_weights"])
+def test_weights_that_are_missing_are_said_before_anything_is_decoded(shapes, tmp_path, setting):
+    network = {"name": "tiny", setting: str(tmp_path / "missing.safetensors")}
+    cache = tmp_path / "cache"
+    data = {"root": shapes.parent, "parts": [{"path": shapes.name}], "cache": cache}
+
+    with pytest.raises(CheckpointError, match="missing"):
+        train(a_recipe(shapes, tmp_path / "run", network=network, data=data))
+
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize("kind", ["sbd", "layered_folder"])

@@ -1,18 +1,15 @@
-"""The distributions of first clicks against their definitions, and disks against the network's."""
+"""The distributions of first clicks against their definitions."""
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from icmformer.clicks import disk_maps_at
 from training.object_sampling import ObjectSampling, Target, choose_objects, make_target
 from training.training_clicks import (
     EMPTY,
     NEGATIVE,
     POSITIVE,
     ClickSampling,
-    batch_disk_maps,
     object_centre,
     sample_clicks,
 )
@@ -154,26 +151,6 @@ def test_a_share_of_samples_starts_from_a_single_click(rng):
 def test_strategies_must_be_a_distribution():
     with pytest.raises(ValueError, match="must be 1"):
         ClickSampling(background=0.5)
-
-
-def test_disks_of_a_batch_are_the_networks_disks(rng):
-    slots = np.full((3, 2, 24, 2), EMPTY, np.int16)
-    for sample in range(3):
-        for sign in (POSITIVE, NEGATIVE):
-            number = rng.integers(0, 10)
-            # Corners and borders included: the disks are cut there.
-            slots[sample, sign, :number] = rng.integers(0, (40, 56), (number, 2))
-    slots[0, 0, 23] = (0, 0)
-    slots[0, 1, 23] = (39, 55)
-
-    maps = batch_disk_maps(torch.from_numpy(slots), (40, 56), radius=5)
-
-    for sample in range(3):
-        positions = slots[sample].reshape(-1, 2)
-        positive = np.repeat([True, False], 24)
-        used = positions[:, 0] != EMPTY
-        expected = disk_maps_at(positions[used].astype(float), positive[used], (40, 56), 5)
-        torch.testing.assert_close(maps[sample], expected, rtol=0, atol=0)
 
 
 def test_the_centre_is_the_pixel_farthest_from_the_edge():

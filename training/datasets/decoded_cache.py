@@ -8,16 +8,15 @@ import glob
 import json
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
+from training.threads import in_threads
 from training.whole_files import appearing
 
 _FORMAT = 6
@@ -96,9 +95,8 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         appearing(paths[0], _unfinished(paths[0])) as index,
         appearing(paths[1], _unfinished(paths[1])) as pixels,
         appearing(paths[2], _unfinished(paths[2])) as ids,
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        in_threads(lambda i: _shrunk(dataset[i], max_side), range(len(dataset))) as images,
     ):
-        images = pool.map(lambda i: _shrunk(dataset[i], max_side), range(len(dataset)))
         for sample in progress(
             images, desc="decoding", total=len(dataset), unit="image", leave=False
         ):

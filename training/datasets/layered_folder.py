@@ -17,7 +17,9 @@ import numpy as np
 from training.datasets.image_files import read_image, read_rgb
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
+from training.whole_files import write_atomically
 
+INDEX = "index.jsonl"
 _KEYS = {"name", "image", "layers", "objects", "stuff"}
 
 
@@ -33,7 +35,7 @@ class LayeredFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        index = path / "index.jsonl"
+        index = path / INDEX
         try:
             lines = index.read_text(encoding="utf-8").splitlines()
             self._entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
@@ -48,7 +50,7 @@ class LayeredFolder:
                     " it again with `python -m training convert-coco-lvis`"
                 )
         files = [path / str(entry["image"]) for entry in self._entries]
-        files += [self._layers_of(entry) for entry in self._entries]
+        files += [layers_file(path, entry["name"]) for entry in self._entries]
         missing = [file for file in files if not file.is_file()]
         if missing:
             raise DatasetError(
@@ -60,9 +62,14 @@ class LayeredFolder:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def names(self) -> list[str]:
+        """The name of each image."""
+        return [entry["name"] for entry in self._entries]
+
     def __getitem__(self, index: int) -> AnnotatedImage:
         entry = self._entries[index]
-        file = self._layers_of(entry)
+        file = layers_file(self._path, entry["name"])
         stacked = read_image(file, cv2.IMREAD_UNCHANGED)
         try:
             layers = np.moveaxis(stacked.reshape(entry["layers"], -1, stacked.shape[1]), 0, 2)
@@ -75,8 +82,10 @@ class LayeredFolder:
         image = read_rgb(self._path / entry["image"])
         return AnnotatedImage(entry["name"], image, layers.astype(np.int16), objects, stuff)
 
-    def _layers_of(self, entry: dict[str, Any]) -> Path:
-        return self._path / "layers" / f"{entry['name']}.png"
+
+def layers_file(path: Path, name: str) -> Path:
+    """Return where the masks of an image lie in a folder."""
+    return path / "layers" / f"{name}.png"
 
 
 def ids_in(layers: np.ndarray) -> set[tuple[int, int]]:
@@ -100,7 +109,7 @@ def _checked(places: Iterable[Any], marked: set[tuple[int, int]]) -> tuple[tuple
 
 
 def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, Any]:
-    """Write the masks of an image, and return its line of the index.
+    """Write the masks of an image, whole or not at all, and return its line of the index.
 
     Args:
         path: the folder.
@@ -112,10 +121,8 @@ def write_layers(path: Path, sample: AnnotatedImage, image: Path) -> dict[str, A
     """
     planes = np.moveaxis(sample.layers, 2, 0)
     stacked = np.ascontiguousarray(planes.reshape(-1, planes.shape[2])).astype(np.uint16)
-    file = path / "layers" / f"{sample.name}.png"
-    file.parent.mkdir(parents=True, exist_ok=True)
     _, content = cv2.imencode(".png", stacked)
-    file.write_bytes(content.tobytes())
+    write_atomically(layers_file(path, sample.name), content.tobytes())
     return {
         "name": sample.name,
         "image": str(image),

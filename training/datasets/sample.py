@@ -1,6 +1,6 @@
 """What a data set yields: annotated images to train on, single objects to evaluate on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,15 @@ class TrainingDataset(Protocol):
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         """Return one image, 0 ≤ index < len."""
+        ...
+
+
+class NamedDataset(TrainingDataset, Protocol):
+    """One that knows the names of its images without reading them."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The name of each image, in order."""
         ...
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ def distributed(tmp_path):
 def test_parts_are_no_objects_and_stuff_is_kept_apart(distributed):
     sample = CocoLvis(distributed)[0]
 
-    assert sample.name == "000000000009"
+    assert sample.name == CocoLvis(distributed).names[0] == "000000000009"
     assert sample.layers.shape == (20, 30, 2)
     assert sample.objects == ((0, 1), (0, 2))
     assert sample.stuff == ((0, 3),)
@@ -227,6 +228,52 @@ def test_coco_and_lvis_become_layers(downloads):
     assert (sample.layers[36:44, 8:16, 1] == 1).all()
 
 
+def test_an_output_or_photos_behind_a_link_are_found_again(downloads):
+    sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+    (downloads / "disk" / "deeper").mkdir(parents=True)
+    (downloads / "out").symlink_to(downloads / "disk" / "deeper")
+    (downloads / "disk" / "photos").symlink_to(downloads / "train2017")
+
+    convert(sources, downloads / "disk" / "photos", downloads / "out")
+
+    assert LayeredFolder(downloads / "out")[0].image.shape == (60, 80, 3)
+    assert LayeredFolder(downloads / "disk" / "deeper")[0].image.shape == (60, 80, 3)
+
+
+def a_second_photo(downloads):
+    """The first one again, as number 11."""
+    for name, numbered in (("lvis", "images"), ("panoptic", "annotations")):
+        content = json.loads((downloads / f"{name}.json").read_text())
+        again = json.dumps(content[numbered][0]).replace("000009", "000011")
+        again = again.replace('"id": 9', '"id": 11').replace('"image_id": 9', '"image_id": 11')
+        content[numbered].append(json.loads(again))
+        (downloads / f"{name}.json").write_text(json.dumps(content))
+    return downloads / "train2017" / "000000000011.jpg"
+
+
+@pytest.mark.parametrize("by_the_same_files", [True, False])
+def test_an_interrupted_conversion_is_gone_on_with_by_the_same_files(downloads, by_the_same_files):
+    photo = a_second_photo(downloads)
+    photo.write_bytes(b"half")
+    annotations = downloads / "lvis.json", downloads / "panoptic.json"
+    with pytest.raises(DatasetError, match=r"11\.jpg is not a readable image"):
+        convert(read_sources(*annotations), downloads / "train2017", downloads / "out")
+    with (downloads / "out" / "index.unfinished").open("ab") as file:
+        file.write(b'{"name": "0000')
+    first = downloads / "out" / "layers" / "000000000009.png"
+    written = first.stat().st_mtime_ns
+    shutil.copy(downloads / "train2017" / "000000000009.jpg", photo)
+    if not by_the_same_files:
+        annotations[0].touch()
+
+    assert convert(read_sources(*annotations), downloads / "train2017", downloads / "out") == 2
+
+    assert (first.stat().st_mtime_ns == written) == by_the_same_files
+    found = LayeredFolder(downloads / "out")
+    assert [found[place].name for place in (0, 1)] == found.names == sorted(found.names)
+    assert {file.name for file in (downloads / "out").iterdir()} == {"index.jsonl", "layers"}
+
+
 def test_a_conversion_without_photos_says_so(downloads):
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
@@ -294,7 +341,7 @@ def test_malformed_annotations_are_refused_and_leave_no_index(downloads, segment
 
     with pytest.raises(DatasetError, match=rf"of 0+9\.jpg are malformed.*{problem}"):
         convert(sources, downloads / "train2017", downloads / "out")
-    assert list((downloads / "out").iterdir()) == []
+    assert [file.name for file in (downloads / "out").iterdir()] == ["index.unfinished"]
 
 
 def test_annotations_of_another_release_are_refused(downloads):

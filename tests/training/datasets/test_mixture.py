@@ -2,15 +2,18 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 
+from tests.training.shapes_recipe import a_recipe
 from training.datasets.image_scores import read_image_weights
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 from training.object_sampling import ObjectSampling
+from training.training_data import open_mixture
 
 
 class Numbered:
@@ -25,6 +28,9 @@ class Numbered:
     def __getitem__(self, index):
         empty = np.zeros((1, 1, 3), np.uint8)
         return AnnotatedImage(self._names[index], empty, np.zeros((1, 1, 1), np.int16), ())
+
+
+NAMES = ["a0", "a1", "a2"]
 
 
 def names(mixture, count, first=0):
@@ -86,23 +92,36 @@ def test_scores_make_known_images_rare(tmp_path):
     ritms.write_bytes(pickle.dumps([(0, "a0", 0.9), (1, "a1", np.float64(0.2))]))
 
     for path in (ours, ritms):
-        weights = read_image_weights(path, Numbered("a", 3), 1.25)
+        weights = read_image_weights(path, NAMES, 1.25)
         np.testing.assert_allclose(weights, [0.1**1.25, 0.8**1.25, 0])
+
+
+def test_scores_are_given_to_images_by_name_without_reading_them(shapes, tmp_path):
+    folder = shutil.copytree(shapes, tmp_path / "photos")
+    for image in sorted((folder / "images").iterdir())[1:]:
+        image.write_bytes(b"half")
+    (tmp_path / "scores.json").write_text(json.dumps({"0": 0.0, "3": 0.5}))
+    parts = [{"path": "photos", "scores": "scores.json", "score_exponent": 1}]
+    data = {"root": tmp_path, "parts": parts}
+
+    (opened,) = open_mixture(a_recipe(shapes, tmp_path / "run", data=data)).parts
+
+    assert opened.image_weights.tolist() == [1, 0, 0, 0.5, 0, 0]
 
 
 def test_scores_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "scores.json"
     path.write_text(json.dumps({"b7": 0.9}))
     with pytest.raises(DatasetError, match="'b7'"):
-        read_image_weights(path, Numbered("a", 3), 1.25)
+        read_image_weights(path, NAMES, 1.25)
     path.write_text(json.dumps({"a0": 1.0}))
     with pytest.raises(DatasetError, match="no image to draw"):
-        read_image_weights(path, Numbered("a", 3), 1.25)
+        read_image_weights(path, NAMES, 1.25)
     path.write_text(json.dumps({"a0": 2.0}))
     with pytest.raises(DatasetError, match=r"score 2\.0"):
-        read_image_weights(path, Numbered("a", 3), 1.25)
+        read_image_weights(path, NAMES, 1.25)
     with pytest.raises(DatasetError, match="cannot be read"):
-        read_image_weights(tmp_path / "none.pkl", Numbered("a", 3), 1.25)
+        read_image_weights(tmp_path / "none.pkl", NAMES, 1.25)
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null", '{"a0": "well"}', '{"a0": [1]}'])
@@ -110,7 +129,7 @@ def test_scores_of_another_kind_are_refused(tmp_path, content):
     path = tmp_path / "scores.json"
     path.write_text(content)
     with pytest.raises(DatasetError, match=r"scores\.json (is no JSON object|cannot be read)"):
-        read_image_weights(path, Numbered("a", 3), 1.25)
+        read_image_weights(path, NAMES, 1.25)
 
 
 @pytest.mark.parametrize("content", [5, "text", [(0,)], [(0, "a", "well")], [None]])
@@ -118,4 +137,4 @@ def test_pickled_scores_of_another_kind_are_refused(tmp_path, content):
     path = tmp_path / "scores.pkl"
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(DatasetError, match=r"scores\.pkl is not a list of"):
-        read_image_weights(path, Numbered("a", 3), 1.25)
+        read_image_weights(path, NAMES, 1.25)

@@ -20,5 +20,6 @@ def test_ragged_outlines_are_left_out(tmp_path):
 
     sample = SBDImages(tmp_path)[0]
 
+    assert [sample.name] == SBDImages(tmp_path).names
     assert sample.objects == ((0, 1),)
     assert set(np.unique(sample.layers)) == {0, 1}
