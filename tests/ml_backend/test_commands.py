@@ -72,6 +72,12 @@ def test_a_terminal_that_lacks_letters_shows_question_marks(settings):
     assert done.stdout.startswith("project 3 (?? ?masks?): ")
 
 
+def test_such_a_terminal_shows_the_help_as_well(settings):
+    done = as_a_program(settings, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "COMMAND ?" in done.stdout
+
+
 @pytest.mark.usefixtures("project")
 def test_versions_say_that_their_moments_are_utc(command, learning):
     _, out, _ = command("versions")
