@@ -48,6 +48,7 @@ def as_a_program(settings, *arguments):
     [
         ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",), ("sweep",),
         ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
+        ("run-job", "1", "w"),
     ],
 )  # fmt: skip
 def test_a_forgotten_model_dir_is_refused_and_not_made(command, settings, arguments):
