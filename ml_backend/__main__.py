@@ -4,8 +4,8 @@ import argparse
 import importlib
 import sys
 
-from ml_backend import __version__
 from ml_backend.errors import BackendError
+from training import __version__
 from training.errors import TrainingError
 from training.terminal import print_in_any_encoding
 

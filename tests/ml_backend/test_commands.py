@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import __version__
 from ml_backend.__main__ import main
 from ml_backend.projects import ProjectNews
+from training import __version__
 
 ROOT = Path(__file__).parents[2]
 
