@@ -64,6 +64,10 @@ class CloserLook:
     threshold: float = 0.5
     as_published: ClassVar[bool] = False
 
+    def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
+        """Return False for a panorama; see `icmformer.zoom_in.Zoom`."""
+        return max(image_hw) <= self.aspect * min(image_hw)
+
     def region(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
     ) -> RegionOfInterest:

@@ -121,8 +121,8 @@ class Predictor:
     def encode(self, image: np.ndarray) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.
 
-        It holds the features of the whole image, where the first click on an object looks (unless
-        the image is a panorama and is served), so they are not computed again for every object.
+        It holds the features of the whole image, where the first click on an object looks, so they
+        are not computed again for every object. Of a panorama that is served it holds none.
 
         Args:
             image: as for `segment`, and the same.
@@ -131,11 +131,13 @@ class Predictor:
             InputError: if the image is not as described there.
         """
         image_hw = _image_size(image)
-        empty = Segmentation.empty(image_hw)
+        empty = replace(Segmentation.empty(image_hw), image=_fingerprint(image))
+        if not self._zoom.begins_with_whole(image_hw):
+            return empty
         view = self._view(RegionOfInterest.whole(image_hw), image_hw)
         with torch.inference_mode(), autocast(self._precision, self._device):
             features = self._features(image, view, empty)
-        return replace(empty, image=_fingerprint(image), features=features)
+        return replace(empty, features=features)
 
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None

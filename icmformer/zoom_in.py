@@ -31,6 +31,9 @@ class Zoom(Protocol):
     def as_published(self) -> bool:
         """How image and clicks are resized; see `icmformer.region_of_interest.View`."""
 
+    def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
+        """Say whether the first look is at the whole image, wherever the first click is."""
+
     def region(
         self,
         probability: np.ndarray,
@@ -100,6 +103,10 @@ class ZoomIn:
                 "height and width of a network's input need to be two whole numbers, such as"
                 f" (448, 448), not {self.target!r}"
             )
+
+    def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
+        """Return True; see `Zoom`."""
+        return True
 
     def region(
         self,

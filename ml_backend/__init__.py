@@ -1,3 +1,1 @@
 """Label Studio's side: HTTP, regions, tokens, images, jobs."""
-
-__version__ = "0.1.0"

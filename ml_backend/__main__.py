@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import io
 import sys
 
-from ml_backend import __version__
 from ml_backend.errors import BackendError
+from training import __version__
 from training.errors import TrainingError
+from training.terminal import print_in_any_encoding
 
 # Each module has add_arguments(parser) and run(arguments), which returns the exit status.
 COMMANDS = {
@@ -32,6 +32,7 @@ COMMANDS = {
 
 def main() -> int:
     """Run the command that is asked for; return the exit status."""
+    print_in_any_encoding()
     parser = argparse.ArgumentParser(prog="python -m ml_backend", description=__doc__)
     parser.add_argument("--version", action="version", version=f"iCMFormer backend {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -41,10 +42,6 @@ def main() -> int:
         if name in sys.argv[1:2]:
             importlib.import_module(module).add_arguments(subparser)
     arguments = parser.parse_args()
-    # A terminal of another encoding shows ? for what it has no letter for, as in a title.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
     try:
         status: int = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except (BackendError, TrainingError) as error:

@@ -41,7 +41,7 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
     points.append((x(last), points[-1][1]))
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
     area = f"{line} {x(last):.1f},{y(0):.1f}"
-    written = "%Y-%m-%d" if last - first > timedelta(days=2) else "%Y-%m-%d %H:%M"
+    written = "%Y-%m-%d" if last - first > timedelta(days=2) else "%Y-%m-%d %H:%M UTC"
     return Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{most} samples">'

@@ -118,7 +118,7 @@ class _Pages:
         version = request.form.get("version", type=int)
         if version is not None:
             find_version(self._learning, version, project)
-        reason = request.form.get("reason", "")[:500] or "page"
+        reason = request.form.get("reason", "").strip()[:500] or "page"
         mover = Mover(who(), reason, saw=request.form.get("live", type=int))
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)

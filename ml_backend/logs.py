@@ -1,14 +1,17 @@
 """How log lines look; called by entry points only, never by an import."""
 
 import logging
+import re
 import sys
 import time
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+# What begins a line, or steers the terminal that shows it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class OneLine(logging.Formatter):
-    """Writes line breaks in a message as two letters: labels and addresses come from outside.
+    """Writes control characters in a message as escapes: labels and addresses come from outside.
 
     Moments are in UTC, as on the pages.
     """
@@ -21,7 +24,11 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line; the trace of an unforeseen error, which follows, keeps its own."""
-        return super().formatMessage(record).replace("\r", r"\r").replace("\n", r"\n")
+        return _CONTROLS.sub(_escape, super().formatMessage(record))
+
+
+def _escape(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()
 
 
 def write_logs(level: str) -> None:

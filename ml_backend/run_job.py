@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_backend.errors import JobError
 from ml_backend.job_runner import LOWEST_PRIORITY, run_job
-from ml_backend.learning import open_learning
+from ml_backend.learning import open_kept_learning
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     worker = os.getppid()
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_learning(settings)
+    learning = open_kept_learning(settings)
     job = learning.jobs.get(arguments.job)
     if job.state != "running" or job.worker != arguments.worker:
         raise JobError(f"job {job.id} is not {arguments.worker}'s")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend import __version__
 from ml_backend.attention import Attention, Need
 from ml_backend.backend import Backend
 from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
+from training import __version__
 from training.database import now
 from training.errors import DatabaseError
 

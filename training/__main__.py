@@ -7,6 +7,7 @@ import signal
 import sys
 
 from training.errors import TrainingError
+from training.terminal import print_in_any_encoding
 
 COMMANDS = {
     "train": ("training.train", "train a network from a recipe"),
@@ -22,6 +23,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as a shell says it
 
 def main() -> int:
     """Run the command that is asked for; return the exit status."""
+    print_in_any_encoding()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
+from training import __version__
 from training.errors import DatabaseError
 
 SCHEMA_VERSION = 1
@@ -168,8 +169,8 @@ class Database:
                 raise DatabaseError(
                     _sentence(
                         self._engine,
-                        f"it has schema {found}, and this release writes {SCHEMA_VERSION}; run the "
-                        "release that wrote it last (CHANGELOG.md)",
+                        f"it has schema {found}, and release {__version__} writes "
+                        f"{SCHEMA_VERSION}; run the release that wrote it last (CHANGELOG.md)",
                     )
                 )
 

@@ -47,6 +47,25 @@ def test_one_click_is_enough(image_hw, rows, columns):
     assert network.passes <= 3
 
 
+@pytest.mark.parametrize("image_hw", [(120, 361), (361, 120)])
+def test_of_a_panorama_nothing_is_encoded_in_vain(image_hw):
+    image, _ = _scene(image_hw, (30, 90), (30, 90))
+    network, clicks = RednessNetwork(), [_middle_click((30, 90), (30, 90))]
+    predictor = Predictor.for_serving(network)
+    start = predictor.encode(image)
+    assert start.features is None
+    shared, fresh = predictor.segment(image, clicks, start), predictor.segment(image, clicks)
+    np.testing.assert_array_equal(shared.probability, fresh.probability)
+
+
+@pytest.mark.parametrize("click", [Click(0, 0, True), Click(359, 60, True), Click(9, 9, False)])
+def test_on_any_other_image_the_first_look_is_at_the_whole(click):
+    assert LOOK.begins_with_whole((120, 360))
+    placed = PlacedClicks.on_image([click], (120, 360))
+    first = LOOK.region(np.zeros((120, 360), np.float32), placed, None)
+    assert first == RegionOfInterest.whole((120, 360))
+
+
 def test_published_protocol_does_not_see_the_tiny_object():
     """What the closer look is for."""
     rows, columns = (1100, 1105), (300, 305)

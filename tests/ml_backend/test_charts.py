@@ -20,8 +20,8 @@ def test_growth_climbs_in_steps_and_goes_on_until_today():
 def test_growth_of_a_single_minute():
     moment = datetime(2026, 11, 1, 8, tzinfo=timezone.utc)
     chart = growth_chart([("2026-11-01T08:00:00Z", 4)], moment)
-    assert "2026-11-01 07:50" in chart
-    assert "2026-11-01 08:00" in chart  # nothing is shown of a time that has not come yet
+    assert "2026-11-01 07:50 UTC" in chart
+    assert "2026-11-01 08:00 UTC" in chart  # nothing is shown of a time that has not come yet
 
 
 def test_years_of_labelling_fit_into_a_chart():

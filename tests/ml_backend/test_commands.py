@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import __version__
 from ml_backend.__main__ import main
 from ml_backend.projects import ProjectNews
+from training import __version__
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +48,7 @@ def as_a_program(settings, *arguments):
     [
         ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",), ("sweep",),
         ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
+        ("run-job", "1", "w"),
     ],
 )  # fmt: skip
 def test_a_forgotten_model_dir_is_refused_and_not_made(command, settings, arguments):
@@ -70,6 +71,12 @@ def test_a_terminal_that_lacks_letters_shows_question_marks(settings):
     done = as_a_program(settings, "forget", "--project", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("project 3 (?? ?masks?): ")
+
+
+def test_such_a_terminal_shows_the_help_as_well(settings):
+    done = as_a_program(settings, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "COMMAND ?" in done.stdout
 
 
 @pytest.mark.usefixtures("project")

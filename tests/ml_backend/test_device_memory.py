@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from icmformer import Predictor, load_checkpoint
+from ml_backend.errors import DeviceMemoryError
 from ml_backend.loaded_model import LoadedModel
 from tests.ml_backend.label_studio_requests import batch, clicks, keypoint, mask_of, saved_task
 
@@ -57,6 +58,17 @@ def test_a_full_gpu_answers_503_with_a_sentence_and_recovers(client, crowd, capl
     assert refused.json["error"].startswith("the GPU has too little memory")
     assert "Traceback" not in caplog.text
     assert client.post("/predict", json=BODY).status_code == 200
+
+
+def test_a_version_that_does_not_fit_leaves_its_tasks_without_a_mask_and_says_so(app, client):
+    def does_not_fit(version):
+        raise DeviceMemoryError("the GPU has too little memory")
+
+    app.extensions["icmformer"].models._load = does_not_fit
+    answer = client.post("/predict", json=BODY)
+    (prediction,) = answer.json["results"]
+    assert (answer.status_code, prediction["result"]) == (200, [])
+    assert "cannot be loaded: the GPU has too little memory" in prediction["error"]
 
 
 def test_masks_of_a_batch_that_were_ready_are_not_lost(app, client, crowd):

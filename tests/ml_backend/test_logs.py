@@ -13,6 +13,11 @@ def test_what_comes_from_outside_cannot_forge_a_line():
     assert line("refused: 'a\n2026 INFO b\r'").endswith(r"refused: 'a\n2026 INFO b\r'")
 
 
+def test_what_comes_from_outside_cannot_steer_a_terminal():
+    written = line("refused GET /projects/\x1b[2J\x00\x85\u2028点 to 127.0.0.1")
+    assert written.endswith(r"refused GET /projects/\x1b[2J\x00\x85\u2028点 to 127.0.0.1")
+
+
 def test_moments_are_in_utc_and_say_so(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()

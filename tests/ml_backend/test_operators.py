@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ml_backend import __version__, loaded_model, readiness
+from ml_backend import loaded_model, readiness
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.errors import BackendError
@@ -13,6 +13,7 @@ from ml_backend.inference_queue import Deadline
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 from tests.waiting import wait_until
+from training import __version__
 from training.database import now
 
 EVERYWHERE = [

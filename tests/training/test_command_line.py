@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,17 @@ def test_the_help_lists_the_commands_without_waiting_for_torch():
 
     assert all(name in said.stdout for name in COMMANDS)
     assert "torch" not in said.stderr
+
+
+def test_a_terminal_that_lacks_letters_shows_question_marks():
+    command = [sys.executable, "-m", "training", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    said = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "COMMAND ?" in said.stdout
 
 
 @pytest.mark.parametrize(

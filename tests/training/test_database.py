@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from training import __version__
 from training.database import Base, Database, UtcDateTime, moment_of, now
 from training.errors import DatabaseError
 
@@ -111,7 +112,7 @@ def test_processes_create_and_write_at_once(tmp_path):
 def test_a_newer_schema_is_refused_with_a_sentence(database, tmp_path):
     with database.write() as session:
         session.execute(text("UPDATE schema_version SET number = 99"))
-    with pytest.raises(DatabaseError, match="schema 99"):
+    with pytest.raises(DatabaseError, match=rf"state\.db .*schema 99.*release {__version__} "):
         Database(f"sqlite:///{tmp_path}/state.db")
 
 
