@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import logging
 
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def label_studio():
         server.url = stack.enter_context(serving(server.app()))
         server.stop = stack.close
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    """Commands called in this process log to its standard error, which pytest closes."""
+    logger = logging.getLogger()
+    before = logger.handlers[:]
+    yield
+    logger.handlers[:] = before
 
 
 @pytest.fixture(scope="session")
