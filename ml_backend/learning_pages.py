@@ -21,6 +21,7 @@ from ml_backend.learning_views import (
 from ml_backend.live_moves import make_move
 from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
+from ml_backend.protocol import read_text
 from ml_backend.rendered_pages import PAGES, rendered
 from training.database import LARGEST_INTEGER, now
 from training.errors import FileStoreError, StoredFileError
@@ -118,7 +119,7 @@ class _Pages:
         version = request.form.get("version", type=int)
         if version is not None:
             find_version(self._learning, version, project)
-        reason = request.form.get("reason", "").strip()[:500] or "page"
+        reason = read_text(request.form, "reason").strip()[:500] or "page"
         mover = Mover(who(), reason, saw=request.form.get("live", type=int))
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)

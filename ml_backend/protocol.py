@@ -144,21 +144,23 @@ def read_webhook(body: bytes) -> WebhookEvent:
     return WebhookEvent(action, values)
 
 
-def read_text(values: dict[str, Any], key: str, default: str = "") -> str:
-    """Return a text of a body, the default where it is null or missing.
+def read_text(values: Mapping[str, Any], key: str) -> str:
+    """Return a text of a body or a form, "" where it is null or missing.
 
     Raises:
-        RequestError: if it is anything else, or no valid Unicode.
+        RequestError: if it is anything else, no valid Unicode, or holds a NUL.
     """
     value = values.get(key)
     if value is None:
-        return default
+        return ""
     if not isinstance(value, str):
         raise RequestError(f'"{key}" must be text')
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can hold halves of characters
         raise RequestError(f'"{key}" is not valid Unicode') from error
+    if "\0" in value:  # PostgreSQL keeps none
+        raise RequestError(f'"{key}" holds a NUL character')
     return value
 
 

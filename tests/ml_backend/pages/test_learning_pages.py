@@ -159,6 +159,7 @@ def test_what_is_live_already_is_not_kept_from_going_live(client):
         ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
         ({"move": "promote", "version": "two"}, 400, "must be the number"),
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
+        ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
         ({"move": "promote", "version": True}, 400, "must be the number"),
         ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
