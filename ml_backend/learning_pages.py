@@ -184,7 +184,7 @@ def svg_address(drawing: str) -> str:
 def _asked_for(part: str) -> Part:
     """Return which part of a list the address asks for."""
     before = request.args.get(part, type=int)
-    return Part(_MOST_ROWS, None if before is None else min(before, LARGEST_INTEGER))
+    return Part(_MOST_ROWS, None if before is None else max(0, min(before, LARGEST_INTEGER)))
 
 
 def _rows(versions: list[dict[str, Any]], has_newer: bool, has_older: bool) -> list[dict[str, Any]]:

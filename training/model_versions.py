@@ -169,7 +169,7 @@ class ModelVersions:
     def count_usable_by(self, project: str, before: int | None = None) -> int:
         """Return how many versions `usable_by` would list."""
         with self._database.read() as session:
-            rows = select(func.count()).where(*_usable(session, project, before))
+            rows = select(func.count(VersionRow.number)).where(*_usable(session, project, before))
             return session.scalars(rows).one()
 
     def may_use(self, project: str, number: int) -> bool:

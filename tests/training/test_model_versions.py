@@ -105,6 +105,7 @@ def test_projects_are_served_by_their_own_version(versions, base, tmp_path):
     assert numbers(versions, PROJECT, OTHER, SITE) == (2, 1, 1)
     with pytest.raises(VersionError, match="made for project"):
         versions.move(partial(promote, project=OTHER, version=2, mover=PERSON))
+    assert versions.count_usable_by(SITE) == len(versions.usable_by(SITE))
     assert [row.number for row in versions.usable_by(PROJECT)] == [2, 1]
     assert [row.number for row in versions.usable_by(OTHER)] == [1]
 

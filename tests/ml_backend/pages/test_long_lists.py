@@ -138,6 +138,6 @@ def test_programs_get_a_part_as_well_and_how_much_more_there_is(client, year):
     assert facts["undecided"] == year
 
 
-@pytest.mark.parametrize("before", ["nonsense", "0", "-1", str(10**30)])
+@pytest.mark.parametrize("before", ["nonsense", "0", "-1", str(10**30), str(-(10**30))])
 def test_no_address_breaks_the_page(client, year, before):
     page(client, f"/projects/20?before={before}&versions_before={before}")
