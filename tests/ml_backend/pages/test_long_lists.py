@@ -141,3 +141,10 @@ def test_programs_get_a_part_as_well_and_how_much_more_there_is(client, year):
 @pytest.mark.parametrize("before", ["nonsense", "0", "-1", str(10**30), str(-(10**30))])
 def test_no_address_breaks_the_page(client, year, before):
     page(client, f"/projects/20?before={before}&versions_before={before}")
+
+
+def test_from_an_empty_part_a_link_leads_back(client, year):
+    text = page(client, "/projects/20?before=1&versions_before=1")
+    assert text.count("None before these.") == 2
+    assert links(text, ">newest jobs</a>") == ["/projects/20.1#jobs"]
+    assert links(text, ">newest versions</a>") == ["/projects/20.1#versions"]
