@@ -4,11 +4,11 @@ This module and what it imports stay free of torch: the worker and most commands
 and torch takes seconds and half a gigabyte.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_backend.errors import SettingsError
+from training.whole_files import file_sha256
 
 # `icmformer.STARTER`, without importing torch. Where it is missing, masks come from random weights.
 STARTER_WEIGHTS = Path(__file__).parents[1] / "icmformer" / "weights" / "starter.safetensors"
@@ -42,11 +42,7 @@ def version_of_file(weights: Path) -> Version:
     Raises:
         OSError: if it cannot be read.
     """
-    digest = hashlib.sha256()
-    with weights.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return Version(f"{weights.stem}-{digest.hexdigest()[:8]}", weights)
+    return Version(f"{weights.stem}-{file_sha256(weights)[:8]}", weights)
 
 
 def default_version(checkpoint: Path | None) -> Version:

@@ -13,7 +13,7 @@ from training.classical import GrabCutBaseline
 from training.errors import BenchmarkError
 from training.evaluation import ClickSegmenter
 from training.provenance import last_size
-from training.weights_file import file_sha256, load_network, read_config, read_provenance
+from training.weights_file import load_network, read_config, read_provenance, weights_sha256
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -98,7 +98,7 @@ class Checkpoint:
         sha256 = self._sha256
         network = load_network(self.path, self.device)
         # Not before: the file might be replaced in between.
-        if file_sha256(self.path) != sha256:
+        if weights_sha256(self.path) != sha256:
             raise BenchmarkError(
                 f"{self.path} has changed since the benchmark began, perhaps because its training"
                 " goes on: benchmark a copy"
@@ -122,7 +122,7 @@ class Checkpoint:
     @cached_property
     def _sha256(self) -> str:
         # Remembered, and sent along to other processes: all results are to be of these weights.
-        return file_sha256(self.path)
+        return weights_sha256(self.path)
 
     @cached_property
     def _trained_size(self) -> tuple[int, int] | None:

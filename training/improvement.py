@@ -12,7 +12,6 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 6. load it from where it was published, let it answer, and move the live pointer
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -51,7 +50,7 @@ from training.split import HELD_OUT, TRAINING, VALIDATION
 from training.stores import Stores
 from training.trial import Exercise, Trial, TrialScores, compared, run_trial
 from training.version_rows import VersionRow
-from training.whole_files import write_atomically
+from training.whole_files import file_sha256, write_atomically
 
 GATE = "gate"
 
@@ -253,7 +252,7 @@ def _seal(candidate: Path) -> Path:
 
 def _hashes(candidate: Path) -> str:
     files = (candidate, candidate.with_suffix(".json"))
-    return "\n".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return "\n".join(file_sha256(file) for file in files)
 
 
 def _check_untouched(candidate: Path) -> None:

@@ -29,7 +29,7 @@ from training.learning_curve_report import THRESHOLDS, Point, write_learning_cur
 from training.noc import ScoreCard
 from training.provenance import provenance
 from training.same_settings import keep_to
-from training.weights_file import file_sha256
+from training.weights_file import weights_sha256
 from training.whole_files import write_atomically
 from training.whole_numbers import positive
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         require_outside("--output", output, data)
     keep_to(
         {
-            "weights": file_sha256(arguments.checkpoint),
+            "weights": weights_sha256(arguments.checkpoint),
             "data": files_fingerprint(arguments.data),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,

@@ -10,6 +10,7 @@ from pathlib import Path
 from training.errors import FileStoreError, StoredFileError, VersionError
 from training.stored_files import StoredFiles
 from training.version_rows import VersionRow
+from training.whole_files import file_sha256
 
 
 class VersionFiles:
@@ -53,9 +54,9 @@ class VersionFiles:
 
     def _whole(self, key: str, expected: str) -> Path:
         path = self._files.local_path(key)
-        if not _is_file(path, expected) and self._files.forget_copy(key):
+        if not _has_hash(path, expected) and self._files.forget_copy(key):
             path = self._files.local_path(key)
-        if not _is_file(path, expected):
+        if not _has_hash(path, expected):
             problem = "damaged" if path.exists() else "missing from the stored files"
             self._files.forget_copy(key)
             raise StoredFileError(f"{path} is {problem}")
@@ -79,5 +80,5 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _is_file(path: Path, expected: str) -> bool:
-    return path.is_file() and sha256(path.read_bytes()) == expected
+def _has_hash(path: Path, expected: str) -> bool:
+    return path.is_file() and file_sha256(path) == expected

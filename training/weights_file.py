@@ -1,12 +1,12 @@
 """A file of weights that a command is given: ours (.safetensors) or the authors' (.pth)."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
 from icmformer.errors import CheckpointError
+from training.whole_files import file_sha256
 
 
 def is_weights_file(path: Path) -> bool:
@@ -54,13 +54,13 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return dict(read_description(path)["provenance"])
 
 
-def file_sha256(path: Path) -> str:
+def weights_sha256(path: Path) -> str:
     """Return the SHA-256 of the file, 64 hexadecimal digits.
 
     Raises:
         CheckpointError: if it cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,6 +1,8 @@
+import hashlib
+
 import pytest
 
-from training.whole_files import appearing, write_atomically
+from training.whole_files import appearing, file_sha256, write_atomically
 
 
 def test_a_file_is_replaced_at_once_and_its_folder_made(tmp_path):
@@ -18,3 +20,10 @@ def test_what_fails_half_way_leaves_what_was_there_and_nothing_else(tmp_path):
         file.write("text is no bytes")
     assert path.read_bytes() == b"before"
     assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 << 20])
+def test_the_hash_of_a_file_is_that_of_its_content(tmp_path, size):
+    content = bytes(index % 251 for index in range(size))
+    (tmp_path / "file").write_bytes(content)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
