@@ -18,7 +18,7 @@ class Need:
 
     Attributes:
         versions: those that wait for a decision, newest first.
-        failed_job: the job that ended last, if it failed.
+        failed_job: the job that ended last, if it failed and no other waits or runs.
         failure: why it did.
     """
 

@@ -73,7 +73,7 @@ def test_versions_that_wait_for_a_decision_are_said_everywhere(client, learning)
     assert f">version {last - 2}</a> and 1 more wait for a decision" in page(client, "/")
 
 
-def test_a_job_that_failed_is_said_everywhere_until_another_ends_well(client, learning):
+def test_a_job_that_failed_is_said_everywhere_until_another_follows(client, learning):
     number = fail_a_job(learning)
     assert needs(client) | {"versions": []} == {
         "versions": [], "failed_job": number, "failure": "No space left on device",
@@ -84,12 +84,30 @@ def test_a_job_that_failed_is_said_everywhere_until_another_ends_well(client, le
         assert f'/jobs/{number}">job {number}</a> failed: No space left on device' in text
     learning.jobs.request(PROJECT, "again")
     assert scraped(client, 'icmformer_jobs{state="waiting"}') == 1
+    assert needs(client)["failed_job"] is None
     learning.jobs.claim("w")
     assert scraped(client, 'icmformer_jobs{state="running"}') == 1
-    assert needs(client)["failed_job"] == number
-    learning.jobs.finish(number + 1, "w", "kept", "no better", 2)
+    assert needs(client)["failed_job"] is None
+    learning.jobs.fail(number + 1, "w", "No space left on device")
+    assert needs(client)["failed_job"] == number + 1
+    learning.jobs.request(PROJECT, "again")
+    learning.jobs.finish(learning.jobs.claim("w").id, "w", "kept", "no better", 2)
     assert needs(client)["failed_job"] is None
     assert scraped(client, 'icmformer_jobs{state="running"}') == 0
+
+
+def test_whoever_cancels_what_follows_a_failed_job_knows_of_it(client, learning):
+    fail_a_job(learning)
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "again"))
+    assert needs(client)["failed_job"] is None
+
+
+def test_a_job_that_fails_after_the_one_behind_it_was_cancelled_is_said(client, learning):
+    running = learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("w")
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "20 new samples"))
+    learning.jobs.fail(running, "w", "No space left on device")
+    assert needs(client)["failed_job"] == running
 
 
 def test_a_missing_worker_is_said_once_something_waits_for_it(client, learning):
