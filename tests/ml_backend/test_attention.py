@@ -128,6 +128,7 @@ def test_a_worker_is_seen_while_it_ticks_and_missed_when_it_stops(client, learni
     seen = scraped(client, "icmformer_worker_seen_timestamp_seconds")
     assert abs(now().timestamp() - seen) < 60
     move_back(learning, SignRow, given_at=now() - timedelta(minutes=6))
+    learning.jobs.request(PROJECT, "Start training")
     for path in ("/", "/projects/"):
         assert GONE in page(client, path)
     assert GONE in client.get("/api/projects").json["worker"]["problem"]
@@ -135,9 +136,39 @@ def test_a_worker_is_seen_while_it_ticks_and_missed_when_it_stops(client, learni
     assert GONE not in page(client, "/")
 
 
+def run_and_die(learning):
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("w")
+    move_back(learning, JobRow, beat_at=now() - 3 * LEASE)
+
+
+@pytest.mark.parametrize(
+    "let_wait",
+    [
+        lambda learning: learning.jobs.request(PROJECT, "Start training"),
+        lambda learning: learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"),
+        lambda learning: learning.projects.ask_to_reconcile(PROJECT),
+        run_and_die,
+    ],
+    ids=["a job", "a message", "a comparison", "a job that runs no more"],
+)
+def test_a_worker_that_was_retired_is_missed_once_something_waits(client, learning, let_wait):
+    last = now() - timedelta(days=100)
+    learning.sign_of_life.give()
+    move_back(learning, SignRow, given_at=last)
+    assert f"seen {last:%Y-%m-%d %H:%M} UTC" in page(client, "/")
+    assert GONE not in page(client, "/")
+    assert GONE not in page(client, "/projects/")
+    assert client.get("/api/projects").json["worker"]["problem"] == ""
+    seen = scraped(client, "icmformer_worker_seen_timestamp_seconds")
+    assert abs(last.timestamp() - seen) < 1
+    let_wait(learning)
+    assert GONE in page(client, "/")
+
+
 def test_a_sign_that_was_given_before_the_clock_was_set_back_is_none():
     ahead = now() + timedelta(days=30)
-    assert sign_of_life.worker_problem(ahead, something_waits=False).startswith(GONE)
+    assert sign_of_life.worker_problem(ahead, something_waits=True).startswith(GONE)
 
 
 def test_a_job_whose_worker_died_says_since_when(client, learning):
