@@ -2,9 +2,11 @@
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.learning import Learning
 from ml_backend.sign_of_life import worker_problem
 from training.errors import DatabaseError
@@ -18,7 +20,7 @@ class Need:
 
     Attributes:
         versions: those that wait for a decision, newest first.
-        failed_job: the job that ended last, if it failed.
+        failed_job: the job that ended last, if it failed and no other waits or runs.
         failure: why it did.
     """
 
@@ -35,7 +37,7 @@ class Attention:
         needs: of each project that has any, by its key.
         jobs: how many there are of the states "waiting" and "running".
         worker_seen_at: when a worker was last here, None if none ever was.
-        worker_problem: a sentence where one is missing.
+        worker_problem: a sentence where one is missing for which something waits.
     """
 
     needs: dict[str, Need]
@@ -52,10 +54,19 @@ def look(learning: Learning) -> Attention:
         needs[project].versions.append(number)
     for job in learning.jobs.failed_last():
         needs[job.project].failed_job, needs[job.project].failure = job.id, job.message
-    jobs = Counter(job.state for job in learning.jobs.unfinished())
+    jobs = learning.jobs.unfinished()
     seen_at = learning.sign_of_life.seen_at()
-    something_waits = bool(jobs["waiting"]) or learning.inbox.has_waiting()
-    return Attention(dict(needs), jobs, seen_at, worker_problem(seen_at, something_waits))
+    problem = worker_problem(seen_at, _something_waits(learning, jobs))
+    return Attention(dict(needs), Counter(job.state for job in jobs), seen_at, problem)
+
+
+def _something_waits(learning: Learning, jobs: Sequence[JobRow]) -> bool:
+    """Return whether a worker has anything to do but its rounds, which a retired one leaves off."""
+    return (
+        any(job.state == "waiting" or job.is_silent for job in jobs)
+        or learning.inbox.has_waiting()
+        or learning.projects.is_reconcile_asked_for()
+    )
 
 
 class Lookout:

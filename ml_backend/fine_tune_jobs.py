@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import JSON, ColumnElement, Index, delete, func, or_, select, text, update
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import JSON, ColumnElement, Index, delete, exists, func, or_, select, text, update
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from ml_backend.errors import JobError
 from training.database import LARGEST_INTEGER, Base, Database, UtcDateTime, now
@@ -294,10 +294,15 @@ class FineTuneJobs:
             return session.scalars(rows.order_by(JobRow.id)).all()
 
     def failed_last(self) -> Sequence[JobRow]:
-        """Return the last job that ended of each project where that one failed."""
-        ended = JobRow.state.in_(("finished", "failed", "cancelled"))
-        last = select(func.max(JobRow.id)).where(ended).group_by(JobRow.project)
-        rows = select(JobRow).where(JobRow.id.in_(last), JobRow.state == "failed")
+        """Return the job of each project that failed and that none has followed.
+
+        A job follows that waits or runs, or that ended later: whoever cancelled that one has seen
+        what it was to make up for.
+        """
+        other = aliased(JobRow)
+        follows = or_(other.finished_at.is_(None), other.finished_at > JobRow.finished_at)
+        followed = exists().where(other.project == JobRow.project, follows)
+        rows = select(JobRow).where(JobRow.state == "failed", ~followed)
         with self._database.read() as session:
             return session.scalars(rows).all()
 

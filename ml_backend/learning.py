@@ -134,10 +134,12 @@ def open_kept_learning(settings: Settings) -> Learning:
         DatabaseError: as of `open_learning`.
         SettingsError: if there are none, and as of `open_learning`.
     """
-    if settings.database_url is None and not (settings.model_dir / STATE_FILE).exists():
+    # With another database, the folder holds nothing at first; a mistaken one is still not made.
+    kept = settings.model_dir if settings.database_url else settings.model_dir / STATE_FILE
+    if not kept.exists():
         raise SettingsError(
-            f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept (it has no "
-            f"{STATE_FILE}): give this command the environment of serve, MODEL_DIR above all"
+            f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept ({kept} "
+            "does not exist): give this command the environment of serve, MODEL_DIR above all"
         )
     return open_learning(settings)
 

@@ -40,7 +40,7 @@ def _gauges(seen: Attention) -> list[Metric]:
         ),
         GaugeMetricFamily(
             "icmformer_projects_with_failed_job",
-            "Projects whose last job failed.",
+            "Projects whose last job failed while no other waits or runs.",
             sum(need.failed_job is not None for need in needs),
         ),
         jobs,

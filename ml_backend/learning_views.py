@@ -238,9 +238,7 @@ def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part
         "site": live_facts(learning, SITE),
         **annotations_to_look_at(learning, project),
         **_job_part(learning, project.key, jobs),
-        "next_job": next_job(
-            database, learning.settings, project.key, learning.jobs.of_project(project.key, limit=1)
-        ),
+        "next_job": next_job(learning, project.key),
         **_version_part(learning, project.key, versions),
         "moves": move_list(learning, project.key),
     }

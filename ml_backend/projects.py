@@ -161,6 +161,12 @@ class Projects:
             if row is not None:
                 row.ask_to_reconcile()
 
+    def is_reconcile_asked_for(self) -> bool:
+        """Return whether somebody asked for a comparison of any project that was not tried yet."""
+        rows = select(ProjectRow.key).where(ProjectRow.reconcile_note.startswith(_ASKED)).limit(1)
+        with self._database.read() as session:
+            return session.scalar(rows) is not None
+
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
 

@@ -40,21 +40,22 @@ class SignOfLife:
 
 
 def worker_problem(seen_at: datetime | None, something_waits: bool) -> str:
-    """Say that a worker is missing; "" while one is here, or none was ever needed.
+    """Say that a worker is missing; "" while one is here, or nothing waits for one.
 
     Args:
-        seen_at: when one was last here.
+        seen_at: when one was last here, None if none ever was.
         something_waits: whether there is anything to do for one.
     """
-    if seen_at is None and something_waits:
+    # A time that lies ahead was noted before the clock was set back.
+    is_here = seen_at is not None and abs(now() - seen_at) < _LONGEST_SILENCE
+    if is_here or not something_waits:
+        return ""
+    if seen_at is None:
         return (
             "No worker has run yet, so nothing is learned from what was accepted: start one with "
             "python -m ml_backend work."
         )
-    # A time that lies ahead was noted before the clock was set back.
-    if seen_at is None or abs(now() - seen_at) < _LONGEST_SILENCE:
-        return ""
     return (
-        f"The worker has not been seen since {seen_at:%Y-%m-%d %H:%M} UTC: start it with "
-        "python -m ml_backend work, or see in its log what it waits for."
+        f"The worker has not been seen since {seen_at:%Y-%m-%d %H:%M} UTC, and something waits for "
+        "it: start it with python -m ml_backend work, or see in its log what it waits for."
     )

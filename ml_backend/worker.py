@@ -9,22 +9,19 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import takewhile
 from typing import NamedTuple
 
-from croniter import croniter
-
 from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
-from ml_backend.fine_tune_jobs import JobRow, worker_name
+from ml_backend.fine_tune_jobs import worker_name
 from ml_backend.ingest import Image, Ingest
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.learning import LOG_NAME, Learning
 from ml_backend.newer_states import Json
-from ml_backend.next_job import is_quiet, new_since
+from ml_backend.next_job import next_job, reason_to_train
 from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
@@ -39,8 +36,6 @@ _IMAGE_CACHE_MB = 64
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
 _RETRY_RECONCILE = timedelta(minutes=5)
-_RETRY_TRAINING = timedelta(hours=1)
-_LONGEST_RETRY_TRAINING = timedelta(days=1)
 
 
 class Reconciliation(NamedTuple):
@@ -113,7 +108,7 @@ class Worker:
         self._learning.inbox.tidy()
         self._learning.stores.database.checkpoint()
         for project in self._learning.projects.all():
-            reason = self._reason_to_train(project.key)
+            reason = reason_to_train(self._learning, project.key)
             if reason:
                 self._learning.jobs.request(project.key, reason)
         self._learning.tidy_job_folders()
@@ -206,6 +201,8 @@ class Worker:
         said = {"waiting": "to be continued", "finished": f"{job.result}, {job.message}"}
         sentence = said.get(job.state, job.message)
         logger.log(level, "job=%d project=%s %s: %s", job.id, job.project, job.state, sentence)
+        if job.state == "failed" and (then := next_job(self._learning, job.project)):
+            logger.warning("project=%s: %s", job.project, then)
 
     def _wait_for(self, process: "subprocess.Popen[bytes]", keep_claim: Callable[[], None]) -> None:
         while process.poll() is None:
@@ -222,37 +219,6 @@ class Worker:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-
-    def _reason_to_train(self, project: str) -> str:
-        """Return why a project is due for fine-tuning, "" if it is not."""
-        settings, jobs = self._learning.settings, self._learning.jobs.of_project(project)
-        # What a job that failed was to learn is still new; it is tried again, ever more rarely.
-        failed = list(takewhile(lambda job: job.state == "failed", jobs))
-        if failed and now() - (failed[0].finished_at or now()) < _pause_after(len(failed)):
-            return ""
-        jobs = jobs[len(failed) :]
-        new = new_since(self._learning.stores.database, project, jobs)
-        quiet = is_quiet(new, timedelta(minutes=settings.fine_tune_quiet_minutes))
-        if settings.fine_tune_after and new.count >= settings.fine_tune_after and quiet:
-            return f"{new.count} new samples"
-        schedule = settings.fine_tune_schedule
-        if schedule and self._is_turn(schedule, project, jobs):
-            return f"scheduled ({schedule})"
-        # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
-        return failed[0].reasons[0] if failed and (quiet or not new.count) else ""
-
-    def _is_turn(self, schedule: str, project: str, jobs: Sequence[JobRow]) -> bool:
-        """Say whether the clock has struck since there was something to learn.
-
-        What a cancelled job was to learn is not new, but learned at the clock's next turn.
-        """
-        in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
-        new = new_since(self._learning.stores.database, project, jobs[len(in_vain) :])
-        if new.oldest is None:
-            return False
-        since = max([new.oldest, *(job.finished_at for job in in_vain[:1] if job.finished_at)])
-        turn: datetime = croniter(schedule, now()).get_prev(datetime)
-        return turn > since
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         if project.is_reconcile_asked_for:
@@ -288,8 +254,3 @@ class Worker:
         if key not in self._clients:
             self._clients[key] = LabelStudio(*key)
         return self._clients[key]
-
-
-def _pause_after(failures: int) -> timedelta:
-    """Return how long to wait after so many jobs in a row have failed."""
-    return min(_RETRY_TRAINING * 2 ** min(failures - 1, 10), _LONGEST_RETRY_TRAINING)

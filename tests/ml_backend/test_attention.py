@@ -73,7 +73,7 @@ def test_versions_that_wait_for_a_decision_are_said_everywhere(client, learning)
     assert f">version {last - 2}</a> and 1 more wait for a decision" in page(client, "/")
 
 
-def test_a_job_that_failed_is_said_everywhere_until_another_ends_well(client, learning):
+def test_a_job_that_failed_is_said_everywhere_until_another_follows(client, learning):
     number = fail_a_job(learning)
     assert needs(client) | {"versions": []} == {
         "versions": [], "failed_job": number, "failure": "No space left on device",
@@ -84,12 +84,30 @@ def test_a_job_that_failed_is_said_everywhere_until_another_ends_well(client, le
         assert f'/jobs/{number}">job {number}</a> failed: No space left on device' in text
     learning.jobs.request(PROJECT, "again")
     assert scraped(client, 'icmformer_jobs{state="waiting"}') == 1
+    assert needs(client)["failed_job"] is None
     learning.jobs.claim("w")
     assert scraped(client, 'icmformer_jobs{state="running"}') == 1
-    assert needs(client)["failed_job"] == number
-    learning.jobs.finish(number + 1, "w", "kept", "no better", 2)
+    assert needs(client)["failed_job"] is None
+    learning.jobs.fail(number + 1, "w", "No space left on device")
+    assert needs(client)["failed_job"] == number + 1
+    learning.jobs.request(PROJECT, "again")
+    learning.jobs.finish(learning.jobs.claim("w").id, "w", "kept", "no better", 2)
     assert needs(client)["failed_job"] is None
     assert scraped(client, 'icmformer_jobs{state="running"}') == 0
+
+
+def test_whoever_cancels_what_follows_a_failed_job_knows_of_it(client, learning):
+    fail_a_job(learning)
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "again"))
+    assert needs(client)["failed_job"] is None
+
+
+def test_a_job_that_fails_after_the_one_behind_it_was_cancelled_is_said(client, learning):
+    running = learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("w")
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "20 new samples"))
+    learning.jobs.fail(running, "w", "No space left on device")
+    assert needs(client)["failed_job"] == running
 
 
 def test_a_missing_worker_is_said_once_something_waits_for_it(client, learning):
@@ -110,6 +128,7 @@ def test_a_worker_is_seen_while_it_ticks_and_missed_when_it_stops(client, learni
     seen = scraped(client, "icmformer_worker_seen_timestamp_seconds")
     assert abs(now().timestamp() - seen) < 60
     move_back(learning, SignRow, given_at=now() - timedelta(minutes=6))
+    learning.jobs.request(PROJECT, "Start training")
     for path in ("/", "/projects/"):
         assert GONE in page(client, path)
     assert GONE in client.get("/api/projects").json["worker"]["problem"]
@@ -117,9 +136,39 @@ def test_a_worker_is_seen_while_it_ticks_and_missed_when_it_stops(client, learni
     assert GONE not in page(client, "/")
 
 
+def run_and_die(learning):
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("w")
+    move_back(learning, JobRow, beat_at=now() - 3 * LEASE)
+
+
+@pytest.mark.parametrize(
+    "let_wait",
+    [
+        lambda learning: learning.jobs.request(PROJECT, "Start training"),
+        lambda learning: learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"),
+        lambda learning: learning.projects.ask_to_reconcile(PROJECT),
+        run_and_die,
+    ],
+    ids=["a job", "a message", "a comparison", "a job that runs no more"],
+)
+def test_a_worker_that_was_retired_is_missed_once_something_waits(client, learning, let_wait):
+    last = now() - timedelta(days=100)
+    learning.sign_of_life.give()
+    move_back(learning, SignRow, given_at=last)
+    assert f"seen {last:%Y-%m-%d %H:%M} UTC" in page(client, "/")
+    assert GONE not in page(client, "/")
+    assert GONE not in page(client, "/projects/")
+    assert client.get("/api/projects").json["worker"]["problem"] == ""
+    seen = scraped(client, "icmformer_worker_seen_timestamp_seconds")
+    assert abs(last.timestamp() - seen) < 1
+    let_wait(learning)
+    assert GONE in page(client, "/")
+
+
 def test_a_sign_that_was_given_before_the_clock_was_set_back_is_none():
     ahead = now() + timedelta(days=30)
-    assert sign_of_life.worker_problem(ahead, something_waits=False).startswith(GONE)
+    assert sign_of_life.worker_problem(ahead, something_waits=True).startswith(GONE)
 
 
 def test_a_job_whose_worker_died_says_since_when(client, learning):

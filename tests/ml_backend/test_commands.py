@@ -50,7 +50,11 @@ def as_a_program(settings, *arguments):
         ("run-job", "1", "w"),
     ],
 )  # fmt: skip
-def test_a_forgotten_model_dir_is_refused_and_not_made(command, settings, arguments):
+@pytest.mark.parametrize("database", ["", "sqlite:///{}/state.db"], ids=["here", "elsewhere"])
+def test_a_forgotten_model_dir_is_refused_and_not_made(
+    command, settings, tmp_path, monkeypatch, database, arguments
+):
+    monkeypatch.setenv("ICMFORMER_DATABASE_URL", database.format(tmp_path))
     status, out, err = command(*arguments)
     assert (status, out) == (1, "")
     assert f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept" in err

@@ -193,41 +193,6 @@ def test_what_a_cancelled_job_was_to_learn_is_learned_at_the_next_turn(learning,
     learning.close()
 
 
-def test_what_a_failed_job_was_to_learn_is_tried_again_ever_more_rarely(learning, worker, server):
-    deliver(learning, server, *range(6))
-    worker.tick()
-    for failures, hours in ((1, 1), (2, 2), (3, 4)):
-        job = learning.jobs.claim("worker")
-        learning.jobs.fail(job.id, "worker", "No space left on device")
-        worker.tick()
-        assert len(learning.jobs.of_project(PROJECT)) == failures
-        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours, minutes=-1))
-        worker.tick()
-        assert len(learning.jobs.of_project(PROJECT)) == failures
-        move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours))
-        worker.tick()
-        assert len(learning.jobs.of_project(PROJECT)) == failures + 1
-
-
-@pytest.mark.parametrize("is_new", [True, False])
-def test_a_job_that_a_person_asked_for_is_tried_again_whatever_the_threshold(
-    learning, worker, server, is_new
-):
-    deliver(learning, server, 0)
-    worker.tick()
-    if not is_new:
-        learning.jobs.request(PROJECT, "20 new samples")
-        learning.jobs.finish(learning.jobs.claim("worker").id, "worker", "kept", "no better", 2)
-    learning.jobs.request(PROJECT, "Start training")
-    learning.jobs.fail(learning.jobs.claim("worker").id, "worker", "out of memory")
-    worker.tick()
-    assert learning.jobs.of_project(PROJECT)[0].state == "failed"
-    move_back(learning, JobRow, finished_at=now() - timedelta(hours=1))
-    worker.tick()
-    newest, *_ = learning.jobs.of_project(PROJECT)
-    assert (newest.state, newest.reasons) == ("waiting", ["Start training"])
-
-
 def of_inbox(settings, query):
     with contextlib.closing(sqlite3.connect(settings.model_dir / "inbox.db")) as inbox, inbox:
         return inbox.execute(query).fetchall()

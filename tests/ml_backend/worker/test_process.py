@@ -195,7 +195,8 @@ def test_a_job_that_a_dead_worker_left_is_in_the_log_of_the_next(learning, worke
     start = f"job=1 project={PROJECT}"
     assert caplog.messages[:2] == [f"{start} waiting: to be continued"] * 2
     assert caplog.messages[2].startswith(f"{start} failed: its worker died 3 times")
-    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+    assert "What job 1 was to learn is tried again after" in caplog.messages[3]
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 2 + ["WARNING"] * 2
 
 
 @pytest.mark.slow
