@@ -12,8 +12,8 @@ from ml_backend.click_mark import ClickMark
 from ml_backend.click_sessions import ClickSessions
 from ml_backend.connections import Connections
 from ml_backend.device_trouble import despite_trouble
+from ml_backend.hints import HintedInbox, Hints
 from ml_backend.inference_queue import InferenceQueue
-from ml_backend.jobs import HintedInbox, Hints, NoDuties, declare_tasks, open_queue
 from ml_backend.learning import Learning, open_learning
 from ml_backend.learning_metrics import LearningMetrics
 from ml_backend.live_models import LiveModels
@@ -27,6 +27,7 @@ from ml_backend.stored_pointer import StoredPointer
 from ml_backend.task_images import TaskImages
 from ml_backend.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.webhook_login import WebhookLogin
+from ml_backend.work_queue import NoDuties, declare_tasks, open_queue
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from ml_backend.errors import SettingsError
-from ml_backend.jobs import declare_tasks, open_queue, require_reachable
 from ml_backend.learning import open_learning
 from ml_backend.logs import write_logs
 from ml_backend.queue_log import shorten_queue_log
 from ml_backend.settings import Settings, child_environment, load_settings
+from ml_backend.work_queue import declare_tasks, open_queue, require_reachable
 from ml_backend.worker import Worker
 from training.datasets.image_folder import ImageFolder
 from training.errors import DatasetError

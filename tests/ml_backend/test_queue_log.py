@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from ml_backend.queue_log import QueueAway, shorten_queue_log
 from ml_backend.settings import Settings
+from ml_backend.work_queue import NoDuties, declare_tasks, open_queue
 
 HUEY = [logging.getLogger(f"huey.consumer.{part}") for part in ("Worker", "Scheduler")]
 

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from ml_backend.__main__ import main
 from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, JobRow
-from ml_backend.jobs import NoDuties, declare_tasks, open_queue
 from ml_backend.projects import ProjectNews
+from ml_backend.work_queue import NoDuties, declare_tasks, open_queue
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
 from tests.waiting import wait_until
 from training.database import now

@@ -1,9 +1,8 @@
 import pytest
 
 from ml_backend.errors import SettingsError
-from ml_backend.jobs import Hints, NoDuties, declare_tasks, open_queue, require_reachable
 from ml_backend.settings import Settings
-from tests.waiting import wait_until
+from ml_backend.work_queue import NoDuties, declare_tasks, open_queue, require_reachable
 
 UNREACHABLE = "redis://127.0.0.1:1/0"
 
@@ -51,12 +50,3 @@ def test_a_queue_that_is_down_is_named(settings):
     queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1.*ICMFORMER_QUEUE_URL"):
         require_reachable(queue)
-
-
-def test_a_hint_that_is_lost_is_one_line_in_the_log(settings, caplog):
-    queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
-    Hints(declare_tasks(queue, NoDuties())).train()
-    wait_until(lambda: caplog.records, 20)
-    (record,) = caplog.records
-    assert "127.0.0.1:1" in record.message
-    assert record.exc_info is None
