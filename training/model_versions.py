@@ -223,7 +223,7 @@ class ModelVersions:
             return rollback_target(session, project)
 
     def require_seen(self, project: str, mover: Mover) -> None:
-        """Raise VersionError if another version is live than the mover saw."""
+        """Raise VersionError if what is live was moved since the mover looked."""
         with self._database.read() as session:
             require_seen(session, project, mover)
 
@@ -289,8 +289,8 @@ class ModelVersions:
         """Note that a person keeps what is live for a project instead of this version.
 
         Raises:
-            VersionError: if this version is live there, perhaps since a moment ago, or another
-                than the person saw.
+            VersionError: if this version is live there, or what is live was moved since the person
+                looked.
         """
         with self._database.write() as session:
             require_seen(session, project, mover)
