@@ -152,12 +152,17 @@ def rollback_target(session: Session, project: str) -> int | None:
 def pin(session: Session, project: str, mover: Mover) -> None:
     """Keep what is live now until a person moves it: candidates are judged, not promoted.
 
+    Pinning what its own pointer has pinned is no other move.
+
     Raises:
         VersionError: if nothing is live.
     """
+    require_seen(session, project, mover)
     live = find_live(session, project)
     if live is None:
         raise VersionError("there is no live version to pin")
+    if live.pinned and live.own:
+        return
     _add_move(session, project, "pin", live.version, True, mover)
 
 

@@ -286,7 +286,7 @@ class ModelVersions:
             note_answer(session, number, "promoted", mover.by)
 
     def decline(self, project: str, number: int, mover: Mover) -> None:
-        """Note that a person keeps what is live for a project instead of this version.
+        """Note, once, that a person keeps what is live for a project instead of this version.
 
         Raises:
             VersionError: if this version is live there, or what is live was moved since the person
@@ -300,7 +300,8 @@ class ModelVersions:
                 raise VersionError(
                     f"version {number} is live already: roll back to what was live before"
                 )
-            note_answer(session, number, "kept", mover.by)
+            if latest_answer(session, number) != "kept":
+                note_answer(session, number, "kept", mover.by)
 
     def open_decisions(self, *where: ColumnElement[bool]) -> OpenDecisions:
         """Return what was left to people, of the versions for which these conditions hold."""
