@@ -35,7 +35,13 @@ from training.version_decisions import (
     open_decisions,
 )
 from training.version_files import VersionFiles, read_pair, sha256
-from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
+from training.version_rows import (
+    LiveMoveRow,
+    VersionAnswerRow,
+    VersionRow,
+    find_version,
+    give_up_weights,
+)
 
 INSTALLATION = "installation"
 
@@ -240,6 +246,8 @@ class ModelVersions:
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.
 
+        Those that are only parents give up their weights, for `sweep`: nobody decides about them.
+
         Returns:
             The versions that stay: another pointer has been at them, or they are parents.
         """
@@ -247,9 +255,12 @@ class ModelVersions:
         stay = []
         with self._database.write() as session:
             session.execute(delete(LiveMoveRow).where(LiveMoveRow.project == project))
+            served_elsewhere = ever_live(session)
             for row in session.scalars(theirs.order_by(VersionRow.number.desc())).all():
                 if _is_referred_to(session, row.number):
                     stay.append(row.number)
+                    if row.number not in served_elsewhere:
+                        give_up_weights(session, [row.number])
                     continue
                 answers = delete(VersionAnswerRow).where(VersionAnswerRow.version == row.number)
                 session.execute(answers)

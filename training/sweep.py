@@ -5,19 +5,17 @@ that nobody will ask for. Only a person knows when they may go, so this is done 
 """
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from training.database import Database, now
 from training.sample_files import image_key, mask_key
 from training.sample_rows import SampleRow
 from training.stores import Stores
 from training.version_decisions import ever_live, open_decisions
-from training.version_rows import VersionRow
+from training.version_rows import VersionRow, give_up_weights
 
 FOLDERS = ("images", "masks", "reports", "versions")
 YOUNG = timedelta(hours=1)  # what refers to a file is written after it
@@ -50,7 +48,7 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]
     _note_lost_weights(stores, set(found), oldest_young)
     if newest_versions is not None:
-        _give_up_weights(stores.database, newest_versions)
+        _give_up_old_weights(stores.database, newest_versions)
     needed = _of_samples(stores.database) | _of_versions(stores.database)
     spare = [key for key in found if key not in needed]
     deleted = sum(stores.files.delete_older(key, oldest_young) for key in spare)
@@ -78,10 +76,10 @@ def _note_lost_weights(stores: Stores, found: set[str], before: datetime) -> Non
         and stores.files.is_missing(row.weights)
     }
     with stores.database.write() as session:
-        _note_swept(session, lost - ever_live(session))
+        give_up_weights(session, lost - ever_live(session))
 
 
-def _give_up_weights(database: Database, newest: int) -> None:
+def _give_up_old_weights(database: Database, newest: int) -> None:
     """Note which versions lose their weights, before they do: nobody makes one live meanwhile."""
     counted, spare = Counter[str | None](), []
     rows = select(VersionRow.number, VersionRow.project).where(VersionRow.project.is_not(None))
@@ -91,12 +89,7 @@ def _give_up_weights(database: Database, newest: int) -> None:
             counted[project] += 1
             if counted[project] > newest and number not in stay:
                 spare.append(number)
-        _note_swept(session, spare)
-
-
-def _note_swept(session: Session, numbers: Collection[int]) -> None:
-    given_up = update(VersionRow).where(VersionRow.number.in_(numbers))
-    session.execute(given_up.values(weights="", description=""))
+        give_up_weights(session, spare)
 
 
 def _of_versions(database: Database) -> set[str]:
