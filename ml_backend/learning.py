@@ -78,8 +78,8 @@ class Learning:
             project: its key.
 
         Returns:
-            Versions that stay: the site or another project has been served with them, or with
-            one that descends from them.
+            Versions that stay: the site or another project has been served with them, or, without
+            their weights, with one that descends from them.
 
         Raises:
             JobError: if a job of the project runs.

@@ -95,10 +95,10 @@ class _Api:
         return self._move(SITE)
 
     def _move(self, project: str) -> Response:
-        version = _version("version")
+        version = _number("version")
         if version is not None:
             find_version(self._learning, version, project)
-        mover = Mover(who(), _text("reason", "REST"), saw=_version("live"))
+        mover = Mover(who(), _text("reason", "REST"), saw=_number("state"))
         make_move(self._learning.stores.versions, project, _text("move"), version, mover)
         live, moves = live_facts(self._learning, project), move_list(self._learning, project)
         return jsonify(live=live, moves=moves)
@@ -112,10 +112,10 @@ def _body() -> dict[str, Any]:
     return body
 
 
-def _version(key: str) -> int | None:
+def _number(key: str) -> int | None:
     number = _body().get(key)
     if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-        raise RequestError(f'"{key}" must be the number of a version')
+        raise RequestError(f'"{key}" must be a whole number')
     return number
 
 

@@ -120,7 +120,7 @@ class _Pages:
         if version is not None:
             find_version(self._learning, version, project)
         reason = read_text(request.form, "reason").strip()[:500] or "page"
-        mover = Mover(who(), reason, saw=request.form.get("live", type=int))
+        mover = Mover(who(), reason, saw=request.form.get("state", type=int))
         move = request.form.get("move", "")
         make_move(self._learning.stores.versions, project, move, version, mover)
         return _back_to(name, "#versions")

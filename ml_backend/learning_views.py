@@ -78,7 +78,7 @@ def live_facts(learning: Learning, project: str) -> Facts | None:
     if live is None:
         return None
     name = version_name(learning.stores.versions.get(live.version))
-    return {"version": live.version, "name": name, "pinned": live.pinned, "own": live.own}
+    return {**asdict(live), "name": name}
 
 
 def annotations_to_look_at(learning: Learning, project: ProjectRow) -> Facts:

@@ -23,11 +23,11 @@ def make_move(
         project: key of the project; `training.live_pointer.SITE` for the site's default.
         move: one of `MOVES`.
         version: to promote, or to keep from going live; None for the other moves.
-        mover: who decided, why, and what they saw to be live.
+        mover: who decided, why, and in which state they saw what is live.
 
     Raises:
         RequestError: if the move is unknown, needs a version, or takes none.
-        VersionError: if it cannot be done, or another version is live than they saw; no version
+        VersionError: if it cannot be done, or what is live was moved since they looked; no version
             goes live that is damaged, and none is promoted that does not answer.
         CheckpointError: if the version to promote cannot be loaded.
     """

@@ -19,11 +19,19 @@ SITE = ""  # the project name of the site-wide default
 
 @dataclass(frozen=True)
 class Live:
-    """What a project is served with: `own` says whether by its own pointer or the site's."""
+    """What a project is served with.
+
+    Attributes:
+        version: its number.
+        pinned: whether a person keeps it.
+        own: whether by the project's own pointer or the site's.
+        state: how often both were moved so far; never the same again once either has moved.
+    """
 
     version: int
     pinned: bool
     own: bool
+    state: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Mover:
     Attributes:
         by: who.
         reason: why.
-        saw: the version that was live when they looked; they decide nothing about another. None
+        saw: the state of what was live when they looked; they decide nothing about another. None
             for whoever decides without having looked.
     """
 
@@ -51,16 +59,22 @@ class Pointers:
 
     def live(self, project: str) -> Live | None:
         """Return what is live for a project, or None where nothing was ever made live."""
-        for owner in dict.fromkeys((project, SITE)):
-            last = self._last_moves.get(owner)
-            if last is not None and last.version is not None:
-                return Live(last.version, last.pinned, owner == project)
+        moves = self.last_moves(project)
+        for last in moves:
+            if last.version is not None:
+                state = sum(move.sequence for move in moves)
+                return Live(last.version, last.pinned, last.project == project, state)
         return None
+
+    def last_moves(self, project: str) -> list[LiveMoveRow]:
+        """Return the last moves that a project is served by: its own first, then the site's."""
+        owners = dict.fromkeys((project, SITE))
+        return [last for owner in owners if (last := self._last_moves.get(owner))]
 
 
 def find_live(session: Session, project: str) -> Live | None:
     """Return what is live for a project, or None where nothing was ever made live."""
-    return Pointers({owner: _last_move(session, owner) for owner in (project, SITE)}).live(project)
+    return _pointers_of(session, project).live(project)
 
 
 def find_pointers(session: Session) -> Pointers:
@@ -81,15 +95,16 @@ def require_seen(session: Session, project: str, mover: Mover) -> None:
     """Refuse a decision about something else than what is live: somebody was faster.
 
     Raises:
-        VersionError: if what the mover saw is live no more.
+        VersionError: if the project's pointer or the site's, to which a rollback may lead, was
+            moved since the mover looked.
     """
-    live = find_live(session, project)
-    if mover.saw in (None, live and live.version):
+    pointers = _pointers_of(session, project)
+    live = pointers.live(project)
+    if mover.saw in (None, live and live.state):
         return
-    found = f"version {live.version} is" if live else "nothing is"
     raise VersionError(
-        f"{found} live now, and no longer version {mover.saw}, which was live when this was asked "
-        "for: look again, and ask once more if it is still wanted"
+        f"{_news(pointers.last_moves(project), live)}: look again, and ask once more if it is "
+        "still wanted"
     )
 
 
@@ -137,12 +152,17 @@ def rollback_target(session: Session, project: str) -> int | None:
 def pin(session: Session, project: str, mover: Mover) -> None:
     """Keep what is live now until a person moves it: candidates are judged, not promoted.
 
+    Pinning what its own pointer has pinned is no other move.
+
     Raises:
         VersionError: if nothing is live.
     """
+    require_seen(session, project, mover)
     live = find_live(session, project)
     if live is None:
         raise VersionError("there is no live version to pin")
+    if live.pinned and live.own:
+        return
     _add_move(session, project, "pin", live.version, True, mover)
 
 
@@ -171,6 +191,18 @@ def promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
     return stack
 
 
+def _news(last_moves: list[LiveMoveRow], live: Live | None) -> str:
+    if live is None:
+        return "nothing is live now"
+    last = max(last_moves, key=lambda move: move.at)
+    whose = "the site" if last.project == SITE else "this project"
+    pinned = " and pinned" if live.pinned else ""
+    return (
+        f"what is live was moved since you looked, last by {last.by} ({last.move}, for {whose}), "
+        f"and version {live.version} is live{pinned} now"
+    )
+
+
 def _serves_site(session: Session, version: int) -> bool:
     site = find_live(session, SITE)
     return site is not None and site.version == version
@@ -181,6 +213,10 @@ def _earlier(session: Session, project: str) -> int | None:
     if not promoted or (project == SITE and len(promoted) == 1):
         raise VersionError("there is no earlier version to go back to")
     return promoted[-2] if len(promoted) > 1 else None
+
+
+def _pointers_of(session: Session, project: str) -> Pointers:
+    return Pointers({owner: _last_move(session, owner) for owner in (project, SITE)})
 
 
 def _last_move(session: Session, project: str) -> LiveMoveRow | None:

@@ -35,7 +35,13 @@ from training.version_decisions import (
     open_decisions,
 )
 from training.version_files import VersionFiles, read_pair, sha256
-from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
+from training.version_rows import (
+    LiveMoveRow,
+    VersionAnswerRow,
+    VersionRow,
+    find_version,
+    give_up_weights,
+)
 
 INSTALLATION = "installation"
 
@@ -223,7 +229,7 @@ class ModelVersions:
             return rollback_target(session, project)
 
     def require_seen(self, project: str, mover: Mover) -> None:
-        """Raise VersionError if another version is live than the mover saw."""
+        """Raise VersionError if what is live was moved since the mover looked."""
         with self._database.read() as session:
             require_seen(session, project, mover)
 
@@ -240,6 +246,8 @@ class ModelVersions:
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.
 
+        Those that are only parents give up their weights, for `sweep`: nobody decides about them.
+
         Returns:
             The versions that stay: another pointer has been at them, or they are parents.
         """
@@ -247,9 +255,12 @@ class ModelVersions:
         stay = []
         with self._database.write() as session:
             session.execute(delete(LiveMoveRow).where(LiveMoveRow.project == project))
+            served_elsewhere = ever_live(session)
             for row in session.scalars(theirs.order_by(VersionRow.number.desc())).all():
                 if _is_referred_to(session, row.number):
                     stay.append(row.number)
+                    if row.number not in served_elsewhere:
+                        give_up_weights(session, [row.number])
                     continue
                 answers = delete(VersionAnswerRow).where(VersionAnswerRow.version == row.number)
                 session.execute(answers)
@@ -286,11 +297,11 @@ class ModelVersions:
             note_answer(session, number, "promoted", mover.by)
 
     def decline(self, project: str, number: int, mover: Mover) -> None:
-        """Note that a person keeps what is live for a project instead of this version.
+        """Note, once, that a person keeps what is live for a project instead of this version.
 
         Raises:
-            VersionError: if this version is live there, perhaps since a moment ago, or another
-                than the person saw.
+            VersionError: if this version is live there, or what is live was moved since the person
+                looked.
         """
         with self._database.write() as session:
             require_seen(session, project, mover)
@@ -300,7 +311,8 @@ class ModelVersions:
                 raise VersionError(
                     f"version {number} is live already: roll back to what was live before"
                 )
-            note_answer(session, number, "kept", mover.by)
+            if latest_answer(session, number) != "kept":
+                note_answer(session, number, "kept", mover.by)
 
     def open_decisions(self, *where: ColumnElement[bool]) -> OpenDecisions:
         """Return what was left to people, of the versions for which these conditions hold."""

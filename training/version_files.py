@@ -1,7 +1,7 @@
 """The two stored files of a model version: its weights, and their description beside them.
 
 Both are compared with their recorded hashes every time a version is about to be served. Only
-`sweep` takes them away again, and notes that in the version's row before it does.
+`sweep` takes them away again, once the version's row says that they were given up.
 """
 
 import hashlib

@@ -1,9 +1,10 @@
 """The tables of model versions and of what was live when."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, ForeignKey
+from sqlalchemy import JSON, ForeignKey, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from training.database import LARGEST_INTEGER, Base, UtcDateTime
@@ -17,7 +18,7 @@ class VersionRow(Base):
 
     `origin` says what made it, once: publishing twice is once. `stem` is what its name begins
     with; empty for "v" and the number. `weights` and `description` are keys of stored files, empty
-    once `sweep` has deleted those.
+    once those were given up.
     """
 
     __tablename__ = "versions"
@@ -81,6 +82,12 @@ class LiveMoveRow(Base):
     by: Mapped[str]
     reason: Mapped[str]
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def give_up_weights(session: Session, numbers: Collection[int]) -> None:
+    """Note that these versions can be served no more; `sweep` deletes their files."""
+    rows = update(VersionRow).where(VersionRow.number.in_(numbers))
+    session.execute(rows.values(weights="", description=""))
 
 
 def find_version(session: Session, number: int) -> VersionRow:

@@ -41,7 +41,7 @@ def _line(row: VersionRow) -> str:
     parent = f"from {row.parent}" if row.parent else "base"
     return (
         f"{row.number:4}  {version_name(row):20} {maker:11}  {made}  {parent:8} {row.verdict:8} "
-        f"{_clicks(row.scores)}"
+        f"{_clicks(row.scores)}{'; weights deleted' if row.is_swept else ''}"
     )
 
 

@@ -10,6 +10,8 @@ import pytest
 from ml_backend.__main__ import main
 from ml_backend.projects import ProjectNews
 from training import __version__
+from training.model_versions import Candidate
+from training.sweep import sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +89,22 @@ def test_versions_say_that_their_moments_are_utc(command, learning):
     _, out, _ = command("versions")
     made = learning.stores.versions.get(1).created_at
     assert f"  {made:%Y-%m-%d %H:%M}Z  " in out
+
+
+@pytest.mark.usefixtures("project")
+def test_versions_say_whose_weights_were_deleted(command, learning):
+    versions = learning.stores.versions
+    for origin in ("job 1", "job 2"):
+        versions.publish(
+            Candidate(origin, versions.checkpoint(1), project="3.170000", parent=1, verdict="keep")
+        )
+    sweep(learning.stores, newest_versions=1)
+    _, out, _ = command("versions")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    marked = [
+        number for number, line in lines.items() if line.endswith("not compared; weights deleted")
+    ]
+    assert marked == ["2"], out
 
 
 @pytest.mark.usefixtures("project")

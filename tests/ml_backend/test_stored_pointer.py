@@ -14,6 +14,7 @@ from ml_backend.versions import Version
 from tests.waiting import wait_until
 from training.live_pointer import SITE, Mover, promote, roll_back
 from training.model_versions import Candidate
+from training.version_rows import give_up_weights
 
 A, B = "2.1795327560", "3.1795327999"
 PERSON = Mover("ann", "because")
@@ -57,6 +58,14 @@ def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
     versions.move(partial(roll_back, project=A, mover=PERSON))
     pointer.refresh()
     assert name(pointer, A) == "starter"
+
+
+def test_versions_whose_weights_were_swept_could_serve_nobody(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    swept = publish(versions, tmp_path, "two", A)
+    versions.move(partial(give_up_weights, numbers=[swept]))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert [one.split("-")[0] for one in pointer.names(A)] == ["starter"]
 
 
 def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):

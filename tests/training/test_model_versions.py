@@ -160,6 +160,17 @@ def test_a_pin_holds_against_candidates_until_a_person_acts(versions, base, tmp_
         versions.move(partial(unpin, project=PROJECT, mover=PERSON))
 
 
+@pytest.mark.parametrize("project", [PROJECT, SITE])
+def test_pinning_what_is_pinned_already_is_no_other_move(versions, base, project):
+    versions.move(partial(pin, project=SITE, mover=PERSON))
+    for _ in range(2):
+        versions.move(partial(pin, project=project, mover=PERSON))
+    assert versions.history(project)[-1].move == "pin"
+    assert len(versions.history(project)) == (1 if project else 2)
+    with pytest.raises(VersionError, match="moved since you looked"):
+        versions.move(partial(pin, project=project, mover=Mover("bob", "", saw=1)))
+
+
 def test_a_project_that_was_pinned_while_it_followed_the_site_follows_it_again(
     versions, base, tmp_path
 ):
@@ -263,10 +274,17 @@ def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
 def test_what_people_answered_is_known(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     versions.decline(PROJECT, number, PERSON)
-    assert versions.answers([number])[number].answer == "kept"
+    first = versions.answers([number])[number]
+    assert first.answer == "kept"
+    versions.decline(PROJECT, number, Mover("bob", "pressed it as well"))
+    again = versions.answers([number])[number]
+    assert (again.id, again.by) == (first.id, "ann")
     versions.choose(PROJECT, number, PERSON)
     assert versions.answers([number])[number].answer == "promoted"
     with pytest.raises(VersionError, match="is live already"):
         versions.decline(PROJECT, number, PERSON)
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    versions.decline(PROJECT, number, PERSON)
+    assert versions.answers([number])[number].answer == "kept"
     with pytest.raises(VersionError, match="no version 9"):
         versions.decline(PROJECT, 9, PERSON)

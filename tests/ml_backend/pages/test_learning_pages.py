@@ -131,9 +131,8 @@ def test_programs_do_the_same_over_rest(client):
     assert answer.json["live"]["version"] == 2
     assert answer.json["moves"][0]["move"] == "promote"
     answer = client.post("/api/projects/2/live", json={"move": "rollback"})
-    assert answer.json["live"] | {"name": ""} == {
-        "version": 1, "name": "", "pinned": False, "own": False,
-    }  # fmt: skip
+    left = {"version": 1, "pinned": False, "own": False}
+    assert left.items() <= answer.json["live"].items()
 
 
 def test_the_decision_of_a_person_is_recorded(client, learning):
@@ -157,10 +156,10 @@ def test_what_is_live_already_is_not_kept_from_going_live(client):
         ({"move": "rollback", "version": 2}, 400, "rollback takes no version"),
         ({"move": "pin", "version": 2}, 400, "pin takes no version"),
         ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
-        ({"move": "promote", "version": "two"}, 400, "must be the number"),
+        ({"move": "promote", "version": "two"}, 400, "must be a whole number"),
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
         ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
-        ({"move": "promote", "version": True}, 400, "must be the number"),
+        ({"move": "promote", "version": True}, 400, "must be a whole number"),
         ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
         ([], 400, "send a JSON object"),

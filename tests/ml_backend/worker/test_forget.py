@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.__main__ import main
+from ml_backend.attention import look
 from ml_backend.fine_tune_jobs import LEASE, JobRow
 from ml_backend.inbox import MessageRow
 from ml_backend.projects import ProjectNews
@@ -109,6 +110,19 @@ def test_what_the_site_was_served_with_stays_and_no_number_is_given_twice(learni
     checkpoint = learning.stores.versions.checkpoint(1)
     new = learning.stores.versions.publish(Candidate("job 3", checkpoint, parent=1))
     assert new == 4
+
+
+def test_an_ancestor_that_stays_waits_for_nobody_and_leaves_its_weights(learning, project):
+    versions, checkpoint = learning.stores.versions, learning.stores.versions.checkpoint(1)
+    asked = {"verdict": "ask", "scores": {"compared_with": 1}}
+    parent = versions.publish(Candidate("job 3", checkpoint, project=PROJECT, parent=1, **asked))
+    child = versions.publish(Candidate("of another project", checkpoint, parent=parent))
+    versions.choose(SITE, child, ANN)
+    versions.move(partial(roll_back, project=SITE, mover=ANN))
+    assert learning.forget(PROJECT) == [parent]
+    assert look(learning).needs == {}
+    assert versions.get(parent).is_swept
+    assert versions.is_whole(child)
 
 
 def test_other_projects_keep_what_is_theirs(learning, project, command):
