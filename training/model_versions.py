@@ -246,7 +246,8 @@ class ModelVersions:
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.
 
-        Those that are only parents give up their weights, for `sweep`: nobody decides about them.
+        Of those that stay, the reports go, which show the project's images; those that are only
+        parents give up their weights, too: nobody decides about them. `sweep` deletes the files.
 
         Returns:
             The versions that stay: another pointer has been at them, or they are parents.
@@ -259,6 +260,7 @@ class ModelVersions:
             for row in session.scalars(theirs.order_by(VersionRow.number.desc())).all():
                 if _is_referred_to(session, row.number):
                     stay.append(row.number)
+                    row.report = None
                     if row.number not in served_elsewhere:
                         give_up_weights(session, [row.number])
                     continue

@@ -16,6 +16,7 @@ from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, task
 from training.database import Base, now
 from training.live_pointer import SITE, Mover, promote, roll_back
 from training.model_versions import Candidate
+from training.sweep import sweep
 
 ANN = Mover("ann", "looks better")
 
@@ -105,6 +106,11 @@ def test_what_the_site_was_served_with_stays_and_no_number_is_given_twice(learni
     learning.stores.versions.choose(SITE, 2, ANN)
     learning.stores.versions.move(partial(roll_back, project=SITE, mover=ANN))
     assert learning.forget(PROJECT) == [2]
+    assert learning.stores.versions.is_whole(2)
+    age(learning)
+    sweep(learning.stores)
+    assert learning.stores.versions.get(2).report is None
+    assert learning.stores.files.keys("reports") == []
     assert learning.stores.versions.is_whole(2)
     assert learning.jobs.request(PROJECT, "button") == 3
     checkpoint = learning.stores.versions.checkpoint(1)
