@@ -14,7 +14,7 @@ from ml_backend.connections import Connections
 from ml_backend.device_trouble import despite_trouble
 from ml_backend.hints import HintedInbox, Hints
 from ml_backend.inference_queue import InferenceQueue
-from ml_backend.learning import Learning, open_learning
+from ml_backend.learning import Learning, make_learning
 from ml_backend.learning_metrics import LearningMetrics
 from ml_backend.live_models import LiveModels
 from ml_backend.loaded_model import choose_device, load_version
@@ -86,11 +86,11 @@ def build_backend(settings: Settings) -> Backend:
     """
     device, no_gpu = choose_device(settings.device)
     metrics = Metrics()
-    learning = open_learning(settings)
+    learning = make_learning(settings)
     default = default_version(settings.checkpoint)
     if default.weights is not None:
-        # Only who serves moves the default: the worker and commands may be started without the
-        # setting, and must not take it back.
+        # Only who serves moves the default: the worker may be started without the setting, and must
+        # not take it back.
         learning.stores.versions.install(default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
     pointer = StoredPointer(learning.stores.versions, default)

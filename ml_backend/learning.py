@@ -110,29 +110,25 @@ def _folder_name(job: JobRow) -> str:
 
 
 def open_learning(settings: Settings) -> Learning:
-    """Open the stores, creating what does not exist, and register what ships as a version.
+    """Open the stores as `make_learning` does, and register what ships as a version.
 
     Raises:
-        DatabaseError: if the database cannot be opened.
-        SettingsError: if the stores cannot be written to, or the checkpoint of the settings cannot
-            be read.
+        DatabaseError: as of `make_learning`.
+        SettingsError: as of `make_learning`, and if the checkpoint of the settings cannot be read.
     """
-    try:
-        return _open(settings)
-    except OSError as error:
-        elsewhere = " and ICMFORMER_FILES_URL" if settings.files_url else ""
-        raise SettingsError(
-            f"nothing can be stored: {error}; let the user of this process (uid {os.getuid()}) "
-            f"write to MODEL_DIR {settings.model_dir}{elsewhere}, or name another folder"
-        ) from error
+    learning = make_learning(settings)
+    base = default_version(settings.checkpoint)
+    if base.weights is not None:
+        learning.stores.versions.register_base(base.weights)
+    return learning
 
 
 def open_kept_learning(settings: Settings) -> Learning:
     """Open the stores that `serve` or `work` has made: an empty one would answer anything.
 
     Raises:
-        DatabaseError: as of `open_learning`.
-        SettingsError: if there are none, and as of `open_learning`.
+        DatabaseError: as of `make_learning`.
+        SettingsError: if there are none, and as of `make_learning`.
     """
     # With another database, the folder holds nothing at first; a mistaken one is still not made.
     kept = settings.model_dir if settings.database_url else settings.model_dir / STATE_FILE
@@ -141,10 +137,27 @@ def open_kept_learning(settings: Settings) -> Learning:
             f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept ({kept} "
             "does not exist): give this command the environment of serve, MODEL_DIR above all"
         )
-    return open_learning(settings)
+    return make_learning(settings)
 
 
-def _open(settings: Settings) -> Learning:
+def make_learning(settings: Settings) -> Learning:
+    """Open the stores, creating what does not exist.
+
+    Raises:
+        DatabaseError: if the database cannot be opened.
+        SettingsError: if the stores cannot be written to.
+    """
+    try:
+        return _make(settings)
+    except OSError as error:
+        elsewhere = " and ICMFORMER_FILES_URL" if settings.files_url else ""
+        raise SettingsError(
+            f"nothing can be stored: {error}; let the user of this process (uid {os.getuid()}) "
+            f"write to MODEL_DIR {settings.model_dir}{elsewhere}, or name another folder"
+        ) from error
+
+
+def _make(settings: Settings) -> Learning:
     # The database holds tokens of Label Studio.
     settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Of a folder that is not writable, SQLite says only that it cannot open its file.
@@ -152,13 +165,9 @@ def _open(settings: Settings) -> Learning:
         pass
     database = Database(settings.database)
     files = StoredFiles(settings.files, settings.model_dir / "downloads")
-    versions = ModelVersions(database, files)
-    base = default_version(settings.checkpoint)
-    if base.weights is not None:
-        versions.register_base(base.weights)
     return Learning(
         settings=settings,
-        stores=Stores(database, files, versions),
+        stores=Stores(database, files, ModelVersions(database, files)),
         inbox=Inbox(Database(settings.inbox_database)),
         projects=Projects(database),
         samples=SampleStore(database, files),
