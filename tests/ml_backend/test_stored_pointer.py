@@ -159,14 +159,14 @@ def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path
     path = versions.checkpoint(unreadable)
     pointer = StoredPointer(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
-    read_bytes = Path.read_bytes
+    open_file = Path.open
 
-    def read(self):
+    def fail_to_open(self, *arguments, **options):
         if self == path:
             raise OSError(5, "Input/output error", str(self))
-        return read_bytes(self)
+        return open_file(self, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(Path, "open", fail_to_open)
     make_live(versions, unreadable, A)
     make_live(versions, publish(versions, tmp_path, "three", B), B)
     pointer.refresh()
