@@ -18,6 +18,7 @@ from icmformer import Segmentation
 from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.click_sessions import ObjectKey
+from ml_backend.deadline import Deadline
 from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
 from ml_backend.errors import (
     BackendError,
@@ -26,7 +27,6 @@ from ml_backend.errors import (
     DeviceMemoryError,
     RequestError,
 )
-from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
 from ml_backend.loaded_model import LoadedModel
 from ml_backend.protocol import task_number

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
 from ml_backend.image_addresses import (
     CLOUD,
@@ -29,7 +30,7 @@ from ml_backend.image_addresses import (
     shown,
 )
 from ml_backend.image_decoding import decode
-from ml_backend.image_downloads import Downloads, FetchError, ImageLimits, Patience
+from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
@@ -55,7 +56,7 @@ class _Wanted:
     address: str
     task_id: str
     label_studio: LabelStudio | None
-    patience: Patience
+    deadline: Deadline
 
     @property
     def key(self) -> _Key:
@@ -150,8 +151,8 @@ class TaskImages:
                 other image would come either.
         """
         address = image_address(task, tag)
-        patience = self._downloads.patience(seconds)
-        wanted = _Wanted(address, str(task.get("id")), label_studio, patience)
+        deadline = self._downloads.deadline(seconds)
+        wanted = _Wanted(address, str(task.get("id")), label_studio, deadline)
         try:
             image = self._kept_or_loaded(wanted)
             if shown_hw not in (None, image.pixels.shape[:2]):
@@ -171,10 +172,10 @@ class TaskImages:
             if mine:
                 return self._load(wanted, loading)
             try:
-                return loading.result(timeout=wanted.patience.remaining())
+                return loading.result(timeout=wanted.deadline.remaining())
             except (FutureTimeoutError, SlowImageError):
                 # Whoever loads it may have had less time.
-                wanted.patience.check()
+                wanted.deadline.check()
 
     def _begin(self, key: _Key) -> tuple[Future[TaskImage], bool]:
         """Return what will be the image, and whether the caller is the one to load it."""
@@ -230,33 +231,33 @@ class TaskImages:
         self._bytes -= self._kept.pop(key).image.pixels.nbytes
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
-        address, label_studio, patience = wanted.address, wanted.label_studio, wanted.patience
+        address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
         if address.startswith("data:"):
             return data_uri(address, self._limits.max_bytes)
         path = own_path(address, wanted.task_id)
         if path is None and not (label_studio and label_studio.is_here(address)):
-            return self._from_elsewhere(address, patience)
+            return self._from_elsewhere(address, deadline)
         if label_studio is None:
             raise TaskImageError(
                 "it is kept by Label Studio, whose address is unknown here: set LABEL_STUDIO_URL "
                 "and LABEL_STUDIO_API_KEY"
             )
         return self._from_label_studio(
-            address if path is None else f"{label_studio.url}{path}", label_studio, patience
+            address if path is None else f"{label_studio.url}{path}", label_studio, deadline
         )
 
-    def _from_elsewhere(self, address: str, patience: Patience) -> bytes:
+    def _from_elsewhere(self, address: str, deadline: Deadline) -> bytes:
         try:
-            return self._downloads.fetch(address, patience)
+            return self._downloads.fetch(address, deadline)
         except FetchError as error:
             hint = _NO_LOGIN if error.status == 401 else ""
             raise _not_given(error, f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
-        self, address: str, label_studio: LabelStudio, patience: Patience
+        self, address: str, label_studio: LabelStudio, deadline: Deadline
     ) -> bytes:
         try:
-            return self._with_token(address, label_studio, patience)
+            return self._with_token(address, label_studio, deadline)
         except FetchError as error:
             if not label_studio.is_here(error.address):
                 raise _not_given(error, f"the cloud storage does not give it: {error}") from error
@@ -272,20 +273,20 @@ class TaskImages:
                 return self._from_label_studio(
                     f"{before}/storage-data/uploaded/?filepath=upload/{name}",
                     label_studio,
-                    patience,
+                    deadline,
                 )
             raise TaskImageError(refusal(error.status, address)) from error
 
-    def _with_token(self, address: str, label_studio: LabelStudio, patience: Patience) -> bytes:
+    def _with_token(self, address: str, label_studio: LabelStudio, deadline: Deadline) -> bytes:
         """Fetch with the token of the moment; one that is refused is renewed once."""
         header = label_studio.tokens.header()
         try:
-            return self._downloads.fetch(address, patience, authorization=header)
+            return self._downloads.fetch(address, deadline, authorization=header)
         except FetchError as error:
             if error.status != 401 or not label_studio.tokens.forget(header):
                 raise
         header = label_studio.tokens.header()
-        return self._downloads.fetch(address, patience, authorization=header)
+        return self._downloads.fetch(address, deadline, authorization=header)
 
 
 def _not_given(error: FetchError, sentence: str) -> TaskImageError:
