@@ -20,6 +20,9 @@ from training.database import Base, Database, UtcDateTime, moment_of, now
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _HEARD_SECONDS = 60.0
+# That anything is kept of in memory: their keys come from outside, and more than this are
+# somebody's mistake, or worse.
+MOST_PROJECTS = 10_000
 # What `reconcile_note` begins with while a request for a comparison is open: this and the time, to
 # the microsecond, which tells one request from the next. What came of the last one follows.
 _ASKED = "another comparison was asked for at "

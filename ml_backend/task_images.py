@@ -8,7 +8,6 @@ import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -34,6 +33,7 @@ from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
+from ml_backend.recently_used import RecentlyUsed
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,11 @@ class _Kept:
     image: TaskImage
     fetched_at: float
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.image.pixels.nbytes
+
 
 class TaskImages:
     """Loads images and keeps the recently used ones; thread-safe.
@@ -114,8 +119,7 @@ class TaskImages:
         self._downloads = Downloads(limits)
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._bytes = 0
+        self._kept: RecentlyUsed[_Key, _Kept] = RecentlyUsed(cache_bytes)
         self._loading: dict[_Key, Future[TaskImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         self.lookups = {"hit": 0, "miss": 0}
@@ -123,7 +127,7 @@ class TaskImages:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that kept images take."""
-        return self._bytes
+        return self._kept.nbytes
 
     def load(
         self,
@@ -183,7 +187,6 @@ class TaskImages:
         with self._lock:
             kept = self._kept.get(key)
             if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
-                self._kept.move_to_end(key)
                 self.lookups["hit"] += 1
                 result.set_result(kept.image)
                 return result, False
@@ -211,24 +214,14 @@ class TaskImages:
         with self._lock:
             kept = self._kept.get(key)
             if kept and kept.image is image:
-                self._drop(key)
+                self._kept.drop(key)
 
     def _keep(self, key: _Key, image: TaskImage) -> None:
-        nbytes = image.pixels.nbytes
-        if nbytes > self._cache_bytes:
-            if self._cache_bytes:
-                _log.warning("image of %d bytes is larger than the whole cache", nbytes)
-            return
+        kept = _Kept(image, time.monotonic())
+        if kept.nbytes > self._cache_bytes > 0:
+            _log.warning("image of %d bytes is larger than the whole cache", kept.nbytes)
         with self._lock:
-            if key in self._kept:
-                self._drop(key)
-            self._kept[key] = _Kept(image, time.monotonic())
-            self._bytes += nbytes
-            while self._bytes > self._cache_bytes:
-                self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: _Key) -> None:
-        self._bytes -= self._kept.pop(key).image.pixels.nbytes
+            self._kept.put(key, kept)
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
