@@ -21,6 +21,7 @@ from ml_backend.click_sessions import ObjectKey
 from ml_backend.deadline import Deadline
 from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
 from ml_backend.errors import (
+    UNFORESEEN,
     BackendError,
     DeadlineError,
     DeviceError,
@@ -217,7 +218,7 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
         logger.warning("no mask task=%s: %s", task_number(task), sentence)
     else:
         logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
-        sentence = "something unforeseen went wrong; the backend's log says what"
+        sentence = UNFORESEEN
     backend.metrics.errors.labels(name).inc()
     version = backend.models.pointer.live(asked.project).name
     return {**_prediction([], version), "error": sentence}
