@@ -9,6 +9,7 @@ regions of both sizes are in one annotation; those of the size that the image ha
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -161,38 +162,33 @@ def _relations(result: Result) -> Relations:
 
 def _groups(regions: list[_Region], relations: Relations) -> list[list[_Region]]:
     """Return the regions of each object, in the order in which they were drawn."""
-    groups: dict[int, list[int]] = {}  # by the number of their last region
-    group_of: dict[int, int] = {}
-    pairs = zip(_connected(regions, relations), _overlapping(regions), strict=True)
-    for number, (connected, overlapping) in enumerate(pairs):
-        joined = sorted({group_of[other] for other in (*connected, *overlapping)})
-        groups[number] = [member for group in joined for member in groups.pop(group)] + [number]
-        group_of.update(dict.fromkeys(groups[number], number))
-    return [[regions[number] for number in group] for group in groups.values()]
+    last_of = list(range(len(regions)))  # by region: the number of the last one of its object
+    for pair in chain(_joined_by_people(regions, relations), _overlapping(regions)):
+        gone, last = sorted(last_of[number] for number in pair)
+        if gone != last:
+            last_of = [last if found == gone else found for found in last_of]
+    groups: dict[int, list[_Region]] = {}
+    for last, region in zip(last_of, regions, strict=True):
+        groups.setdefault(last, []).append(region)
+    return [groups[last] for last in sorted(groups)]
 
 
-def _connected(regions: list[_Region], relations: Relations) -> Iterator[list[int]]:
-    """Yield for each region the earlier ones of its label that people joined it with.
-
-    Of those that share a parent, the last one stands for all: it was joined with the others.
-    """
-    related: dict[str, list[str]] = {}
-    for one, other in relations:
-        related.setdefault(one, []).append(other)
-        related.setdefault(other, []).append(one)
-    known: dict[tuple[str, str], int] = {}
-    families: dict[tuple[str, str], int] = {}
+def _joined_by_people(regions: list[_Region], relations: Relations) -> Iterator[tuple[int, int]]:
+    """Yield pairs of regions of one label that share a parent, are one's parent, or related."""
+    first: dict[tuple[str, str], int] = {}
     for number, region in enumerate(regions):
-        family = [(name, region.label) for name in (region.id, region.parent) if name]
-        found = [families[name] for name in family if name in families]
-        partners = [(name, region.label) for name in related.get(region.id, ())]
-        yield found + [known[name] for name in partners if name in known]
-        families.update(dict.fromkeys(family, number))
-        known[region.id, region.label] = number
+        for name in filter(None, (region.id, region.parent)):
+            yield first.setdefault((name, region.label), number), number
+    numbers = {region.id: number for number, region in enumerate(regions)}
+    for one, other in relations:
+        if one in numbers and other in numbers:
+            pair = numbers[one], numbers[other]
+            if regions[pair[0]].label == regions[pair[1]].label:
+                yield pair
 
 
-def _overlapping(regions: list[_Region]) -> Iterator[list[int]]:
-    """Yield for each region the earlier ones of its label of which one largely covers the other.
+def _overlapping(regions: list[_Region]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of regions of one label of which one largely covers the other.
 
     Boxes are compared first: the pixels of all pairs of hundreds of regions would take seconds.
     """
@@ -203,13 +199,10 @@ def _overlapping(regions: list[_Region]) -> Iterator[list[int]]:
     for number, region in enumerate(regions):
         shared = np.minimum(end[:number], end[number]) - np.maximum(begin[:number], begin[number])
         wanted = SAME_OBJECT_OVERLAP * np.minimum(areas[:number], areas[number])
-        near = np.flatnonzero(shared.clip(min=0).prod(axis=1) > wanted)
-        yield [
-            int(other)
-            for other in near
-            if regions[other].label == region.label
-            and region.mask.overlap(masks[other]) > wanted[other]
-        ]
+        for other in np.flatnonzero(shared.clip(min=0).prod(axis=1) > wanted).tolist():
+            is_same = regions[other].label == region.label
+            if is_same and region.mask.overlap(masks[other]) > wanted[other]:
+                yield other, number
 
 
 def _joined(group: list[_Region]) -> AcceptedObject:

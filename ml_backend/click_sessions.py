@@ -5,11 +5,11 @@ It may be emptied at any moment, and no two processes need to share it.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from icmformer import Click, Segmentation
+from ml_backend.recently_used import RecentlyUsed
 
 
 @dataclass(frozen=True)
@@ -40,47 +40,31 @@ class ClickSessions:
 
     def __init__(self, max_bytes: int) -> None:
         """Remember at most `max_bytes` of masks and image features."""
-        self._max_bytes = max_bytes
-        self._bytes = 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[ObjectKey, tuple[Click, ...]], Segmentation]
-        self._entries = OrderedDict()
+        self._entries: RecentlyUsed[tuple[ObjectKey, tuple[Click, ...]], Segmentation]
+        self._entries = RecentlyUsed(max_bytes)
 
     @property
     def nbytes(self) -> int:
         """Bytes held; features that several entries share are counted once each."""
-        return self._bytes
+        return self._entries.nbytes
 
     def longest_prefix(self, key: ObjectKey, clicks: Sequence[Click]) -> Segmentation | None:
         """Return the segmentation of as many of the first clicks as possible, if any is known."""
         clicks = tuple(clicks)
         with self._lock:
             for count in range(len(clicks), -1, -1):
-                entry = (key, clicks[:count])
-                if entry in self._entries:
-                    self._entries.move_to_end(entry)
-                    return self._entries[entry]
+                found = self._entries.get((key, clicks[:count]))
+                if found is not None:
+                    return found
         return None
 
     def remember(self, key: ObjectKey, segmentation: Segmentation) -> None:
         """Keep a segmentation, unless it alone is larger than the bound."""
-        if segmentation.nbytes > self._max_bytes:
-            return
-        entry = (key, segmentation.clicks)
         with self._lock:
-            self._drop(entry)
-            self._entries[entry] = segmentation
-            self._bytes += segmentation.nbytes
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._entries)))
+            self._entries.put((key, segmentation.clicks), segmentation)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
-            self._bytes = 0
-
-    def _drop(self, entry: tuple[ObjectKey, tuple[Click, ...]]) -> None:
-        dropped = self._entries.pop(entry, None)
-        if dropped is not None:
-            self._bytes -= dropped.nbytes

@@ -16,7 +16,7 @@ from ml_backend.access_tokens import TokenKind
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
 from ml_backend.guarded_connections import is_public
 from ml_backend.image_downloads import ImageLimits
-from ml_backend.label_studio import LabelStudio
+from ml_backend.label_studio import Authorization, LabelStudio
 from ml_backend.labeling_config import ImageTag, parse
 from ml_backend.no_answer import reason
 from ml_backend.task_images import TaskImages
@@ -88,7 +88,7 @@ def check_connection(
 def _reachable(subject: str, url: str) -> Finding:
     """Ask for /health, which both sides have and nobody needs a token for."""
     try:
-        response = requests.get(f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=lambda r: r)
+        response = requests.get(f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=Authorization(""))
         response.json()
         problem = "" if response.ok else f"it answers {response.status_code}"
     except ValueError:
@@ -249,7 +249,7 @@ def _no_webhook(address: str) -> str:
 def _wants_login(backend_url: str) -> bool:
     try:
         response = requests.get(
-            f"{backend_url}/versions", timeout=_TIMEOUT_SECONDS, auth=lambda r: r
+            f"{backend_url}/versions", timeout=_TIMEOUT_SECONDS, auth=Authorization("")
         )
     except requests.RequestException:
         return False

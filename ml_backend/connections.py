@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio import LabelStudio
-from ml_backend.projects import project_number
+from ml_backend.projects import MOST_PROJECTS, project_number
 
 logger = logging.getLogger(__name__)
 
 # Label Studio waits 3 s for /setup and asks it again and again.
 CHECK_SECONDS = 2.0
 TRUSTED_SECONDS = 60.0
-# More projects than this are somebody's mistake, or worse.
-MOST_PROJECTS = 10_000
 MOST_CLIENTS = 100
 
 

@@ -22,6 +22,8 @@ BackendError                 500
 └── DemoError                500  the demo cannot start or one of its programs ended
 """
 
+UNFORESEEN = "something unforeseen went wrong; the backend's log says what"
+
 
 class BackendError(Exception):
     """Base of every error this package raises on purpose; its text is one sentence for people."""

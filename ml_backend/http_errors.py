@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from icmformer.errors import ICMFormerError
 from ml_backend.auth import REALM
-from ml_backend.errors import BackendError, LoginError
+from ml_backend.errors import UNFORESEEN, BackendError, LoginError
 from ml_backend.metrics import Metrics
 from ml_backend.rendered_pages import PAGES, rendered
 from training.errors import DatabaseError, FileStoreError, TrainingError
@@ -54,7 +54,7 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     def unforeseen(error: Exception) -> Response:
         metrics.errors.labels("unforeseen").inc()
         logger.exception("unforeseen %s", type(error).__name__)
-        return _answer(500, "something unforeseen went wrong; the backend's log says what")
+        return _answer(500, UNFORESEEN)
 
 
 def refusal_of_size(error: RequestEntityTooLarge, metrics: Metrics) -> str:

@@ -47,13 +47,15 @@ def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
 
 def shown(address: str) -> str:
     """Return as much of an address as may stand in a log: signatures and logins are secrets."""
-    if _OWN_PATH.search(address) or not address.startswith(("http://", "https://")):
+    scheme, mark, rest = address.partition("://")
+    if not mark or address.startswith(CLOUD):
         return address[:_SHOWN_CHARACTERS]
-    scheme, _, rest = address.partition("://")
     place, query, _ = rest.partition("?")
     host, slash, path = place.partition("/")
-    rest = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"[:_SHOWN_CHARACTERS]
-    return f"{rest}?…" if query else rest
+    named = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    if _OWN_PATH.search(address):  # what Label Studio asks for there is no secret
+        return f"{named}{rest[len(place) :]}"[:_SHOWN_CHARACTERS]
+    return f"{named[:_SHOWN_CHARACTERS]}{query and '?…'}"
 
 
 def short_key(address: str) -> str:
@@ -79,7 +81,7 @@ def own_path(address: str, task_id: str) -> str | None:
         return f"/data/{address.lstrip('/')}"
     if address.startswith("/"):
         return address
-    if not address.startswith(("http://", "https://")):
+    if address.partition("://")[0].lower() not in ("http", "https"):
         raise TaskImageError(
             "this kind of address is not served: use uploads, a storage connected in Label Studio, "
             "or https://"
@@ -118,13 +120,17 @@ def data_uri(address: str, max_bytes: int) -> bytes:
     head, comma, body = address.partition(",")
     if not comma:
         raise TaskImageError("the data: address has no comma before its data")
-    # Three bytes of an image are four letters; percent-encoding takes up to three a byte.
+    too_large = f"the data: address is over the limit of {max_bytes / (1 << 20):g} MB"
+    # Before anything is decoded. Three bytes of an image are four letters; percent-encoding takes
+    # up to three a byte.
     if len(body) > max_bytes * 3:
-        raise TaskImageError(f"the data: address is over the limit of {max_bytes / (1 << 20):g} MB")
+        raise TaskImageError(too_large)
     data = unquote_to_bytes(body)
     if head.lower().endswith(";base64"):
         try:
             data = base64.b64decode(data + b"=" * (-len(data) % 4))
         except binascii.Error as error:
             raise TaskImageError("the data: address is not base64") from error
+    if len(data) > max_bytes:
+        raise TaskImageError(too_large)
     return data

@@ -4,7 +4,6 @@ Task data may name any address; see `ml_backend.guarded_connections` for which a
 """
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -12,6 +11,7 @@ from urllib.parse import urljoin
 import requests
 from urllib3.exceptions import HTTPError
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import SlowImageError, TaskImageError
 from ml_backend.guarded_connections import WayOut, hung_up_after, is_not_link_local, is_public
 from ml_backend.no_answer import reason
@@ -74,18 +74,17 @@ class Downloads:
         self._public = WayOut(self._is_public_or_allowed)
         self._trusted = WayOut(is_not_link_local)
 
-    def patience(self, seconds: float | None = None) -> "Patience":
+    def deadline(self, seconds: float | None = None) -> Deadline:
         """Return how long to wait for a file from now on: `seconds`, and no longer than allowed."""
-        return Patience(min(self._limits.total_seconds, math.inf if seconds is None else seconds))
+        allowed = self._limits.total_seconds
+        return Deadline(min(allowed, math.inf if seconds is None else seconds), _too_slow)
 
-    def fetch(
-        self, address: str, patience: "Patience", *, authorization: str | None = None
-    ) -> bytes:
+    def fetch(self, address: str, deadline: Deadline, *, authorization: str | None = None) -> bytes:
         """Return a file.
 
         Args:
             address: http or https.
-            patience: how long to wait for it, with all redirects.
+            deadline: how long to wait for it, with all redirects.
             authorization: given for Label Studio's own addresses, "" for no header. Those may be
                 private, and so may be where it redirects to: a storage its administrator set up.
                 The header does not follow a redirect to another host.
@@ -97,9 +96,9 @@ class Downloads:
         """
         way_out = self._public if authorization is None else self._trusted
         try:
-            return self._followed(way_out, address, authorization or "", patience)
+            return self._followed(way_out, address, authorization or "", deadline)
         except (OSError, HTTPError) as error:
-            patience.check()
+            deadline.check()
             request = getattr(error, "request", None)
             failed = request.url if request is not None and request.url else address
             raise FetchError(
@@ -108,24 +107,22 @@ class Downloads:
                 connected=not isinstance(error, requests.ConnectionError),
             ) from error
 
-    def _followed(
-        self, way_out: "WayOut", address: str, header: str, patience: "Patience"
-    ) -> bytes:
+    def _followed(self, way_out: "WayOut", address: str, header: str, deadline: Deadline) -> bytes:
         """Follow redirects, whose own bodies are nobody's business and may be endless."""
         for _ in range(_MAX_REDIRECTS + 1):
-            patience.check()
-            connect = patience.at_most(self._limits.connect_seconds)
-            read = patience.at_most(self._limits.read_seconds)
+            deadline.check()
+            connect = deadline.at_most(self._limits.connect_seconds)
+            read = deadline.at_most(self._limits.read_seconds)
             with way_out.answer(address, header, (connect, read)) as response:
                 target = way_out.session.get_redirect_target(response)
                 if target is None:
-                    return self._read(response, patience)
+                    return self._read(response, deadline)
                 address = _joined(response.url, target)
                 if way_out.session.should_strip_auth(response.url, address):
                     header = ""
         raise FetchError(address, f"it redirects more than {_MAX_REDIRECTS} times")
 
-    def _read(self, response: requests.Response, patience: "Patience") -> bytes:
+    def _read(self, response: requests.Response, deadline: Deadline) -> bytes:
         if not response.ok:
             status = response.status_code
             raise FetchError(response.url, f"it answers {status}", status)
@@ -137,13 +134,13 @@ class Downloads:
         raw: Any = response.raw
         # read1 returns what has arrived; iter_content would wait for a full piece, however long a
         # server takes to dribble it out.
-        with hung_up_after(patience.remaining(), raw.guarded_socket):
+        with hung_up_after(deadline.remaining(), raw.guarded_socket):
             while chunk := raw.read1(_CHUNK_BYTES, decode_content=True):
                 data += chunk
                 if len(data) > limits.max_bytes:
                     raise TaskImageError(_too_large(len(data), limits.max_bytes))
-                patience.check()
-        patience.check()  # a connection that was shut may look like the end of a file
+                deadline.check()
+        deadline.check()  # a connection that was shut may look like the end of a file
         return bytes(data)
 
     def _is_public_or_allowed(self, host: str, port: int, ip: str) -> bool:
@@ -151,26 +148,8 @@ class Downloads:
         return bool(names & self._limits.allowed_hosts) or is_public(ip)
 
 
-class Patience:
-    """How long somebody waits for a file."""
-
-    def __init__(self, seconds: float) -> None:
-        """Begin to wait."""
-        self._seconds = seconds
-        self._until = time.monotonic() + seconds
-
-    def remaining(self) -> float:
-        """Return the seconds that are left, 0 when nobody waits any more."""
-        return max(0.0, self._until - time.monotonic())
-
-    def at_most(self, seconds: float) -> float:
-        """Return that many seconds or what is left; never 0, which would be for ever to some."""
-        return max(0.001, min(seconds, self.remaining()))
-
-    def check(self) -> None:
-        """Raise SlowImageError if nobody waits any more."""
-        if self.remaining() == 0:
-            raise SlowImageError(f"it takes longer than {self._seconds:.3g} seconds")
+def _too_slow(seconds: float) -> SlowImageError:
+    return SlowImageError(f"it takes longer than {seconds:.3g} seconds")
 
 
 def _joined(address: str, target: str) -> str:

@@ -11,18 +11,12 @@ writes no more than a line for each message: a request never waits while it stor
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from training.database import Base, Database, UtcDateTime, now
 
-MessageState = Literal[
-    "waiting",
-    "done",
-    "failed",  # given up; the body stays until a reconcile has found what it was about
-]
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
 KEPT = timedelta(days=30)
@@ -31,7 +25,11 @@ _ROWS_AT_ONCE = 1000  # to delete them takes milliseconds, for which webhooks wa
 
 
 class MessageRow(Base):
-    """One webhook. `state` is a `MessageState`; a message that is done has no body any more."""
+    """One webhook.
+
+    `state` is "waiting"; "done", without a body from then on; or "failed": given up, whose body
+    stays until a comparison has found what it was about.
+    """
 
     __tablename__ = "inbox"
     __table_args__ = (Index("inbox_due", "state", "due_at"),)

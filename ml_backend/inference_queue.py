@@ -6,33 +6,15 @@ one thread, and wait for it no longer than their deadline.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
+from ml_backend.deadline import Deadline
 from ml_backend.device_trouble import despite_trouble
-from ml_backend.errors import DeadlineError
 
 Result = TypeVar("Result")
-
-
-class Deadline:
-    """A moment after which nobody waits for the answer any more."""
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-        self._seconds = seconds
-
-    def remaining(self) -> float:
-        """Return the seconds that are left, 0 when it has passed."""
-        return max(0.0, self._at - time.monotonic())
-
-    def check(self) -> None:
-        """Raise DeadlineError if the moment has passed."""
-        if self.remaining() == 0.0:
-            raise DeadlineError(f"no answer within {self._seconds:g} s: the machine is overloaded")
 
 
 class InferenceQueue:

@@ -18,15 +18,16 @@ from icmformer import Segmentation
 from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.click_sessions import ObjectKey
+from ml_backend.deadline import Deadline
 from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
 from ml_backend.errors import (
+    UNFORESEEN,
     BackendError,
     DeadlineError,
     DeviceError,
     DeviceMemoryError,
     RequestError,
 )
-from ml_backend.inference_queue import Deadline
 from ml_backend.labeling_config import LabelingConfig
 from ml_backend.loaded_model import LoadedModel
 from ml_backend.protocol import task_number
@@ -217,7 +218,7 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
         logger.warning("no mask task=%s: %s", task_number(task), sentence)
     else:
         logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
-        sentence = "something unforeseen went wrong; the backend's log says what"
+        sentence = UNFORESEEN
     backend.metrics.errors.labels(name).inc()
     version = backend.models.pointer.live(asked.project).name
     return {**_prediction([], version), "error": sentence}

@@ -1,4 +1,4 @@
-"""Label Studio's keypoints and rectangles → clicks and boxes. The only file that sees a percentage.
+"""Label Studio's keypoints and rectangles, in percent → clicks and boxes, in pixels.
 
 What counts as a click: while an annotator clicks, Label Studio sends all keypoints of one label, in
 the order they were made, including ones that were saved earlier or drawn by hand. Only those of the
@@ -11,7 +11,8 @@ In a batch there is no present object. There, keypoints saved in an annotation o
 `is_positive` are what somebody drew by hand to mark an object each, and count as positive.
 
 x and y are percentages of the upright image, in its unrotated frame even while the annotator views
-it rotated; so `image_rotation` needs no attention.
+it rotated; so `image_rotation` needs no attention. Where saved clicks lie is looked up by
+`ml_backend.accepted_objects` itself, which works without torch.
 """
 
 import logging

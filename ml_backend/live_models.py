@@ -16,6 +16,7 @@ from icmformer.errors import ICMFormerError
 from ml_backend.errors import DeviceMemoryError, ModelError
 from ml_backend.loaded_model import LoadedModel
 from ml_backend.metrics import Metrics
+from ml_backend.projects import MOST_PROJECTS
 from ml_backend.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 # What nobody asks for any more is no problem: after a rollback, say.
 REMEMBERED_SECONDS = 600.0
-MOST_PROJECTS = 10_000
 
 
 class LivePointer(Protocol):

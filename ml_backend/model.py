@@ -10,7 +10,7 @@ from typing import Any
 from label_studio_ml.model import LabelStudioMLBase
 
 from ml_backend.backend import Backend, backend_of_this_process
-from ml_backend.inference_queue import Deadline
+from ml_backend.deadline import Deadline
 from ml_backend.interactive import Asked, Prediction, Task, predict_tasks
 from ml_backend.labeling_config import parse
 from ml_backend.projects import project_key

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
 
 from ml_backend.errors import NotFoundError
 from training.database import Base, Database, UtcDateTime, moment_of, now
@@ -20,16 +20,26 @@ from training.database import Base, Database, UtcDateTime, moment_of, now
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _HEARD_SECONDS = 60.0
-# What `reconcile_note` begins with while a request for a comparison is open: this and the time, to
-# the microsecond, which tells one request from the next. What came of the last one follows.
-_ASKED = "another comparison was asked for at "
+# That anything is kept of in memory: their keys come from outside, and more than this are
+# somebody's mistake, or worse.
+MOST_PROJECTS = 10_000
+
+
+class ReconcileRequestRow(Base):
+    """Somebody asked for a comparison of a project that was not tried since."""
+
+    __tablename__ = "reconcile_requests"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is ever kept on disk.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that or of what was tried since, after a request for another; `told` is what people read.
+    that or of what was tried since, and `reconcile_asked_at` when somebody asked for another, which
+    is read only; `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -42,42 +52,23 @@ class ProjectRow(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reconcile_note: Mapped[str] = mapped_column(default="")
+    reconcile_asked_at: Mapped[datetime | None] = column_property(
+        select(ReconcileRequestRow.asked_at)
+        .where(ReconcileRequestRow.project == key)
+        .scalar_subquery()
+    )
 
     @property
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
-        return self.reconcile_note.startswith(_ASKED)
+        return self.reconcile_asked_at is not None
 
     @property
     def told(self) -> str:
         """What came of the last comparison, and whether another was asked for, for people."""
-        request, outcome = self._request_and_outcome
-        asked = request and f"{request.partition('.')[0]} UTC"
-        return "; ".join(part for part in (outcome, asked) if part)
-
-    def ask_to_reconcile(self) -> None:
-        """Note that somebody asks for a comparison now; what came of the last one stays known."""
-        _, outcome = self._request_and_outcome
-        self.reconcile_note = f"{_ASKED}{now():%H:%M:%S.%f} UTC; {outcome}"
-
-    def answer(self, before: "ProjectRow", outcome: str) -> None:
-        """Note what came of a comparison; a request that was made since it began stays open.
-
-        Args:
-            before: the project when it began.
-            outcome: what came of it.
-        """
-        request, _ = self._request_and_outcome
-        answered, _ = before._request_and_outcome
-        is_open = request not in ("", answered)
-        self.reconcile_note = f"{request} UTC; {outcome}" if is_open else outcome
-
-    @property
-    def _request_and_outcome(self) -> tuple[str, str]:
-        if not self.is_reconcile_asked_for:
-            return "", self.reconcile_note
-        request, _, outcome = self.reconcile_note.partition(" UTC")
-        return request, outcome.removeprefix("; ")
+        at = self.reconcile_asked_at
+        asked = f"another comparison was asked for at {at:%H:%M:%S} UTC" if at else ""
+        return "; ".join(part for part in (self.reconcile_note, asked) if part)
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ class Projects:
         """Open them, creating the table where it does not exist."""
         self._database = database
         self._heard: dict[str, tuple[float, ProjectNews]] = {}
-        database.create(ProjectRow)
+        database.create(ProjectRow, ReconcileRequestRow)
 
     def hear(self, key: str, news: ProjectNews) -> None:
         """Remember what Label Studio says whenever somebody opens a task, once a minute.
@@ -135,14 +126,16 @@ class Projects:
             row = session.get(ProjectRow, before.key)
             if row is not None:
                 row.reconciled_at = now()
-                row.answer(before, note)
+                row.reconcile_note = note
+            _answer(session, before)
 
     def not_reconciled(self, before: ProjectRow, problem: str) -> None:
         """Note why a project could not be compared; when it last was stays known."""
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
-                row.answer(before, f"the last try failed: {problem}")
+                row.reconcile_note = f"the last try failed: {problem}"
+            _answer(session, before)
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -153,13 +146,13 @@ class Projects:
         """Delete what is known of a project itself; it is met anew if Label Studio names it."""
         with self._database.write() as session:
             session.execute(delete(ProjectRow).where(ProjectRow.key == key))
+            session.execute(delete(ReconcileRequestRow).where(ReconcileRequestRow.project == key))
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""
         with self._database.write() as session:
-            row = session.get(ProjectRow, key)
-            if row is not None:
-                row.ask_to_reconcile()
+            if session.get(ProjectRow, key) is not None:
+                session.merge(ReconcileRequestRow(project=key, asked_at=now()))
 
     def is_reconcile_asked_for(self) -> bool:
         """Return whether somebody asked for a comparison of any project that was not tried yet."""
@@ -212,6 +205,16 @@ def project_number(key: str) -> str:
     """Return Label Studio's number of a project, "" if the text is no key."""
     number = key.partition(".")[0]
     return number if number.isascii() and number.isdecimal() else ""
+
+
+def _answer(session: Session, before: ProjectRow) -> None:
+    """Forget that a comparison was asked for, unless somebody has asked again since it began."""
+    session.execute(
+        delete(ReconcileRequestRow).where(
+            ReconcileRequestRow.project == before.key,
+            ReconcileRequestRow.asked_at == before.reconcile_asked_at,
+        )
+    )
 
 
 def _key_of_object(project: Any) -> str:

@@ -15,7 +15,7 @@ from ml_backend.connecting import connect
 from ml_backend.http_errors import refusal_of_size
 from ml_backend.model import ICMFormerModel
 from ml_backend.people import refuse_other_sites
-from ml_backend.projects import project_number
+from ml_backend.projects import project_key, project_number
 
 
 def protocol_routes(backend: Backend) -> Blueprint:
@@ -57,7 +57,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.get("/versions")
     def versions() -> Response:
-        project = request.args.get("project", "")
+        project = project_key(request.args.get("project", ""))
         return jsonify(versions=backend.models.pointer.names(project))
 
     return routes

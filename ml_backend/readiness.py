@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from icmformer import Click
+from ml_backend.deadline import Deadline
 from ml_backend.errors import BackendError
-from ml_backend.inference_queue import Deadline, InferenceQueue
+from ml_backend.inference_queue import InferenceQueue
 from ml_backend.live_models import LiveModels
 
 logger = logging.getLogger(__name__)

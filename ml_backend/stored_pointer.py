@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.errors import BackendError
+from ml_backend.projects import MOST_PROJECTS
 from ml_backend.versions import Version
 from training.errors import DatabaseError, TrainingError, VersionError
 from training.live_pointer import SITE, Live, promotions
@@ -29,8 +30,6 @@ POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 # A file that was damaged may be mended, by hand or by storing it again.
 LOOK_AGAIN_SECONDS = 30.0
-# Project names come from outside.
-MOST_PROJECTS = 10_000
 
 # Looks at the files of a version; None of a damaged one.
 FindFiles = Callable[[int], Version | None]

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
 from ml_backend.image_addresses import (
     CLOUD,
@@ -29,10 +29,11 @@ from ml_backend.image_addresses import (
     shown,
 )
 from ml_backend.image_decoding import decode
-from ml_backend.image_downloads import Downloads, FetchError, ImageLimits, Patience
+from ml_backend.image_downloads import Downloads, FetchError, ImageLimits
 from ml_backend.label_studio import LabelStudio
 from ml_backend.labeling_config import ImageTag
 from ml_backend.protocol import task_number
+from ml_backend.recently_used import RecentlyUsed
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class _Wanted:
     address: str
     task_id: str
     label_studio: LabelStudio | None
-    patience: Patience
+    deadline: Deadline
 
     @property
     def key(self) -> _Key:
@@ -94,6 +95,11 @@ class _Kept:
     image: TaskImage
     fetched_at: float
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.image.pixels.nbytes
+
 
 class TaskImages:
     """Loads images and keeps the recently used ones; thread-safe.
@@ -113,8 +119,7 @@ class TaskImages:
         self._downloads = Downloads(limits)
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._bytes = 0
+        self._kept: RecentlyUsed[_Key, _Kept] = RecentlyUsed(cache_bytes)
         self._loading: dict[_Key, Future[TaskImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         self.lookups = {"hit": 0, "miss": 0}
@@ -122,7 +127,7 @@ class TaskImages:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that kept images take."""
-        return self._bytes
+        return self._kept.nbytes
 
     def load(
         self,
@@ -150,8 +155,8 @@ class TaskImages:
                 other image would come either.
         """
         address = image_address(task, tag)
-        patience = self._downloads.patience(seconds)
-        wanted = _Wanted(address, str(task.get("id")), label_studio, patience)
+        deadline = self._downloads.deadline(seconds)
+        wanted = _Wanted(address, str(task.get("id")), label_studio, deadline)
         try:
             image = self._kept_or_loaded(wanted)
             if shown_hw not in (None, image.pixels.shape[:2]):
@@ -171,10 +176,10 @@ class TaskImages:
             if mine:
                 return self._load(wanted, loading)
             try:
-                return loading.result(timeout=wanted.patience.remaining())
+                return loading.result(timeout=wanted.deadline.remaining())
             except (FutureTimeoutError, SlowImageError):
                 # Whoever loads it may have had less time.
-                wanted.patience.check()
+                wanted.deadline.check()
 
     def _begin(self, key: _Key) -> tuple[Future[TaskImage], bool]:
         """Return what will be the image, and whether the caller is the one to load it."""
@@ -182,7 +187,6 @@ class TaskImages:
         with self._lock:
             kept = self._kept.get(key)
             if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
-                self._kept.move_to_end(key)
                 self.lookups["hit"] += 1
                 result.set_result(kept.image)
                 return result, False
@@ -210,53 +214,43 @@ class TaskImages:
         with self._lock:
             kept = self._kept.get(key)
             if kept and kept.image is image:
-                self._drop(key)
+                self._kept.drop(key)
 
     def _keep(self, key: _Key, image: TaskImage) -> None:
-        nbytes = image.pixels.nbytes
-        if nbytes > self._cache_bytes:
-            if self._cache_bytes:
-                _log.warning("image of %d bytes is larger than the whole cache", nbytes)
-            return
+        kept = _Kept(image, time.monotonic())
+        if kept.nbytes > self._cache_bytes > 0:
+            _log.warning("image of %d bytes is larger than the whole cache", kept.nbytes)
         with self._lock:
-            if key in self._kept:
-                self._drop(key)
-            self._kept[key] = _Kept(image, time.monotonic())
-            self._bytes += nbytes
-            while self._bytes > self._cache_bytes:
-                self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: _Key) -> None:
-        self._bytes -= self._kept.pop(key).image.pixels.nbytes
+            self._kept.put(key, kept)
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
-        address, label_studio, patience = wanted.address, wanted.label_studio, wanted.patience
+        address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
         if address.startswith("data:"):
             return data_uri(address, self._limits.max_bytes)
         path = own_path(address, wanted.task_id)
         if path is None and not (label_studio and label_studio.is_here(address)):
-            return self._from_elsewhere(address, patience)
+            return self._from_elsewhere(address, deadline)
         if label_studio is None:
             raise TaskImageError(
                 "it is kept by Label Studio, whose address is unknown here: set LABEL_STUDIO_URL "
                 "and LABEL_STUDIO_API_KEY"
             )
         return self._from_label_studio(
-            address if path is None else f"{label_studio.url}{path}", label_studio, patience
+            address if path is None else f"{label_studio.url}{path}", label_studio, deadline
         )
 
-    def _from_elsewhere(self, address: str, patience: Patience) -> bytes:
+    def _from_elsewhere(self, address: str, deadline: Deadline) -> bytes:
         try:
-            return self._downloads.fetch(address, patience)
+            return self._downloads.fetch(address, deadline)
         except FetchError as error:
             hint = _NO_LOGIN if error.status == 401 else ""
             raise _not_given(error, f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
-        self, address: str, label_studio: LabelStudio, patience: Patience
+        self, address: str, label_studio: LabelStudio, deadline: Deadline
     ) -> bytes:
         try:
-            return self._with_token(address, label_studio, patience)
+            return self._with_token(address, label_studio, deadline)
         except FetchError as error:
             if not label_studio.is_here(error.address):
                 raise _not_given(error, f"the cloud storage does not give it: {error}") from error
@@ -272,20 +266,20 @@ class TaskImages:
                 return self._from_label_studio(
                     f"{before}/storage-data/uploaded/?filepath=upload/{name}",
                     label_studio,
-                    patience,
+                    deadline,
                 )
             raise TaskImageError(refusal(error.status, address)) from error
 
-    def _with_token(self, address: str, label_studio: LabelStudio, patience: Patience) -> bytes:
+    def _with_token(self, address: str, label_studio: LabelStudio, deadline: Deadline) -> bytes:
         """Fetch with the token of the moment; one that is refused is renewed once."""
         header = label_studio.tokens.header()
         try:
-            return self._downloads.fetch(address, patience, authorization=header)
+            return self._downloads.fetch(address, deadline, authorization=header)
         except FetchError as error:
             if error.status != 401 or not label_studio.tokens.forget(header):
                 raise
         header = label_studio.tokens.header()
-        return self._downloads.fetch(address, patience, authorization=header)
+        return self._downloads.fetch(address, deadline, authorization=header)
 
 
 def _not_given(error: FetchError, sentence: str) -> TaskImageError:

@@ -12,6 +12,7 @@ from training.whole_files import file_sha256
 
 # `icmformer.STARTER`, without importing torch. Where it is missing, masks come from random weights.
 STARTER_WEIGHTS = Path(__file__).parents[1] / "icmformer" / "weights" / "starter.safetensors"
+UNTRAINED_NAME = "untrained"
 UNTRAINED_SENTENCE = (
     "masks come from an UNTRAINED network: it shows that the connection works and knows nothing "
     "about objects; set ICMFORMER_CHECKPOINT to the .safetensors file of a trained one"
@@ -61,7 +62,7 @@ def default_version(checkpoint: Path | None) -> Version:
             f" {checkpoint.with_suffix('.safetensors')}"
         )
     if checkpoint is None and not STARTER_WEIGHTS.exists():
-        return Version("untrained", None)
+        return Version(UNTRAINED_NAME, None)
     try:
         return version_of_file(checkpoint or STARTER_WEIGHTS)
     except OSError as error:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NEEDED_ACTIONS = {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"}
+NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME_WITH_DOT = re.compile(
     rf"(?:{_LABEL}\.)+(?:xn--[a-z0-9]{{1,59}}|[a-z](?:[a-z-]{{0,61}}[a-z]))\.?", re.IGNORECASE
@@ -38,7 +38,7 @@ def webhook_fault(webhook: Mapping[str, Any]) -> str:
     if not webhook.get("send_payload", True):
         return "the webhook is sent without its payload"
     if not webhook.get("send_for_all_actions"):
-        missing = _NEEDED_ACTIONS - set(webhook.get("actions") or ())
+        missing = set(NEEDED_ACTIONS) - set(webhook.get("actions") or ())
         if missing:
             return f"the webhook leaves out {', '.join(sorted(missing))}"
     return ""

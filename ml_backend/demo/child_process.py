@@ -15,6 +15,8 @@ from ml_backend.errors import DemoError
 from ml_backend.settings import child_environment
 
 _POLL_SECONDS = 0.2
+_GRACE_SECONDS = 10.0
+_LAST_WORDS = 15  # lines
 
 
 class ChildProcess:
@@ -79,11 +81,11 @@ class ChildProcess:
             code = self._process.returncode
             raise DemoError(f"{self.name} ended with status {code}. {self._last_words()}")
 
-    def stop(self, grace_seconds: float = 10.0) -> None:
+    def stop(self) -> None:
         """End the program and all it started: politely first, by force after the grace."""
         self._signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace_seconds)
+            self._process.wait(_GRACE_SECONDS)
         # what is still in the group outlived its leader
         self._signal(signal.SIGKILL)
         self._process.wait()
@@ -92,9 +94,9 @@ class ChildProcess:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
-    def _last_words(self, lines: int = 15) -> str:
+    def _last_words(self) -> str:
         with self.log.open(errors="replace") as text:
-            tail = "".join(deque(text, maxlen=lines)).rstrip()
+            tail = "".join(deque(text, maxlen=_LAST_WORDS)).rstrip()
         return f"The end of {self.log}:\n{tail}"
 
 

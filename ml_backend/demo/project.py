@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.demo.rest_api import RestApi
+from ml_backend.webhook_checks import NEEDED_ACTIONS
 
 TITLE = "iCMFormer demo"
 BACKEND_TITLE = "iCMFormer"
@@ -33,7 +34,6 @@ _SETTINGS = {
     "evaluate_predictions_automatically": False,
     "enable_empty_annotation": False,
 }
-_ANNOTATION_EVENTS = ["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"]
 
 
 def ensure(api: RestApi, title: str, labeling_config: str, images: Sequence[Path]) -> int:
@@ -70,7 +70,7 @@ def connect(api: RestApi, project: int, backend_url: str) -> dict[str, Any]:
     Returns Label Studio's record of it: `id`, `url`, `model_version` among others.
 
     A connection made earlier, to another port perhaps, is pointed at this address, and so is its
-    webhook, which is narrowed to the three events that matter.
+    webhook, which is narrowed to the events that matter.
     """
     body: dict[str, Any] = {"url": backend_url, "project": project, "is_interactive": True}
     known = _find(api.get("/api/ml/", project=project), "title", BACKEND_TITLE)
@@ -89,7 +89,7 @@ def _point_webhook(api: RestApi, project: int, url: str) -> None:
         "project": project,
         "send_payload": True,
         "send_for_all_actions": False,
-        "actions": _ANNOTATION_EVENTS,
+        "actions": NEEDED_ACTIONS,
     }
     webhooks = [hook for hook in api.get("/api/webhooks/", project=project) if hook["project"]]
     ours = next((hook for hook in webhooks if hook["url"].endswith("/webhook")), None)

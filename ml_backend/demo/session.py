@@ -14,6 +14,7 @@ from ml_backend.demo.child_process import ChildProcess
 from ml_backend.demo.credentials import Credentials, load_or_create
 from ml_backend.demo.rest_api import RestApi
 from ml_backend.errors import DemoError
+from ml_backend.versions import UNTRAINED_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,6 @@ IMAGES = Path(__file__).with_name("images")
 IMAGE_NAMES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg")
 LABEL_STUDIO_PORT = 8080
 BACKEND_PORT = 9090
-UNTRAINED = "untrained"
 
 _INSTRUCTIONS = """
   Label Studio   {address}
@@ -134,7 +134,7 @@ def _provide_project(api: RestApi, login: Credentials, backend_url: str) -> str:
     identifier = project.ensure(api, project.TITLE, project.LABELING_CONFIG, images)
     connection = project.connect(api, identifier, backend_url)
     address = f"{api.url}/projects/{identifier}/data?task={project.task_ids(api, identifier)[0]}"
-    note = _UNTRAINED_NOTE if connection["model_version"] == UNTRAINED else ""
+    note = _UNTRAINED_NOTE if connection["model_version"] == UNTRAINED_NAME else ""
     return _INSTRUCTIONS.format(address=address, login=login, backend=backend_url, note=note)
 
 

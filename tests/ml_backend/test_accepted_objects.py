@@ -111,6 +111,18 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
             id="joined by a relation",
         ),
         pytest.param(
+            [
+                brush(mask((2, 2, 4, 4)), "a", parentID="one"),
+                brush(mask((2, 20, 4, 22)), "b", parentID="two"),
+                brush(mask((12, 20, 14, 22)), "c", parentID="two"),
+                brush(mask((12, 2, 14, 4)), "d", parentID="one"),
+                brush(mask((6, 6, 8, 8)), "e", parentID="a"),
+                {"type": "relation", "from_id": "e", "to_id": "b", "direction": "right"},
+            ],
+            [("a+b+c+d+e", "Object", 20)],
+            id="groups that a later region joins, in the order in which they were drawn",
+        ),
+        pytest.param(
             [brush(mask((0, 0, 4, 9)), "a"), brush(mask((9, 0, 13, 9)), "b"),
              brush(mask((1, 0, 12, 9)), "c")],
             [("a+b+c", "Object", 117)],

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, event
 
 from ml_backend.app import create_app
 from tests.ml_backend.conftest import photograph
@@ -142,6 +143,21 @@ def test_image_that_cannot_be_used(client, label_studio, content):
     assert "7eff500a" in nothing(client, clicks(keypoint(50, 50)))
     label_studio.files[UPLOAD] = usable
     still_alive(client)
+
+
+@pytest.mark.parametrize("project", ["7\0", "no such project", "7.8.9"])
+def test_versions_for_a_project_that_is_none_ask_the_database_for_no_such_name(client, project):
+    asked = []
+    listen = Engine, "before_cursor_execute", lambda *of: asked.append(str(of[3]))
+    event.listen(*listen)
+    try:
+        answer = client.get("/versions", query_string={"project": project})
+    finally:
+        event.remove(*listen)
+    assert len(answer.json["versions"]) == 1
+    assert asked
+    # PostgreSQL answers a NUL in a parameter with an error
+    assert not any(repr(project) in parameters for parameters in asked)
 
 
 def test_image_that_is_missing(client, label_studio):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ml_backend.app import create_app
-from ml_backend.inference_queue import Deadline
+from ml_backend.deadline import Deadline
 from tests.ml_backend.label_studio_requests import (
     batch,
     clicks,

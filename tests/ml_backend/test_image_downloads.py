@@ -24,7 +24,7 @@ def server():
 
 def fetch(address, *, allowed=("127.0.0.1",), authorization=None, **limits):
     downloads = Downloads(ImageLimits(allowed_hosts=frozenset(allowed), **limits))
-    return downloads.fetch(address, downloads.patience(), authorization=authorization)
+    return downloads.fetch(address, downloads.deadline(), authorization=authorization)
 
 
 def forbidden(address, **options):
@@ -152,7 +152,7 @@ def test_redirects_count_towards_the_time_of_a_file(server):
     assert "longer than 0.1 seconds" in forbidden(f"{server.url}/later", total_seconds=0.1)
     downloads = Downloads(ImageLimits(allowed_hosts=frozenset({"127.0.0.1"})))
     with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
-        downloads.fetch(f"{server.url}/later", downloads.patience(0.1))
+        downloads.fetch(f"{server.url}/later", downloads.deadline(0.1))
 
 
 def test_a_server_that_dribbles_its_headers_is_given_up():

@@ -6,8 +6,9 @@ import threading
 import pytest
 import torch
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
-from ml_backend.inference_queue import Deadline, InferenceQueue
+from ml_backend.inference_queue import InferenceQueue
 
 
 def test_result_and_exception_come_back():

@@ -8,8 +8,8 @@ import pytest
 from ml_backend import loaded_model, readiness
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
+from ml_backend.deadline import Deadline
 from ml_backend.errors import BackendError
-from ml_backend.inference_queue import Deadline
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 from tests.waiting import wait_until

@@ -4,6 +4,7 @@ import psutil
 import pytest
 from flask import Flask
 
+from ml_backend.demo import child_process
 from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.errors import DemoError
 from tests.ml_backend.stand_in import serving
@@ -33,7 +34,7 @@ def start(tmp_path):
 
     yield start
     for process in started:
-        process.stop(grace_seconds=0.0)
+        process.stop()
 
 
 def said(process: ChildProcess) -> str:
@@ -45,11 +46,12 @@ def test_output_and_environment(start):
     process.wait_until(lambda: "hello" in said(process), 30)
 
 
-def test_stopping_reaches_what_the_program_started(start):
+def test_stopping_reaches_what_the_program_started(start, monkeypatch):
+    monkeypatch.setattr(child_process, "_GRACE_SECONDS", 0.2)
     process = start(STUBBORN)
     process.wait_until(lambda: said(process).endswith("\n"), 30)
     grandchild = psutil.Process(int(said(process)))
-    process.stop(grace_seconds=0.2)
+    process.stop()
     assert not process.running
     # nobody but init can collect it here, so it may linger as a zombie
     zombie = psutil.STATUS_ZOMBIE
