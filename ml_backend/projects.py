@@ -156,9 +156,8 @@ class Projects:
 
     def is_reconcile_asked_for(self) -> bool:
         """Return whether somebody asked for a comparison of any project that was not tried yet."""
-        rows = select(ProjectRow.key).where(ProjectRow.reconcile_note.startswith(_ASKED)).limit(1)
         with self._database.read() as session:
-            return session.scalar(rows) is not None
+            return session.scalar(select(ReconcileRequestRow.project).limit(1)) is not None
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
