@@ -42,7 +42,7 @@ class ObjectMask:
     @cached_property
     def area(self) -> int:
         """Number of pixels of the object."""
-        return int(self.crop.sum())
+        return np.count_nonzero(self.crop)
 
     def full(self) -> Mask:
         """Return the mask at the size of the image, (H, W) bool."""
@@ -62,7 +62,7 @@ class ObjectMask:
             mask.crop[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
             for mask in (self, other)
         )
-        return int((mine & theirs).sum())
+        return np.count_nonzero(mine & theirs)
 
     def contains(self, row: int, column: int) -> bool:
         """Return whether the pixel belongs to the object; pixels outside the image do not."""
