@@ -154,7 +154,7 @@ def _annotated(photo: Path, lvis: list[dict[str, Any]], coco: Segments) -> Annot
             (numbers == number for number in coco.things),
             (numbers == number for number in coco.stuff),
         )
-    except (DatasetError, LookupError, TypeError, ValueError, cv2.error) as error:
+    except (DatasetError, LookupError, TypeError, ValueError) as error:
         raise DatasetError(
             f"LVIS's annotations of {photo.name} are malformed, or of another photo: {error}"
         ) from error
