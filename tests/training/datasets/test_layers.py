@@ -263,12 +263,19 @@ def test_json_of_another_kind_is_refused(downloads, name, content):
         read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
 
-def test_a_conversion_without_panoptic_pictures_says_so(downloads):
-    (downloads / "panoptic" / "9.png").unlink()
+def test_a_conversion_without_panoptic_pictures_says_so(downloads, capfd):
+    picture = downloads / "panoptic" / "9.png"
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
-    with pytest.raises(DatasetError, match="unpack COCO's panoptic PNGs"):
+    picture.write_bytes(b"half")
+    with pytest.raises(DatasetError, match=r"9\.png is not a readable.*; unpack COCO's panoptic"):
         convert(sources, downloads / "train2017", downloads / "out")
+    picture.unlink()
+    with pytest.raises(
+        DatasetError, match=r"cannot read .*9\.png: No such.*; unpack COCO's panoptic"
+    ):
+        convert(sources, downloads / "train2017", downloads / "out")
+    assert "WARN" not in capfd.readouterr().err  # which OpenCV prints
 
 
 @pytest.mark.parametrize(
