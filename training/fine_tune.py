@@ -42,6 +42,7 @@ from training.optimization import (
     set_learning_rate,
     update_average,
 )
+from training.progress import Report
 from training.recipe import Loss
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.training_state import load_state, save_state
@@ -49,9 +50,6 @@ from training.training_state import load_state, save_state
 logger = logging.getLogger(__name__)
 
 _LEAST_OBJECTS, _LEAST_IMAGES = 5, 3  # to validate on
-
-# (what is being done, how much of it is done, how much there is); may raise to stop the run.
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
