@@ -6,7 +6,21 @@ it. Dice: Milletari et al., V-Net (3DV 2016), per sample.
 
 import torch
 
+from training.recipe import Loss
+
 _EPS = 1e-12
+
+
+def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, options: Loss) -> torch.Tensor:
+    """Return what a recipe makes small, averaged over samples.
+
+    Args:
+        logits: (B, 1, H, W) float.
+        target: (B, 1, H, W); 1 is object, 0 is not, -1 is ignored.
+        options: of the recipe.
+    """
+    focal = normalized_focal_loss(logits, target, alpha=options.alpha, gamma=options.gamma).mean()
+    return focal + options.dice * dice_loss(logits, target).mean() if options.dice else focal
 
 
 def normalized_focal_loss(
