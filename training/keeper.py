@@ -13,8 +13,8 @@ from training.training_state import TrainingState, has_state
 from training.validation import Validation
 
 
-def measure(recipe: Recipe) -> str:
-    """Say what the quality of a look depends on."""
+def quality_depends_on(recipe: Recipe) -> str:
+    """Return the settings on which the quality of a look depends, as text."""
     options = recipe.validation
     return "" if options is None else options.model_dump_json(exclude={"every", "pictures"})
 
@@ -89,7 +89,7 @@ class Keeper:
         if self.accelerator.is_main_process:
             # In this order: where there is a state, there are weights.
             self._save_weights(state, "latest.safetensors")
-            state.save(self.recipe, measure(self.recipe))
+            state.save(self.recipe, quality_depends_on(self.recipe))
         self.saved = state.samples
 
     def _save_weights(self, state: TrainingState, name: str) -> None:

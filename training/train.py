@@ -30,7 +30,7 @@ from training.click_training import ClickTraining
 from training.continued_run import changed_settings, differing_numbers
 from training.errors import RecipeError
 from training.home_paths import given_path
-from training.keeper import Keeper, measure
+from training.keeper import Keeper, quality_depends_on
 from training.losses import mean_iou, segmentation_loss
 from training.monitor import Monitor
 from training.optimization import (
@@ -156,7 +156,7 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     state = TrainingState(network, average, make_optimizer(network, options))
     if found is not None:
-        state.restore(found, recipe, measure(recipe), changes)
+        state.restore(found, recipe, quality_depends_on(recipe), changes)
     return state
 
 
