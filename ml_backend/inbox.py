@@ -16,7 +16,8 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
-from training.database import Base, Database, UtcDateTime, now
+from training.database import Base, Database, UtcDateTime
+from training.moments import now
 
 MessageState = Literal[
     "waiting",

@@ -7,7 +7,8 @@ from croniter import croniter
 
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.settings import Settings
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 from training.sample_overview import NewSamples, new_samples
 
 _LONGEST_SITTING = timedelta(days=1)
