@@ -5,7 +5,7 @@ image, where the top-left pixel covers [0, 1) × [0, 1); the network lives on pi
 the centre of that pixel is (row 0, column 0). The two differ by half a pixel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 
@@ -62,31 +62,19 @@ def from_row_column(row: float, column: float, positive: bool) -> Click:
     return Click(x=column + 0.5, y=row + 0.5, positive=positive)
 
 
-def disk_maps(clicks: Sequence[Click], size_hw: tuple[int, int], radius: int = 5) -> torch.Tensor:
-    """Draw every click as a filled disk (paper section 3; disks as in RITM, radius 5).
-
-    Args:
-        clicks: in pixels of the grid that is drawn.
-        size_hw: height and width of the maps.
-        radius: of the disks, in pixels; the rim is included.
-
-    Returns:
-        (2, H, W) float32 in {0, 1}: the positive clicks, then the negative ones.
-    """
-    positive = np.array([click.positive for click in clicks], dtype=bool)
-    return disk_maps_at(rows_columns(clicks), positive, size_hw, radius)
-
-
 def disk_maps_at(
     positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int], radius: int
 ) -> torch.Tensor:
-    """Draw disks at pixel indices; see `disk_maps`.
+    """Draw every click as a filled disk (paper section 3; disks as in RITM).
 
     Args:
         positions: (N, 2) row, column; fractions and positions outside the grid are allowed.
         positive: (N,) bool.
         size_hw: height and width of the maps.
         radius: of the disks, in pixels; the rim is included.
+
+    Returns:
+        (2, H, W) float32 in {0, 1}: the positive clicks, then the negative ones.
 
     Raises:
         InputError: if a position is not a finite number.
@@ -102,7 +90,7 @@ def disk_maps_at(
 def disk_maps_of_batch(
     positions: torch.Tensor, size_hw: tuple[int, int], radius: int
 ) -> torch.Tensor:
-    """Draw the disks of a batch at once, on the device of the clicks; see `disk_maps`.
+    """Draw the disks of a batch at once, on the device of the clicks; see `disk_maps_at`.
 
     Args:
         positions: (B, 2, P, 2) float32 row, column of P positive, then of P negative clicks; a row

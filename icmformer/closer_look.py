@@ -9,15 +9,15 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 * A click is answered after up to `looks` passes. As long as the last answer says that another
   region would show the object better, that region is looked at, starting from the last answer.
 * Where nothing was found, the next look goes to the surroundings of the positive clicks.
-* One look moves in by at most `step`, so a wrong first answer does not lose the context, and
-  nothing is magnified more than `magnification` times: a click's disk, 11 pixels wide for the
+* One look moves in by at most `_STEP`, so a wrong first answer does not lose the context, and
+  nothing is magnified more than `_MAGNIFICATION` times: a click's disk, 11 pixels wide for the
   network, then hides less than 2 pixels of a thin object, the network's answer, at a quarter of
   its input, has half a pixel of the image, and a crop is never smaller than an eighth of the input.
 * A mask that runs into the border of its region is looked at again in a larger one.
 * A correction is looked at once more, in a window around its click, where that shows the outline
   larger: the whole of a large object is shrunk for the network. As in FocusCut (CVPR 2022), the
   object is found in one view and its outline in another; see `icmformer.close_up`.
-* Regions are at most `aspect` times longer than wide, also the first: a panorama squeezed into a
+* Regions are at most `_ASPECT` times longer than wide, also the first: a panorama squeezed into a
   square would show nothing.
 * Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
   offset of up to half a pixel of the image, 4 pixels of a network that sees it magnified 8 times.
@@ -33,6 +33,18 @@ import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest, bounding_box
+from icmformer.zoom_in import EXPANSION, RECOMPUTE_OVERLAP, THRESHOLD
+
+# Network pixels per image pixel, at most.
+_MAGNIFICATION = 8.0
+# How many times smaller the sides of the next region may be, at most.
+_STEP = 4.0
+# Side of the window around a correction, over the longer side of the object's region.
+_WINDOW = 0.4
+# A window that is a larger share of that region shows too little more.
+_WINDOW_MOST = 0.7
+# Longer side of a region over its shorter one, at most, where the image allows.
+_ASPECT = 3.0
 
 
 @dataclass(frozen=True)
@@ -41,32 +53,15 @@ class CloserLook:
 
     Attributes:
         target: height and width of the network's input.
-        looks: the most passes for one click.
-        expansion: side of a region over side of the object's box; as published.
-        magnification: network pixels per image pixel, at most.
-        step: how many times smaller the sides of the next region may be, at most.
-        window: side of the window around a correction, over the longer side of the object's region.
-        window_most: a window that is a larger share of that region shows too little more.
-        aspect: longer side of a region over its shorter one, at most, where the image allows.
-        recompute_iou: a region that overlaps the wanted one by less is left; as published.
-        threshold: probability above which a pixel counts as object; as published.
     """
 
     target: tuple[int, int]
-    looks: int = 3
-    expansion: float = 1.4
-    magnification: float = 8.0
-    step: float = 4.0
-    window: float = 0.4
-    window_most: float = 0.7
-    aspect: float = 3.0
-    recompute_iou: float = 0.5
-    threshold: float = 0.5
+    looks: ClassVar[int] = 3
     as_published: ClassVar[bool] = False
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
         """Return False for a panorama; see `icmformer.zoom_in.Zoom`."""
-        return max(image_hw) <= self.aspect * min(image_hw)
+        return max(image_hw) <= _ASPECT * min(image_hw)
 
     def region(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
@@ -75,7 +70,7 @@ class CloserLook:
         if current is not None:
             return self.look_again(probability, clicks, current) or current
         image_hw = probability.shape[0], probability.shape[1]
-        found = bounding_box(probability > self.threshold)
+        found = bounding_box(probability > THRESHOLD)
         if found is None:
             return self._first_view(clicks, image_hw)
         return self._around(found.including(clicks.positive_pixels), image_hw, least_hw=(0, 0))
@@ -88,15 +83,15 @@ class CloserLook:
         See `icmformer.zoom_in.Zoom`.
         """
         image_hw = probability.shape[0], probability.shape[1]
-        found = bounding_box(probability > self.threshold)
+        found = bounding_box(probability > THRESHOLD)
         if found:
             found = _with_what_was_cut_off(found, current, image_hw)
         box = _box_of(found, clicks)
         if box is None:
             return None
         height, width = current.size_hw
-        wanted = self._around(box, image_hw, least_hw=(height / self.step, width / self.step))
-        fits = current.covers(box) and wanted.overlap(current) >= self.recompute_iou
+        wanted = self._around(box, image_hw, least_hw=(height / _STEP, width / _STEP))
+        fits = current.covers(box) and wanted.overlap(current) >= RECOMPUTE_OVERLAP
         return None if fits or wanted == current else wanted
 
     def close_up(
@@ -104,8 +99,8 @@ class CloserLook:
     ) -> RegionOfInterest | None:
         """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""
         longest = max(current.size_hw)
-        side = max(self.window * longest, max(self.target) / self.magnification)
-        if side > self.window_most * longest:
+        side = max(_WINDOW * longest, max(self.target) / _MAGNIFICATION)
+        if side > _WINDOW_MOST * longest:
             return None
         row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
         column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
@@ -116,7 +111,7 @@ class CloserLook:
         box = _box_of(None, clicks)
         if box is None:
             return RegionOfInterest.whole(image_hw)
-        longest = self.aspect * min(image_hw)
+        longest = _ASPECT * min(image_hw)
         return self._around(box, image_hw, (min(image_hw[0], longest), min(image_hw[1], longest)))
 
     def _around(
@@ -127,10 +122,10 @@ class CloserLook:
     ) -> RegionOfInterest:
         """Return the region for a box: expanded, not too small, not too long, inside the image."""
         height, width = (
-            max(self.expansion * side, target / self.magnification, least)
+            max(EXPANSION * side, target / _MAGNIFICATION, least)
             for side, target, least in zip(box.size_hw, self.target, least_hw, strict=True)
         )
-        height, width = max(height, width / self.aspect), max(width, height / self.aspect)
+        height, width = max(height, width / _ASPECT), max(width, height / _ASPECT)
         row_min, row_max = _segment(box.row_min + box.row_max, height, image_hw[0])
         column_min, column_max = _segment(box.column_min + box.column_max, width, image_hw[1])
         return RegionOfInterest(row_min, row_max, column_min, column_max)

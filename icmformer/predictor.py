@@ -114,9 +114,9 @@ class Predictor:
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
     @classmethod
-    def for_serving(cls, model: ClickNetwork, precision: Precision = "auto") -> "Predictor":
+    def for_serving(cls, model: ClickNetwork) -> "Predictor":
         """Return a predictor for people who click: close looks and tidy masks, no mirror image."""
-        return cls(model, precision=precision)
+        return cls(model)
 
     def encode(self, image: np.ndarray) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.

@@ -15,6 +15,15 @@ from icmformer.errors import ConfigError
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest, bounding_box
 
+# All four as published. Side of a region over side of the object's box.
+EXPANSION = 1.4
+# Least side of a region, in image pixels.
+_LEAST_SIDE = 200
+# A region that overlaps the wanted one by less is replaced.
+RECOMPUTE_OVERLAP = 0.5
+# Probability above which a pixel counts as object; 0.5 here and 0.49 in the answer.
+THRESHOLD = 0.5
+
 
 class Zoom(Protocol):
     """A way to look at the image; what the predictor asks of one."""
@@ -79,21 +88,12 @@ class ZoomIn:
 
     Attributes:
         target: (height, width) to which the region is resized whatever its aspect ratio.
-        expansion: side of the region over side of the object's box.
-        min_crop: least side of the region, in image pixels.
-        recompute_iou: a region that overlaps the wanted one by less than this is replaced.
-        threshold: probability above which a pixel counts as object. 0.5 here and 0.49 in the
-            answer, as published.
 
     Raises:
         ConfigError: if the target is not two whole numbers of at least 1.
     """
 
     target: tuple[int, int]
-    expansion: float = 1.4
-    min_crop: int = 200
-    recompute_iou: float = 0.5
-    threshold: float = 0.5
     looks: ClassVar[int] = 1
     as_published: ClassVar[bool] = True
 
@@ -115,14 +115,14 @@ class ZoomIn:
         current: RegionOfInterest | None,
     ) -> RegionOfInterest:
         """Return the current region or, where the protocol replaces it, a new one; see `Zoom`."""
-        box = bounding_box(probability > self.threshold)
+        box = bounding_box(probability > THRESHOLD)
         if box is None:
             wanted = RegionOfInterest.whole(probability.shape[:2])
         else:
             wanted = self._around(box.including(clicks.positive_pixels), probability.shape[:2])
         if current is None or not current.holds(clicks.positive_pixels):
             return wanted
-        return wanted if wanted.overlap(current) < self.recompute_iou else current
+        return wanted if wanted.overlap(current) < RECOMPUTE_OVERLAP else current
 
     def look_again(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest
@@ -148,7 +148,7 @@ class ZoomIn:
         border: all three as published.
         """
         centre = 0.5 * (lowest + highest)
-        side = max(self.expansion * (highest - lowest + 1), self.min_crop)
+        side = max(EXPANSION * (highest - lowest + 1), _LEAST_SIDE)
         first, last = round(centre - 0.5 * side), round(centre + 0.5 * side)
         return max(first, 0), min(last, length - 1)
 

@@ -17,7 +17,8 @@ from sqlalchemy import JSON, ColumnElement, Index, delete, exists, func, or_, se
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from ml_backend.errors import JobError
-from training.database import LARGEST_INTEGER, Base, Database, UtcDateTime, now
+from training.database import LARGEST_INTEGER, Base, Database, UtcDateTime
+from training.moments import now
 
 JobState = Literal[
     "waiting",

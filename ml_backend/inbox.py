@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
-from training.database import Base, Database, UtcDateTime, now
+from training.database import Base, Database, UtcDateTime
+from training.moments import now
 
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)

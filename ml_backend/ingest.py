@@ -27,8 +27,8 @@ from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.labeling_config import ImageTag, click_controls, parse_image
 from ml_backend.newer_states import Json, NewerStates, objects, time_of
 from ml_backend.projects import ProjectNews, ProjectRow, Projects
-from training.database import now
 from training.errors import DatabaseError, FileStoreError
+from training.moments import now
 from training.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from PIL import Image
 from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import DemoError
 from ml_backend.labeling_config import parse
-from training.database import now
+from training.moments import now
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
 PROJECT_KEY = "1.1767225600"

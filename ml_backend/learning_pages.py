@@ -23,9 +23,10 @@ from ml_backend.lookups import find_job, find_version
 from ml_backend.people import refuse_other_sites, who
 from ml_backend.protocol import read_text
 from ml_backend.rendered_pages import PAGES, rendered
-from training.database import LARGEST_INTEGER, now
+from training.database import LARGEST_INTEGER
 from training.errors import FileStoreError, StoredFileError
 from training.live_pointer import Mover
+from training.moments import now
 
 _MOST_CLICKS = 20.0
 _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ml_backend.inbox import Inbox
-from training.database import moment_of
+from training.moments import moment_of
 
 Json = Mapping[str, Any]  # as Label Studio serialises it; only read here
 

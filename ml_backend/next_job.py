@@ -10,7 +10,8 @@ from croniter import croniter
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.learning import Learning
 from ml_backend.settings import Settings
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 from training.sample_overview import NewSamples, new_samples
 
 AGAIN = "the job before it failed"  # a reason that nobody but the worker gives

@@ -15,7 +15,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
 
 from ml_backend.errors import NotFoundError
-from training.database import Base, Database, UtcDateTime, moment_of, now
+from training.database import Base, Database, UtcDateTime
+from training.moments import moment_of, now
 
 # It appears in log lines, paths and addresses.
 _KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")

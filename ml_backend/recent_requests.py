@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 
-from training.database import now
+from training.moments import now
 
 KEPT = 50
 

@@ -28,7 +28,7 @@ from ml_backend.labeling_config import ImageTag
 from ml_backend.newer_states import Json
 from ml_backend.projects import ProjectNews, ProjectRow, project_key, project_number
 from ml_backend.webhook_checks import unannounced
-from training.database import now
+from training.moments import now
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from training.database import Base, Database, UtcDateTime, now
+from training.database import Base, Database, UtcDateTime
+from training.moments import now
 
 # A worker gives a sign every minute.
 _LONGEST_SILENCE = timedelta(minutes=5)

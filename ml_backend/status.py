@@ -9,8 +9,8 @@ from ml_backend.projects import project_number
 from ml_backend.settings import MEGABYTE
 from ml_backend.versions import UNTRAINED_SENTENCE, Version
 from training import __version__
-from training.database import now
 from training.errors import DatabaseError
+from training.moments import now
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from ml_backend.projects import ProjectRow
 from ml_backend.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
 from ml_backend.task_images import TaskImages
-from training.database import now
 from training.errors import DatabaseError, TrainingError
+from training.moments import now
 
 logger = logging.getLogger(__name__)
 

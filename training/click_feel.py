@@ -9,7 +9,7 @@ but not exactly there, once as the network is served and once as benchmarks use 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,20 +25,19 @@ from training.home_paths import given_path
 from training.progress import progress
 from training.whole_numbers import positive
 
-# A part or hole below this share of the mask, without a click in it, looks like dirt.
+# A part or hole below this share of the mask looks like dirt, unless somebody clicked into it.
 _SPECK_SHARE = 0.01
 # How far around an error a correction may reach, in sides of a square as large as the object.
 _NEIGHBOURHOOD = 0.15
+# Fields of an effect, the titles of their columns, and how their means are written.
 _COLUMNS = (
-    ("click", "{:.0f}"),
-    ("objects", "{:.0f}"),
-    ("mIoU", "{:.3f}"),
-    ("positive inside", "{:.1%}"),
-    ("negative outside", "{:.1%}"),
-    ("specks", "{:.2f}"),
-    ("change near", "{:.1%}"),
-    ("far repaired", "{:.2%}"),
-    ("far spoiled", "{:.2%}"),
+    ("iou", "mIoU", "{:.3f}"),
+    ("positive_inside", "positive inside", "{:.1%}"),
+    ("negative_outside", "negative outside", "{:.1%}"),
+    ("specks", "specks", "{:.2f}"),
+    ("near", "change near", "{:.1%}"),
+    ("far_repaired", "far repaired", "{:.2%}"),
+    ("far_spoiled", "far spoiled", "{:.2%}"),
 )
 
 
@@ -91,7 +90,7 @@ class ClickEffect:
         iou: in [0, 1].
         positive_inside: share of the positive clicks so far that lie inside; NaN without any.
         negative_outside: share of the negative clicks so far that lie outside; NaN without any.
-        specks: number of small parts and pinholes.
+        specks: number of small parts and pinholes that nobody clicked.
         near: share of the changed pixels that lie in the error that was clicked or around it; NaN
             at the first click and where nothing changed.
         far_repaired: pixels away from it that became right, per pixel of the object; NaN at first.
@@ -125,19 +124,38 @@ def object_effects(
     ):
         clicks.append(step.click)
         mask = step.segmentation.mask
-        change = (np.nan, np.nan, np.nan)
+        near, repaired, spoiled = np.nan, np.nan, np.nan
         if before is not None:
-            change = effect_of_change(sample.target, before, mask, step.click)
-        obeyed = _obeyed(mask, clicks)
-        effects.append(ClickEffect(step.iou, *obeyed, count_specks(mask), *change))
+            near, repaired, spoiled = effect_of_change(sample.target, before, mask, step.click)
+        inside, outside = _obeyed(mask, clicks)
+        effects.append(
+            ClickEffect(
+                iou=step.iou,
+                positive_inside=inside,
+                negative_outside=outside,
+                specks=count_specks(mask, clicks),
+                near=near,
+                far_repaired=repaired,
+                far_spoiled=spoiled,
+            )
+        )
         before = mask
     return effects
 
 
-def count_specks(mask: np.ndarray) -> int:
-    """Count the parts and holes of a mask (H, W) bool that are below one per cent of its area."""
+def count_specks(mask: np.ndarray, clicks: Sequence[Click]) -> int:
+    """Count small parts without a positive click and small holes without a negative one.
+
+    Args:
+        mask: (H, W) bool; what is below one per cent of its area is small.
+        clicks: that led to it.
+    """
     least = _SPECK_SHARE * np.count_nonzero(mask)
-    return _small_parts(mask, least, 8) + _small_parts(np.pad(~mask, 1, mode="edge"), least, 4)
+    pixels, positive = _placed(clicks)
+    # Whatever reaches the border is no hole: the padding connects it, and is never small.
+    background = np.pad(~mask, 1, constant_values=True)
+    kept = np.concatenate([[(0, 0)], pixels[~positive] + 1])
+    return _small_parts(mask, least, pixels[positive], 8) + _small_parts(background, least, kept, 4)
 
 
 def effect_of_change(
@@ -167,31 +185,33 @@ def effect_of_change(
 
 def table(effects: Sequence[Sequence[ClickEffect]]) -> str:
     """Return the means over objects, click by click, as a Markdown table."""
-    rows = [
-        "| " + " | ".join(title for title, _ in _COLUMNS) + " |",
-        "|" + "---|" * len(_COLUMNS),
-    ]
+    titles = ["click", "objects", *(title for _, title, _ in _COLUMNS)]
+    rows = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for number in range(max(map(len, effects))):
-        reached = np.array([astuple(clicks[number]) for clicks in effects if len(clicks) > number])
-        values = [number + 1, len(reached), *_means(reached)]
-        cells = [
-            "-" if np.isnan(value) else form.format(value)
-            for value, (_, form) in zip(values, _COLUMNS, strict=True)
+        reached = [clicks[number] for clicks in effects if len(clicks) > number]
+        cells = [str(number + 1), str(len(reached))]
+        cells += [
+            _mean([getattr(one, name) for one in reached], form) for name, _, form in _COLUMNS
         ]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _means(values: np.ndarray) -> list[float]:
-    """Return the means of columns, NaN for those that know nothing."""
-    known = [column[~np.isnan(column)] for column in values.T]
-    return [float(column.mean()) if len(column) else np.nan for column in known]
+def _mean(values: Sequence[float], form: str) -> str:
+    """Write the mean of the values that are known, a dash without any."""
+    known = [value for value in values if not np.isnan(value)]
+    return form.format(np.mean(known)) if known else "-"
+
+
+def _placed(clicks: Sequence[Click]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where clicks are, (N, 2) int64 row, column, and their signs, (N,) bool."""
+    positive = np.array([click.positive for click in clicks], dtype=bool)
+    return rows_columns(clicks).astype(np.int64), positive
 
 
 def _obeyed(mask: np.ndarray, clicks: Sequence[Click]) -> tuple[float, float]:
-    rows, columns = rows_columns(clicks).astype(np.int64).T
-    inside = mask[rows, columns]
-    positive = np.array([click.positive for click in clicks])
+    pixels, positive = _placed(clicks)
+    inside = mask[tuple(pixels.T)]
     return (
         float(inside[positive].mean()) if positive.any() else np.nan,
         float((~inside[~positive]).mean()) if not positive.all() else np.nan,
@@ -209,8 +229,12 @@ def _neighbourhood(target: np.ndarray, mask: np.ndarray, click: Click) -> np.nda
     return distance <= _NEIGHBOURHOOD * np.sqrt(np.count_nonzero(target == 1))
 
 
-def _small_parts(mask: np.ndarray, least_area: float, connectivity: int) -> int:
-    _, _, stats, _ = cv2.connectedComponentsWithStats(
+def _small_parts(mask: np.ndarray, least_area: float, kept: np.ndarray, connectivity: int) -> int:
+    """Count the parts of a mask that are small and hold none of the (N, 2) pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=connectivity
     )
-    return int((stats[1:, cv2.CC_STAT_AREA] < least_area).sum())
+    small = stats[:, cv2.CC_STAT_AREA] < least_area
+    small[labels[tuple(kept.T)]] = False
+    small[0] = False  # what is not in the mask
+    return int(small.sum())

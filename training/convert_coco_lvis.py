@@ -21,7 +21,7 @@ import numpy as np
 from training.coco_masks import decode_segmentation
 from training.combined_masks import CombinedMasks, combine
 from training.datasets.fingerprint import files_fingerprint
-from training.datasets.image_files import read_rgb
+from training.datasets.image_files import read_image, read_rgb
 from training.datasets.layered_folder import write_layers
 from training.datasets.sample import AnnotatedImage, layered
 from training.datasets.unfinished_index import UnfinishedIndex
@@ -154,7 +154,7 @@ def _annotated(photo: Path, lvis: list[dict[str, Any]], coco: Segments) -> Annot
             (numbers == number for number in coco.things),
             (numbers == number for number in coco.stuff),
         )
-    except (DatasetError, LookupError, TypeError, ValueError, cv2.error) as error:
+    except (DatasetError, LookupError, TypeError, ValueError) as error:
         raise DatasetError(
             f"LVIS's annotations of {photo.name} are malformed, or of another photo: {error}"
         ) from error
@@ -163,9 +163,10 @@ def _annotated(photo: Path, lvis: list[dict[str, Any]], coco: Segments) -> Annot
 
 def _segment_numbers(path: Path) -> np.ndarray:
     """Return the number of each pixel's segment, (H, W) int64."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DatasetError(f"{path} is missing or no image; unpack COCO's panoptic PNGs there")
+    try:
+        picture = read_image(path, cv2.IMREAD_COLOR)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; unpack COCO's panoptic PNGs there") from error
     # COCO writes a segment's number as red + 256 green + 65536 blue.
     return picture[:, :, ::-1].astype(np.int64) @ np.array([1, 256, 65536])
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from training.database import Database, now
+from training.database import Database
 from training.errors import StoredFileError
+from training.moments import now
 from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, SampleRow
 

@@ -62,22 +62,6 @@ class UtcDateTime(TypeDecorator[datetime]):
 LARGEST_INTEGER = 2**31 - 1  # that every database takes for a number of a row
 
 
-def now() -> datetime:
-    """Return the current time, aware, in UTC."""
-    return datetime.now(timezone.utc)
-
-
-def moment_of(text: str) -> datetime:
-    """Return the moment that an ISO text such as 2026-11-22T06:06:00.942531Z means, in UTC.
-
-    Raises:
-        ValueError: if it means none.
-        OverflowError: if it lies outside the years that are counted.
-    """
-    # Python 3.10 does not read the Z
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
-
-
 class Database:
     """A pool of connections; safe to share between threads, not across a fork.
 

@@ -83,38 +83,39 @@ def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
     shown = np.unique(np.linspace(0, len(steps) - 1, moments).round().astype(int))
     height, width = sample.target.shape
     scale = min(_MOST_WIDTH / width, _MOST_HEIGHT / height)
-    image = _resized(sample.image, scale)
-    truth = image.copy()
+    truth = _resized(sample.image, scale)
     _outline(truth, _resized((sample.target == 1).astype(np.uint8), scale), _TRUTH)
-    panels = [] if sample.initial_mask is None else [_start(sample, image, scale)]
+    panels = [] if sample.initial_mask is None else [_start(sample, scale)]
     for index in shown:
         clicks = [step.click for step in steps[: index + 1]]
         panels.append(
             Panel(
                 caption=f"{index + 1} {'click' if index == 0 else 'clicks'}, "
                 f"IoU {steps[index].iou:.3f}",
-                overlay=_data_url(_overlay(image, steps[index].segmentation.mask, clicks, scale)),
+                overlay=_data_url(
+                    overlay(sample.image, steps[index].segmentation.mask, clicks, scale)
+                ),
                 probability=_data_url(_heat(steps[index].segmentation.probability, scale)),
             )
         )
     return Strip(sample.name, _data_url(truth), tuple(panels))
 
 
-def _start(sample: EvaluationSample, image: np.ndarray, scale: float) -> Panel:
-    """Draw the mask that is to be corrected."""
-    assert sample.initial_mask is not None
-    return Panel(
-        caption=f"to be corrected, IoU {iou(sample.target, sample.initial_mask):.3f}",
-        overlay=_data_url(_overlay(image, sample.initial_mask, [], scale)),
-        probability=_data_url(_heat(sample.initial_mask.astype(np.float32), scale)),
-    )
-
-
-def _overlay(
+def overlay(
     image: np.ndarray, mask: np.ndarray, clicks: Sequence[Click], scale: float
 ) -> np.ndarray:
-    small = _resized(mask.astype(np.uint8), scale)
-    picture = image.copy()
+    """Draw a mask and clicks on an image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+        clicks: in pixels of the image.
+        scale: of the picture.
+
+    Returns:
+        (scale · H, scale · W, 3) uint8 RGB.
+    """
+    picture, small = _resized(image, scale), _resized(mask.astype(np.uint8), scale)
     inside = small > 0
     picture[inside] = (0.55 * picture[inside] + 0.45 * np.array(_MASK)).astype(np.uint8)
     _outline(picture, small, _OUTLINE)
@@ -125,6 +126,16 @@ def _overlay(
         colour = _POSITIVE if click.positive else _NEGATIVE
         cv2.circle(picture, centre, 3 * 16, colour, -1, cv2.LINE_AA, shift=4)
     return picture
+
+
+def _start(sample: EvaluationSample, scale: float) -> Panel:
+    """Draw the mask that is to be corrected."""
+    assert sample.initial_mask is not None
+    return Panel(
+        caption=f"to be corrected, IoU {iou(sample.target, sample.initial_mask):.3f}",
+        overlay=_data_url(overlay(sample.image, sample.initial_mask, [], scale)),
+        probability=_data_url(_heat(sample.initial_mask.astype(np.float32), scale)),
+    )
 
 
 def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:

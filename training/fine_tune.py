@@ -30,28 +30,24 @@ from training.click_training import Answer, ClickTraining
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
-from training.errors import RecipeError
 from training.evaluation import EvaluationDataset, evaluate
 from training.fine_tune_recipe import FineTuneRecipe
 from training.interruptible import Interruptible
-from training.losses import dice_loss, drift_loss, normalized_focal_loss
+from training.losses import drift_loss, segmentation_loss
 from training.optimization import (
-    diverged,
     learning_rate,
     make_optimizer,
+    require_finite,
     set_learning_rate,
     update_average,
 )
-from training.recipe import Loss
+from training.progress import Report
 from training.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.training_state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
 _LEAST_OBJECTS, _LEAST_IMAGES = 5, 3  # to validate on
-
-# (what is being done, how much of it is done, how much there is); may raise to stop the run.
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -134,11 +130,11 @@ def fine_tune(
         # ends where one that was not would have.
         rng = np.random.default_rng((recipe.seed, step))
         torch.manual_seed(int(rng.integers(2**63)))
-        probabilities = recipe.iterative_clicks.probabilities
-        rounds = int(rng.choice(len(probabilities), p=probabilities))
+        rounds = recipe.iterative_clicks.draw_rounds(rng)
         set_learning_rate(optimizer, learning_rate(recipe.optimization, step, recipe.steps))
 
-        loss = _error(model, batch, rounds, recipe.loss, device)
+        logits = _answer(model, batch, rounds, device).logits
+        loss = segmentation_loss(logits, batch.labels.to(device), recipe.loss)
         loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
         _descend(loss, network, optimizer, recipe.optimization.clip)
         update_average(average, network, recipe.optimization.ema or 0.0, step)
@@ -147,7 +143,7 @@ def fine_tune(
 
         if step % recipe.validate_every and step != recipe.steps:
             continue
-        _require_finite(network, step)
+        require_finite(network, f"{step} steps")
         tell = partial(report, "training", step, recipe.steps)
         score = _score(average, data.validation, recipe, tell)
         judged = "too few to validate on" if data.validation is None else f"IoU {score:.4f}"
@@ -185,16 +181,6 @@ def _batches(
     return sound(DataLoader(stream, batch_sampler=plan, collate_fn=collate))
 
 
-def _error(
-    model: ClickTraining, batch: Batch, rounds: int, options: Loss, device: torch.device
-) -> torch.Tensor:
-    """Return how wrong the answers on accepted masks are."""
-    labels = batch.labels.to(device)
-    logits = _answer(model, batch, rounds, device).logits
-    loss = normalized_focal_loss(logits, labels, alpha=options.alpha, gamma=options.gamma).mean()
-    return loss + options.dice * dice_loss(logits, labels).mean()
-
-
 def _drift(
     model: ClickTraining,
     before: ICMFormer,
@@ -228,14 +214,6 @@ def _descend(
     if clip is not None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
     optimizer.step()
-
-
-def _require_finite(network: ICMFormer, step: int) -> None:
-    if diverged(network):
-        raise RecipeError(
-            f"the training has diverged, its weights are no finite numbers after {step} steps: "
-            "lower optimization.learning_rate, or set optimization.clip"
-        )
 
 
 def _score(

@@ -28,7 +28,7 @@ from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.devices import training_device
 from training.errors import DatasetError, VersionError
-from training.fine_tune import FineTuneData, Report, can_validate, fine_tune
+from training.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe
 from training.improvement_plan import (
     Assignment,
@@ -42,6 +42,7 @@ from training.improvement_plan import (
 from training.improvement_report import decision_summary, improvement_report
 from training.live_pointer import Mover
 from training.model_versions import Candidate, ModelVersions
+from training.progress import Report
 from training.promotion import decide
 from training.sample_files import SampleFiles
 from training.serving_check import check_serves

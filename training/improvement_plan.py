@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from training.damaged_samples import set_aside_damaged
 from training.errors import VersionError
-from training.fine_tune import Report
 from training.fine_tune_recipe import FineTuneRecipe
 from training.model_versions import ModelVersions
+from training.progress import Report
 from training.promotion import Policy
 from training.sample_files import SampleFiles
 from training.snapshot import Snapshot, take_snapshot, thinned

@@ -12,10 +12,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from icmformer.segmentation import MASK_THRESHOLD
 from training.training_clicks import NEGATIVE, POSITIVE
 
 Placement = Literal["inner_half", "centre_and_border"]
-_THRESHOLD = 0.49
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def find_corrections(labels: np.ndarray, probabilities: np.ndarray) -> list[Corr
         one correction a sample, in their order.
     """
     wanted, unwanted = labels == 1, labels == 0
-    missing = _depths(wanted & (probabilities < _THRESHOLD))
-    surplus = _depths(unwanted & (probabilities > _THRESHOLD))
+    missing = _depths(wanted & (probabilities < MASK_THRESHOLD))
+    surplus = _depths(unwanted & (probabilities > MASK_THRESHOLD))
     positive = missing.max(axis=(1, 2)) > surplus.max(axis=(1, 2))
     return [
         Correction(bool(more), inside if more else outside)

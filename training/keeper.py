@@ -5,17 +5,16 @@ from dataclasses import asdict, dataclass
 from accelerate import Accelerator
 
 from icmformer import save_checkpoint
-from training.errors import RecipeError
 from training.monitor import Monitor
-from training.optimization import diverged
+from training.optimization import require_finite
 from training.provenance import Provenance
 from training.recipe import Recipe
 from training.training_state import TrainingState, has_state
 from training.validation import Validation
 
 
-def measure(recipe: Recipe) -> str:
-    """Say what the quality of a look depends on."""
+def quality_depends_on(recipe: Recipe) -> str:
+    """Return the settings on which the quality of a look depends, as text."""
     options = recipe.validation
     return "" if options is None else options.model_dump_json(exclude={"every", "pictures"})
 
@@ -73,14 +72,9 @@ class Keeper:
 
     def _require_finite(self, state: TrainingState) -> None:
         """Stop a training that has diverged, before it writes anything over what was good."""
-        if not diverged(state.network):
-            return
         run = self.recipe.run
-        kept = f"; the last state in {run} is from before" if has_state(run) else ""
-        raise RecipeError(
-            f"the training has diverged, its weights are no finite numbers after {state.samples} "
-            f"samples: lower optimization.learning_rate, or set optimization.clip{kept}"
-        )
+        left = f"; the last state in {run} is from before" if has_state(run) else ""
+        require_finite(state.network, f"{state.samples} samples", left)
 
     def _look(self, state: TrainingState, validation: Validation) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
@@ -95,7 +89,7 @@ class Keeper:
         if self.accelerator.is_main_process:
             # In this order: where there is a state, there are weights.
             self._save_weights(state, "latest.safetensors")
-            state.save(self.recipe, measure(self.recipe))
+            state.save(self.recipe, quality_depends_on(self.recipe))
         self.saved = state.samples
 
     def _save_weights(self, state: TrainingState, name: str) -> None:

@@ -22,11 +22,12 @@ from training.datasets.retention import PACKAGED, RetentionSet
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
 from training.evaluation import EvaluationDataset, evaluate
-from training.fine_tune import FineTuneData, Report, can_validate, fine_tune
+from training.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.home_paths import given_path
 from training.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.noc import ScoreCard
+from training.progress import Report
 from training.provenance import provenance
 from training.same_settings import keep_to
 from training.weights_file import weights_sha256

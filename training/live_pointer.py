@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from training.database import now
 from training.errors import VersionError
+from training.moments import now
 from training.version_rows import LiveMoveRow, Move, find_version
 
 SITE = ""  # the project name of the site-wide default

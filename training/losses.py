@@ -6,7 +6,22 @@ it. Dice: Milletari et al., V-Net (3DV 2016), per sample.
 
 import torch
 
+from icmformer.segmentation import MASK_THRESHOLD
+from training.recipe import Loss
+
 _EPS = 1e-12
+
+
+def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, options: Loss) -> torch.Tensor:
+    """Return what a recipe makes small, averaged over samples.
+
+    Args:
+        logits: (B, 1, H, W) float.
+        target: (B, 1, H, W); 1 is object, 0 is not, -1 is ignored.
+        options: of the recipe.
+    """
+    focal = normalized_focal_loss(logits, target, alpha=options.alpha, gamma=options.gamma).mean()
+    return focal + options.dice * dice_loss(logits, target).mean() if options.dice else focal
 
 
 def normalized_focal_loss(
@@ -79,7 +94,7 @@ def drift_loss(logits: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
 
 
 def mean_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean overlap of the masks at probability 0.49, for the training curve.
+    """Return the mean overlap of the masks at the threshold of predictions, for the training curve.
 
     Args:
         logits: (B, 1, H, W) float.
@@ -89,7 +104,7 @@ def mean_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         scalar float in [0, 1]; samples without object and without prediction count as 1.
     """
     valid = target != -1
-    predicted = (torch.sigmoid(logits) > 0.49) & valid
+    predicted = (torch.sigmoid(logits) > MASK_THRESHOLD) & valid
     truth = (target > 0.5) & valid
     union = (predicted | truth).sum(dim=(1, 2, 3))
     overlap = (predicted & truth).sum(dim=(1, 2, 3))

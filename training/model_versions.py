@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from training.database import Database, now
+from training.database import Database
 from training.errors import FileStoreError, VersionError
 from training.live_pointer import (
     SITE,
@@ -26,6 +26,7 @@ from training.live_pointer import (
     require_seen,
     rollback_target,
 )
+from training.moments import now
 from training.stored_files import StoredFiles
 from training.version_decisions import (
     OpenDecisions,

@@ -26,12 +26,18 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient.
+
+        Raises:
+            TypeError: if there is a closure, whose gradients would come too late to be told apart.
+        """
+        if closure is not None:
+            raise TypeError("Muon takes no closure: compute the gradients before the step")
         marked = [group for group in self.param_groups if group["orthogonal"]]
         gradients = {p: p.grad for group in marked for p in group["params"] if p.grad is not None}
         for matrix in gradients:
             matrix.grad = None  # which AdamW passes over
-        super().step(closure)
+        super().step()
         for matrix, gradient in gradients.items():
             matrix.grad = gradient
         for group in marked:

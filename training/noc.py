@@ -131,7 +131,7 @@ class ScoreCard:
         clicks = sum(len(sample.ious) for sample in self.samples)
         return sum(sample.seconds for sample in self.samples) / clicks
 
-    def noc_interval(self, threshold: float, seed: int = 0) -> Interval:
+    def noc_interval(self, threshold: float) -> Interval:
         """Return the number of clicks with its bootstrap confidence interval over images.
 
         One image says nothing of others: there it may be anything.
@@ -140,7 +140,7 @@ class ScoreCard:
         names = [sample.name for sample in self.samples]
         low, high = 1.0, float(self.max_clicks)
         if len({image_of(name) for name in names}) > 1:
-            low, high = map(float, interval_over_images(clicks, names, seed=seed))
+            low, high = map(float, interval_over_images(clicks, names))
         return Interval(float(clicks.mean()), low, high)
 
     def by_object_size(self) -> dict[str, "ScoreCard"]:

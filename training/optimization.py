@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from icmformer import ICMFormer
+from training.errors import RecipeError
 from training.muon import Muon
 from training.recipe import Optimization
 
@@ -17,9 +18,22 @@ _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 _TABLES = ("relative_position_bias_table", "position_embedding")
 
 
-def diverged(model: nn.Module) -> bool:
-    """Say whether a weight is no finite number any more, as after too high a learning rate."""
-    return not all(weight.isfinite().all() for weight in model.parameters())
+def require_finite(model: nn.Module, seen: str, left: str = "") -> None:
+    """Refuse to go on once a weight is no finite number, as after too high a learning rate.
+
+    Args:
+        model: that is trained.
+        seen: how much it has seen, such as "5 steps".
+        left: what more there is to say, such as what is left of the training.
+
+    Raises:
+        RecipeError: if the training has diverged.
+    """
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise RecipeError(
+            f"the training has diverged, its weights are no finite numbers after {seen}: "
+            f"lower optimization.learning_rate, or set optimization.clip{left}"
+        )
 
 
 def make_optimizer(model: ICMFormer, options: Optimization) -> torch.optim.Optimizer:

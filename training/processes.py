@@ -90,6 +90,8 @@ def fast_attention(device: torch.device) -> Iterator[None]:
         return
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)

@@ -1,12 +1,14 @@
-"""How far a command is: a bar on a terminal, a state every half minute in a log."""
+"""How far something is: told to whoever asks, a bar on a terminal, now and then a line in a log."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+# (what is being done, how much of it is done, how much there is); may raise to stop the run.
+Report = Callable[[str, int, int], None]
 
 _SECONDS_IN_A_LOG = 30.0
 

@@ -15,6 +15,8 @@ from training.object_names import image_of
 
 Verdict = Literal["promote", "keep", "ask"]
 
+_DRAWS = 5000  # of the bootstrap
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -26,14 +28,12 @@ class Policy:
         min_objects: fewer held-out objects cannot show that a candidate is better.
         min_images: objects of fewer images cannot show anything, neither here nor on the retention
             set.
-        draws: of the bootstrap.
     """
 
     threshold: float = 0.85
     max_retention_loss: float = 0.02
     min_objects: int = 20
     min_images: int = 5
-    draws: int = 5000
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ class Decision:
     retention: Change | None
 
 
-def decide(
-    held_out: Comparison | None, retention: Comparison | None, policy: Policy | None = None
-) -> Decision:
+def decide(held_out: Comparison | None, retention: Comparison | None, policy: Policy) -> Decision:
     """Decide about a candidate.
 
     Args:
@@ -95,7 +93,6 @@ def decide(
     Raises:
         ScoreCardError: if two cards of a comparison are not about the same objects.
     """
-    policy = policy or Policy()
     here = compare(held_out, policy) if held_out else None
     elsewhere = compare(retention, policy) if retention else None
     judged = [_judge_held_out(here, policy), _judge_retention(elsewhere, policy)]
@@ -124,7 +121,7 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
     # One image says nothing of others: there it may be anything.
     low, high = -most, most
     if images > 1:
-        low, high = map(float, interval_over_images(before - after, names, policy.draws))
+        low, high = map(float, interval_over_images(before - after, names, _DRAWS))
     return Change(
         live=float(before.mean()),
         candidate=float(after.mean()),

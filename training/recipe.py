@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
 from icmformer.config import ModelConfig
@@ -149,6 +150,10 @@ class IterativeClicks(_Strict):
         if abs(sum(self.probabilities) - 1) > 1e-9:
             raise ValueError("probabilities must add up to 1")
         return self
+
+    def draw_rounds(self, rng: np.random.Generator) -> int:
+        """Draw how many such clicks there are in one batch."""
+        return int(rng.choice(len(self.probabilities), p=self.probabilities))
 
 
 class Loss(_Strict):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.sample_rows import (

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,7 @@ def draw_pair(
     shown, drawn = _around(sample), []
     for predictor in (live, candidate):
         # A model that is satisfied earlier shows the mask it was satisfied with.
-        steps = list(islice(click_through(predictor, sample, max_clicks=clicks), clicks))
+        steps = list(click_through(predictor, sample, max_clicks=clicks))
         picture = strip(shown.sample, [shown.step(step) for step in steps])
         drawn.append((picture.panels[-1].overlay, steps[-1].iou))
         truth = picture.truth

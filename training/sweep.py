@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 from training.sample_files import image_key, mask_key
 from training.sample_rows import SampleRow
 from training.stores import Stores

@@ -30,8 +30,8 @@ from training.click_training import ClickTraining
 from training.continued_run import changed_settings, differing_numbers
 from training.errors import RecipeError
 from training.home_paths import given_path
-from training.keeper import Keeper, measure
-from training.losses import dice_loss, mean_iou, normalized_focal_loss
+from training.keeper import Keeper, quality_depends_on
+from training.losses import mean_iou, segmentation_loss
 from training.monitor import Monitor
 from training.optimization import (
     learning_rate,
@@ -156,7 +156,7 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     state = TrainingState(network, average, make_optimizer(network, options))
     if found is not None:
-        state.restore(found, recipe, measure(recipe), changes)
+        state.restore(found, recipe, quality_depends_on(recipe), changes)
     return state
 
 
@@ -221,9 +221,7 @@ def _settle_chance(recipe: Recipe, step: int, process: int) -> int:
     ends where one that was not would have. The number of clicks is the same in all processes.
     """
     torch.manual_seed(int(np.random.default_rng((recipe.seed, step, process)).integers(2**63)))
-    probabilities = recipe.iterative_clicks.probabilities
-    rng = np.random.default_rng((recipe.seed, step))
-    return int(rng.choice(len(probabilities), p=probabilities))
+    return recipe.iterative_clicks.draw_rounds(np.random.default_rng((recipe.seed, step)))
 
 
 def _accumulate_gradients(
@@ -243,15 +241,10 @@ def _accumulate_gradients(
             labels = batch.labels.to(accelerator.device, non_blocking=True)
             with autocast(recipe.precision, accelerator.device):
                 answer = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
-            logits = answer.logits
-            loss = normalized_focal_loss(
-                logits, labels, alpha=recipe.loss.alpha, gamma=recipe.loss.gamma
-            ).mean()
-            if recipe.loss.dice:
-                loss = loss + recipe.loss.dice * dice_loss(logits, labels).mean()
+            loss = segmentation_loss(answer.logits, labels, recipe.loss)
             accelerator.backward(loss / len(pieces))
         losses.append(loss.detach())
-        ious.append(mean_iou(logits.detach(), labels))
+        ious.append(mean_iou(answer.logits.detach(), labels))
     return torch.stack(losses).mean(), torch.stack(ious).mean()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from icmformer import Predictor, load_checkpoint
 from training.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.evaluation import EvaluationDataset, evaluate
-from training.fine_tune import Report
 from training.interruptible import Interruptible
 from training.noc import SampleScore, ScoreCard
+from training.progress import Report
 from training.promotion import Comparison
 from training.whole_files import write_atomically
 

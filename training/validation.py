@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
@@ -12,11 +11,12 @@ from training.datasets.benchmarks import open_benchmark
 from training.datasets.sample import EvaluationSample
 from training.datasets.subset import spread
 from training.evaluation import Step, click_through, evaluate
+from training.example_pictures import overlay
 from training.home_paths import ExpandedPath
 from training.noc import ScoreCard
 from training.recipe_files import STRICT
 
-_POSITIVE, _NEGATIVE = (0, 200, 60), (230, 40, 40)
+_HEIGHT, _WIDTH = 240, 320  # of the picture of one click
 
 
 class ValidationOptions(BaseModel):
@@ -97,18 +97,14 @@ class Validation:
 
 def _row(sample: EvaluationSample, steps: Iterator[Step]) -> np.ndarray:
     """Return the object's masks side by side, (240, 3 · 320, 3) uint8."""
-    pictures = [_drawn(sample.image, step) for step in steps]
+    height, width = sample.target.shape
+    scale = min(_HEIGHT / height, _WIDTH / width)
+    shown = [step.segmentation for step in steps]
+    pictures = [overlay(sample.image, each.mask, each.clicks, scale) for each in shown]
     # An object that needed fewer clicks keeps its last mask.
     pictures += [pictures[-1]] * (3 - len(pictures))
-    return np.concatenate([cv2.resize(p, (320, 240)) for p in pictures], axis=1)
-
-
-def _drawn(image: np.ndarray, step: Step) -> np.ndarray:
-    picture = image // 2
-    mask = step.segmentation.mask
-    picture[mask] = image[mask]
-    for click in step.segmentation.clicks:
-        centre = (round(click.x), round(click.y))
-        colour = _POSITIVE if click.positive else _NEGATIVE
-        cv2.circle(picture, centre, max(image.shape[0] // 60, 3), colour, -1)
-    return picture
+    row = np.zeros((_HEIGHT, 3 * _WIDTH, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        left = number * _WIDTH
+        row[: picture.shape[0], left : left + picture.shape[1]] = picture
+    return row

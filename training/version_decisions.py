@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from training.database import now
 from training.live_pointer import SITE, find_pointers
+from training.moments import now
 from training.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _OPEN_VERDICTS = ("ask", "promote")

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from icmformer.clicks import (
     Click,
-    disk_maps,
     disk_maps_at,
     disk_maps_of_batch,
     from_row_column,
@@ -27,7 +26,8 @@ def test_centre_of_the_first_pixel_is_row_zero_column_zero() -> None:
 
 def test_no_clicks_have_no_positions_and_empty_maps() -> None:
     assert rows_columns([]).shape == (0, 2)
-    assert disk_maps([], (4, 6)).tolist() == np.zeros((2, 4, 6)).tolist()
+    nothing = disk_maps_at(rows_columns([]), np.zeros(0, dtype=bool), (4, 6), 5)
+    assert nothing.tolist() == np.zeros((2, 4, 6)).tolist()
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.booleans())
@@ -36,7 +36,7 @@ def test_pixel_indices_survive_the_way_there_and_back(row: int, column: int, sig
 
 
 def test_a_disk_inside_the_grid_has_81_pixels() -> None:
-    positive, negative = disk_maps([Click(20.5, 15.5, positive=True)], (40, 50))
+    positive, negative = disk_maps_at(np.array([[15, 20]]), np.array([True]), (40, 50), 5)
     assert positive.sum() == 81
     assert positive[10:21, 20].all()
     assert negative.sum() == 0
@@ -84,7 +84,7 @@ def test_disks_equal_the_reference_implementation() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_coordinate_that_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="finite"):
-        disk_maps([Click(bad, 3.0, positive=True)], (8, 8))
+        disk_maps_at(np.array([[3.0, bad]]), np.array([True]), (8, 8), 5)
 
 
 @pytest.mark.parametrize("parts", [("3", 1, True), (3, None, True), (3, 1, "no"), (3, 1, 2)])

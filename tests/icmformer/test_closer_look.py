@@ -169,7 +169,7 @@ def test_regions_lie_inside_the_image_and_are_not_longer_than_they_must(size):
 
 def test_replay_gives_the_same_bits():
     image, _ = _scene((700, 900), (300, 330), (200, 420))
-    predictor = Predictor.for_serving(RednessNetwork(), precision="fp32")
+    predictor = Predictor(RednessNetwork(), precision="fp32")
     clicks = [Click(300, 315, True), Click(310, 350, False), Click(600, 100, True)]
     step = None
     for count in range(1, 4):

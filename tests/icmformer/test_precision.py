@@ -49,7 +49,7 @@ def test_each_gpu_is_asked_for_itself(monkeypatch):
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_bf16_is_close_to_fp32(name, image):
     probabilities = [
-        Predictor.for_serving(_tiny(name), precision=precision).segment(image, CLICKS).probability
+        Predictor(_tiny(name), precision=precision).segment(image, CLICKS).probability
         for precision in ("fp32", "bf16")
     ]
     assert not np.array_equal(*probabilities)
@@ -60,10 +60,10 @@ def test_bf16_is_close_to_fp32(name, image):
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_kept_matrices_change_no_bit_and_take_half_the_memory(name, image):
     network = _tiny(name)
-    before = Predictor.for_serving(network, precision="bf16").segment(image, CLICKS)
+    before = Predictor(network, precision="bf16").segment(image, CLICKS)
     nbytes = sum(parameter.nbytes for parameter in network.parameters())
     keep_matrices_in_bf16(network)
-    after = Predictor.for_serving(network, precision="bf16").segment(image, CLICKS)
+    after = Predictor(network, precision="bf16").segment(image, CLICKS)
     np.testing.assert_array_equal(after.probability, before.probability)
     assert sum(parameter.nbytes for parameter in network.parameters()) < 0.6 * nbytes
 

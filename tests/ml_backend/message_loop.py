@@ -10,7 +10,8 @@ from ml_backend.inbox import Inbox, MessageRow
 from ml_backend.ingest import Ingest
 from ml_backend.projects import Projects, project_key
 from tests.ml_backend.label_studio_requests import recorded
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 from training.sample_rows import AnnotationRow, SampleRow
 from training.samples import SampleStore
 from training.stored_files import StoredFiles

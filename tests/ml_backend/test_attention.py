@@ -13,8 +13,8 @@ from ml_backend.sign_of_life import SignRow
 from ml_backend.worker import Worker
 from tests.ml_backend.pages.reading import page
 from tests.ml_backend.worker.disc_tasks import move_back
-from training.database import now
 from training.model_versions import Candidate
+from training.moments import now
 
 PROJECT = "2.1795327560"
 GONE = "The worker has not been seen since "

@@ -7,7 +7,8 @@ from sqlalchemy import update
 from ml_backend import fine_tune_jobs
 from ml_backend.errors import JobError
 from ml_backend.fine_tune_jobs import LEASE, MOST_ATTEMPTS, Beat, FineTuneJobs, JobRow
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 
 A, B = "2.1795327560", "3.1795327999"
 

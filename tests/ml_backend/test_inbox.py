@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from ml_backend import inbox as inbox_module
 from ml_backend.inbox import KEPT, Inbox, MessageRow
-from training.database import Database, now
+from training.database import Database
+from training.moments import now
 
 
 @pytest.fixture

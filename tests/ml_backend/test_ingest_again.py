@@ -14,8 +14,8 @@ from ml_backend.inbox import MessageRow
 from ml_backend.ingest import ATTEMPTS, SILENT_IMAGES
 from ml_backend.projects import project_key
 from tests.ml_backend.message_loop import PROJECT, brush, fixture, saved
-from training.database import now
 from training.errors import FileStoreError
+from training.moments import now
 
 
 def test_one_of_several_that_cannot_be_used_holds_up_no_other_and_is_settled_by_a_reconcile(loop):

@@ -23,7 +23,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded_setup,
 )
 from tests.ml_backend.stand_in import LEGACY_TOKEN
-from training.database import now
+from training.moments import now
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 

@@ -14,7 +14,7 @@ from ml_backend.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 from tests.waiting import wait_until
 from training import __version__
-from training.database import now
+from training.moments import now
 
 EVERYWHERE = [
     ("get", "/"),

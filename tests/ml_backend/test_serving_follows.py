@@ -21,8 +21,8 @@ from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import wait_until
-from training.database import now
 from training.model_versions import Candidate, version_name
+from training.moments import now
 from training.sample_rows import SampleRow
 
 ROOT = Path(__file__).parents[2]

@@ -61,12 +61,33 @@ def test_pixels_that_do_not_count_do_not_change():
 
 def test_specks_are_small_parts_and_pinholes():
     mask = _square(10, 10, 40)
-    assert count_specks(mask) == 0
+    assert count_specks(mask, []) == 0
     mask[80:82, 80:82] = True
     mask[30, 30] = False
-    assert count_specks(mask) == 2
+    assert count_specks(mask, []) == 2
     mask |= _square(60, 60, 15)  # a part that is large enough to be meant
-    assert count_specks(mask) == 2
+    assert count_specks(mask, []) == 2
+
+
+def test_what_reaches_the_border_is_no_pinhole():
+    mask = np.ones((1000, 1000), dtype=bool)
+    assert count_specks(mask, []) == 0
+    mask[0, 0] = mask[500, -3:] = False
+    assert count_specks(mask, []) == 0
+    mask[500, 500] = False
+    assert count_specks(mask, []) == 1
+
+
+def test_what_was_clicked_is_no_speck():
+    mask = _square(10, 10, 40)
+    mask[80, 80] = True
+    mask[30, 30] = False
+    part, hole = (80, 80), (30, 30)
+
+    assert count_specks(mask, [from_row_column(*part, True)]) == 1
+    assert count_specks(mask, [from_row_column(*part, True), from_row_column(*hole, False)]) == 0
+    # Clicks of the other sign did not ask for them.
+    assert count_specks(mask, [from_row_column(*part, False), from_row_column(*hole, True)]) == 2
 
 
 class Disobedient:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import dice_loss, drift_loss, mean_iou, normalized_focal_loss
+from training.losses import (
+    dice_loss,
+    drift_loss,
+    mean_iou,
+    normalized_focal_loss,
+    segmentation_loss,
+)
+from training.recipe import Loss
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,16 @@ def test_dice_leaves_ignored_pixels_out():
 
     assert dice_loss(logits, labels).item() > 0.3
     assert dice_loss(logits, ignored).item() < 1e-3
+
+
+def test_a_recipe_weighs_the_losses(made):
+    logits, labels = torch.tensor(made["logits"]), torch.tensor(made["ignore"])
+    focal = normalized_focal_loss(logits, labels, alpha=0.3, gamma=1.0).mean()
+    dice = dice_loss(logits, labels).mean()
+
+    found = segmentation_loss(logits, labels, Loss(alpha=0.3, gamma=1.0, dice=0.5))
+
+    torch.testing.assert_close(found, focal + 0.5 * dice)
 
 
 def test_mean_iou_counts_half_of_the_object_as_half():

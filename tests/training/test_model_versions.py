@@ -3,10 +3,10 @@ from functools import partial
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from training.database import now
 from training.errors import VersionError
 from training.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
 from training.model_versions import Candidate, version_name
+from training.moments import now
 from training.version_rows import LiveMoveRow
 
 PERSON = Mover("ann", "looks better")

@@ -87,6 +87,13 @@ def test_a_gradient_is_still_there_after_the_step():
     assert matrix.grad is not None
 
 
+def test_a_closure_is_refused():
+    [matrix] = as_parameters(random_weights((2, 2)))
+
+    with pytest.raises(TypeError, match="no closure: compute the gradients before"):
+        Muon([{"params": [matrix], "orthogonal": True}]).step(lambda: matrix.sum())
+
+
 def test_it_continues_from_its_state():
     weights = random_weights((4, 8), (8,))
     parameters = as_parameters(weights)

@@ -34,6 +34,15 @@ def test_attention_on_a_cpu_is_the_same_attention():
         torch.testing.assert_close(attention(query, key, value), expected)
 
 
+def test_a_step_that_fails_leaves_torch_as_it_was():
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+
+    with pytest.raises(MemoryError), fast_attention(torch.device("cpu")):
+        raise MemoryError
+
+    assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() == before
+
+
 def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert make_accelerator(on_cpu=True).mixed_precision == "no"

@@ -95,13 +95,13 @@ SAME = both(spread(5), spread(5))
     ],
 )  # fmt: skip
 def test_verdicts(held_out, retention, verdict, words):
-    decision = decide(held_out, retention)
+    decision = decide(held_out, retention, Policy())
     assert decision.verdict == verdict
     assert words in " ".join(decision.reasons)
 
 
 def test_the_decision_says_how_much():
-    decision = decide(both([6] * 40, [3] * 40), SAME)
+    decision = decide(both([6] * 40, [3] * 40), SAME, Policy())
     assert decision.held_out.share == pytest.approx(0.5)
     assert "6.00 → 3.00 clicks (-50.0%" in decision.reasons[0]
     assert (decision.held_out.objects, decision.held_out.images) == (40, 10)
@@ -109,7 +109,7 @@ def test_the_decision_says_how_much():
 
 def test_the_same_cards_give_the_same_decision():
     held_out = both(spread(6), spread(5.4))
-    assert decide(held_out, SAME) == decide(held_out, SAME)
+    assert decide(held_out, SAME, Policy()) == decide(held_out, SAME, Policy())
 
 
 def test_images_may_have_the_separator_in_their_names():
@@ -140,14 +140,16 @@ clicks = st.lists(st.integers(1, 20), min_size=24, max_size=24)
 
 @given(clicks, clicks)
 def test_a_candidate_that_needs_more_clicks_on_average_never_goes_live(before, after):
-    decision = decide(both(before, after), SAME)
+    decision = decide(both(before, after), SAME, Policy())
     if np.mean(after) >= np.mean(before):
         assert decision.verdict != "promote"
 
 
 @given(clicks, clicks)
 def test_of_two_models_at_most_one_is_better(before, after):
-    verdicts = [decide(both(*pair), SAME).verdict for pair in ((before, after), (after, before))]
+    verdicts = [
+        decide(both(*pair), SAME, Policy()).verdict for pair in ((before, after), (after, before))
+    ]
     assert verdicts.count("promote") <= 1
 
 

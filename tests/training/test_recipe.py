@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import training
@@ -12,7 +13,7 @@ from training.datasets.benchmarks import benchmark_folder
 from training.errors import DatasetError, RecipeError
 from training.fine_tune_recipe import load_fine_tune_recipe
 from training.home_paths import given_path
-from training.recipe import load_recipe
+from training.recipe import IterativeClicks, load_recipe
 
 RECIPES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
 TRAINING_RECIPES = [path for path in RECIPES if path.name != "fine_tune.yaml"]
@@ -191,6 +192,14 @@ def test_a_home_folder_that_is_not_there_is_named(minimal):
         load_recipe(minimal, ["data.root=~nobody-here/x"])
     with pytest.raises(DatasetError, match="~nobody-here/x: there is no such home"):
         benchmark_folder("folder:~nobody-here/x", None)
+
+
+def test_rounds_are_drawn_as_ever_so_that_runs_go_on_as_they_began():
+    clicks = IterativeClicks(probabilities=(0.1, 0.2, 0.3, 0.4))
+
+    drawn = [clicks.draw_rounds(np.random.default_rng((7, step))) for step in range(12)]
+
+    assert drawn == [3, 3, 1, 3, 1, 0, 2, 1, 3, 3, 3, 1]
 
 
 def test_the_size_grows_from_stage_to_stage(minimal):

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from training import sample_files
 from training.damaged_samples import set_aside_damaged
-from training.database import Database, now
+from training.database import Database
 from training.errors import FileStoreError
+from training.moments import now
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.sample_rows import AnnotationRow, SampleRow, usable_samples

@@ -10,8 +10,8 @@ from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from training.database import now
 from training.errors import FileStoreError, StoredFileError
+from training.moments import now
 from training.stored_files import StoredFiles
 
 

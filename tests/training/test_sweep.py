@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from training.database import Database, now
+from training.database import Database
 from training.errors import FileStoreError, VersionError
 from training.live_pointer import Mover, roll_back
 from training.model_versions import Candidate, ModelVersions
+from training.moments import now
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.samples import AcceptedObject, Annotation, SampleStore

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.pages.reading import page
-from training.database import now
+from training.moments import now
 from training.version_rows import LiveMoveRow, VersionRow
 
 JOBS, VERSIONS, MOVES = 1000, 500, 300

@@ -16,8 +16,8 @@ from ml_backend.learning import open_learning
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
 from tests.waiting import wait_until
-from training.database import now
 from training.errors import DatabaseError
+from training.moments import now
 from training.sample_rows import SampleRow
 
 

@@ -13,9 +13,10 @@ from ml_backend.fine_tune_jobs import LEASE, JobRow
 from ml_backend.inbox import MessageRow
 from ml_backend.projects import ProjectNews
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
-from training.database import Base, now
+from training.database import Base
 from training.live_pointer import SITE, Mover, promote, roll_back
 from training.model_versions import Candidate
+from training.moments import now
 from training.sweep import sweep
 
 ANN = Mover("ann", "looks better")

@@ -11,7 +11,7 @@ from ml_backend.projects import ProjectNews
 from ml_backend.worker import Worker
 from tests.ml_backend.worker.disc_tasks import PROJECT, move_back
 from tests.training.disc_project import accept
-from training.database import now
+from training.moments import now
 from training.sample_rows import SampleRow
 
 

@@ -17,8 +17,8 @@ from ml_backend.projects import ProjectNews
 from ml_backend.work_queue import NoDuties, declare_tasks, open_queue
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, move_back, tasks_with_samples
 from tests.waiting import wait_until
-from training.database import now
 from training.live_pointer import SITE
+from training.moments import now
 from training.sample_rows import AnnotationRow
 
 ROOT = Path(__file__).parents[3]

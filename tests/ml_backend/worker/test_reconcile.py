@@ -16,7 +16,7 @@ from ml_backend.worker import Worker
 from tests.ml_backend.task_pictures import png
 from tests.ml_backend.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
 from tests.training.disc_project import disc
-from training.database import now
+from training.moments import now
 from training.sample_rows import SampleRow
 
 

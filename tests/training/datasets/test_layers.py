@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from training.coco_masks import decode_segmentation
 from training.convert_coco_lvis import convert, read_sources
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.layered_folder import LayeredFolder
@@ -124,53 +123,6 @@ def test_a_photo_of_another_size_than_its_masks_is_refused(distributed):
 
     with pytest.raises(DatasetError, match=r"000000000009 differ in height and width: \(40, 60\)"):
         CocoLvis(distributed)[0]
-
-
-SQUARE = [2.0, 3.0, 10.0, 3.0, 10.0, 9.0, 2.0, 9.0]
-
-
-def test_the_three_ways_to_write_a_mask():
-    # The example of the COCO API's documentation: 0 0 1 1 1 0 1.
-    row = np.array([[0, 0, 1, 1, 1, 0, 1]], bool)
-
-    np.testing.assert_array_equal(decode_segmentation({"counts": [2, 3, 1, 1]}, (1, 7)), row)
-    np.testing.assert_array_equal(decode_segmentation({"counts": "231N"}, (1, 7)), row)
-    np.testing.assert_array_equal(decode_segmentation({"counts": [2, 3, 1, 1]}, (7, 1)), row.T)
-    square = decode_segmentation([SQUARE], (20, 30))
-    assert square[3:9, 2:10].all()
-    assert square.sum() <= 9 * 7
-
-
-def packed(counts):
-    """Write run lengths as text, as maskApi.c does."""
-    text = ""
-    for place, count in enumerate(counts):
-        value = count - counts[place - 2] if place > 2 else count
-        while True:
-            bits, value = value & 0x1F, value >> 5
-            more = value != (-1 if bits & 0x10 else 0)
-            text += chr(48 + (bits | (0x20 if more else 0)))
-            if not more:
-                break
-    return text
-
-
-def test_packed_run_lengths_of_all_sizes():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        counts = [int(2 ** rng.uniform(0, 14)) for _ in range(rng.integers(1, 20))]
-        size = (1, sum(counts))
-
-        unpacked = decode_segmentation({"counts": packed(counts)}, size)
-
-        np.testing.assert_array_equal(unpacked, decode_segmentation({"counts": counts}, size))
-
-
-def test_other_segmentations_are_refused():
-    with pytest.raises(DatasetError, match="neither"):
-        decode_segmentation("m", (2, 2))
-    with pytest.raises(DatasetError, match="cover 3 pixels of 4"):
-        decode_segmentation({"counts": [3]}, (2, 2))
 
 
 def polygon(left, top, right, bottom):
@@ -311,12 +263,19 @@ def test_json_of_another_kind_is_refused(downloads, name, content):
         read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
 
-def test_a_conversion_without_panoptic_pictures_says_so(downloads):
-    (downloads / "panoptic" / "9.png").unlink()
+def test_a_conversion_without_panoptic_pictures_says_so(downloads, capfd):
+    picture = downloads / "panoptic" / "9.png"
     sources = read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
-    with pytest.raises(DatasetError, match="unpack COCO's panoptic PNGs"):
+    picture.write_bytes(b"half")
+    with pytest.raises(DatasetError, match=r"9\.png is not a readable.*; unpack COCO's panoptic"):
         convert(sources, downloads / "train2017", downloads / "out")
+    picture.unlink()
+    with pytest.raises(
+        DatasetError, match=r"cannot read .*9\.png: No such.*; unpack COCO's panoptic"
+    ):
+        convert(sources, downloads / "train2017", downloads / "out")
+    assert "WARN" not in capfd.readouterr().err  # which OpenCV prints
 
 
 @pytest.mark.parametrize(
@@ -324,7 +283,7 @@ def test_a_conversion_without_panoptic_pictures_says_so(downloads):
     [
         (None, "segmentation"),
         ([[1.0, 2.0, 3.0]], "reshape"),
-        ([[]], "fillPoly"),
+        ([[]], "no corners"),
         ("text", "neither"),
         ({"counts": 5}, "len"),
         ({"counts": [-1, 2]}, "negative"),

@@ -1,0 +1,19 @@
+"""Moments are aware datetimes in UTC."""
+
+from datetime import datetime, timezone
+
+
+def now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def moment_of(text: str) -> datetime:
+    """Return the moment that an ISO text such as 2026-11-22T06:06:00.942531Z means, in UTC.
+
+    Raises:
+        ValueError: if it means none.
+        OverflowError: if it lies outside the years that are counted.
+    """
+    # Python 3.10 does not read the Z
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
