@@ -3,15 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from icmformer.errors import ConfigError
 
-_CHOICES = {
-    "backbone": ("vit", "swin"),
-    "cross_direction": ("image_to_clicks", "clicks_to_image"),
-    "head_init": ("fan_out", "fan_in"),
-}
+Backbone = Literal["vit", "swin"]
+CrossDirection = Literal["image_to_clicks", "clicks_to_image"]
+HeadInit = Literal["fan_out", "fan_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class ModelConfig:
         click_radius: of the disks that show clicks, in pixels of the crop.
     """
 
-    backbone: Literal["vit", "swin"]
+    backbone: Backbone
     input_size: tuple[int, int]
     patch_size: int
     embed_dim: int
@@ -53,12 +51,12 @@ class ModelConfig:
     global_every: int = 0
     num_cross_blocks: int
     cross_heads: int
-    cross_direction: Literal["image_to_clicks", "clicks_to_image"] = "image_to_clicks"
+    cross_direction: CrossDirection = "image_to_clicks"
     share_first_group_with_clicks: bool = True
     drop_path: float = 0.0
     pyramid_widths: tuple[int, ...] = ()
     head_width: int
-    head_init: Literal["fan_out", "fan_in"] = "fan_out"
+    head_init: HeadInit = "fan_out"
     head_dropout: float = 0.1
     click_radius: int = 5
 
@@ -116,7 +114,8 @@ class ModelConfig:
 
 
 def _wrong_types(config: ModelConfig) -> Iterator[str]:
-    for name, allowed in _CHOICES.items():
+    for name, choices in _CHOICES.items():
+        allowed = get_args(choices)
         if getattr(config, name) not in allowed:
             yield f"{name} is {getattr(config, name)!r}, not one of {allowed}"
     for name, (fits, kind) in _KINDS.items():
@@ -179,6 +178,8 @@ def _is_tuple(value: Any) -> bool:
 def _is_share(value: Any) -> bool:
     return isinstance(value, float | int) and 0 <= value < 1
 
+
+_CHOICES = {"backbone": Backbone, "cross_direction": CrossDirection, "head_init": HeadInit}
 
 _Kind = tuple[Callable[[Any], bool], str]
 _POSITIVE: _Kind = (_is_positive, "a positive whole number")

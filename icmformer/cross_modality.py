@@ -10,15 +10,15 @@ the image. Equation 2 of the paper is the other one.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from icmformer.config import CrossDirection
 from icmformer.transformer import Attention, FeedForward, join_heads, split_heads
 
-Direction = Literal["image_to_clicks", "clicks_to_image"]
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 # How the block of that index sees the tokens: a view, one sequence for each of its windows.
 TokenView = Callable[[torch.Tensor, int], torch.Tensor]
@@ -86,7 +86,7 @@ class CrossModality(nn.Module):
     """
 
     def __init__(
-        self, dim: int, num_heads: int, num_blocks: int, direction: Direction, norm_eps: float
+        self, dim: int, num_heads: int, num_blocks: int, direction: CrossDirection, norm_eps: float
     ) -> None:
         super().__init__()
         self.direction = direction

@@ -5,11 +5,12 @@ ViTDet and SimpleClick); the head is SegFormer's, without norms.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from icmformer.config import HeadInit
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -65,7 +66,7 @@ class SegmentationHead(nn.Module):
         self,
         in_channels: Sequence[int],
         width: int,
-        init: Literal["fan_in", "fan_out"],
+        init: HeadInit,
         dropout: float,
     ) -> None:
         super().__init__()

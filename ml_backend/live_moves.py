@@ -1,7 +1,7 @@
 """What people can do about what is live: on the page, over REST, and by command alike."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from ml_backend.errors import RequestError
 from training.errors import VersionError
@@ -9,8 +9,8 @@ from training.live_pointer import Mover, pin, roll_back, unpin
 from training.model_versions import ModelVersions
 
 LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
+MOVES = get_args(LiveMove)
 _WITHOUT_VERSION = {"rollback": roll_back, "pin": pin, "unpin": unpin}
-MOVES = ("promote", "keep", *_WITHOUT_VERSION)
 
 
 def make_move(

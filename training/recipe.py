@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from icmformer.config import ModelConfig
 from icmformer.errors import ConfigError
+from icmformer.precision import Precision
 from icmformer.variants import model_config
 from training.errors import RecipeError
 from training.home_paths import ExpandedPath, NameOrPath
@@ -249,7 +250,7 @@ class Recipe(_Strict):
     checkpoint_every: int = Field(default=1, ge=1)
     keep: int = Field(default=3, ge=1)
     device: Literal["auto", "cpu"] = "auto"
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = False
     compile: bool = False
     validation: ValidationOptions | None = None
