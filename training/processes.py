@@ -1,5 +1,6 @@
 """One training in one or several processes: devices, requests to stop, attention on a CPU."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from icmformer.devices import why_unusable
 from training.errors import RecipeError
 
+logger = logging.getLogger(__name__)
+
 # While one process decodes a large data set or validates, the others wait. The default of 10 or 30
 # minutes would end them; a launcher ends them by itself when one has died.
 _PATIENCE = timedelta(hours=24)
 
 
 def make_accelerator(on_cpu: bool) -> Accelerator:
-    """Return what knows the device and the other processes.
+    """Return what knows the device and the other processes, and say which device it is.
 
     Args:
         on_cpu: keep off a GPU that is there.
@@ -41,6 +44,10 @@ def make_accelerator(on_cpu: bool) -> Accelerator:
             f"torch cannot train on {accelerator.device}: {reason}; its driver or the GPU itself "
             "may be too old for this torch, and device=cpu trains without it"
         )
+    if accelerator.is_main_process:
+        # Whoever has a GPU that torch does not find sees it here, not by the hours that it takes.
+        count = accelerator.num_processes
+        logger.info("training on %s, process 1 of %d", accelerator.device, count)
     return accelerator
 
 

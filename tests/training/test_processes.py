@@ -48,6 +48,12 @@ def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch
     assert make_accelerator(on_cpu=True).mixed_precision == "no"
 
 
+def test_which_device_trains_is_said(caplog):
+    caplog.set_level("INFO")
+    make_accelerator(on_cpu=True)
+    assert "training on cpu, process 1 of 1" in caplog.messages
+
+
 def test_a_device_that_torch_only_counts_is_refused_before_weeks_on_a_cpu(monkeypatch):
     monkeypatch.setattr("training.processes.why_unusable", lambda device: f"{device} is too old")
     with pytest.raises(RecipeError, match=r"cpu is too old; .* device=cpu trains without it"):
