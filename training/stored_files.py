@@ -150,20 +150,6 @@ class StoredFiles:
             raise FileStoreError(f"{self._path(folder)} cannot be listed: {error}") from error
         return [path.removeprefix(f"{self._root}/") for path in found]
 
-    def is_missing(self, key: str) -> bool:
-        """Return whether there is no such file; a listing passes over what it cannot look into.
-
-        Raises:
-            FileStoreError: if it cannot be looked for.
-        """
-        try:
-            self._filesystem.info(self._path(key))
-        except FileNotFoundError:
-            return True
-        except Exception as error:
-            raise FileStoreError(f"{self._path(key)} cannot be looked for: {error}") from error
-        return False
-
     def delete_older(self, key: str, moment: datetime) -> bool:
         """Delete a file that was last written before a moment; return whether it was.
 

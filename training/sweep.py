@@ -6,7 +6,7 @@ that nobody will ask for. Only a person knows when they may go, so this is done 
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -33,51 +33,24 @@ class Swept:
 def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     """Delete the files that no sample and no version needs and that are older than an hour.
 
-    Versions whose weights are gone, as earlier releases swept them without a note, are noted.
-
     Args:
         stores: where they are.
         newest_versions: of how many versions of each project the weights stay, besides those that
             were ever live, those that wait for a decision, and those of no project; None for all.
 
     Raises:
-        FileStoreError: if files cannot be listed, looked for or deleted.
+        FileStoreError: if files cannot be listed or deleted.
         DatabaseError: if the database is away.
     """
     oldest_young = now() - YOUNG
     # In this order: what is stored meanwhile is not among the files, or young.
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]
-    _note_lost_weights(stores, set(found), oldest_young)
     if newest_versions is not None:
         _give_up_old_weights(stores.database, newest_versions)
     needed = _of_samples(stores.database) | _of_versions(stores.database)
     spare = [key for key in found if key not in needed]
     deleted = sum(stores.files.delete_older(key, oldest_young) for key in spare)
     return Swept(deleted, len(spare) - deleted)
-
-
-def _note_lost_weights(stores: Stores, found: set[str], before: datetime) -> None:
-    """Note which versions have no weights any more: nobody can decide about those.
-
-    One that was ever live is served again once its file is back. Where no such version's weights
-    are found, the stored files are another folder, or not mounted.
-    """
-    columns = VersionRow.number, VersionRow.weights, VersionRow.project, VersionRow.created_at
-    with stores.database.read() as session:
-        once_live = ever_live(session)
-        rows = session.execute(select(*columns).where(VersionRow.weights != "")).all()
-    if not any(row.number in once_live and row.weights in found for row in rows):
-        return
-    lost = {
-        row.number
-        for row in rows
-        if row.project is not None
-        and row.created_at < before
-        and row.weights not in found
-        and stores.files.is_missing(row.weights)
-    }
-    with stores.database.write() as session:
-        give_up_weights(session, lost - ever_live(session))
 
 
 def _give_up_old_weights(database: Database, newest: int) -> None:

@@ -2,25 +2,21 @@
 
 import os
 import time
-from datetime import datetime, timedelta, timezone
-from functools import partial
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
-from sqlalchemy import update
 
 from training.database import Database
-from training.errors import FileStoreError, VersionError
-from training.live_pointer import Mover, roll_back
+from training.errors import VersionError
+from training.live_pointer import Mover
 from training.model_versions import Candidate, ModelVersions
-from training.moments import now
 from training.object_mask import ObjectMask
 from training.sample_files import SampleFiles
 from training.samples import AcceptedObject, Annotation, SampleStore
 from training.stored_files import StoredFiles
 from training.stores import Stores
 from training.sweep import Swept, sweep
-from training.version_rows import VersionRow
 
 PROJECT, OTHER = "2.1795327560", "3.1795327999"
 
@@ -67,11 +63,6 @@ def age(tmp_path):
     """Make every stored file two hours old."""
     for path in (tmp_path / "files").rglob("*"):
         os.utime(path, (time.time() - 7200,) * 2)
-
-
-def age_versions(stores):
-    with stores.database.write() as session:
-        session.execute(update(VersionRow).values(created_at=now() - timedelta(hours=2)))
 
 
 def kept(stores, folder):
@@ -141,8 +132,6 @@ def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):
     assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
     gone = {number for number in range(1, newest + 1) if stores.versions.get(number).is_swept}
     assert gone == {overtaken, kept_back}
-    row = stores.versions.get(overtaken)
-    assert (row.weights, row.description) == ("", "")
     stores.versions.decline(PROJECT, asked, Mover("ann", "no"))
     assert sweep(stores, newest_versions=1) == Swept(deleted=2, young=0)
     assert stores.versions.is_whole(better)
@@ -160,73 +149,6 @@ def test_what_was_swept_is_neither_damaged_nor_waited_for_and_goes_live_no_more(
         stores.versions.checkpoint(swept)
     with pytest.raises(VersionError, match="its weights were deleted by sweep"):
         stores.versions.choose(PROJECT, swept, Mover("ann", "too late"))
-
-
-@pytest.fixture
-def lost(stores, tmp_path):
-    """What a release left that did not note whose weights it swept: the row still names them.
-
-    Version 1 is the starter, 2 was live, 3 waits for a decision, 4 as well, with its files; of 5,
-    which is of no project, and of 2 and 3 the files are gone.
-    """
-    waits = {"verdict": "ask", "scores": {"compared_with": 1}}
-    publish(stores, tmp_path, "starter", project=None)
-    stores.versions.choose("", 1, Mover("ann", ""))
-    for name in ("was live", "lost", "whole"):
-        publish(stores, tmp_path, name, **waits)
-    publish(stores, tmp_path, "own", project=None)
-    stores.versions.choose(PROJECT, 2, Mover("ann", ""))
-    stores.versions.move(partial(roll_back, project=PROJECT, mover=Mover("ann", "")))
-    for number in (2, 3, 5):
-        path = stores.versions.checkpoint(number)
-        path.unlink()
-        path.with_suffix(".json").unlink()
-
-
-def swept_ones(stores):
-    return [number for number in range(1, 6) if stores.versions.get(number).is_swept]
-
-
-def test_a_version_whose_weights_are_gone_is_not_waited_for(stores, tmp_path, lost):
-    age(tmp_path)
-    sweep(stores)
-    assert swept_ones(stores) == [], "what is young may be on its way"
-    age_versions(stores)
-    assert stores.versions.open_decisions().waiting.keys() == {3, 4}
-    assert sweep(stores) == Swept(deleted=0, young=0)
-    assert swept_ones(stores) == [3]
-    assert stores.versions.open_decisions().waiting.keys() == {4}
-
-
-def test_what_was_ever_live_is_served_again_once_its_file_is_back(stores, tmp_path, lost):
-    age_versions(stores)
-    sweep(stores)
-    row = stores.versions.get(2)
-    stores.files.write(row.weights, b"was live")
-    stores.files.write(row.description, b'"was live"')
-    assert stores.versions.is_whole(2)
-
-
-def test_nothing_is_noted_while_the_stored_files_are_away(stores, tmp_path, lost):
-    age_versions(stores)
-    files, elsewhere = tmp_path / "files", tmp_path / "elsewhere"
-    files.rename(elsewhere)
-    sweep(stores)
-    files.mkdir()  # where nothing is mounted
-    sweep(stores)
-    assert swept_ones(stores) == []
-    files.rmdir()
-    elsewhere.rename(files)
-    folder = files / stores.versions.get(4).weights.rpartition("/")[0]
-    folder.rename(elsewhere)
-    folder.write_bytes(b"")  # a listing passes over what it cannot read
-    with pytest.raises(FileStoreError, match="cannot be looked for"):
-        sweep(stores)
-    assert swept_ones(stores) == []
-    folder.unlink()
-    elsewhere.rename(folder)
-    sweep(stores)
-    assert swept_ones(stores) == [3]
 
 
 def test_weights_that_somebody_else_deleted_are_missing(stores, tmp_path):
