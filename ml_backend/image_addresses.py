@@ -81,7 +81,7 @@ def own_path(address: str, task_id: str) -> str | None:
         return f"/data/{address.lstrip('/')}"
     if address.startswith("/"):
         return address
-    if address.partition("://")[0].lower() not in ("http", "https"):
+    if not address.lower().startswith(("http://", "https://")):
         raise TaskImageError(
             "this kind of address is not served: use uploads, a storage connected in Label Studio, "
             "or https://"

@@ -25,7 +25,8 @@ class Live:
         version: its number.
         pinned: whether a person keeps it.
         own: whether by the project's own pointer or the site's.
-        state: how often both were moved so far; never the same again once either has moved.
+        state: how often both were moved so far: another once either has moved, until the project is
+            forgotten.
     """
 
     version: int

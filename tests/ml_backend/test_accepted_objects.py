@@ -112,6 +112,15 @@ LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
         ),
         pytest.param(
             [
+                brush(mask(LEFT), "a"),
+                brush(mask(RIGHT), "b", "Other"),
+                {"type": "relation", "from_id": "b", "to_id": "a", "direction": "right"},
+            ],
+            [("a", "Object", 36), ("b", "Other", 36)],
+            id="a relation of two labels joins nothing",
+        ),
+        pytest.param(
+            [
                 brush(mask((2, 2, 4, 4)), "a", parentID="one"),
                 brush(mask((2, 20, 4, 22)), "b", parentID="two"),
                 brush(mask((12, 20, 14, 22)), "c", parentID="two"),

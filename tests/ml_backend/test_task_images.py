@@ -263,6 +263,7 @@ def test_a_task_without_an_image(data, sentence):
         ("file:///etc/hostname", "kind of address is not served"),
         ("ftp://host/a.png", "kind of address is not served"),
         ("C:\\photos\\a.png", "kind of address is not served"),
+        ("https", "kind of address is not served"),
         ("data:image/png;base64", "no comma"),
         ("data:image/png;base64,A", "not base64"),
         ("data:image/png;base64," + "A" * 4000, "over the limit"),
