@@ -8,7 +8,8 @@ from datetime import datetime
 
 from ml_backend.fine_tune_jobs import JobRow
 from ml_backend.learning import Learning
-from ml_backend.sign_of_life import worker_problem
+from ml_backend.next_job import reason_to_train
+from ml_backend.sign_of_life import is_here, missing_worker
 from training.errors import DatabaseError
 
 _PATIENCE_SECONDS = 2.0
@@ -56,7 +57,9 @@ def look(learning: Learning) -> Attention:
         needs[job.project].failed_job, needs[job.project].failure = job.id, job.message
     jobs = learning.jobs.unfinished()
     seen_at = learning.sign_of_life.seen_at()
-    problem = worker_problem(seen_at, _something_waits(learning, jobs))
+    # In this order: while a worker is here nobody need ask the database what there is for one.
+    is_missed = not is_here(seen_at) and _something_waits(learning, jobs)
+    problem = missing_worker(seen_at) if is_missed else ""
     return Attention(dict(needs), Counter(job.state for job in jobs), seen_at, problem)
 
 
@@ -66,6 +69,7 @@ def _something_waits(learning: Learning, jobs: Sequence[JobRow]) -> bool:
         any(job.state == "waiting" or job.is_silent for job in jobs)
         or learning.inbox.has_waiting()
         or learning.projects.is_reconcile_asked_for()
+        or any(reason_to_train(learning, project.key) for project in learning.projects.all())
     )
 
 

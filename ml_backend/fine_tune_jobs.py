@@ -297,13 +297,23 @@ class FineTuneJobs:
     def failed_last(self) -> Sequence[JobRow]:
         """Return the job of each project that failed and that none has followed.
 
-        A job follows that waits or runs, or that ended later: whoever cancelled that one has seen
-        what it was to make up for.
+        A job follows that waits or runs, or a later one that ended, unless it was cancelled before
+        the other failed: whoever cancelled it afterwards has seen what it was to make up for.
         """
-        other = aliased(JobRow)
-        follows = or_(other.finished_at.is_(None), other.finished_at > JobRow.finished_at)
-        followed = exists().where(other.project == JobRow.project, follows)
-        rows = select(JobRow).where(JobRow.state == "failed", ~followed)
+        busy = select(JobRow.project).where(JobRow.state.in_(("waiting", "running")))
+        newest = select(func.max(JobRow.id)).where(JobRow.state != "cancelled")
+        later = aliased(JobRow)  # than the newest: those are cancelled ones
+        is_seen = exists().where(
+            later.project == JobRow.project,
+            later.id > JobRow.id,
+            later.finished_at > JobRow.finished_at,
+        )
+        rows = select(JobRow).where(
+            JobRow.id.in_(newest.group_by(JobRow.project)),
+            JobRow.state == "failed",
+            JobRow.project.not_in(busy),
+            ~is_seen,
+        )
         with self._database.read() as session:
             return session.scalars(rows).all()
 

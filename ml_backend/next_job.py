@@ -18,7 +18,7 @@ AGAIN = "the job before it failed"  # a reason that nobody but the worker gives
 _LONGEST_SITTING = timedelta(days=1)
 _FIRST_PAUSE = timedelta(hours=1)
 _LONGEST_PAUSE = timedelta(days=1)
-_LONGEST_TRYING = timedelta(days=3)  # a weekend without the disk or the store is no reason yet
+_MOST_TRIES = 6  # take two days and more: the disk may be full for a weekend
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class _Outlook:
 
     Attributes:
         failed: the job that failed last, if the newest one did.
-        again_at: when that is tried again; None where nothing failed, or for too long.
+        again_at: when that is tried again; None where nothing failed, or too often.
         new: what no job has learned; those that failed have learned nothing.
-        is_news: whether any of that came after the newest job began, or that one did not fail.
+        untried: that without what the newest job began with, if it failed.
     """
 
     failed: JobRow | None
     again_at: datetime | None
     new: NewSamples
-    is_news: bool
+    untried: NewSamples
 
 
 def reason_to_train(learning: Learning, project: str) -> str:
@@ -45,10 +45,11 @@ def reason_to_train(learning: Learning, project: str) -> str:
     if seen.again_at is not None and now() < seen.again_at:
         return ""
     quiet, enough = _is_quiet(seen.new, settings), settings.fine_tune_after
-    if seen.is_news and quiet and enough and seen.new.count >= enough:
+    if seen.untried.count and quiet and enough and seen.new.count >= enough:
         return f"{seen.new.count} new samples"
-    schedule, database = settings.fine_tune_schedule, learning.stores.database
-    if seen.is_news and schedule and _is_turn(schedule, database, project, jobs):
+    since = _waits_since(learning.stores.database, project, jobs, seen.untried)
+    schedule = settings.fine_tune_schedule
+    if schedule and since is not None and croniter(schedule, now()).get_prev(datetime) > since:
         return f"scheduled ({schedule})"
     # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
     return AGAIN if seen.again_at is not None and (quiet or not seen.new.count) else ""
@@ -69,13 +70,14 @@ def next_job(learning: Learning, project: str) -> str | None:
         return None
     seen = _look(learning.stores.database, project, jobs)
     if seen.failed is not None and seen.again_at is not None:
+        until = " until the schedule's next time" if settings.fine_tune_schedule else ""
         return (
             f"What job {seen.failed.id} was to learn is tried again after "
-            f"{seen.again_at:%Y-%m-%d %H:%M} UTC, once annotators are quiet, and ever more rarely "
-            f"for {_LONGEST_TRYING.days} days in all; to end that, cancel the next job"
+            f"{seen.again_at:%Y-%m-%d %H:%M} UTC, once annotators are quiet, and ever more rarely, "
+            f"{_MOST_TRIES} times in all; to end that{until}, cancel the next job"
         )
     given_up = seen.failed and f"Job {seen.failed.id} failed and is not tried again by itself. "
-    ways = filter(None, (_by_number(settings, seen), _by_clock(settings)))
+    ways = filter(None, (_by_number(settings, seen), _by_clock(settings, seen)))
     return (
         f"{given_up or ''}New masks: {seen.new.count}; "
         f"the next job starts {' or '.join(ways) or 'when somebody asks for one'}"
@@ -83,33 +85,26 @@ def next_job(learning: Learning, project: str) -> str | None:
 
 
 def _look(database: Database, project: str, jobs: Sequence[JobRow]) -> _Outlook:
-    failed = _failed_in_a_row(jobs)
+    failed = list(takewhile(lambda job: job.state == "failed", jobs))
     new = _new_since(database, project, jobs[len(failed) :])
-    is_news = not failed or (new.newest is not None and new.newest > _began_at(failed[0]))
-    return _Outlook(failed[0] if failed else None, _again_at(failed), new, is_news)
-
-
-def _failed_in_a_row(jobs: Sequence[JobRow]) -> list[JobRow]:
-    return list(takewhile(lambda job: job.state == "failed", jobs))
+    untried = _new_since(database, project, failed) if failed else new
+    return _Outlook(failed[0] if failed else None, _again_at(failed), new, untried)
 
 
 def _again_at(failed: Sequence[JobRow]) -> datetime | None:
     """Return when these jobs, which failed one after the other, are followed by another try."""
     if not failed:
         return None
+    ended = failed[0].finished_at
+    if ended is None or ended > now():
+        return now()  # The clock was set back since: who knows how long ago that was.
     tries = list(takewhile(lambda job: job.reasons == [AGAIN], failed))
-    first = failed[min(len(tries), len(failed) - 1)]
     pause = min(_FIRST_PAUSE * 2 ** min(len(failed) - 1, 10), _LONGEST_PAUSE)
-    again_at = _ended_at(failed[0]) + pause
-    return again_at if max(again_at, now()) < _ended_at(first) + _LONGEST_TRYING else None
+    return ended + pause if len(tries) < _MOST_TRIES else None
 
 
 def _began_at(job: JobRow) -> datetime:
     return job.started_at or job.requested_at
-
-
-def _ended_at(job: JobRow) -> datetime:
-    return job.finished_at or now()
 
 
 def _new_since(database: Database, project: str, jobs: Sequence[JobRow]) -> NewSamples:
@@ -126,24 +121,24 @@ def _is_quiet(new: NewSamples, settings: Settings) -> bool:
     return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
-def _is_turn(schedule: str, database: Database, project: str, jobs: Sequence[JobRow]) -> bool:
-    """Say whether the clock has struck since there was something to learn.
+def _waits_since(
+    database: Database, project: str, jobs: Sequence[JobRow], untried: NewSamples
+) -> datetime | None:
+    """Return since when something waits for the clock to strike, None if nothing does.
 
-    What a job was to learn that failed or was cancelled is learned at the clock's next turn.
+    What a job was to learn that was cancelled waits since then.
     """
+    if not jobs or jobs[0].state != "cancelled":
+        return untried.oldest
     in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
-    new = _new_since(database, project, jobs[len(in_vain) :])
-    if new.oldest is None:
-        return False
-    since = max([new.oldest, *(_ended_at(job) for job in in_vain[:1])])
-    turn: datetime = croniter(schedule, now()).get_prev(datetime)
-    return turn > since
+    oldest = _new_since(database, project, jobs[len(in_vain) :]).oldest
+    return oldest and max(oldest, jobs[0].finished_at or oldest)
 
 
 def _by_number(settings: Settings, seen: _Outlook) -> str:
     if not settings.fine_tune_after:
         return ""
-    missing = max(settings.fine_tune_after - seen.new.count, 0 if seen.is_news else 1)
+    missing = max(settings.fine_tune_after - seen.new.count, 0 if seen.untried.count else 1)
     if missing:
         return f"after {missing} more"
     if not _is_quiet(seen.new, settings):
@@ -151,8 +146,10 @@ def _by_number(settings: Settings, seen: _Outlook) -> str:
     return "within a minute, if the worker runs"
 
 
-def _by_clock(settings: Settings) -> str:
+def _by_clock(settings: Settings, seen: _Outlook) -> str:
     if not settings.fine_tune_schedule:
         return ""
     turn = croniter(settings.fine_tune_schedule, now()).get_next(datetime)
-    return f"at {turn:%Y-%m-%d %H:%M} UTC, if anything is new"
+    is_given_up = seen.failed is not None and not seen.untried.count
+    condition = "a newer mask has come by then" if is_given_up else "anything is new"
+    return f"at {turn:%Y-%m-%d %H:%M} UTC, if {condition}"

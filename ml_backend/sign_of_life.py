@@ -40,17 +40,14 @@ class SignOfLife:
             return None if row is None else row.given_at
 
 
-def worker_problem(seen_at: datetime | None, something_waits: bool) -> str:
-    """Say that a worker is missing; "" while one is here, or nothing waits for one.
-
-    Args:
-        seen_at: when one was last here, None if none ever was.
-        something_waits: whether there is anything to do for one.
-    """
+def is_here(seen_at: datetime | None) -> bool:
+    """Say whether a worker is here that was last seen then; None if none ever was."""
     # A time that lies ahead was noted before the clock was set back.
-    is_here = seen_at is not None and abs(now() - seen_at) < _LONGEST_SILENCE
-    if is_here or not something_waits:
-        return ""
+    return seen_at is not None and abs(now() - seen_at) < _LONGEST_SILENCE
+
+
+def missing_worker(seen_at: datetime | None) -> str:
+    """Say that a worker is missing for which something waits; `seen_at` as of `is_here`."""
     if seen_at is None:
         return (
             "No worker has run yet, so nothing is learned from what was accepted: start one with "

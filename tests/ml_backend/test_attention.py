@@ -13,8 +13,10 @@ from ml_backend.sign_of_life import SignRow
 from ml_backend.worker import Worker
 from tests.ml_backend.pages.reading import page
 from tests.ml_backend.worker.disc_tasks import move_back
+from tests.training.disc_project import accept
 from training.model_versions import Candidate
 from training.moments import now
+from training.sample_rows import SampleRow
 
 PROJECT = "2.1795327560"
 GONE = "The worker has not been seen since "
@@ -142,6 +144,21 @@ def run_and_die(learning):
     move_back(learning, JobRow, beat_at=now() - 3 * LEASE)
 
 
+def accept_enough(learning):
+    for disc in range(learning.settings.fine_tune_after):
+        accept(learning.samples, disc, PROJECT)
+
+
+def accept_enough_and_go(learning):
+    accept_enough(learning)
+    move_back(learning, SampleRow, stored_at=now() - timedelta(hours=1))
+
+
+def fail_long_ago(learning):
+    fail_a_job(learning)
+    move_back(learning, JobRow, finished_at=now() - timedelta(hours=1))
+
+
 @pytest.mark.parametrize(
     "let_wait",
     [
@@ -149,8 +166,17 @@ def run_and_die(learning):
         lambda learning: learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"),
         lambda learning: learning.projects.ask_to_reconcile(PROJECT),
         run_and_die,
+        accept_enough_and_go,
+        fail_long_ago,
     ],
-    ids=["a job", "a message", "a comparison", "a job that runs no more"],
+    ids=[
+        "a job",
+        "a message",
+        "a comparison",
+        "a job that runs no more",
+        "enough masks",
+        "another try",
+    ],
 )
 def test_a_worker_that_was_retired_is_missed_once_something_waits(client, learning, let_wait):
     last = now() - timedelta(days=100)
@@ -166,9 +192,17 @@ def test_a_worker_that_was_retired_is_missed_once_something_waits(client, learni
     assert GONE in page(client, "/")
 
 
+def test_a_worker_that_was_retired_is_not_missed_before_training_is_due(client, learning):
+    learning.sign_of_life.give()
+    move_back(learning, SignRow, given_at=now() - timedelta(days=100))
+    accept_enough(learning)
+    fail_a_job(learning)
+    assert GONE not in page(client, "/")
+
+
 def test_a_sign_that_was_given_before_the_clock_was_set_back_is_none():
     ahead = now() + timedelta(days=30)
-    assert sign_of_life.worker_problem(ahead, something_waits=True).startswith(GONE)
+    assert not sign_of_life.is_here(ahead)
 
 
 def test_a_job_whose_worker_died_says_since_when(client, learning):

@@ -194,3 +194,50 @@ def test_jobs_are_listed_newest_first(jobs):
     assert [row.id for row in jobs.of_project(A)] == [second, first]
     with pytest.raises(JobError, match="no job 99"):
         jobs.get(99)
+
+
+def end(jobs, outcome):
+    job = jobs.request(A, "button")
+    if outcome == "cancelled":
+        jobs.cancel(job)
+        return job
+    jobs.claim("w")
+    if outcome == "failed":
+        jobs.fail(job, "w", "No space left on device")
+    else:
+        jobs.finish(job, "w", "kept", "no better", 2)
+    return job
+
+
+@pytest.mark.parametrize("outcome", ["failed", "finished"])
+def test_a_job_that_failed_while_the_clock_was_ahead_is_followed_all_the_same(
+    jobs, monkeypatch, outcome
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(fine_tune_jobs, "now", lambda: now() + timedelta(days=5))
+        first = end(jobs, "failed")
+    assert [job.id for job in jobs.failed_last()] == [first]
+    next_one = end(jobs, outcome)
+    assert [job.id for job in jobs.failed_last()] == ([next_one] if outcome == "failed" else [])
+
+
+def test_a_job_that_waits_follows_one_with_a_higher_number(jobs):
+    first = jobs.request(A, "button")
+    jobs.claim("w")
+    second = jobs.request(A, "button")
+    jobs.release(first, "w")
+    jobs.claim("script", second)
+    jobs.fail(second, "script", "No space left on device")
+    assert jobs.failed_last() == []
+    jobs.cancel(first)
+    assert [job.id for job in jobs.failed_last()] == [second]
+
+
+def test_of_many_jobs_the_last_of_each_project_is_found(jobs):
+    for outcome in ("failed", "cancelled", "failed", "finished", "failed", "failed"):
+        last = end(jobs, outcome)
+    jobs.request(B, "button")
+    jobs.fail(jobs.claim("w").id, "w", "No space left on device")
+    assert [job.id for job in jobs.failed_last()] == [last, last + 1]
+    end(jobs, "cancelled")
+    assert [job.project for job in jobs.failed_last()] == [B]
