@@ -25,6 +25,8 @@ from training.live_pointer import SITE, Mover
 
 Answer = tuple[Response, int]
 
+_KEYS = ("move", "reason", "state", "version")  # of all bodies
+
 
 def learning_api(backend: Backend) -> Blueprint:
     """Return the routes below /api, bound to their collaborators."""
@@ -109,6 +111,10 @@ def _body() -> dict[str, Any]:
     if not isinstance(body, dict):
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
+    unknown = [key for key in body if key not in _KEYS]
+    if unknown:
+        # A misspelt "state" would let a move happen that its sender meant to guard.
+        raise RequestError(f"{unknown[0][:60]!r} is not one of {', '.join(_KEYS)}")
     return body
 
 

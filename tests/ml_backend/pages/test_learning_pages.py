@@ -160,6 +160,7 @@ def test_what_is_live_already_is_not_kept_from_going_live(client):
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
         ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
         ({"move": "promote", "version": True}, 400, "must be a whole number"),
+        ({"move": "pin", "stat": 7}, 400, "'stat' is not one of move, reason, state, version"),
         ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
         ([], 400, "send a JSON object"),
