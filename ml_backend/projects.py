@@ -68,7 +68,8 @@ class ProjectRow(Base):
     def told(self) -> str:
         """What came of the last comparison, and whether another was asked for, for people."""
         at = self.reconcile_asked_at
-        asked = f"another comparison was asked for at {at:%H:%M:%S} UTC" if at else ""
+        which = "another" if self.reconcile_note else "a"
+        asked = f"{which} comparison was asked for at {at:%H:%M:%S} UTC" if at else ""
         return "; ".join(part for part in (self.reconcile_note, asked) if part)
 
 

@@ -264,6 +264,10 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
     (newest, *_) = learning.jobs.of_project(PROJECT)
     assert newest.state == "waiting"
     learning.jobs.cancel(newest.id)
+    learning.projects.ask_to_reconcile(PROJECT)
+    assert "Not yet compared with Label Studio: a comparison was asked for" in page(
+        client, "/projects/2"
+    )
     learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
     assert "all well" in page(client, "/projects/2")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
