@@ -4,13 +4,13 @@ from flask import Flask, Response, request
 
 from ml_backend.auth import require_login
 from ml_backend.backend import Backend, build_backend
-from ml_backend.http_errors import answer_errors
-from ml_backend.learning_api import learning_api
-from ml_backend.learning_pages import learning_pages
-from ml_backend.operator_routes import PUBLIC, operator_routes
-from ml_backend.people import refuse_frames
-from ml_backend.protocol_routes import protocol_routes
 from ml_backend.settings import MEGABYTE, Settings, load_settings
+from ml_backend.web.http_errors import answer_errors
+from ml_backend.web.learning_api import learning_api
+from ml_backend.web.learning_pages import learning_pages
+from ml_backend.web.operator_routes import PUBLIC, operator_routes
+from ml_backend.web.people import refuse_frames
+from ml_backend.web.protocol_routes import protocol_routes
 
 WEBHOOK_WITHOUT_LOGIN = (
     "refused: it came without the login, so nothing is learned from it. Opening the project's "

@@ -6,28 +6,28 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.admission import Admission
-from ml_backend.attention import Lookout
-from ml_backend.click_mark import ClickMark
-from ml_backend.click_sessions import ClickSessions
-from ml_backend.connections import Connections
-from ml_backend.device_trouble import despite_trouble
-from ml_backend.hints import HintedInbox, Hints
-from ml_backend.inference_queue import InferenceQueue
-from ml_backend.learning import Learning, make_learning
-from ml_backend.learning_metrics import LearningMetrics
-from ml_backend.live_models import LiveModels
-from ml_backend.loaded_model import choose_device, load_version
+from ml_backend.connection.connections import Connections
+from ml_backend.connection.webhook_login import WebhookLogin
+from ml_backend.images.task_images import TaskImages
+from ml_backend.label_studio.projects import project_key, project_number
+from ml_backend.learning.assembly import Learning, make_learning
+from ml_backend.learning.attention import Lookout
+from ml_backend.learning.hints import HintedInbox, Hints
+from ml_backend.learning.learning_metrics import LearningMetrics
+from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue
 from ml_backend.metrics import Metrics
-from ml_backend.projects import project_key, project_number
-from ml_backend.readiness import Readiness
-from ml_backend.recent_requests import RecentRequests
+from ml_backend.serving.admission import Admission
+from ml_backend.serving.click_mark import ClickMark
+from ml_backend.serving.click_sessions import ClickSessions
+from ml_backend.serving.device_trouble import despite_trouble
+from ml_backend.serving.inference_queue import InferenceQueue
+from ml_backend.serving.live_models import LiveModels
+from ml_backend.serving.loaded_model import choose_device, load_version
+from ml_backend.serving.readiness import Readiness
+from ml_backend.serving.recent_requests import RecentRequests
+from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
-from ml_backend.stored_pointer import StoredPointer
-from ml_backend.task_images import TaskImages
-from ml_backend.versions import UNTRAINED_SENTENCE, default_version
-from ml_backend.webhook_login import WebhookLogin
-from ml_backend.work_queue import NoDuties, declare_tasks, open_queue
 
 logger = logging.getLogger(__name__)
 

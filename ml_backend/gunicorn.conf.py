@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ml_backend.serve import hang_up_on_silence, say_silence_in_a_line
+from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
 from ml_backend.settings import load_settings
 
 _settings = load_settings()

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from icmformer import Segmentation
 from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
-from ml_backend.click_sessions import ObjectKey
 from ml_backend.deadline import Deadline
-from ml_backend.drawn_objects import DrawnObject, carries_objects, drawn_objects, shown_size
 from ml_backend.errors import (
     UNFORESEEN,
     BackendError,
@@ -28,11 +26,18 @@ from ml_backend.errors import (
     DeviceMemoryError,
     RequestError,
 )
-from ml_backend.labeling_config import LabelingConfig
-from ml_backend.loaded_model import LoadedModel
-from ml_backend.protocol import task_number
-from ml_backend.regions import brush_region
-from ml_backend.task_images import TaskImage
+from ml_backend.images.task_images import TaskImage
+from ml_backend.label_studio.drawn_objects import (
+    DrawnObject,
+    carries_objects,
+    drawn_objects,
+    shown_size,
+)
+from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.label_studio.protocol import task_number
+from ml_backend.label_studio.regions import brush_region
+from ml_backend.serving.click_sessions import ObjectKey
+from ml_backend.serving.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend.errors import SettingsError
-from ml_backend.image_downloads import ImageLimits
+from ml_backend.images.image_downloads import ImageLimits
 from training.device_names import DeviceName
 from training.misspelling import did_you_mean
 
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
 
     @property
     def inbox_database(self) -> str:
-        """The database's address that webhooks go to, see `ml_backend.inbox`."""
+        """The database's address that webhooks go to, see `ml_backend.learning.inbox`."""
         return self.database_url or f"sqlite:///{self.model_dir / 'inbox.db'}"
 
     @property

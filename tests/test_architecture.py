@@ -95,18 +95,39 @@ def imports_at_start() -> dict[str, set[str]]:
     return graph
 
 
-def test_no_module_imports_itself_through_others():
-    imports = imports_at_start()
-    graph = {
-        # importing a.b runs a's __init__, but a package naming its own parts is no cycle
-        name: names
-        & imports.keys() - {name, *(above for above in imports if name.startswith(f"{above}."))}
-        for name, names in imports.items()
-    }
+def no_circles(graph: dict[str, set[str]]) -> None:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+def test_no_module_imports_itself_through_others():
+    imports = imports_at_start()
+    no_circles(
+        {
+            # importing a.b runs a's __init__, but a package naming its own parts is no cycle
+            name: names
+            & imports.keys() - {name, *(above for above in imports if name.startswith(f"{above}."))}
+            for name, names in imports.items()
+        }
+    )
+
+
+def test_folders_point_one_way():
+    """Imports inside functions count, too: a folder stands on another one or under it."""
+    # a module beside the folders stands for itself
+    places = {
+        module_name(path): module_name(path if path.parent.parent == ROOT else path.parent)
+        for path in MODULES
+    }
+    graph: dict[str, set[str]] = {place: set() for place in places.values()}
+    for path in MODULES:
+        place = places[module_name(path)]
+        named = places.keys() & set(imported(tree_of(path)))
+        graph[place] |= {places[name] for name in named} - {place, *LAYERS}
+    assert graph["ml_backend.web"] >= {"ml_backend.learning", "ml_backend.backend"}
+    no_circles(graph)
 
 
 def reached_from(module: str) -> set[str]:
@@ -119,19 +140,24 @@ def reached_from(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "demo", "work", "latency", "diagnose", "commands.versions",
-                "commands.promote", "commands.live", "commands.reconcile", "commands.fine_tune",
-                "commands.forget", "commands.sweep"],
+    "command", ["serve", "demo", "work", "latency", "diagnose", "versions", "promote", "live",
+                "reconcile", "fine_tune", "forget", "sweep"],
 )  # fmt: skip
 def test_what_needs_no_network_starts_without_torch(command: str):
     """torch takes seconds and half a gigabyte; gunicorn's processes and jobs import it later."""
-    reached = reached_from(f"ml_backend.{command}")
+    reached = reached_from(f"ml_backend.commands.{command}")
     assert "ml_backend.settings" in reached
     assert not reached & {"icmformer", "torch", "timm", "scipy", "matplotlib"}
 
 
 @pytest.mark.parametrize(
-    "module", ["ml_backend.wsgi", "ml_backend.job_runner", "training.train", "training.benchmark"]
+    "module",
+    [
+        "ml_backend.wsgi",
+        "ml_backend.learning.job_runner",
+        "training.commands.train",
+        "training.commands.benchmark",
+    ],
 )
 def test_what_needs_a_network_starts_without_timm(module: str):
     """timm brings torchvision and torch's compiler: longer than torch, and some 180 MB."""

@@ -13,10 +13,10 @@ from flask import Flask
 from pydantic import AliasChoices
 
 from ml_backend.__main__ import COMMANDS
+from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.demo import label_studio_server
 from ml_backend.demo.credentials import Credentials
 from ml_backend.settings import PREFIX, Settings
-from ml_backend.webhook_checks import is_host_for_webhooks
 from tests.ml_backend.stand_in import serving
 
 ROOT = Path(__file__).parents[1]

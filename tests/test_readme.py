@@ -9,7 +9,7 @@ import pytest
 
 from ml_backend.__main__ import COMMANDS
 from ml_backend.demo.project import LABELING_CONFIG
-from ml_backend.versions import STARTER_WEIGHTS
+from ml_backend.serving.versions import STARTER_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

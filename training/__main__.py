@@ -5,18 +5,20 @@ import importlib
 import logging
 import signal
 import sys
+from types import ModuleType
 
 from training.errors import TrainingError
 from training.terminal import print_in_any_encoding
 
+# Each is a module of training.commands with add_arguments(parser) and run(arguments).
 COMMANDS = {
-    "train": ("training.train", "train a network from a recipe"),
-    "export": ("training.export", "make the weights of a training ready to ship"),
-    "convert-coco-lvis": ("training.convert_coco_lvis", "make COCO+LVIS from COCO and LVIS"),
-    "benchmark": ("training.benchmark", "count the clicks that networks need, and report"),
-    "click-feel": ("training.click_feel", "see what happens around each click"),
-    "learning-curve": ("training.learning_curve", "measure what accepted masks are worth"),
-    "cost": ("training.cost", "parameters, FLOPs and seconds per click of every variant"),
+    "train": "train a network from a recipe",
+    "export": "make the weights of a training ready to ship",
+    "convert-coco-lvis": "make COCO+LVIS from COCO and LVIS",
+    "benchmark": "count the clicks that networks need, and report",
+    "click-feel": "see what happens around each click",
+    "learning-curve": "measure what accepted masks are worth",
+    "cost": "parameters, FLOPs and seconds per click of every variant",
 }
 INTERRUPTED = 128 + signal.SIGINT  # as a shell says it
 
@@ -27,14 +29,14 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         # Only the module of the command that runs is imported: some are slow to import.
         subparser = subparsers.add_parser(name, help=summary)
         if name in sys.argv[1:2]:
-            importlib.import_module(module).add_arguments(subparser)
+            module_of(name).add_arguments(subparser)
     arguments = parser.parse_args()
     try:
-        importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+        module_of(arguments.command).run(arguments)
     except TrainingError as error:
         print(error, file=sys.stderr)
         return 1
@@ -49,6 +51,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def module_of(command: str) -> ModuleType:
+    """Import the module of a command, which may take seconds."""
+    return importlib.import_module(f"training.commands.{command.replace('-', '_')}")
 
 
 def _in_a_sentence(error: OSError) -> str:

@@ -56,7 +56,7 @@ def last_size(described: Mapping[str, Any]) -> int | None:
     """Return the size of the stage that a training had reached, in pixels a side.
 
     Args:
-        described: what `training.train` writes about its weights.
+        described: what `training.commands.train` writes about its weights.
 
     Returns:
         None for weights that no such training has written.

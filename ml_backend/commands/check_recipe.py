@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from ml_backend.settings import load_settings
-from training.fine_tune_recipe import load_fine_tune_recipe
+from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

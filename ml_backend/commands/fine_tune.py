@@ -5,8 +5,8 @@ import logging
 import sys
 
 from ml_backend.errors import JobError
-from ml_backend.fine_tune_jobs import JobRow, worker_name
-from ml_backend.learning import LOG_NAME, Learning, open_kept_learning
+from ml_backend.learning.assembly import LOG_NAME, Learning, open_kept_learning
+from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.logs import OneLine, write_logs
 from ml_backend.settings import load_settings
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     learning = open_kept_learning(settings)
     job = _claimed(learning, learning.projects.key_of(arguments.project))
     # Importing it imports torch, for which --help and refusals need not wait.
-    from ml_backend.job_runner import run_job
+    from ml_backend.learning.job_runner import run_job
 
     run_job(learning, job)
     ended = learning.jobs.get(job.id)

@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from ml_backend.commands.sweep import sweep_files
-from ml_backend.learning import Learning, open_kept_learning
+from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
-from training.sample_overview import sample_counts
+from training.store.sample_overview import sample_counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,12 @@ import getpass
 import os
 import sys
 
-from ml_backend.learning import Learning, open_kept_learning
-from ml_backend.live_moves import LiveMove, make_move
-from ml_backend.projects import project_number
+from ml_backend.label_studio.projects import project_number
+from ml_backend.learning.assembly import Learning, open_kept_learning
+from ml_backend.learning.live_moves import LiveMove, make_move
 from ml_backend.settings import load_settings
-from training.live_pointer import SITE, Mover
-from training.model_versions import version_name
+from training.store.live_pointer import SITE, Mover
+from training.store.model_versions import version_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,10 @@ import argparse
 import sys
 import threading
 
-from ml_backend.learning import open_kept_learning
+from ml_backend.learning.assembly import open_kept_learning
+from ml_backend.learning.worker import Worker
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
-from ml_backend.worker import Worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

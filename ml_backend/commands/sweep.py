@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from ml_backend.learning import Learning, open_kept_learning
+from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
-from training.sweep import sweep
+from training.store.sweep import sweep
 from training.whole_numbers import positive
 
 

@@ -5,11 +5,11 @@ import sys
 from typing import Any
 
 from ml_backend.commands.live import live_name, named_project, owner_name
-from ml_backend.learning import Learning, open_kept_learning
+from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
-from training.live_pointer import SITE
-from training.model_versions import version_name
-from training.version_rows import VersionRow
+from training.store.live_pointer import SITE
+from training.store.model_versions import version_name
+from training.store.version_rows import VersionRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ml_backend.demo.child_process import ChildProcess, answers
 from ml_backend.demo.credentials import Credentials
+from ml_backend.local_servers.child_process import ChildProcess, answers
 
 # the first start migrates an empty database: 50 s on two cores
 _FIRST_START_SECONDS = 600.0

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_backend.connection.webhook_checks import NEEDED_ACTIONS
 from ml_backend.demo.rest_api import RestApi
-from ml_backend.webhook_checks import NEEDED_ACTIONS
 
+IMAGES = Path(__file__).with_name("images")
 TITLE = "iCMFormer demo"
 BACKEND_TITLE = "iCMFormer"
 

@@ -13,10 +13,11 @@ import requests
 from playwright.sync_api import Browser, sync_playwright
 
 from icmformer import Predictor, load_checkpoint
-from ml_backend.demo import backend_server, label_studio_server, ports, project
-from ml_backend.demo.child_process import ChildProcess
+from ml_backend.demo import label_studio_server, project
 from ml_backend.demo.credentials import Credentials, load_or_create
 from ml_backend.demo.rest_api import RestApi
+from ml_backend.local_servers import backend_server, ports
+from ml_backend.local_servers.child_process import ChildProcess
 from tests.e2e.clickable_network import save_clickable_network
 from tests.e2e.labeling_page import LabelingPage
 

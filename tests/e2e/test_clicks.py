@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml_backend.accepted_objects import accepted_regions, painted_regions
 from ml_backend.demo import project as demo
+from ml_backend.label_studio.accepted_objects import accepted_regions, painted_regions
 from tests.e2e.conftest import ARTEFACTS, IMAGES
 from tests.e2e.expected_masks import clicks_of, mask_of, saved_masks
 

@@ -13,8 +13,9 @@ import psutil
 import pytest
 import requests
 
-from ml_backend.demo import credentials, ports, project
+from ml_backend.demo import credentials, project
 from ml_backend.demo.rest_api import RestApi
+from ml_backend.local_servers import ports
 from tests.e2e.conftest import LABEL_STUDIO, ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

@@ -7,15 +7,15 @@ import pytest
 import requests
 from PIL import Image
 
-from ml_backend.demo import backend_server
 from ml_backend.demo import project as demo
-from ml_backend.labeling_config import parse
-from ml_backend.regions import brush_region
+from ml_backend.label_studio.labeling_config import parse
+from ml_backend.label_studio.regions import brush_region
+from ml_backend.local_servers import backend_server
 from tests.e2e.conftest import ARTEFACTS
 from tests.e2e.expected_masks import mask_of
 from tests.training.disc_project import disc
 from tests.waiting import wait_until
-from training.noc import iou
+from training.evaluation.noc import iou
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

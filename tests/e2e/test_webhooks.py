@@ -5,10 +5,10 @@ import time
 import pytest
 import requests
 
+from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.demo import project as demo
-from ml_backend.webhook_checks import is_host_for_webhooks
 from tests.e2e.conftest import IMAGES
-from tests.ml_backend.test_webhook_checks import HOSTS
+from tests.ml_backend.connection.test_webhook_checks import HOSTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -8,7 +8,7 @@ from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.segmentation import Segmentation
 from tests.icmformer.redness_network import RednessNetwork
-from training.noc import iou
+from training.evaluation.noc import iou
 
 LOOK = CloserLook((448, 448))
 

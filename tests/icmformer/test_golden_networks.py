@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from icmformer import upstream_checkpoint
 from tests import golden_networks
-from training.losses import normalized_focal_loss
+from training.loop.losses import normalized_focal_loss
 
 SLOW = pytest.mark.slow
 CASES = [

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
-from ml_backend.learning import open_learning
+from ml_backend.learning.assembly import open_learning
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import FIXTURES, recorded
 from tests.ml_backend.message_loop import Loop

@@ -4,7 +4,7 @@ import copy
 import json
 from pathlib import Path
 
-from ml_backend import brush_rle
+from ml_backend.label_studio import brush_rle
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SIZE_HW = (321, 481)

@@ -5,16 +5,16 @@ import json
 import numpy as np
 from sqlalchemy import select
 
-from ml_backend.brush_rle import encode
-from ml_backend.inbox import Inbox, MessageRow
-from ml_backend.ingest import Ingest
-from ml_backend.projects import Projects, project_key
+from ml_backend.label_studio.brush_rle import encode
+from ml_backend.label_studio.projects import Projects, project_key
+from ml_backend.learning.inbox import Inbox, MessageRow
+from ml_backend.learning.ingest import Ingest
 from tests.ml_backend.label_studio_requests import recorded
-from training.database import Database
 from training.moments import now
-from training.sample_rows import AnnotationRow, SampleRow
-from training.samples import SampleStore
-from training.stored_files import StoredFiles
+from training.store.database import Database
+from training.store.sample_rows import AnnotationRow, SampleRow
+from training.store.samples import SampleStore
+from training.store.stored_files import StoredFiles
 
 PROJECT = "2.1795327560"
 CONFIG = """<View><Image name="image" value="$image"/>

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 
 from ml_backend.auth import authorization_header, require_login
-from ml_backend.http_errors import answer_errors
 from ml_backend.metrics import Metrics
+from ml_backend.web.http_errors import answer_errors
 
 
 def protected(credentials):

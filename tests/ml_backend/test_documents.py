@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ml_backend.labeling_config import parse
+from ml_backend.label_studio.labeling_config import parse
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint
 

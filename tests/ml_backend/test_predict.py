@@ -9,9 +9,9 @@ from PIL import Image
 
 from icmformer import Click, ICMFormer, Predictor
 from icmformer.checkpoint import load_checkpoint
-from ml_backend import task_images
 from ml_backend.app import create_app
-from ml_backend.image_decoding import decode
+from ml_backend.images import task_images
+from ml_backend.images.image_decoding import decode
 from tests.ml_backend.label_studio_requests import (
     SIZE_HW,
     batch,

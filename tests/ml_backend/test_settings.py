@@ -7,9 +7,9 @@ from huey import storage
 from pydantic import ValidationError
 
 from ml_backend.errors import SettingsError
-from ml_backend.job_runner import improvement_options
+from ml_backend.learning.job_runner import improvement_options
+from ml_backend.learning.work_queue import open_queue
 from ml_backend.settings import Settings, child_environment, load_settings, unset
-from ml_backend.work_queue import open_queue
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 import icmformer
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
-from ml_backend import versions
 from ml_backend.app import create_app
+from ml_backend.serving import versions
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN

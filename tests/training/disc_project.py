@@ -9,18 +9,18 @@ import numpy as np
 import torch
 
 from icmformer import build_model, save_checkpoint
-from training import trial
-from training.database import Database
-from training.evaluation import evaluate
-from training.fine_tune_recipe import load_fine_tune_recipe
-from training.improvement import improve
-from training.improvement_plan import Assignment, ImprovementOptions
-from training.model_versions import ModelVersions
-from training.object_mask import ObjectMask
-from training.promotion import Policy
-from training.samples import AcceptedObject, Annotation, SampleStore
-from training.stored_files import StoredFiles
-from training.stores import Stores
+from training.evaluation.click_by_click import evaluate
+from training.fine_tuning import trial
+from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
+from training.fine_tuning.improvement import improve
+from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions
+from training.fine_tuning.promotion import Policy
+from training.store.database import Database
+from training.store.model_versions import ModelVersions
+from training.store.object_mask import ObjectMask
+from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.stored_files import StoredFiles
+from training.store.stores import Stores
 
 PROJECT = "2.1795327560"
 QUICK = (

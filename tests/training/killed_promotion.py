@@ -7,8 +7,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tests.training.disc_project import job, open_stores, options, quiet
-from training import improvement
-from training.promotion import Decision
+from training.fine_tuning import improvement
+from training.fine_tuning.promotion import Decision
 
 
 def kill_at(table, moment):

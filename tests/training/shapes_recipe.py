@@ -1,6 +1,6 @@
 """The recipe of a tiny network that learns the test's shapes."""
 
-from training.recipe import Recipe
+from training.loop.recipe import Recipe
 
 
 def a_recipe(shapes, run, **changes) -> Recipe:

@@ -1,7 +1,6 @@
 """What the commands have in common."""
 
 import argparse
-import importlib
 import json
 import os
 import subprocess
@@ -12,8 +11,8 @@ import pytest
 
 from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
-from training import learning_curve
-from training.__main__ import COMMANDS
+from training.__main__ import COMMANDS, module_of
+from training.commands import learning_curve
 from training.home_paths import given_path
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +75,7 @@ def test_a_tilde_in_an_argument_is_the_home_folder(monkeypatch, command):
     """`--data=~/photos` reaches the program as it is written."""
     monkeypatch.setenv("HOME", "/home/ann")
     parser = argparse.ArgumentParser()
-    importlib.import_module(COMMANDS[command][0]).add_arguments(parser)
+    module_of(command).add_arguments(parser)
 
     paths = [option for option in parser._actions if option.type in (Path, given_path)]
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from training.datasets.object_names import object_name
 from training.datasets.sample import AnnotatedImage, EvaluationSample, layered
-from training.object_names import object_name
-from training.sample_files import SampleFiles
-from training.snapshot import Snapshot, spread_over_images
+from training.store.sample_files import SampleFiles
+from training.store.snapshot import Snapshot, spread_over_images
 
 
 class AcceptedImages:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from training.database import Database
 from training.datasets.accepted import AcceptedImages
 from training.errors import DatasetError
-from training.sample_files import SampleFiles
-from training.sample_rows import SampleRow
-from training.samples import SampleStore
-from training.snapshot import Snapshot, take_snapshot
-from training.split import TRAINING
-from training.stored_files import StoredFiles
+from training.store.database import Database
+from training.store.sample_files import SampleFiles
+from training.store.sample_rows import SampleRow
+from training.store.samples import SampleStore
+from training.store.snapshot import Snapshot, take_snapshot
+from training.store.split import TRAINING
+from training.store.stored_files import StoredFiles
 
 _ADVICE = (
     "expected state.db and files/ as a backend keeps them in its MODEL_DIR; accept masks in"

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from training.datasets.object_names import object_name
 from training.datasets.sample import IGNORE, AnnotatedImage, EvaluationSample, TrainingDataset
-from training.object_names import object_name
 
 
 class EachObject:

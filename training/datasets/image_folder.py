@@ -17,8 +17,8 @@ from PIL import Image
 
 from training.datasets.image_files import names_by_stem
 from training.datasets.sample import IGNORE, AnnotatedImage
+from training.datasets.shown_pixels import shown_pixels
 from training.errors import DatasetError
-from training.shown_pixels import shown_pixels
 
 _IGNORE_IN_8_BIT = 255
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png with instance ids"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.datasets.object_sampling import ObjectSampling
 from training.datasets.sample import AnnotatedImage, TrainingDataset
-from training.object_sampling import ObjectSampling
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import scipy.io
 
 from training.datasets.image_files import read_rgb, require_folder
+from training.datasets.object_names import object_name
 from training.datasets.sample import EvaluationSample
 from training.errors import DatasetError
-from training.object_names import object_name
 
 VALIDATION_OBJECTS = 6671
 _SOURCE = (

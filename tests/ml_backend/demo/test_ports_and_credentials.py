@@ -3,9 +3,9 @@ import stat
 
 import pytest
 
-from ml_backend.demo import ports
 from ml_backend.demo.credentials import load_or_create
 from ml_backend.errors import DemoError
+from ml_backend.local_servers import ports
 
 
 @pytest.fixture

@@ -4,19 +4,19 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from training.database import Database
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.accepted_store import accepted_store
 from training.datasets.sample import layered
 from training.errors import DatasetError, StoredFileError
-from training.object_mask import ObjectMask
-from training.recipe import Recipe
-from training.sample_files import SampleFiles
-from training.samples import AcceptedObject, Annotation, SampleStore
-from training.snapshot import SampleReference, Snapshot, take_snapshot
-from training.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
-from training.stored_files import StoredFiles
-from training.training_data import open_mixture
+from training.loop.recipe import Recipe
+from training.loop.training_data import open_mixture
+from training.store.database import Database
+from training.store.object_mask import ObjectMask
+from training.store.sample_files import SampleFiles
+from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.snapshot import SampleReference, Snapshot, take_snapshot
+from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
+from training.store.stored_files import StoredFiles
 
 BOXES = [(1, 1, 6, 6), (1, 8, 6, 13), (3, 4, 9, 10)]
 

@@ -9,7 +9,7 @@ from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
 from training.datasets.fingerprint import files_fingerprint
 from training.errors import DatasetError
-from training.training_data import open_mixture
+from training.loop.training_data import open_mixture
 
 
 @pytest.fixture

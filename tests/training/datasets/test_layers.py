@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from training.convert_coco_lvis import convert, read_sources
+from training.commands.convert_coco_lvis import convert, read_sources
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.layered_folder import LayeredFolder
+from training.datasets.object_sampling import ObjectSampling, settle_stuff
 from training.errors import DatasetError
-from training.object_sampling import ObjectSampling, settle_stuff
 
 
 @pytest.fixture

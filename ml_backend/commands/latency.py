@@ -1,0 +1,138 @@
+"""`python -m ml_backend latency`: how long clicks and webhooks take on this machine.
+
+It starts the backend and its worker as they ship, plays Label Studio and its annotators, and
+measures what they wait for: with nothing else to do, with eight annotators who click without a
+pause, and while a fine-tuning job trains on the masks that were accepted. Nothing is left behind.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.commands.latency_traffic import Annotators, Traffic, image_server
+from ml_backend.demo.project import IMAGES
+from ml_backend.errors import DemoError
+from ml_backend.local_servers import backend_server, interruption, ports
+from ml_backend.settings import load_settings
+
+CROWD = 8
+WEBHOOKS_A_SECOND = 5.0
+_JOB_SECONDS = 600.0
+# What the worker may do by itself would disturb the comparison.
+_QUIET = {
+    "ICMFORMER_FINE_TUNE_AFTER": "0",
+    "ICMFORMER_FINE_TUNE_SCHEDULE": "",
+    "ICMFORMER_RECONCILE_MINUTES": "0",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "--images", type=Path, default=IMAGES, help="folder of photos (default: those of the demo)"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=40.0, help="how long each row is measured (default: 40)"
+    )
+    parser.add_argument(
+        "--state", type=Path, help="keep the state and the logs in this folder, to look at"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print one row for each situation, and stop everything that was started.
+
+    Raises:
+        DemoError: something cannot start, a job does not train, or this was interrupted.
+    """
+    interruption.end_as_ctrl_c_does()
+    with ExitStack() as running:
+        try:
+            _measure(_start(arguments, running), arguments.seconds)
+        except KeyboardInterrupt:
+            # the servers stop while this block is left
+            interruption.ignore_from_now_on()
+            raise DemoError("interrupted: rows that are not above were not measured") from None
+    return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:
+    """Start backend and worker, which leaving `running` stops; return who will use them."""
+    load_settings()
+    state = arguments.state or Path(running.enter_context(tempfile.TemporaryDirectory()))
+    names, address = running.enter_context(image_server(arguments.images))
+    port = ports.choose(None, 9190, "port")
+    settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}
+    server = backend_server.start(state / "model", port, state / "backend.log", settings)
+    running.callback(server.stop)
+    backend_server.wait_until_ready(server, port)
+    worker = backend_server.start_worker(state / "model", state / "worker.log", settings)
+    running.callback(worker.stop)
+    return Annotators(backend_server.url(port), names)
+
+
+def _measure(annotators: Annotators, seconds: float) -> None:
+    sys.stdout.write(f"{'what':44} {'n':>5} {'median':>8} {'p99':>8} {'max':>8} ms   failed\n")
+    annotators.warm_up()
+    _row("clicks, idle", annotators.click_calmly(seconds))
+    _row("webhooks, idle", annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds))
+    with annotators.crowd(CROWD):
+        _row(
+            f"webhooks, {CROWD} annotators click",
+            annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds),
+        )
+    _wait_until_stored(annotators)
+    job = annotators.start_job()
+    _wait_for_training(annotators, job)
+    _row("clicks, a job trains", annotators.click_calmly(seconds))
+    with annotators.crowd(CROWD):
+        _row(
+            f"webhooks, a job trains, {CROWD} annotators",
+            annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds),
+        )
+    stage, done, total = annotators.progress(job)
+    sys.stdout.write(f"the job was at: {stage}, {done} of {total}\n")
+    annotators.cancel(job)
+
+
+def _wait_until_stored(annotators: Annotators) -> None:
+    deadline = time.monotonic() + _JOB_SECONDS
+    while not annotators.all_stored():
+        if time.monotonic() > deadline:
+            raise DemoError("the worker did not store the masks; see --state for its log")
+        time.sleep(0.5)
+
+
+def _wait_for_training(annotators: Annotators, job: int) -> None:
+    deadline = time.monotonic() + _JOB_SECONDS
+    stage, done, _ = annotators.progress(job)
+    while stage != "training" or done < 2:
+        if stage == "ended" or time.monotonic() > deadline:
+            raise DemoError(f"job {job} did not begin to train; see --state for its log")
+        time.sleep(0.5)
+        stage, done, _ = annotators.progress(job)
+
+
+def _row(title: str, traffic: Traffic) -> None:
+    took = 1000 * np.array(traffic.seconds)
+    sys.stdout.write(
+        f"{title:44} {len(took):5} {np.median(took):8.1f} {np.percentile(took, 99):8.1f} "
+        f"{took.max():8.1f}      {traffic.failed}\n"
+    )
+    sys.stdout.flush()

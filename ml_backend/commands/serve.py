@@ -1,0 +1,47 @@
+"""`python -m ml_backend serve`: the backend under gunicorn, configured by the environment."""
+
+import argparse
+import logging
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+from ml_backend.settings import child_environment, load_settings
+
+GUNICORN_CONFIGURATION = Path(__file__).parents[1] / "gunicorn.conf.py"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: every setting is an environment variable, the same in a container."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Become gunicorn, so that signals reach it directly; return only if that fails."""
+    # A bad setting is said once, here, and not by every worker in a loop of restarts.
+    load_settings()
+    command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIGURATION)]
+    os.execve(sys.executable, command, child_environment({}))
+
+
+def hang_up_on_silence(listening: socket.socket, seconds: int) -> None:
+    """Let connections accepted from now on fail where they wait longer for the next bytes.
+
+    gunicorn's threads read without any limit: a few peers that send half a request and vanish
+    would take all threads for ever, and /health with them. Between requests nothing changes.
+
+    Args:
+        listening: whose connections inherit it, as they do on Linux.
+        seconds: of silence, in the middle of a request.
+    """
+    limit = struct.pack("ll", seconds, 0)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def say_silence_in_a_line(record: logging.LogRecord) -> bool:
+    """Filter of gunicorn's log: no trace for a peer that `hang_up_on_silence` has cut off."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        record.msg = "a client fell silent in the middle of a request; its connection is closed"
+        record.args = record.exc_info = None
+    return True

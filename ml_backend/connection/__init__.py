@@ -1,0 +1,1 @@
+"""Between Label Studio and this backend: what must be right, and what is checked."""

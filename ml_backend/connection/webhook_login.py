@@ -1,0 +1,90 @@
+"""Teaches Label Studio to send the login with its webhooks.
+
+A backend connected with basic authentication gets the login with every request but webhooks about
+annotations; without it they are refused, and nothing is ever learned. The header can be set through
+the API, once the webhook exists, which is a moment after the first /setup.
+"""
+
+import logging
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from ml_backend.auth import authorization_header
+from ml_backend.errors import BackendError
+from ml_backend.label_studio.client import LabelStudio
+from ml_backend.label_studio.projects import project_number
+
+logger = logging.getLogger(__name__)
+
+
+class WebhookLogin:
+    """Sets the header of each project's webhook, in the background; thread-safe."""
+
+    def __init__(self, credentials: tuple[str, str] | None) -> None:
+        """Do nothing at all where this backend asks for no login (None)."""
+        self._header = authorization_header(*credentials) if credentials else None
+        self._lock = threading.Lock()
+        self._busy = False
+
+    def ensure(self, label_studio: LabelStudio | None, project: str, host: str) -> None:
+        """Begin to look whether the header is set, and set it, unless that is on its way.
+
+        Every /setup looks again: the webhook may have been deleted and made anew since.
+
+        Args:
+            label_studio: of the project.
+            project: its key.
+            host: host and port under which Label Studio reaches this backend.
+        """
+        with self._lock:
+            if not (self._header and label_studio and project) or self._busy:
+                return
+            self._busy = True
+        arguments = (label_studio, project, host)
+        threading.Thread(target=self._set, args=arguments, name="webhook", daemon=True).start()
+
+    def _set(self, label_studio: LabelStudio, project: str, host: str) -> None:
+        try:
+            webhooks = label_studio.webhooks(project_number(project))
+            ours = [one for one in webhooks if _calls(one, host)]
+            if not ours and webhooks:
+                # A proxy in between may have changed the host: where it is the only backend, its
+                # address in Label Studio tells.
+                connected = label_studio.ml_backends(project_number(project))
+                addresses = {str(backend.get("url")).rstrip("/") for backend in connected}
+                only = addresses.pop() if len(addresses) == 1 else None
+                ours = [one for one in webhooks if only and _address(one) == f"{only}/webhook"]
+            if not ours:
+                seen = ", ".join(map(_address, webhooks)) or "none"
+                logger.warning("no webhook of project=%s calls %s yet: %s", project, host, seen)
+            elif self._change(label_studio, ours[0]):
+                logger.info("webhook carries the login project=%s", project)
+        except BackendError as error:
+            logger.warning("webhook of project=%s cannot be given the login: %s", project, error)
+        finally:
+            self._busy = False
+
+    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any]) -> bool:
+        """Set the header where it is missing or another; return whether it was."""
+        headers = dict(webhook.get("headers") or {})
+        if headers.get("Authorization") == self._header:
+            return False
+        changed = {**headers, "Authorization": self._header}
+        label_studio.change_webhook(webhook["id"], {"headers": changed})
+        return True
+
+
+def _calls(webhook: dict[str, Any], host: str) -> bool:
+    """Say whether a webhook calls this backend; a proxy in between may change the scheme."""
+    try:
+        address, asked = urlsplit(_address(webhook)), urlsplit(f"//{host}")
+        usual = 443 if address.scheme == "https" else 80
+        same_port = (address.port or usual) == (asked.port or usual)
+    except ValueError:  # no address at all
+        return False
+    return same_port and address.hostname == asked.hostname and address.path.endswith("/webhook")
+
+
+def _address(webhook: dict[str, Any]) -> str:
+    return str(webhook.get("url")).rstrip("/")

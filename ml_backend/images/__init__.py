@@ -1,0 +1,1 @@
+"""A task → its image: addresses, downloads, decoding, limits."""

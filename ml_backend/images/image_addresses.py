@@ -1,0 +1,136 @@
+"""What the address of a task's image means: who serves it, and what of it may be shown.
+
+| task data                                            | served by                                |
+|------------------------------------------------------|------------------------------------------|
+| `/data/upload/…` (uploaded)                          | Label Studio, with the token             |
+| `…/data/local-files/?d=…` (local files storage)      | Label Studio, with the token             |
+| `s3://…`, `gs://…`, `azure-blob://…` (cloud storage) | where Label Studio's presign sends us    |
+| `https://…`                                          | there, without a token                   |
+| `data:image/png;base64,…`                            | the address itself                       |
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from ml_backend.errors import TaskImageError
+from ml_backend.label_studio.labeling_config import ImageTag
+from ml_backend.label_studio.protocol import task_number
+
+CLOUD = ("s3:", "gs:", "azure-blob:")
+# Only Label Studio serves these paths. It writes them behind the address browsers use, which need
+# not be the one it has from here, so what counts is the path.
+_OWN_PATH = re.compile(
+    r"/data/upload/\d+/[0-9a-f]{8}-|/data/local-files/?\?d=|/storage-data/uploaded/?\?filepath="
+)
+_SHOWN_CHARACTERS = 150
+
+
+def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
+    """Return the address that a task's data hold.
+
+    Raises:
+        TaskImageError: if they hold none.
+    """
+    data = task.get("data")
+    address = image.address(data) if isinstance(data, Mapping) else None
+    if not isinstance(address, str) or not address.strip():
+        raise TaskImageError(
+            f"task {task_number(task)} has no image address under {image.key!r} in its data"
+        )
+    return address.strip()
+
+
+def shown(address: str) -> str:
+    """Return as much of an address as may stand in a log: signatures and logins are secrets."""
+    scheme, mark, rest = address.partition("://")
+    if not mark or address.startswith(CLOUD):
+        return address[:_SHOWN_CHARACTERS]
+    place, query, _ = rest.partition("?")
+    host, slash, path = place.partition("/")
+    named = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    if _OWN_PATH.search(address):  # what Label Studio asks for there is no secret
+        return f"{named}{rest[len(place) :]}"[:_SHOWN_CHARACTERS]
+    return f"{named[:_SHOWN_CHARACTERS]}{query and '?…'}"
+
+
+def short_key(address: str) -> str:
+    """Stand in for an address that holds a whole image."""
+    if len(address) <= 1000:
+        return address
+    return hashlib.sha256(address.encode("utf-8", "replace")).hexdigest()
+
+
+def own_path(address: str, task_id: str) -> str | None:
+    """Return the path under which Label Studio serves an address, None if it is not its own.
+
+    Raises:
+        TaskImageError: if nobody is known to serve this kind of address.
+    """
+    if address.startswith(CLOUD):
+        encoded = base64.urlsafe_b64encode(address.encode("utf-8", "replace")).decode()
+        return f"/tasks/{quote(task_id)}/presign/?fileuri={encoded}"
+    own = _OWN_PATH.search(address)
+    if own:
+        return address[own.start() :]
+    if address.startswith(("upload/", "/upload/")):
+        return f"/data/{address.lstrip('/')}"
+    if address.startswith("/"):
+        return address
+    if not address.lower().startswith(("http://", "https://")):
+        raise TaskImageError(
+            "this kind of address is not served: use uploads, a storage connected in Label Studio, "
+            "or https://"
+        )
+    return None
+
+
+def refusal(status: int, address: str) -> str:
+    """Say what it means that Label Studio answered an image's address with this status."""
+    if status == 404 and "/presign/" in address:
+        return (
+            "Label Studio finds no storage for it (404): connect the cloud storage to the project "
+            "under Settings > Cloud Storage"
+        )
+    if status == 404:
+        return "Label Studio does not have the file (404)"
+    if status == 403 and "/data/local-files" in address:
+        return (
+            "Label Studio does not give out local files (403): start it with "
+            "LOCAL_FILES_SERVING_ENABLED=true"
+        )
+    if status == 403:
+        return (
+            "Label Studio does not let the token's owner see it (403): use a token of a member of "
+            "the project's organisation"
+        )
+    return f"Label Studio answers {status}"
+
+
+def data_uri(address: str, max_bytes: int) -> bytes:
+    """Return the file that a data: address holds.
+
+    Raises:
+        TaskImageError: if it is malformed or too large.
+    """
+    head, comma, body = address.partition(",")
+    if not comma:
+        raise TaskImageError("the data: address has no comma before its data")
+    too_large = f"the data: address is over the limit of {max_bytes / (1 << 20):g} MB"
+    # Before anything is decoded. Three bytes of an image are four letters; percent-encoding takes
+    # up to three a byte.
+    if len(body) > max_bytes * 3:
+        raise TaskImageError(too_large)
+    data = unquote_to_bytes(body)
+    if head.lower().endswith(";base64"):
+        try:
+            data = base64.b64decode(data + b"=" * (-len(data) % 4))
+        except binascii.Error as error:
+            raise TaskImageError("the data: address is not base64") from error
+    if len(data) > max_bytes:
+        raise TaskImageError(too_large)
+    return data

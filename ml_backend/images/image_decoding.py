@@ -1,0 +1,108 @@
+"""The bytes of an image file → the pixels a browser would show, within limits."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ml_backend.errors import TaskImageError
+from training.datasets.shown_pixels import shown_pixels
+
+# Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
+
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+_MOST_MISSING = 0.05
+
+# What it is, and what it begins with, or holds at a place.
+_NOT_SERVED: tuple[tuple[str, bytes, int | None], ...] = (
+    ("SVG or XML", b"<svg", None),
+    ("SVG or XML", b"<?xml", None),
+    ("HEIC", b"ftyphei", 4),
+    ("HEIC", b"ftyphev", 4),
+    ("HEIC", b"ftypmif", 4),
+    ("DICOM", b"DICM", 128),
+    ("an icon", b"\x00\x00\x01\x00", 0),
+    ("JPEG XL", b"\xff\x0a", 0),
+    ("JPEG XL", b"\x00\x00\x00\x0cJXL ", 0),
+    ("PDF", b"%PDF", 0),
+)
+
+# Pillow would warn of a bomb, or refuse, by a limit of its own; `decode` has the operator's.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode the first frame of an image; see `training.datasets.shown_pixels`.
+
+    Args:
+        data: the file.
+        max_pixels: width × height above which nothing is decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TaskImageError: if it is no image, is damaged, or is too large.
+    """
+    try:
+        return _decoded(data, max_pixels)
+    except TaskImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise TaskImageError(_why_no_image(data)) from error
+    # Damaged files make decoders raise nearly anything: OSError, SyntaxError, IndexError, …
+    except Exception as error:
+        shown = _without_its_end(data, max_pixels)
+        if shown is None:
+            raise TaskImageError(f"the file is damaged: {error}") from error
+        return shown
+
+
+def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _refuse_large(image.size, max_pixels)
+        return shown_pixels(image)
+
+
+def _without_its_end(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """Return a JPEG that lacks its last bytes as browsers show it; None if it lacks more."""
+    if not data.startswith(_JPEG):
+        return None
+    try:
+        shown = _decoded(data + _END_OF_JPEG, max_pixels)
+    except Exception:
+        return None
+    # What was not decoded is of one colour: the lowest rows, or another side if it was turned.
+    turned = shown.swapaxes(0, 1)
+    sides = (shown, shown[::-1], turned, turned[::-1])
+    return shown if max(map(_share_of_one_colour, sides)) <= _MOST_MISSING else None
+
+
+def _share_of_one_colour(rows: NDArray[np.uint8]) -> float:
+    """Return how much of an image lies before the first row of several colours."""
+    is_plain = (rows == rows[:, :1]).all(axis=(1, 2))
+    return 1.0 if is_plain.all() else float(np.argmin(is_plain)) / len(rows)
+
+
+def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise TaskImageError(
+            f"it has {width}x{height} pixels, more than the {max_pixels / 1e6:g} megapixels "
+            "allowed (ICMFORMER_MAX_IMAGE_MEGAPIXELS)"
+        )
+
+
+def _why_no_image(data: bytes) -> str:
+    """Describe a file that none of the formats is; often it is a page that asks for a login."""
+    if not data:
+        return "it is not an image (the file is empty)"
+    start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<!doctype html" in start or b"<html" in start:
+        return "it is not an image (it is a web page, perhaps one that asks for a login)"
+    for name, sign, place in _NOT_SERVED:
+        if start.startswith(sign) if place is None else data.startswith(sign, place):
+            return f"it looks like {name}, which is not served: store it as PNG or JPEG"
+    return f"it is not an image (it begins with {data[:8].hex(' ')})"

@@ -1,0 +1,296 @@
+"""A task → its image, wherever Label Studio keeps it; see `ml_backend.images.image_addresses`.
+
+Decoded images are kept, so the second click downloads and decodes nothing; but not for ever: a file
+may be replaced by one of the same size.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_backend.deadline import Deadline
+from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
+from ml_backend.images.image_addresses import (
+    CLOUD,
+    data_uri,
+    image_address,
+    own_path,
+    refusal,
+    short_key,
+    shown,
+)
+from ml_backend.images.image_decoding import decode
+from ml_backend.images.image_downloads import Downloads, FetchError, ImageLimits
+from ml_backend.label_studio.client import LabelStudio
+from ml_backend.label_studio.labeling_config import ImageTag
+from ml_backend.label_studio.protocol import task_number
+from ml_backend.recently_used import RecentlyUsed
+
+_log = logging.getLogger(__name__)
+
+RgbImage = NDArray[np.uint8]
+_Key = tuple[str, str, str]
+
+_NO_LOGIN = (
+    ": logins for other sites, also the project's task data credentials, are not used here; upload "
+    "the files or connect their storage to the project"
+)
+_KEPT_SECONDS = 3600.0
+# A file of half a megabyte may need most of a gigabyte while it is decoded.
+_DECODED_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An image that somebody asks for, and how long that person still waits."""
+
+    address: str
+    task_id: str
+    label_studio: LabelStudio | None
+    deadline: Deadline
+
+    @property
+    def key(self) -> _Key:
+        """What it is kept under."""
+        # Cloud storage is resolved by task, so the same address may be another file elsewhere.
+        owner = self.task_id if self.address.startswith(CLOUD) else ""
+        here = self.label_studio.url if self.label_studio else ""
+        return here, owner, short_key(self.address)
+
+
+@dataclass(frozen=True)
+class TaskImage:
+    """A decoded image.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 upright RGB, shared and not writeable.
+        digest: SHA-256 of the file, so that what is remembered of one file is not taken for
+            another's that has replaced it.
+    """
+
+    pixels: RgbImage
+    digest: str
+
+    @classmethod
+    def decoded(cls, data: bytes, max_pixels: int) -> "TaskImage":
+        """Decode a file; see `ml_backend.images.image_decoding.decode`."""
+        pixels = decode(data, max_pixels)
+        pixels.flags.writeable = False
+        return cls(pixels, hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An image, and when it was fetched (`time.monotonic`)."""
+
+    image: TaskImage
+    fetched_at: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.image.pixels.nbytes
+
+
+class TaskImages:
+    """Loads images and keeps the recently used ones; thread-safe.
+
+    Attributes:
+        lookups: how often an image was kept ("hit") or had to be fetched ("miss").
+    """
+
+    def __init__(self, limits: ImageLimits, cache_bytes: int) -> None:
+        """Start with nothing.
+
+        Args:
+            limits: what one image may cost.
+            cache_bytes: how much memory decoded images may take together.
+        """
+        self._limits = limits
+        self._downloads = Downloads(limits)
+        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
+        self._kept: RecentlyUsed[_Key, _Kept] = RecentlyUsed(cache_bytes)
+        self._loading: dict[_Key, Future[TaskImage]] = {}
+        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self.lookups = {"hit": 0, "miss": 0}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that kept images take."""
+        return self._kept.nbytes
+
+    def load(
+        self,
+        task: Mapping[str, Any],
+        tag: ImageTag,
+        label_studio: LabelStudio | None = None,
+        *,
+        shown_hw: tuple[int, int] | None = None,
+        seconds: float | None = None,
+    ) -> TaskImage:
+        """Return a task's image.
+
+        Args:
+            task: as Label Studio serialises it, with `id` and `data`.
+            tag: says which of the data is the image.
+            label_studio: for images that it keeps; None where only others are served.
+            shown_hw: height and width with which the annotator's browser shows it, if known. What
+                is kept with another size is fetched anew: the file may have been replaced.
+            seconds: how long somebody waits for it, where that is shorter than the limits.
+
+        Raises:
+            TaskImageError: if there is no image or it cannot be used; the text names task, address
+                and problem. An ImageHostError if its server is away, silent or too slow.
+            LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
+                other image would come either.
+        """
+        address = image_address(task, tag)
+        deadline = self._downloads.deadline(seconds)
+        wanted = _Wanted(address, str(task.get("id")), label_studio, deadline)
+        try:
+            image = self._kept_or_loaded(wanted)
+            if shown_hw not in (None, image.pixels.shape[:2]):
+                self._forget(wanted.key, image)
+                image = self._kept_or_loaded(wanted)
+                _check_size(image.pixels, shown_hw)
+            return image
+        except TaskImageError as error:
+            raise type(error)(
+                f"task {task_number(task)}, image {shown(address)!r}: {error}"
+            ) from error
+
+    def _kept_or_loaded(self, wanted: "_Wanted") -> TaskImage:
+        """Return the image from memory, or load it once for all who ask meanwhile."""
+        while True:
+            loading, mine = self._begin(wanted.key)
+            if mine:
+                return self._load(wanted, loading)
+            try:
+                return loading.result(timeout=wanted.deadline.remaining())
+            except (FutureTimeoutError, SlowImageError):
+                # Whoever loads it may have had less time.
+                wanted.deadline.check()
+
+    def _begin(self, key: _Key) -> tuple[Future[TaskImage], bool]:
+        """Return what will be the image, and whether the caller is the one to load it."""
+        result: Future[TaskImage] = Future()
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
+                self.lookups["hit"] += 1
+                result.set_result(kept.image)
+                return result, False
+            self.lookups["miss"] += 1
+            loading = self._loading.setdefault(key, result)
+        return loading, loading is result
+
+    def _load(self, wanted: "_Wanted", result: Future[TaskImage]) -> TaskImage:
+        key = wanted.key
+        try:
+            data = self._fetch(wanted)
+            with self._decoding:
+                image = TaskImage.decoded(data, self._limits.max_pixels)
+            self._keep(key, image)
+            result.set_result(image)
+        except BaseException as error:
+            result.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._loading[key]
+        return image
+
+    def _forget(self, key: _Key, image: TaskImage) -> None:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept and kept.image is image:
+                self._kept.drop(key)
+
+    def _keep(self, key: _Key, image: TaskImage) -> None:
+        kept = _Kept(image, time.monotonic())
+        if kept.nbytes > self._cache_bytes > 0:
+            _log.warning("image of %d bytes is larger than the whole cache", kept.nbytes)
+        with self._lock:
+            self._kept.put(key, kept)
+
+    def _fetch(self, wanted: "_Wanted") -> bytes:
+        address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
+        if address.startswith("data:"):
+            return data_uri(address, self._limits.max_bytes)
+        path = own_path(address, wanted.task_id)
+        if path is None and not (label_studio and label_studio.is_here(address)):
+            return self._from_elsewhere(address, deadline)
+        if label_studio is None:
+            raise TaskImageError(
+                "it is kept by Label Studio, whose address is unknown here: set LABEL_STUDIO_URL "
+                "and LABEL_STUDIO_API_KEY"
+            )
+        return self._from_label_studio(
+            address if path is None else f"{label_studio.url}{path}", label_studio, deadline
+        )
+
+    def _from_elsewhere(self, address: str, deadline: Deadline) -> bytes:
+        try:
+            return self._downloads.fetch(address, deadline)
+        except FetchError as error:
+            hint = _NO_LOGIN if error.status == 401 else ""
+            raise _not_given(error, f"its server does not give it: {error}{hint}") from error
+
+    def _from_label_studio(
+        self, address: str, label_studio: LabelStudio, deadline: Deadline
+    ) -> bytes:
+        try:
+            return self._with_token(address, label_studio, deadline)
+        except FetchError as error:
+            if not label_studio.is_here(error.address):
+                raise _not_given(error, f"the cloud storage does not give it: {error}") from error
+            if not error.connected:
+                raise label_studio.unreachable(error.__cause__ or error) from error
+            if error.status is None:
+                raise ImageHostError(f"Label Studio does not finish sending it: {error}") from error
+            if error.status == 401:
+                raise LabelStudioError(label_studio.refusal(401), 401) from error
+            before, upload, name = address.partition("/data/upload/")
+            if error.status == 404 and upload:
+                # An installation that keeps uploads in a cloud storage serves them here only.
+                return self._from_label_studio(
+                    f"{before}/storage-data/uploaded/?filepath=upload/{name}",
+                    label_studio,
+                    deadline,
+                )
+            raise TaskImageError(refusal(error.status, address)) from error
+
+    def _with_token(self, address: str, label_studio: LabelStudio, deadline: Deadline) -> bytes:
+        """Fetch with the token of the moment; one that is refused is renewed once."""
+        header = label_studio.tokens.header()
+        try:
+            return self._downloads.fetch(address, deadline, authorization=header)
+        except FetchError as error:
+            if error.status != 401 or not label_studio.tokens.forget(header):
+                raise
+        header = label_studio.tokens.header()
+        return self._downloads.fetch(address, deadline, authorization=header)
+
+
+def _not_given(error: FetchError, sentence: str) -> TaskImageError:
+    return ImageHostError(sentence) if error.status is None else TaskImageError(sentence)
+
+
+def _check_size(image: RgbImage, shown_hw: tuple[int, int] | None) -> None:
+    if shown_hw not in (None, image.shape[:2]):
+        (height, width), (shown_height, shown_width) = image.shape[:2], shown_hw
+        raise TaskImageError(
+            f"the file has {width}x{height} pixels, but the annotator sees "
+            f"{shown_width}x{shown_height}: reload the task; if that does not help, the browser "
+            "turns the image another way, so store it upright"
+        )

@@ -1,0 +1,1 @@
+"""Label Studio's language and interface: requests, regions, masks, tokens."""

@@ -1,0 +1,233 @@
+"""The Label Studio projects this backend has met: their names, labels, and how to reach them.
+
+Label Studio numbers projects from 1 in every installation, so the number alone would take a new
+server's project 2 for the old one's, with its model. Number and time of creation together are the
+key, which is also what Label Studio sends to /predict and /setup.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
+
+from ml_backend.errors import NotFoundError
+from training.moments import moment_of, now
+from training.store.database import Base, Database, UtcDateTime
+
+# It appears in log lines, paths and addresses.
+_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_HEARD_SECONDS = 60.0
+# That anything is kept of in memory: their keys come from outside, and more than this are
+# somebody's mistake, or worse.
+MOST_PROJECTS = 10_000
+
+
+class ReconcileRequestRow(Base):
+    """Somebody asked for a comparison of a project that was not tried since."""
+
+    __tablename__ = "reconcile_requests"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ProjectRow(Base):
+    """What is known of a project; empty text where nothing is. No token is ever kept on disk.
+
+    `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
+    that or of what was tried since, and `reconcile_asked_at` when somebody asked for another, which
+    is read only; `told` is what people read.
+    """
+
+    __tablename__ = "projects"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(index=True)
+    title: Mapped[str] = mapped_column(default="")
+    label_config: Mapped[str] = mapped_column(default="")
+    hostname: Mapped[str] = mapped_column(default="")
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reconcile_note: Mapped[str] = mapped_column(default="")
+    reconcile_asked_at: Mapped[datetime | None] = column_property(
+        select(ReconcileRequestRow.asked_at)
+        .where(ReconcileRequestRow.project == key)
+        .scalar_subquery()
+    )
+
+    @property
+    def is_reconcile_asked_for(self) -> bool:
+        """Whether somebody asked for a comparison that was not tried yet."""
+        return self.reconcile_asked_at is not None
+
+    @property
+    def told(self) -> str:
+        """What came of the last comparison, and whether another was asked for, for people."""
+        at = self.reconcile_asked_at
+        which = "another" if self.reconcile_note else "a"
+        asked = f"{which} comparison was asked for at {at:%H:%M:%S} UTC" if at else ""
+        return "; ".join(part for part in (self.reconcile_note, asked) if part)
+
+
+@dataclass(frozen=True)
+class ProjectNews:
+    """What a message says about a project; empty text says nothing."""
+
+    title: str = ""
+    label_config: str = ""
+    hostname: str = ""
+
+
+class Projects:
+    """The known projects; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open them, creating the table where it does not exist."""
+        self._database = database
+        self._heard: dict[str, tuple[float, ProjectNews]] = {}
+        database.create(ProjectRow, ReconcileRequestRow)
+
+    def hear(self, key: str, news: ProjectNews) -> None:
+        """Remember what Label Studio says whenever somebody opens a task, once a minute.
+
+        For the rest of the minute, a database that is away or hangs holds nobody up.
+        """
+        at, last = self._heard.get(key, (0.0, None))
+        if last != news or time.monotonic() - at >= _HEARD_SECONDS:
+            self.remember(key, news)
+            self._heard[key] = time.monotonic(), news
+
+    def remember(self, key: str, news: ProjectNews) -> None:
+        """Note what a message says; writes only where it says something new."""
+        told = {name: value for name, value in vars(news).items() if value}
+        row = self.find(key)
+        if row is not None and all(getattr(row, name) == value for name, value in told.items()):
+            return
+        with self._database.write() as session:
+            row = session.get(ProjectRow, key)
+            if row is None:
+                row = ProjectRow(key=key, number=project_number(key))
+                session.add(row)
+            for name, value in told.items():
+                setattr(row, name, value)
+            row.seen_at = now()
+
+    def reconciled(self, before: ProjectRow, note: str) -> None:
+        """Note that a project was compared with Label Studio just now, and what came of it.
+
+        Args:
+            before: the project when that began; whoever asked for a comparison since is not
+                answered by this one.
+            note: what came of it.
+        """
+        with self._database.write() as session:
+            row = session.get(ProjectRow, before.key)
+            if row is not None:
+                row.reconciled_at = now()
+                row.reconcile_note = note
+            _answer(session, before)
+
+    def not_reconciled(self, before: ProjectRow, problem: str) -> None:
+        """Note why a project could not be compared; when it last was stays known."""
+        with self._database.write() as session:
+            row = session.get(ProjectRow, before.key)
+            if row is not None:
+                row.reconcile_note = f"the last try failed: {problem}"
+            _answer(session, before)
+
+    def find(self, key: str) -> ProjectRow | None:
+        """Return what is known of the project with this key."""
+        with self._database.read() as session:
+            return session.get(ProjectRow, key)
+
+    def forget(self, key: str) -> None:
+        """Delete what is known of a project itself; it is met anew if Label Studio names it."""
+        with self._database.write() as session:
+            session.execute(delete(ProjectRow).where(ProjectRow.key == key))
+            session.execute(delete(ReconcileRequestRow).where(ReconcileRequestRow.project == key))
+
+    def ask_to_reconcile(self, key: str) -> None:
+        """Let the project be compared with Label Studio at the worker's next look."""
+        with self._database.write() as session:
+            if session.get(ProjectRow, key) is not None:
+                session.merge(ReconcileRequestRow(project=key, asked_at=now()))
+
+    def is_reconcile_asked_for(self) -> bool:
+        """Return whether somebody asked for a comparison of any project that was not tried yet."""
+        with self._database.read() as session:
+            return session.scalar(select(ReconcileRequestRow.project).limit(1)) is not None
+
+    def named(self, name: str) -> ProjectRow:
+        """Return the project that a person or a URL means; see `key_of`.
+
+        Raises:
+            NotFoundError: if no such project was ever seen.
+        """
+        with self._database.read() as session:
+            return session.get_one(ProjectRow, self.key_of(name))
+
+    def key_of(self, name: str) -> str:
+        """Return the key that a person or a URL means: a key, or a number's newest project.
+
+        Raises:
+            NotFoundError: if no such project was ever seen.
+        """
+        with self._database.read() as session:
+            if not name.isprintable():  # PostgreSQL keeps and finds no NUL
+                raise NotFoundError("a project's number or key holds no control characters")
+            if session.get(ProjectRow, name) is not None:
+                return name
+            keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
+        if not keys:
+            raise NotFoundError(f"project {name} has never been seen here")
+        return max(keys, key=_created_at)
+
+    def all(self) -> list[ProjectRow]:
+        """Return every known project, the one heard of last first."""
+        with self._database.read() as session:
+            return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
+
+
+def project_key(project: Any) -> str:
+    """Return the key of a project as Label Studio describes it, "" where it does not.
+
+    Args:
+        project: the object of a webhook, with `id` and `created_at`; or ``<id>.<created at>``.
+    """
+    key = project if isinstance(project, str) else _key_of_object(project)
+    return key if _KEY.fullmatch(key) else ""
+
+
+def project_number(key: str) -> str:
+    """Return Label Studio's number of a project, "" if the text is no key."""
+    number = key.partition(".")[0]
+    return number if number.isascii() and number.isdecimal() else ""
+
+
+def _answer(session: Session, before: ProjectRow) -> None:
+    """Forget that a comparison was asked for, unless somebody has asked again since it began."""
+    session.execute(
+        delete(ReconcileRequestRow).where(
+            ReconcileRequestRow.project == before.key,
+            ReconcileRequestRow.asked_at == before.reconcile_asked_at,
+        )
+    )
+
+
+def _key_of_object(project: Any) -> str:
+    number = project.get("id") if isinstance(project, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return ""
+    try:
+        return f"{number}.{int(moment_of(str(project['created_at'])).timestamp())}"
+    except (KeyError, ValueError, OverflowError):
+        return str(number)
+
+
+def _created_at(key: str) -> int:
+    created = key.partition(".")[2]
+    return int(created) if created.isdecimal() else 0

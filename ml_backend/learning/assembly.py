@@ -1,0 +1,176 @@
+"""Everything the learning side keeps, put together once a process; the settings say where.
+
+Free of torch, like `ml_backend.serving.versions`.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.errors import SettingsError
+from ml_backend.label_studio.projects import Projects
+from ml_backend.learning.fine_tune_jobs import FineTuneJobs, JobRow
+from ml_backend.learning.inbox import Inbox
+from ml_backend.learning.sign_of_life import SignOfLife
+from ml_backend.serving.versions import default_version
+from ml_backend.settings import STATE_FILE, Settings
+from training.store.database import Database
+from training.store.model_versions import ModelVersions
+from training.store.samples import SampleStore
+from training.store.stored_files import StoredFiles
+from training.store.stores import Stores
+
+logger = logging.getLogger(__name__)
+
+LOG_NAME = "log.txt"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The collaborators; each is safe to share between threads and processes."""
+
+    settings: Settings
+    stores: Stores
+    inbox: Inbox
+    projects: Projects
+    samples: SampleStore
+    jobs: FineTuneJobs
+    sign_of_life: SignOfLife
+
+    def job_folder(self, job: int) -> Path:
+        """Return where a job keeps what it needs to be continued, and its log.
+
+        Raises:
+            JobError: if there is no such job.
+        """
+        folder = self._job_folders / _folder_name(self.jobs.get(job))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def tidy_job_folders(self) -> None:
+        """Delete what no job needs to be continued any more; the logs stay.
+
+        What an ended job leaves is hundreds of megabytes: decoded images, optimiser, candidate.
+        """
+        # In this order: a folder is made after its job, so that one made meanwhile is not seen.
+        found = list(self._job_folders.glob("*/*"))
+        needed = {_folder_name(job) for job in self.jobs.unfinished()}
+        for path in found:
+            if path.parent.name in needed or path.name == LOG_NAME:
+                continue
+            # Another worker may be at it, too, and another user's files may have to stay.
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def forget(self, project: str) -> list[int]:
+        """Delete everything that is kept of a project but its stored files, which `sweep` finds.
+
+        It may be killed and called again.
+
+        Args:
+            project: its key.
+
+        Returns:
+            Versions that stay: the site or another project has been served with them, or, without
+            their weights, with one that descends from them.
+
+        Raises:
+            JobError: if a job of the project runs.
+        """
+        self.jobs.recover()  # one whose worker died does not run
+        for job in self.jobs.forget(project):
+            shutil.rmtree(self._job_folders / _folder_name(job), ignore_errors=True)
+        self.inbox.forget(project)
+        self.samples.forget(project)
+        stay = self.stores.versions.forget(project)
+        self.projects.forget(project)
+        return stay
+
+    @property
+    def _job_folders(self) -> Path:
+        return self.settings.model_dir / "jobs"
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.inbox.close()
+        self.stores.database.close()
+
+
+def _folder_name(job: JobRow) -> str:
+    # A database that was lost or replaced counts its jobs from 1 again: the moment tells them
+    # apart, and no job continues one of another database.
+    return f"{job.id}-{job.requested_at:%Y%m%dT%H%M%S%f}"
+
+
+def open_learning(settings: Settings) -> Learning:
+    """Open the stores as `make_learning` does, and register what ships as a version.
+
+    Raises:
+        DatabaseError: as of `make_learning`.
+        SettingsError: as of `make_learning`, and if the checkpoint of the settings cannot be read.
+    """
+    learning = make_learning(settings)
+    base = default_version(settings.checkpoint)
+    if base.weights is not None:
+        learning.stores.versions.register_base(base.weights)
+    return learning
+
+
+def open_kept_learning(settings: Settings) -> Learning:
+    """Open the stores that `serve` or `work` has made: an empty one would answer anything.
+
+    Raises:
+        DatabaseError: as of `make_learning`.
+        SettingsError: if there are none, and as of `make_learning`.
+    """
+    # With another database, the folder holds nothing at first; a mistaken one is still not made.
+    kept = settings.model_dir if settings.database_url else settings.model_dir / STATE_FILE
+    if not kept.exists():
+        raise SettingsError(
+            f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept ({kept} "
+            "does not exist): give this command the environment of serve, MODEL_DIR above all"
+        )
+    return make_learning(settings)
+
+
+def make_learning(settings: Settings) -> Learning:
+    """Open the stores, creating what does not exist.
+
+    Raises:
+        DatabaseError: if the database cannot be opened.
+        SettingsError: if the stores cannot be written to.
+    """
+    try:
+        return _make(settings)
+    except OSError as error:
+        elsewhere = " and ICMFORMER_FILES_URL" if settings.files_url else ""
+        raise SettingsError(
+            f"nothing can be stored: {error}; let the user of this process (uid {os.getuid()}) "
+            f"write to MODEL_DIR {settings.model_dir}{elsewhere}, or name another folder"
+        ) from error
+
+
+def _make(settings: Settings) -> Learning:
+    # The database holds tokens of Label Studio.
+    settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Of a folder that is not writable, SQLite says only that it cannot open its file.
+    with tempfile.TemporaryFile(dir=settings.model_dir):
+        pass
+    database = Database(settings.database)
+    files = StoredFiles(settings.files, settings.model_dir / "downloads")
+    return Learning(
+        settings=settings,
+        stores=Stores(database, files, ModelVersions(database, files)),
+        inbox=Inbox(Database(settings.inbox_database)),
+        projects=Projects(database),
+        samples=SampleStore(database, files),
+        jobs=FineTuneJobs(database),
+        sign_of_life=SignOfLife(database),
+    )

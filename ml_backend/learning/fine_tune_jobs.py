@@ -1,0 +1,364 @@
+"""Fine-tuning jobs as rows: asked for, claimed by a worker, finished; one at a time a project.
+
+The queue only carries hints; these rows are what is true. A worker that dies stops renewing its
+claim, and the next one continues the job where it was. Asking again while a job waits adds a reason
+to it; asking while one runs makes one more wait, for what was accepted since.
+"""
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import JSON, ColumnElement, Index, delete, exists, func, or_, select, text, update
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+
+from ml_backend.errors import JobError
+from training.moments import now
+from training.store.database import LARGEST_INTEGER, Base, Database, UtcDateTime
+
+JobState = Literal[
+    "waiting",
+    "running",
+    "finished",  # `result` says with what
+    "failed",  # `message` says why
+    "cancelled",
+]
+LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
+_LONGEST_SILENCE = 2 * LEASE  # until then the next worker may take the job over unnoticed
+MOST_ATTEMPTS = 3  # that get no further than the one before
+
+
+def worker_name() -> str:
+    """Return what this process calls itself when it claims a job."""
+    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+
+class JobRow(Base):
+    """One fine-tuning job. `state` is a `JobState`; `beat_at` is when its worker last reported.
+
+    `attempts` counts how often it was begun or continued since it last got further.
+    """
+
+    __tablename__ = "fine_tune_jobs"
+    __table_args__ = (
+        # Two workers that claim at once: the database lets one of them have it.
+        Index(
+            "one_running_job_a_project",
+            "project",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        # The number of a job that was forgotten is never another's.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(index=True)
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(index=True)
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int]
+    worker: Mapped[str]
+    beat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel: Mapped[bool]
+    stage: Mapped[str]
+    done: Mapped[int]
+    total: Mapped[int]
+    seconds_left: Mapped[float | None]
+    result: Mapped[str]
+    message: Mapped[str]
+    version: Mapped[int | None]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it runs and nobody has heard of its worker for longer than a sound one needs."""
+        if self.state != "running" or self.beat_at is None:
+            return False
+        return abs(now() - self.beat_at) > _LONGEST_SILENCE
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far a running job is.
+
+    Attributes:
+        stage: what it does.
+        done: how much of that.
+        total: how much there is to do.
+        seconds_left: for the whole job, None while nobody knows.
+        got_further: whether it would be continued further on than it was this time.
+    """
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None
+    got_further: bool = False
+
+
+class FineTuneJobs:
+    """The jobs; safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Open them, creating the table where it does not exist."""
+        self._database = database
+        database.create(JobRow)
+
+    def request(self, project: str, reason: str) -> int:
+        """Ask for a job; a job that already waits for this project is the one.
+
+        Returns:
+            The number of the job.
+        """
+        with self._database.write() as session:
+            row = session.scalar(select(JobRow).where(*_waiting(project)))
+            if row is None:
+                row = JobRow(project=project, reasons=[], **_fresh())
+                session.add(row)
+            if reason not in row.reasons:
+                row.reasons = [*row.reasons, reason]
+            session.flush()
+            return row.id
+
+    def claim(self, worker: str, job: int | None = None) -> JobRow | None:
+        """Take the job that waits longest and whose project has none running.
+
+        Args:
+            worker: who takes it.
+            job: take this one or none.
+
+        Returns:
+            The job, now running; None if there is none to take.
+        """
+        with self._database.write() as session:
+            running = select(JobRow.project).where(JobRow.state == "running")
+            rows = select(JobRow).where(JobRow.state == "waiting", JobRow.project.not_in(running))
+            if job is not None:
+                rows = rows.where(JobRow.id == job)
+            row = session.scalars(rows.order_by(JobRow.id).limit(1)).first()
+            if row is not None:
+                row.state, row.worker, row.beat_at = "running", worker, now()
+                row.started_at = row.started_at or now()
+                row.attempts += 1
+            return row
+
+    def beat(self, job: int, worker: str, beat: Beat) -> None:
+        """Renew a claim and say how far the job is.
+
+        Raises:
+            JobError: if the job was cancelled, or given to another worker meanwhile.
+        """
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            row.beat_at = now()
+            row.stage, row.done, row.total = beat.stage, beat.done, beat.total
+            row.seconds_left = beat.seconds_left
+            if beat.got_further:
+                row.attempts = 1
+            cancelled = row.cancel
+        if cancelled:
+            raise JobError(f"job {job} was cancelled")
+
+    def keep_claim(self, job: int, worker: str) -> None:
+        """Renew a claim where nobody has done so for a while, as when a job's process starts."""
+        with self._database.read() as session:
+            row = session.get(JobRow, job)
+        if row is None or row.beat_at is None or abs(now() - row.beat_at) < LEASE / 3:
+            return
+        with self._database.write() as session:
+            session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
+
+    def finish(self, job: int, worker: str, result: str, message: str, version: int | None) -> None:
+        """Note what became of a job.
+
+        Raises:
+            JobError: if the job was given to another worker meanwhile.
+        """
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            row.result, row.version = result, version
+            _end(row, "finished", message)
+
+    def fail(self, job: int, worker: str, message: str) -> None:
+        """Note why a job cannot be done; a job that was cancelled is noted as that."""
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            if row.cancel:
+                _end(row, "cancelled", "cancelled while it ran")
+            else:
+                _end(row, "failed", message)
+
+    def release(self, job: int, worker: str) -> None:
+        """Give a running job back, to be continued by whoever claims it next."""
+        with self._database.write() as session:
+            row = _owned(session, job, worker)
+            if row.cancel:
+                _end(row, "cancelled", "cancelled while it ran")
+            else:
+                row.state, row.attempts = "waiting", row.attempts - 1
+
+    def cancel(self, job: int) -> None:
+        """Cancel a job: at once if it waits, at its next report if it runs.
+
+        Raises:
+            JobError: if there is no such job, or it has ended.
+        """
+        with self._database.write() as session:
+            row = session.get(JobRow, job) if job <= LARGEST_INTEGER else None
+            if row is None or row.state not in ("waiting", "running"):
+                raise JobError(f"job {job} is not waiting or running")
+            row.cancel = True
+            if row.state == "waiting":
+                _end(row, "cancelled", "cancelled before it ran")
+
+    def forget(self, project: str) -> list[JobRow]:
+        """Delete the jobs of a project.
+
+        Returns:
+            What they were.
+
+        Raises:
+            JobError: if one of them runs.
+        """
+        theirs = JobRow.project == project
+        with self._database.write() as session:
+            jobs = list(session.scalars(select(JobRow).where(theirs)))
+            for job in jobs:
+                if job.state == "running":
+                    raise JobError(f"job {job.id} of this project is running: cancel it first")
+            session.execute(delete(JobRow).where(theirs))
+            session.expunge_all()
+        return jobs
+
+    def recover(self, worker: str | None = None, alive: str = "") -> list[int]:
+        """Put the jobs of dead workers back into the queue; give up those that die where they did.
+
+        Args:
+            worker: is known to be dead; by default those that were silent for too long are.
+            alive: a worker that is known not to be dead, however silent: the machine slept.
+
+        Returns:
+            The jobs that were found.
+        """
+        died = JobRow.worker == worker
+        if worker is None:
+            # A time that lies ahead was noted before the clock was set back.
+            died = or_(JobRow.beat_at < now() - LEASE, JobRow.beat_at > now() + LEASE)
+        with self._database.write() as session:
+            dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
+            rows = session.scalars(dead).all()
+            for row in rows:
+                if row.cancel:
+                    _end(row, "cancelled", "cancelled while it ran")
+                elif row.attempts >= MOST_ATTEMPTS:
+                    _end(row, "failed", _died(row))
+                else:
+                    row.state = "waiting"
+            return [row.id for row in rows]
+
+    def get(self, job: int) -> JobRow:
+        """Return a job.
+
+        Raises:
+            JobError: if there is no such job.
+        """
+        with self._database.read() as session:
+            row = session.get(JobRow, job) if job <= LARGEST_INTEGER else None
+        if row is None:
+            raise JobError(f"there is no job {job}")
+        return row
+
+    def of_project(
+        self, project: str, limit: int | None = 50, before: int | None = None
+    ) -> Sequence[JobRow]:
+        """Return the jobs of a project, newest first; of numbers below `before` alone."""
+        rows = select(JobRow).where(*_below(project, before)).order_by(JobRow.id.desc())
+        with self._database.read() as session:
+            return session.scalars(rows.limit(limit)).all()
+
+    def count(self, project: str, before: int | None = None) -> int:
+        """Return how many jobs of a project there are, of numbers below `before` alone."""
+        with self._database.read() as session:
+            return session.scalars(select(func.count()).where(*_below(project, before))).one()
+
+    def unfinished(self) -> Sequence[JobRow]:
+        """Return the jobs of all projects that wait or run, the oldest first."""
+        rows = select(JobRow).where(JobRow.state.in_(("waiting", "running")))
+        with self._database.read() as session:
+            return session.scalars(rows.order_by(JobRow.id)).all()
+
+    def failed_last(self) -> Sequence[JobRow]:
+        """Return the job of each project that failed and that none has followed.
+
+        A job follows that waits or runs, or a later one that ended, unless it was cancelled before
+        the other failed: whoever cancelled it afterwards has seen what it was to make up for.
+        """
+        busy = select(JobRow.project).where(JobRow.state.in_(("waiting", "running")))
+        newest = select(func.max(JobRow.id)).where(JobRow.state != "cancelled")
+        later = aliased(JobRow)  # than the newest: those are cancelled ones
+        is_seen = exists().where(
+            later.project == JobRow.project,
+            later.id > JobRow.id,
+            later.finished_at > JobRow.finished_at,
+        )
+        rows = select(JobRow).where(
+            JobRow.id.in_(newest.group_by(JobRow.project)),
+            JobRow.state == "failed",
+            JobRow.project.not_in(busy),
+            ~is_seen,
+        )
+        with self._database.read() as session:
+            return session.scalars(rows).all()
+
+
+def _fresh() -> dict[str, object]:
+    return {
+        "state": "waiting",
+        "requested_at": now(),
+        "attempts": 0,
+        "worker": "",
+        "cancel": False,
+        "stage": "",
+        "done": 0,
+        "total": 0,
+        "result": "",
+        "message": "",
+    }
+
+
+def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.state == "waiting", JobRow.project == project
+
+
+def _below(project: str, before: int | None) -> list[ColumnElement[bool]]:
+    return [JobRow.project == project, *([] if before is None else [JobRow.id < before])]
+
+
+def _is_owned(job: int, worker: str) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.id == job, JobRow.state == "running", JobRow.worker == worker
+
+
+def _owned(session: Session, job: int, worker: str) -> JobRow:
+    row = session.scalar(select(JobRow).where(*_is_owned(job, worker)))
+    if row is None:
+        raise JobError(f"job {job} is no longer this worker's")
+    return row
+
+
+def _end(row: JobRow, state: JobState, message: str) -> None:
+    row.state, row.message, row.finished_at = state, message, now()
+    row.seconds_left = None
+
+
+def _died(row: JobRow) -> str:
+    return (
+        f"its worker died {row.attempts} times before it got any further, the last time while "
+        f"{row.stage or 'starting'} ({row.done} of {row.total}); see the log"
+    )

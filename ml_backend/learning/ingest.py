@@ -1,0 +1,244 @@
+"""The worker's first duty: take messages from the inbox and bring the sample store up to date.
+
+Every step may be repeated: a worker killed between two of them leaves the message in the inbox and
+the next one starts over, with the same result. Nothing is fetched for a message that is no news.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_backend.errors import (
+    BackendError,
+    ImageHostError,
+    LabelingConfigError,
+    LabelStudioError,
+    TaskImageError,
+)
+from ml_backend.label_studio.accepted_objects import (
+    accepted_regions,
+    painted_regions,
+    region_labels,
+)
+from ml_backend.label_studio.labeling_config import ImageTag, click_controls, parse_image
+from ml_backend.label_studio.projects import ProjectNews, ProjectRow, Projects
+from ml_backend.learning.inbox import Inbox, MessageRow
+from ml_backend.learning.newer_states import Json, NewerStates, objects, time_of
+from training.errors import DatabaseError, FileStoreError
+from training.moments import now
+from training.store.samples import Annotation, SampleStore
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
+START_TRAINING = "START_TRAINING"
+SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
+Image = NDArray[np.uint8]
+# (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
+FetchImage = Callable[[ProjectRow, Json, ImageTag], Image]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Turns messages into samples.
+
+    Attributes:
+        inbox: where messages wait.
+        projects: what is known of their projects.
+        samples: the store that is brought up to date.
+        fetch_image: raises TaskImageError for an image that cannot be used, LabelStudioError
+            where Label Studio cannot be reached.
+        request_training: asks for a fine-tuning job, with a reason.
+    """
+
+    inbox: Inbox
+    projects: Projects
+    samples: SampleStore
+    fetch_image: FetchImage
+    request_training: Callable[[str, str], object]
+
+    def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Deal once with every message that is due; return how many there were.
+
+        Where Label Studio, the stored files or the server of an image cannot be reached, or is too
+        slow, the project's other messages stay due and wait.
+        """
+        began, dealt_with, unreachable = now(), 0, set[str]()
+        newer = NewerStates(self.inbox)
+        while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
+            if not self._deal_with(message, newer):
+                unreachable.add(message.project)
+            dealt_with += 1
+        return dealt_with
+
+    def start_training(self, project: str) -> None:
+        """Ask for what the button in Label Studio asks for; asking twice is asking once."""
+        self.request_training(project, "Start training in Label Studio")
+
+    def settle(self, project: str, before: datetime) -> None:
+        """Let go of messages that were given up, once a comparison has found out the rest.
+
+        No comparison finds out that somebody pressed the button.
+        """
+        if START_TRAINING in self.inbox.given_up(project, before):
+            self.start_training(project)
+        self.inbox.settle(project, before)
+
+    def take(
+        self, project: ProjectRow, annotation: Json, task: Json, listed_at: datetime | None = None
+    ) -> None:
+        """Bring the store up to date with one annotation.
+
+        Args:
+            project: whose it is.
+            annotation: as Label Studio serialises it.
+            task: the same of its task.
+            listed_at: when the listing began that shows the annotation; None if a message does,
+                which may be an old one.
+
+        Raises:
+            TaskImageError: if its image cannot be used; the store says so as well.
+            LabelingConfigError: if the project's cannot be used; the store says so as well.
+            LabelStudioError: if Label Studio cannot be reached; the store does not change.
+        """
+        state = Annotation(
+            project=project.key,
+            annotation=int(annotation["id"]),
+            task=int(task["id"]),
+            updated_at=time_of(annotation),
+            status="skipped",
+        )
+        if not self.samples.wants(state, listed_at):
+            if listed_at is not None:
+                self.samples.relabel(state, region_labels(annotation["result"]), listed_at)
+            return
+        try:
+            if not annotation.get("was_cancelled"):
+                state = self._with_objects(state, project, annotation, task)
+        except (LabelingConfigError, TaskImageError) as error:
+            unreadable = replace(state, status="unreadable", notes=(str(error),))
+            self.samples.replace(unreadable, listed_at)
+            raise
+        self.samples.replace(state, listed_at)
+
+    def _with_objects(
+        self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
+    ) -> Annotation:
+        tag = parse_image(project.label_config)
+        clicks = click_controls(project.label_config)
+        painted = painted_regions(annotation["result"], tag.name, clicks)
+        image = self.fetch_image(project, task, tag) if painted.regions else None
+        regions = accepted_regions(painted, None if image is None else image.shape[:2])
+        if image is not None and not regions.objects:
+            height, width = painted.regions[0].mask.size_hw
+            raise TaskImageError(
+                f"task {state.task}: the masks were drawn on {width}x{height} pixels, but the "
+                f"image has {image.shape[1]}x{image.shape[0]}"
+            )
+        return replace(
+            state,
+            status="accepted" if regions.objects else "empty",
+            image=image,
+            objects=regions.objects,
+            labels_without_mask=regions.labels_without_mask,
+            notes=regions.notes,
+        )
+
+    def _deal_with(self, message: MessageRow, newer: NewerStates) -> bool:
+        """Do what one message asks for; return whether all it needs was there, and soon."""
+        if message.attempts >= ATTEMPTS:
+            self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
+            return True
+        self.inbox.begin(message.id)
+        try:
+            note = self._apply(message, newer)
+        except (LabelStudioError, FileStoreError) as error:
+            # Either comes back sooner or later, and the message waits for it.
+            self.inbox.postpone(message.id, str(error))
+            return False
+        except ImageHostError as error:
+            self._give_up_or_retry(message, error)
+            return False
+        except DatabaseError as error:
+            # Where the inbox can be written, it says that this was not the message's fault.
+            with contextlib.suppress(DatabaseError):
+                self.inbox.postpone(message.id, str(error))
+            raise
+        except Exception as error:
+            # One message that nobody foresaw must not hold up those behind it.
+            self._give_up_or_retry(message, error)
+        else:
+            self.inbox.done(message.id, note)
+        return True
+
+    def _give_up_or_retry(self, message: MessageRow, error: Exception) -> None:
+        if not isinstance(error, BackendError):
+            logger.exception("message %d (%s) failed", message.id, message.action)
+        problem = str(error) if isinstance(error, BackendError) else repr(error)
+        if message.attempts + 1 < ATTEMPTS:
+            self.inbox.retry(message.id, problem)
+        else:
+            self.inbox.fail(message.id, problem)
+
+    def _apply(self, message: MessageRow, newer: NewerStates) -> str:
+        """Deal with one message; return a note about it."""
+        body = json.loads(message.body)
+        if not message.project:
+            return "ignored: it names no project"
+        project = self._remember(message.project, body.get("project"))
+        if message.action == START_TRAINING:
+            self.start_training(message.project)
+        elif message.action == "TASKS_DELETED":
+            self.samples.withdraw_tasks(message.project, _ids(body.get("tasks")))
+        elif message.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
+            deleted = body.get("annotations", body.get("annotation"))
+            self.samples.withdraw(message.project, _ids(deleted))
+        elif message.action.startswith("ANNOTATION"):
+            self._take_all(project, body, newer)
+        return ""
+
+    def _take_all(self, project: ProjectRow, body: Json, newer: NewerStates) -> None:
+        """Take each annotation, also after one that cannot be taken; then raise what was wrong.
+
+        One of which a newer state waits is left to that. Where images do not come, the others wait
+        for the next attempt or for a reconcile.
+        """
+        tasks = {int(task["id"]): task for task in objects(body.get("task"))}
+        problem: Exception | None = None
+        silent = 0
+        for annotation in objects(body.get("annotation")):
+            if silent == SILENT_IMAGES:
+                break
+            try:
+                if not newer.is_waiting(project.key, annotation):
+                    self.take(project, annotation, tasks[int(annotation["task"])])
+            except (LabelStudioError, FileStoreError):
+                raise
+            except ImageHostError as error:
+                problem, silent = error, silent + 1
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+
+    def _remember(self, key: str, described: Any) -> ProjectRow:
+        known = described if isinstance(described, dict) else {}
+        news = ProjectNews(
+            title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
+        )
+        self.projects.remember(key, news)
+        project = self.projects.find(key)
+        if project is None:
+            raise AssertionError(f"project {key} was not remembered")
+        return project
+
+
+def _ids(value: Any) -> list[int]:
+    return [int(item["id"]) for item in objects(value)]

@@ -1,0 +1,63 @@
+"""What people can do about what is live: on the page, over REST, and by command alike."""
+
+from functools import partial
+from typing import Literal, get_args
+
+from ml_backend.errors import RequestError
+from training.errors import VersionError
+from training.store.live_pointer import Mover, pin, roll_back, unpin
+from training.store.model_versions import ModelVersions
+
+LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
+MOVES = get_args(LiveMove)
+_WITHOUT_VERSION = {"rollback": roll_back, "pin": pin, "unpin": unpin}
+
+
+def make_move(
+    versions: ModelVersions, project: str, move: str, version: int | None, mover: Mover
+) -> None:
+    """Do what a person decided.
+
+    Args:
+        versions: the versions and what is live.
+        project: key of the project; `training.store.live_pointer.SITE` for the site's default.
+        move: one of `MOVES`.
+        version: to promote, or to keep from going live; None for the other moves.
+        mover: who decided, why, and in which state they saw what is live.
+
+    Raises:
+        RequestError: if the move is unknown, needs a version, or takes none.
+        VersionError: if it cannot be done, or what is live was moved since they looked; no version
+            goes live that is damaged, and none is promoted that does not answer.
+        CheckpointError: if the version to promote cannot be loaded.
+    """
+    # Said before anything else; what moves the pointer makes sure of it once more.
+    versions.require_seen(project, mover)
+    if move in _WITHOUT_VERSION:
+        if version is not None:
+            raise RequestError(f"{move} takes no version: to make one live, promote it instead")
+        if move == "rollback":
+            _check_target(versions, project)
+        versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
+    elif move not in MOVES:
+        raise RequestError(f"{move!r} is not one of {', '.join(MOVES)}")
+    elif version is None:
+        raise RequestError(f"say which version to {move}")
+    elif move == "keep":
+        versions.decline(project, version, mover)
+    else:
+        # Needs torch, which the commands that only move a pointer do not wait for.
+        from training.fine_tuning.serving_check import check_serves
+
+        check_serves(versions.checkpoint(version))
+        versions.choose(project, version, mover)
+
+
+def _check_target(versions: ModelVersions, project: str) -> None:
+    target = versions.rollback_target(project)
+    if target is None:
+        return
+    try:
+        versions.checkpoint(target)
+    except VersionError as error:
+        raise VersionError(f"{error}; promote another version instead") from error

@@ -1,0 +1,55 @@
+"""Which states of annotations need not be taken: a newer one waits in the inbox.
+
+Whoever saves an annotation of many masks again and again sends all of them each time. Only the
+last state counts, whatever the order in which the messages come.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ml_backend.learning.inbox import Inbox
+from training.moments import moment_of
+
+Json = Mapping[str, Any]  # as Label Studio serialises it; only read here
+
+
+class NewerStates:
+    """What the messages that wait say about annotations; reads each message once."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._newest: dict[tuple[str, int], tuple[datetime, int]] = {}
+        self._read_up_to: dict[str, int] = {}
+
+    def is_waiting(self, project: str, annotation: Json) -> bool:
+        """Return whether a newer state of an annotation waits to be taken."""
+        self._read_on(project)
+        changed_at = time_of(annotation)
+        known = project, int(annotation["id"])
+        newest, message = self._newest.get(known, (changed_at, 0))
+        return newest > changed_at and self._inbox.is_waiting(message)
+
+    def _read_on(self, project: str) -> None:
+        for message, body in self._inbox.annotations_after(
+            self._read_up_to.get(project, 0), project
+        ):
+            self._read_up_to[project] = message
+            # Whoever deals with a message that is malformed says so.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                for annotation in objects(json.loads(body)["annotation"]):
+                    state = time_of(annotation), message
+                    known = project, int(annotation["id"])
+                    self._newest[known] = max(state, self._newest.get(known, state))
+
+
+def objects(value: Any) -> list[Json]:
+    """Return what may come alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def time_of(annotation: Json) -> datetime:
+    """Return when Label Studio last changed an annotation, in UTC."""
+    return moment_of(annotation["updated_at"])

@@ -1,0 +1,155 @@
+"""When a project's next fine-tuning job is due, for the worker; and in words, for the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+from croniter import croniter
+
+from ml_backend.learning.assembly import Learning
+from ml_backend.learning.fine_tune_jobs import JobRow
+from ml_backend.settings import Settings
+from training.moments import now
+from training.store.database import Database
+from training.store.sample_overview import NewSamples, new_samples
+
+AGAIN = "the job before it failed"  # a reason that nobody but the worker gives
+_LONGEST_SITTING = timedelta(days=1)
+_FIRST_PAUSE = timedelta(hours=1)
+_LONGEST_PAUSE = timedelta(days=1)
+_MOST_TRIES = 6  # take two days and more: the disk may be full for a weekend
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """What decides when the next job starts.
+
+    Attributes:
+        failed: the job that failed last, if the newest one did.
+        again_at: when that is tried again; None where nothing failed, or too often.
+        new: what no job has learned; those that failed have learned nothing.
+        untried: that without what the newest job began with, if it failed.
+    """
+
+    failed: JobRow | None
+    again_at: datetime | None
+    new: NewSamples
+    untried: NewSamples
+
+
+def reason_to_train(learning: Learning, project: str) -> str:
+    """Return why another job of a project is due, "" if none is; `project` is a key."""
+    settings, jobs = learning.settings, learning.jobs.of_project(project)
+    seen = _look(learning.stores.database, project, jobs)
+    if seen.again_at is not None and now() < seen.again_at:
+        return ""
+    quiet, enough = _is_quiet(seen.new, settings), settings.fine_tune_after
+    if seen.untried.count and quiet and enough and seen.new.count >= enough:
+        return f"{seen.new.count} new samples"
+    since = _waits_since(learning.stores.database, project, jobs, seen.untried)
+    schedule = settings.fine_tune_schedule
+    if schedule and since is not None and croniter(schedule, now()).get_prev(datetime) > since:
+        return f"scheduled ({schedule})"
+    # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
+    return AGAIN if seen.again_at is not None and (quiet or not seen.new.count) else ""
+
+
+def next_job(learning: Learning, project: str) -> str | None:
+    """Return what has to happen before another job of a project starts.
+
+    Args:
+        learning: the stores, and the settings, which say when jobs start.
+        project: its key.
+
+    Returns:
+        A sentence without its full stop; None where a job waits already.
+    """
+    settings, jobs = learning.settings, learning.jobs.of_project(project)
+    if jobs and jobs[0].state == "waiting":
+        return None
+    seen = _look(learning.stores.database, project, jobs)
+    if seen.failed is not None and seen.again_at is not None:
+        until = " until the schedule's next time" if settings.fine_tune_schedule else ""
+        return (
+            f"What job {seen.failed.id} was to learn is tried again after "
+            f"{seen.again_at:%Y-%m-%d %H:%M} UTC, once annotators are quiet, and ever more rarely, "
+            f"{_MOST_TRIES} times in all; to end that{until}, cancel the next job"
+        )
+    given_up = seen.failed and f"Job {seen.failed.id} failed and is not tried again by itself. "
+    ways = filter(None, (_by_number(settings, seen), _by_clock(settings, seen)))
+    return (
+        f"{given_up or ''}New masks: {seen.new.count}; "
+        f"the next job starts {' or '.join(ways) or 'when somebody asks for one'}"
+    )
+
+
+def _look(database: Database, project: str, jobs: Sequence[JobRow]) -> _Outlook:
+    failed = list(takewhile(lambda job: job.state == "failed", jobs))
+    new = _new_since(database, project, jobs[len(failed) :])
+    untried = _new_since(database, project, failed) if failed else new
+    return _Outlook(failed[0] if failed else None, _again_at(failed), new, untried)
+
+
+def _again_at(failed: Sequence[JobRow]) -> datetime | None:
+    """Return when these jobs, which failed one after the other, are followed by another try."""
+    if not failed:
+        return None
+    ended = failed[0].finished_at
+    if ended is None or ended > now():
+        return now()  # The clock was set back since: who knows how long ago that was.
+    tries = list(takewhile(lambda job: job.reasons == [AGAIN], failed))
+    pause = min(_FIRST_PAUSE * 2 ** min(len(failed) - 1, 10), _LONGEST_PAUSE)
+    return ended + pause if len(tries) < _MOST_TRIES else None
+
+
+def _began_at(job: JobRow) -> datetime:
+    return job.started_at or job.requested_at
+
+
+def _new_since(database: Database, project: str, jobs: Sequence[JobRow]) -> NewSamples:
+    """Return what the newest of these jobs did not know: it knows what was accepted before."""
+    return new_samples(database, project, _began_at(jobs[0]) if jobs else None)
+
+
+def _is_quiet(new: NewSamples, settings: Settings) -> bool:
+    """Say whether annotators are done for now, or have been at it for so long as not to wait."""
+    if new.newest is None or new.oldest is None:
+        return False
+    quiet = timedelta(minutes=settings.fine_tune_quiet_minutes)
+    # The newest lies ahead where the clock was set back since.
+    return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
+
+
+def _waits_since(
+    database: Database, project: str, jobs: Sequence[JobRow], untried: NewSamples
+) -> datetime | None:
+    """Return since when something waits for the clock to strike, None if nothing does.
+
+    What a job was to learn that was cancelled waits since then.
+    """
+    if not jobs or jobs[0].state != "cancelled":
+        return untried.oldest
+    in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
+    oldest = _new_since(database, project, jobs[len(in_vain) :]).oldest
+    return oldest and max(oldest, jobs[0].finished_at or oldest)
+
+
+def _by_number(settings: Settings, seen: _Outlook) -> str:
+    if not settings.fine_tune_after:
+        return ""
+    missing = max(settings.fine_tune_after - seen.new.count, 0 if seen.untried.count else 1)
+    if missing:
+        return f"after {missing} more"
+    if not _is_quiet(seen.new, settings):
+        return f"once nothing has been accepted for {settings.fine_tune_quiet_minutes:g} min"
+    return "within a minute, if the worker runs"
+
+
+def _by_clock(settings: Settings, seen: _Outlook) -> str:
+    if not settings.fine_tune_schedule:
+        return ""
+    turn = croniter(settings.fine_tune_schedule, now()).get_next(datetime)
+    is_given_up = seen.failed is not None and not seen.untried.count
+    condition = "a newer mask has come by then" if is_given_up else "anything is new"
+    return f"at {turn:%Y-%m-%d %H:%M} UTC, if {condition}"

@@ -1,0 +1,256 @@
+"""What the worker process does: ingest, decide when to fine-tune, watch over jobs, reconcile.
+
+Everything it does may be done again, by it or by another worker, with the same result. So nothing
+is lost when it is killed, and nobody has to clean up after it.
+"""
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
+from ml_backend.images.task_images import TaskImages
+from ml_backend.label_studio.client import LabelStudio
+from ml_backend.label_studio.labeling_config import ImageTag
+from ml_backend.label_studio.projects import ProjectRow
+from ml_backend.learning.assembly import LOG_NAME, Learning
+from ml_backend.learning.fine_tune_jobs import worker_name
+from ml_backend.learning.ingest import Image, Ingest
+from ml_backend.learning.newer_states import Json
+from ml_backend.learning.next_job import next_job, reason_to_train
+from ml_backend.learning.reconcile import reconcile
+from ml_backend.settings import MEGABYTE, child_environment
+from training.errors import DatabaseError, TrainingError
+from training.moments import now
+
+logger = logging.getLogger(__name__)
+
+# A worker sees an image once or twice.
+_IMAGE_CACHE_MB = 64
+_LOOK_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+_RETRY_RECONCILE = timedelta(minutes=5)
+
+
+class Reconciliation(NamedTuple):
+    """What came of comparing a project with Label Studio.
+
+    Attributes:
+        sentence: what was found, or why it could not be compared.
+        succeeded: whether it could.
+    """
+
+    sentence: str
+    succeeded: bool
+
+
+class _Pause(NamedTuple):
+    """For how long a project is not compared again."""
+
+    since: datetime
+    length: timedelta
+
+
+class Worker:
+    """The duties; each may be called from several threads."""
+
+    def __init__(self, learning: Learning, stopping: threading.Event) -> None:
+        """Bind the collaborators.
+
+        Args:
+            learning: the stores.
+            stopping: set when the process is to end.
+        """
+        self._learning = learning
+        self._stopping = stopping
+        self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
+        self._clients: dict[tuple[str, str], LabelStudio] = {}
+        self._compared_in_vain: dict[str, _Pause] = {}
+        self._running = ""  # what this worker is called while a job of it runs
+        self._training = threading.Lock()
+        self._ingesting = threading.Lock()
+        self._news = threading.Event()
+        self._reconciling = threading.Lock()
+        self._ingest = Ingest(
+            inbox=learning.inbox,
+            projects=learning.projects,
+            samples=learning.samples,
+            fetch_image=self._fetch_image,
+            request_training=learning.jobs.request,
+        )
+
+    def ingest(self) -> None:
+        """Bring the sample store up to date with the inbox.
+
+        One thread does it. Others tell it that there is news instead of waiting for it, which may
+        take an hour where images are slow to come.
+        """
+        self._news.set()
+        while self._news.is_set() and self._ingesting.acquire(blocking=False):
+            try:
+                self._news.clear()
+                self._ingest.drain(self._stopping.is_set)
+            finally:
+                self._ingesting.release()
+
+    def tick(self) -> None:
+        """Do what is due: once a minute, and when the worker starts."""
+        self._learning.sign_of_life.give()
+        for number in self._learning.jobs.recover(alive=self._running):
+            self._tell(number)
+        self.ingest()
+        self._learning.inbox.tidy()
+        self._learning.stores.database.checkpoint()
+        for project in self._learning.projects.all():
+            reason = reason_to_train(self._learning, project.key)
+            if reason:
+                self._learning.jobs.request(project.key, reason)
+        self._learning.tidy_job_folders()
+
+    def reconcile_due(self) -> None:
+        """Compare the projects with Label Studio whose turn it is."""
+        if not self._reconciling.acquire(blocking=False):
+            return
+        try:
+            for project in self._learning.projects.all():
+                if self._is_reconcile_due(project) and not self._stopping.is_set():
+                    found = self.reconcile(project)
+                    logger.info("reconcile project=%s: %s", project.key, found.sentence)
+        finally:
+            self._reconciling.release()
+
+    def reconcile(self, project: ProjectRow) -> Reconciliation:
+        """Compare one project with Label Studio."""
+        try:
+            sentence = reconcile(project, self._label_studio(project), self._ingest)
+        except Exception as error:
+            # Whatever it is, it must not hold up the other projects.
+            is_ours = isinstance(error, (BackendError, TrainingError))
+            if not is_ours:
+                logger.exception("reconcile project=%s", project.key)
+            problem = str(error) if is_ours else repr(error)
+            self._learning.projects.not_reconciled(project, problem)
+            is_gone = isinstance(error, ProjectGoneError)
+            pause = self._reconcile_every if is_gone else _RETRY_RECONCILE
+            self._compared_in_vain[project.key] = _Pause(now(), pause)
+            found = Reconciliation(f"not compared: {problem}", succeeded=False)
+        else:
+            self._learning.projects.reconciled(project, sentence)
+            found = Reconciliation(sentence, succeeded=True)
+        return found
+
+    def train(self) -> None:
+        """Do the jobs that wait, one after the other, unless another thread is at it."""
+        if not self._training.acquire(blocking=False):
+            return
+        try:
+            while not self._stopping.is_set() and self._run_next():
+                pass
+        finally:
+            self._training.release()
+
+    def wait_until_jobs_stop(self) -> None:
+        """Wait until a running job has been given back; call it when the process is to end."""
+        if self._training.acquire(timeout=2 * _STOP_SECONDS):
+            self._training.release()
+
+    def _run_next(self) -> bool:
+        """Run the job that waits longest in a process of its own; return whether there was one."""
+        name = worker_name()
+        job = self._learning.jobs.claim(name)
+        if job is None:
+            return False
+        logger.info("job=%d project=%s running: %s", job.id, job.project, "; ".join(job.reasons))
+        log = self._learning.job_folder(job.id) / LOG_NAME
+        command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                env=child_environment({}),
+                start_new_session=True,  # the job lowers the priority of its session
+            )
+            self._running = name
+            self._wait_for(process, partial(self._learning.jobs.keep_claim, job.id, name))
+            self._running = ""
+        # A job that ended says so itself; one that crashed, or was stopped before it could say
+        # anything, still looks as if it ran.
+        if self._stopping.is_set():
+            with contextlib.suppress(JobError):
+                self._learning.jobs.release(job.id, name)
+        else:
+            self._learning.jobs.recover(name)
+        self._tell(job.id)
+        return True
+
+    def _tell(self, number: int) -> None:
+        """Log how a job ended, or that it waits to be continued."""
+        try:
+            job = self._learning.jobs.get(number)
+        except JobError as error:  # its project was forgotten meanwhile
+            logger.info("%s", error)
+            return
+        level = logging.WARNING if job.state == "failed" else logging.INFO
+        said = {"waiting": "to be continued", "finished": f"{job.result}, {job.message}"}
+        sentence = said.get(job.state, job.message)
+        logger.log(level, "job=%d project=%s %s: %s", job.id, job.project, job.state, sentence)
+        if job.state == "failed" and (then := next_job(self._learning, job.project)):
+            logger.warning("project=%s: %s", job.project, then)
+
+    def _wait_for(self, process: "subprocess.Popen[bytes]", keep_claim: Callable[[], None]) -> None:
+        while process.poll() is None:
+            try:
+                keep_claim()
+            except DatabaseError as error:
+                logger.warning("the claim could not be renewed: %s", error)
+            except Exception:
+                logger.exception("the claim could not be renewed")
+            if self._stopping.wait(_LOOK_SECONDS):
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _is_reconcile_due(self, project: ProjectRow) -> bool:
+        if project.is_reconcile_asked_for:
+            return True
+        last, every = project.reconciled_at, self._reconcile_every
+        pause = self._compared_in_vain.get(project.key)
+        if not every or (pause is not None and now() - pause.since < min(every, pause.length)):
+            return False
+        # After the clock was set back, the last time may lie ahead.
+        return last is None or not timedelta(0) <= now() - last < every
+
+    @property
+    def _reconcile_every(self) -> timedelta:
+        return timedelta(minutes=self._learning.settings.reconcile_minutes)
+
+    def _fetch_image(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
+        return self._images.load(task, tag, self._label_studio(project)).pixels
+
+    def _label_studio(self, project: ProjectRow) -> LabelStudio:
+        """Return the project's Label Studio; the environment decides where it says something.
+
+        Raises:
+            LabelStudioError: if nobody said where it is.
+        """
+        settings = self._learning.settings
+        address = settings.label_studio_url or project.hostname
+        if not address:
+            raise LabelStudioError(
+                "Label Studio did not say where it is: set LABEL_STUDIO_URL, or open the project "
+                "once so that it connects"
+            )
+        key = (address, settings.api_key or "")
+        if key not in self._clients:
+            self._clients[key] = LabelStudio(*key)
+        return self._clients[key]

@@ -1,0 +1,1 @@
+"""Programs that are started on this machine for a while: the demo, measurements."""

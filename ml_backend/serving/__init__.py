@@ -1,0 +1,1 @@
+"""Which network answers, when, and what it remembers."""

@@ -1,0 +1,67 @@
+"""One place where networks run, one after the other, in the order in which requests came.
+
+Two forward passes at once would share the same cores or the same GPU and both be slower; and torch
+keeps a pool of worker threads for every thread that calls it. So all requests hand their work to
+one thread, and wait for it no longer than their deadline.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from ml_backend.deadline import Deadline
+from ml_backend.serving.device_trouble import despite_trouble
+
+Result = TypeVar("Result")
+
+
+class InferenceQueue:
+    """Runs work in one thread, first come, first served."""
+
+    def __init__(self, relieve: Callable[[], None]) -> None:
+        """Begin the thread.
+
+        Args:
+            relieve: as for `ml_backend.serving.device_trouble.despite_trouble`.
+        """
+        self._relieve = relieve
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._lock = threading.Lock()
+        self._depth = 0
+
+    @property
+    def depth(self) -> int:
+        """Pieces of work that wait or run."""
+        return self._depth
+
+    def run(self, work: Callable[[], Result], deadline: Deadline) -> Result:
+        """Run `work` when its turn comes, and return what it returns or raise what it raises.
+
+        Raises:
+            DeadlineError: if it is not done in time; what has not begun never will.
+            DeviceMemoryError: if it does not fit into the GPU's memory.
+            DeviceError: if the GPU failed; the process is then asked to stop.
+        """
+        deadline.check()
+        future = self._executor.submit(self._unless_late, work, deadline)
+        self._count(1)
+        future.add_done_callback(self._done)
+        try:
+            return future.result(timeout=deadline.remaining())
+        except FutureTimeoutError:
+            future.cancel()
+            deadline.check()
+            raise
+
+    def _unless_late(self, work: Callable[[], Result], deadline: Deadline) -> Result:
+        deadline.check()
+        return despite_trouble(work, self._relieve)
+
+    def _done(self, _: Future[Any]) -> None:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._depth += change

@@ -1,0 +1,210 @@
+"""Which model version serves which project, in memory and ready to answer.
+
+Versions are immutable; what is live is a pointer that somebody else moves. It is asked at every
+request, so a promotion or a rollback takes effect between two of them. A version that cannot be
+loaded never serves: the one that served the project before goes on, and the page says so.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from icmformer.errors import ICMFormerError
+from ml_backend.errors import DeviceMemoryError, ModelError
+from ml_backend.label_studio.projects import MOST_PROJECTS
+from ml_backend.metrics import Metrics
+from ml_backend.serving.loaded_model import LoadedModel
+from ml_backend.serving.versions import Version
+
+logger = logging.getLogger(__name__)
+
+# A damaged file is not read again with every click.
+RETRY_SECONDS = 30.0
+# What nobody asks for any more is no problem: after a rollback, say.
+REMEMBERED_SECONDS = 600.0
+
+
+class LivePointer(Protocol):
+    """Says which version is live. Asked at every request: it must answer from memory."""
+
+    def live(self, project: str) -> Version:
+        """Return the version that serves this project."""
+
+    def names(self, project: str) -> list[str]:
+        """Return the names of all versions that could serve this project, the newest first."""
+
+    def look_again(self, version: Version) -> bool:
+        """Look at the files of a version that did not load; return whether they are whole now.
+
+        If they are not, `live` says from now on what serves instead.
+        """
+
+    def problems(self) -> list[str]:
+        """Say which versions are damaged that would serve otherwise."""
+
+
+class LiveModels:
+    """The networks in memory, loaded on demand, the least recently used dropped first."""
+
+    def __init__(
+        self,
+        pointer: LivePointer,
+        load: Callable[[Version], LoadedModel],
+        max_bytes: int,
+        metrics: Metrics,
+    ) -> None:
+        """Serve what `pointer` says.
+
+        Args:
+            pointer: which version is live, by project.
+            load: reads a version from disk, or raises ICMFormerError, OSError, RuntimeError or
+                DeviceMemoryError.
+            max_bytes: of weights in memory between two loads. A version that is being loaded comes
+                on top, so that one that turns out to be damaged drives out none that answers; and
+                the version just asked for is kept in any case.
+            metrics: told what is loaded, and what fails to.
+        """
+        self.pointer = pointer
+        self._load = load
+        self._max_bytes = max_bytes
+        self._metrics = metrics
+        self._loaded: OrderedDict[Version, LoadedModel] = OrderedDict()
+        self._serving: dict[str, Version] = {}
+        self._failures: dict[Version, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    def serving(self, project: str) -> LoadedModel:
+        """Return the live network of a project, or the one before it where that is damaged.
+
+        Raises:
+            ModelError: if neither can be loaded.
+        """
+        version = self.pointer.live(project)
+        try:
+            model = self._in_memory(version)
+        except ModelError:
+            if self.pointer.live(project) != version:
+                return self.serving(project)
+            before = self._serving.get(project)
+            if before is None or before == version:
+                raise
+            return self._in_memory(before)
+        self._note_serving(project, version)
+        return model
+
+    def preload(self, version: Version) -> None:
+        """Load a version that is about to go live, so that no request waits for it.
+
+        Raises:
+            ModelError: if it cannot be loaded.
+        """
+        self._in_memory(version)
+
+    def drop_idle(self) -> None:
+        """Forget versions that serve no project now; who computes with one holds on to it."""
+        live = {project: self.pointer.live(project) for project in list(self._serving)}
+        with self._lock:
+            used = {
+                version if version in self._loaded else self._serving[project]
+                for project, version in live.items()
+            }
+            for version in self._loaded.keys() - used:
+                del self._loaded[version]
+                logger.info("dropped version=%s from memory", version.name)
+            self._metrics.show_models({v.name: v.trained for v in self._loaded})
+
+    def drop_all(self) -> None:
+        """Forget every version: one that is live and fits nowhere else comes first."""
+        with self._lock:
+            self._loaded.clear()
+            self._metrics.show_models({})
+
+    def check(self, project: str) -> None:
+        """Raise ModelError if the project's live version is known to be damaged."""
+        failure = self._failures.get(self.pointer.live(project))
+        if failure is not None:
+            raise ModelError(failure[1])
+
+    def loaded(self) -> list[LoadedModel]:
+        """Return what is in memory, the least recently used first."""
+        with self._lock:
+            return list(self._loaded.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights in memory."""
+        return sum(model.nbytes for model in self.loaded())
+
+    def problems(self) -> list[str]:
+        """Say which versions that were asked for lately could not be loaded, and why."""
+        since = time.monotonic() - REMEMBERED_SECONDS
+        with self._lock:
+            return [sentence for at, sentence in self._failures.values() if at > since]
+
+    def _note_serving(self, project: str, version: Version) -> None:
+        """Remember what to go back to; project names come from outside, so not all of them."""
+        if project in self._serving or len(self._serving) < MOST_PROJECTS:
+            self._serving[project] = version
+
+    def _in_memory(self, version: Version) -> LoadedModel:
+        """Return a version, loading it unless it is there; others serve meanwhile."""
+        model = self._recall(version)
+        if model is None:
+            with self._loading:
+                model = self._recall(version) or self._read(version)
+        return model
+
+    def _recall(self, version: Version) -> LoadedModel | None:
+        with self._lock:
+            if version in self._loaded:
+                self._loaded.move_to_end(version)
+            return self._loaded.get(version)
+
+    def _read(self, version: Version) -> LoadedModel:
+        failed_at, sentence = self._failures.get(version, (float("-inf"), ""))
+        if time.monotonic() - failed_at < RETRY_SECONDS:
+            raise ModelError(sentence)
+        started = time.monotonic()
+        try:
+            model = self._load_whole(version)
+        except (ICMFormerError, OSError, RuntimeError, DeviceMemoryError) as error:
+            raise ModelError(self._note_failure(version, error)) from error
+        self._keep(model)
+        milliseconds = 1000 * (time.monotonic() - started)
+        logger.info(
+            "loaded version=%s trained=%s ms=%d", version.name, version.trained, milliseconds
+        )
+        return model
+
+    def _load_whole(self, version: Version) -> LoadedModel:
+        try:
+            return self._load(version)
+        except (ICMFormerError, OSError):
+            # Its files may have been altered or cleaned away since the pointer looked at them.
+            if not self.pointer.look_again(version):
+                raise
+            return self._load(version)
+
+    def _note_failure(self, version: Version, error: Exception) -> str:
+        sentence = f"version {version.name} cannot be loaded: {error}"
+        self._metrics.model_loads.labels("failed").inc()
+        logger.error("load failed version=%s: %s", version.name, error)
+        with self._lock:
+            self._failures[version] = (time.monotonic(), sentence)
+        return sentence
+
+    def _keep(self, model: LoadedModel) -> None:
+        with self._lock:
+            self._failures.pop(model.version, None)
+            self._loaded[model.version] = model
+            held = sum(loaded.nbytes for loaded in self._loaded.values())
+            while held > self._max_bytes and len(self._loaded) > 1:
+                dropped, freed = self._loaded.popitem(last=False)
+                held -= freed.nbytes
+                logger.info("dropped version=%s from memory", dropped.name)
+            self._metrics.model_loads.labels("loaded").inc()
+            self._metrics.show_models({v.name: v.trained for v in self._loaded})

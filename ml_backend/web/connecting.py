@@ -1,0 +1,59 @@
+"""What happens when a project connects: everything that can be checked is checked.
+
+/setup is the one place where Label Studio shows an administrator why something does not work, and
+it is asked again whenever somebody opens a task, so it must be quick and safe to repeat.
+"""
+
+import time
+
+from ml_backend.backend import Backend
+from ml_backend.errors import BackendError
+from ml_backend.label_studio.labeling_config import parse
+from ml_backend.label_studio.projects import ProjectNews, project_number
+from ml_backend.label_studio.protocol import SetupRequest
+
+
+def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
+    """Return the answer to /setup: the version that will serve the project.
+
+    Args:
+        asked: what Label Studio said.
+        host: host and port under which it reached this backend.
+        backend: the collaborators.
+
+    Raises:
+        LabelingConfigError: if the labelling configuration cannot be served.
+        LabelStudioError: if Label Studio cannot be asked from here.
+        ModelError: if the project's network turned out to be unusable.
+    """
+    started = time.perf_counter()
+    problem = ""
+    backend.connections.remember(asked.project, asked.hostname, asked.access_token)
+    if asked.project:
+        # The worker is another process, and nobody may connect again after its restart.
+        news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
+        backend.learning.projects.hear(asked.project, news)
+    try:
+        version = _checked(asked, backend)
+        label_studio = backend.connections.label_studio(asked.project)
+        backend.webhook_login.ensure(label_studio, asked.project, host)
+        return {"model_version": version}
+    except BackendError as error:
+        problem = str(error)
+        raise
+    finally:
+        backend.connections.note_problem(asked.project, problem)
+        backend.recent.add(
+            "setup",
+            problem or "connected",
+            project=project_number(asked.project),
+            failed=bool(problem),
+            milliseconds=1000 * (time.perf_counter() - started),
+        )
+
+
+def _checked(asked: SetupRequest, backend: Backend) -> str:
+    parse(asked.schema)
+    backend.connections.check(asked.project)
+    backend.models.check(asked.project)
+    return backend.models.pointer.live(asked.project).name

@@ -1,0 +1,213 @@
+"""The learning side as pages: server-rendered, usable without JavaScript."""
+
+import base64
+import json
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as Answer
+
+from ml_backend.backend import Backend
+from ml_backend.label_studio.protocol import read_text
+from ml_backend.learning.live_moves import make_move
+from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
+from ml_backend.web.learning_views import (
+    Part,
+    job_facts,
+    live_facts,
+    log_tail,
+    overview,
+    project_list,
+    version_facts,
+)
+from ml_backend.web.lookups import find_job, find_version
+from ml_backend.web.people import refuse_other_sites, who
+from ml_backend.web.rendered_pages import PAGES, rendered
+from training.errors import FileStoreError, StoredFileError
+from training.moments import now
+from training.store.database import LARGEST_INTEGER
+from training.store.live_pointer import Mover
+
+_MOST_CLICKS = 20.0
+_MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
+_MOST_NOTICES = 3
+# While a job runs. A project counts all its samples for that, a job reads one row.
+_PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
+
+
+def learning_pages(backend: Backend) -> Blueprint:
+    """Return the routes below /projects, bound to their collaborators."""
+    pages = _Pages(backend)
+    routes = Blueprint("learning", __name__, url_prefix=PAGES)
+    routes.before_request(refuse_other_sites)
+    for method, rule, view in (
+        ("GET", "/", pages.projects),
+        ("GET", "/<name>", pages.project),
+        ("POST", "/<name>/live", pages.move),
+        ("POST", "/<name>/jobs", pages.request_job),
+        ("POST", "/<name>/reconcile", pages.reconcile),
+        ("GET", "/<name>/jobs/<int:number>", pages.job),
+        ("POST", "/<name>/jobs/<int:number>/cancel", pages.cancel),
+        ("GET", "/<name>/versions/<int:number>", pages.version),
+    ):
+        routes.add_url_rule(rule, view.__name__, view, methods=[method], strict_slashes=False)
+    for helper in (clicks_bar, growth_chart, lineage_mark, counted, duration, moment, svg_address):
+        routes.add_app_template_global(helper)
+    return routes
+
+
+class _Pages:
+    """One method a route."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._learning = backend.learning
+        self._hints = backend.hints
+        self._pointer = backend.models.pointer
+
+    def projects(self) -> Response:
+        return rendered("projects.html", **project_list(self._learning))
+
+    def project(self, name: str) -> Response:
+        project = self._learning.projects.named(name)
+        jobs, versions = _asked_for("before"), _asked_for("versions_before")
+        facts = overview(self._learning, project, jobs, versions)
+        undecided, stored = facts["undecided"], self._learning.stores.versions
+        is_newest = (jobs.before, versions.before) == (None, None)
+        return rendered(
+            "project.html",
+            project=facts,
+            jobs_before=jobs.before,
+            versions_before=versions.before,
+            notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
+            also_undecided=undecided[_MOST_NOTICES:],
+            served=self._pointer.live(project.key).name,
+            before=self._before(facts["live"], project.key),
+            versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
+            now=now(),
+            most_clicks=_MOST_CLICKS,
+            refresh=_PROJECT_REFRESH_SECONDS if is_newest and _is_busy(facts["jobs"]) else None,
+        )
+
+    def job(self, name: str, number: int) -> Response:
+        project = self._learning.projects.named(name)
+        facts = job_facts(find_job(self._learning, number, project.key))
+        return rendered(
+            "job.html",
+            project=project,
+            job=facts,
+            log=log_tail(self._learning, number, lines=200),
+            refresh=_JOB_REFRESH_SECONDS if _is_busy([facts]) else None,
+        )
+
+    def version(self, name: str, number: int) -> Response:
+        project, versions = self._learning.projects.named(name), self._learning.stores.versions
+        # Also another project's: this one may follow it through the site, or descend from it.
+        row = find_version(self._learning, number)
+        live = live_facts(self._learning, project.key)
+        return rendered(
+            "version.html",
+            project=project,
+            version=version_facts(versions, number),
+            live=live,
+            is_usable=versions.may_use(project.key, number),
+            children=versions.children(project.key, number),
+            report=self._report(row.report),
+            most_clicks=_MOST_CLICKS,
+        )
+
+    def move(self, name: str) -> Answer:
+        project = self._learning.projects.key_of(name)
+        version = request.form.get("version", type=int)
+        if version is not None:
+            find_version(self._learning, version, project)
+        reason = read_text(request.form, "reason").strip()[:500] or "page"
+        mover = Mover(who(), reason, saw=request.form.get("state", type=int))
+        move = request.form.get("move", "")
+        make_move(self._learning.stores.versions, project, move, version, mover)
+        return _back_to(name, "#versions")
+
+    def request_job(self, name: str) -> Answer:
+        self._learning.jobs.request(self._learning.projects.key_of(name), f"{who()}, on the page")
+        self._hints.train()
+        return _back_to(name, "#jobs")
+
+    def cancel(self, name: str, number: int) -> Answer:
+        find_job(self._learning, number, self._learning.projects.key_of(name))
+        self._learning.jobs.cancel(number)
+        return _back_to(name, "#jobs")
+
+    def reconcile(self, name: str) -> Answer:
+        self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
+        return _back_to(name, "#samples")
+
+    def _before(self, live: dict[str, Any] | None, project: str) -> int | None:
+        """Return what a rollback leads to; None where the project follows the site."""
+        is_own = live is not None and live["own"]
+        return self._learning.stores.versions.rollback_target(project) if is_own else None
+
+    def _report(self, key: str | None) -> dict[str, Any]:
+        if key is None:
+            return {}
+        try:
+            report: dict[str, Any] = json.loads(self._learning.stores.files.read_verified(key))
+        except (StoredFileError, FileStoreError) as error:
+            return {"problem": str(error)}
+        return report
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are, as people say it."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a stretch of time as people say it."""
+    if seconds is None:
+        return "unknown yet"
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def moment(text: str | None) -> str:
+    """Return a moment as it is shown: minutes are enough."""
+    return "" if text is None else text.replace("T", " ")[:16]
+
+
+def svg_address(drawing: str) -> str:
+    """Return a drawing as the address of an image: its ids are no other drawing's then."""
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode("ascii")
+
+
+def _asked_for(part: str) -> Part:
+    """Return which part of a list the address asks for."""
+    before = request.args.get(part, type=int)
+    return Part(_MOST_ROWS, None if before is None else max(0, min(before, LARGEST_INTEGER)))
+
+
+def _rows(versions: list[dict[str, Any]], has_newer: bool, has_older: bool) -> list[dict[str, Any]]:
+    """Add to each version how its row of the line of descent is drawn."""
+    return [
+        {
+            **version,
+            "mark": lineage_mark(
+                on_line=version["ancestor"],
+                above=has_newer or index > 0,
+                below=has_older or index < len(versions) - 1,
+                live=version["live"],
+            ),
+        }
+        for index, version in enumerate(versions)
+    ]
+
+
+def _is_busy(jobs: list[dict[str, Any]]) -> bool:
+    return any(job["state"] in ("waiting", "running") for job in jobs)
+
+
+def _back_to(name: str, anchor: str) -> Answer:
+    # 303: a reload shows the page again and does not repeat what was done.
+    return redirect(url_for("learning.project", name=name) + anchor, 303)

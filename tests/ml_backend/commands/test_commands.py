@@ -1,0 +1,115 @@
+"""Commands for administrators: what they refuse, and how they print."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml_backend.__main__ import main
+from ml_backend.label_studio.projects import ProjectNews
+from training import __version__
+from training.store.model_versions import Candidate
+from training.store.sweep import sweep
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def command(settings, monkeypatch, capsys):
+    monkeypatch.setenv("MODEL_DIR", str(settings.model_dir))
+    monkeypatch.setenv("ICMFORMER_CHECKPOINT", str(settings.checkpoint))
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["ml_backend", *arguments])
+        status = main()
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def project(learning):
+    """A project whose title no Latin letters can write, and whose Label Studio is away."""
+    learning.projects.remember("3.170000", ProjectNews("点击 “masks”", "", "http://127.0.0.1:9"))
+
+
+def as_a_program(settings, *arguments):
+    environment = {"MODEL_DIR": str(settings.model_dir), "PYTHONIOENCODING": "ascii"}
+    return subprocess.run(
+        [sys.executable, "-m", "ml_backend", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",), ("sweep",),
+        ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
+        ("run-job", "1", "w"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("database", ["", "sqlite:///{}/state.db"], ids=["here", "elsewhere"])
+def test_a_forgotten_model_dir_is_refused_and_not_made(
+    command, settings, tmp_path, monkeypatch, database, arguments
+):
+    monkeypatch.setenv("ICMFORMER_DATABASE_URL", database.format(tmp_path))
+    status, out, err = command(*arguments)
+    assert (status, out) == (1, "")
+    assert f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept" in err
+    assert not settings.model_dir.exists()
+
+
+def test_the_release_is_told():
+    done = subprocess.run(
+        [sys.executable, "-m", "ml_backend", "--version"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"iCMFormer backend {__version__}\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_terminal_that_lacks_letters_shows_question_marks(settings):
+    done = as_a_program(settings, "forget", "--project", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("project 3 (?? ?masks?): ")
+
+
+def test_such_a_terminal_shows_the_help_as_well(settings):
+    done = as_a_program(settings, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "COMMAND ?" in done.stdout
+
+
+@pytest.mark.usefixtures("project")
+def test_versions_say_that_their_moments_are_utc(command, learning):
+    _, out, _ = command("versions")
+    made = learning.stores.versions.get(1).created_at
+    assert f"  {made:%Y-%m-%d %H:%M}Z  " in out
+
+
+@pytest.mark.usefixtures("project")
+def test_versions_say_whose_weights_were_deleted(command, learning):
+    versions = learning.stores.versions
+    for origin in ("job 1", "job 2"):
+        versions.publish(
+            Candidate(origin, versions.checkpoint(1), project="3.170000", parent=1, verdict="keep")
+        )
+    sweep(learning.stores, newest_versions=1)
+    _, out, _ = command("versions")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    marked = [
+        number for number, line in lines.items() if line.endswith("not compared; weights deleted")
+    ]
+    assert marked == ["2"], out
+
+
+@pytest.mark.usefixtures("project")
+def test_a_comparison_is_told_once(command):
+    status, out, err = command("reconcile")
+    assert status == 1
+    assert out.count("not compared") == 1
+    assert "not compared" not in err

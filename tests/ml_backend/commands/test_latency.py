@@ -1,0 +1,61 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_ends_its_servers_too(tmp_path, checkpoint, number):
+    log = tmp_path / "state" / "backend.log"
+    measuring = subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "latency", "--state", str(tmp_path / "state")],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ICMFORMER_CHECKPOINT": str(checkpoint), "ICMFORMER_DEVICE": "cpu"},
+    )  # fmt: skip
+    family = []
+    try:
+        while measuring.poll() is None and not (log.exists() and log.read_text()):
+            time.sleep(0.05)
+        family = psutil.Process(measuring.pid).children(recursive=True)
+        assert family
+        measuring.send_signal(number)
+        _, said = measuring.communicate(timeout=60)
+        assert (measuring.returncode, said.splitlines()[0][:12]) == (1, "interrupted:")
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+    finally:
+        for process in [measuring, *family]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_situation_gets_a_row_and_nothing_fails(tmp_path, checkpoint):
+    state = tmp_path / "state"
+    arguments = ["latency", "--seconds", "3", "--state", str(state)]
+    measured = subprocess.run(
+        [sys.executable, "-m", "ml_backend", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "ICMFORMER_CHECKPOINT": str(checkpoint), "ICMFORMER_DEVICE": "cpu"},
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr + measured.stdout
+    _, *rows, last = measured.stdout.splitlines()
+    assert [row[:44].strip() for row in rows] == [
+        "clicks, idle",
+        "webhooks, idle",
+        "webhooks, 8 annotators click",
+        "clicks, a job trains",
+        "webhooks, a job trains, 8 annotators",
+    ]
+    assert {row.split()[-1] for row in rows} == {"0"}
+    assert last.startswith("the job was at: ")

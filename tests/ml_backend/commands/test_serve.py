@@ -1,0 +1,158 @@
+"""The program as it is shipped: gunicorn with one worker, threads and the settings' address."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
+from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
+from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[3]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Program:
+    """`python -m ml_backend serve` with these settings."""
+
+    def __init__(self, folder, **settings):
+        self.url = f"http://127.0.0.1:{settings.setdefault('PORT', str(free_port()))}"
+        self.log = folder / "log.txt"
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path, "MODEL_DIR": str(folder / "state")}
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ml_backend", "serve"],
+                env=environment | settings,
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for(self, path, status):
+        def answered():
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                return requests.get(f"{self.url}{path}", timeout=5).status_code == status
+
+        wait_until(answered, 120, self.process, log=self.log, every=0.1)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def program(tmp_path, checkpoint, label_studio):
+    started = Program(
+        tmp_path,
+        ICMFORMER_CHECKPOINT=str(checkpoint),
+        LABEL_STUDIO_URL=label_studio.url,
+        LABEL_STUDIO_API_KEY=LEGACY_TOKEN,
+    )
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+@pytest.mark.slow
+def test_it_starts_answers_and_stops(program):
+    program.wait_for("/health", 200)
+    program.wait_for("/ready", 200)
+    refused = requests.post(
+        f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=30
+    )
+    # What Label Studio shows the administrator is made of this phrase alone.
+    assert refused.reason == refused.json()["error"]
+    with pytest.raises(requests.HTTPError, match="the labelling configuration has no image"):
+        refused.raise_for_status()
+    assert requests.post(f"{program.url}/setup", json=recorded_setup(), timeout=30).ok
+
+    def ask(number):
+        body = clicks(keypoint(50, 50, id=str(number)), task=number)
+        with requests.post(f"{program.url}/predict", json=body, timeout=60) as answer:
+            return len(answer.json()["results"][0]["result"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(16))) == [1] * 16
+    assert program.stop() == 0
+    log = program.log.read_text()
+    assert "mask task=3 clicks=1 version=tiny-" in log
+    assert "Traceback" not in log
+    assert LEGACY_TOKEN not in log
+
+
+def test_a_peer_that_falls_silent_does_not_hold_its_thread():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hang_up_on_silence(listening, seconds=1)
+        with socket.create_connection(listening.getsockname()) as peer:
+            peer.sendall(b"GET /health HT")
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.setblocking(True)
+                assert accepted.recv(100) == b"GET /health HT"
+                with pytest.raises(BlockingIOError):
+                    accepted.recv(100)
+
+
+def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
+    log = logging.getLogger("of gunicorn")
+    log.addFilter(say_silence_in_a_line)
+    for error in (BlockingIOError(11, "Resource temporarily unavailable"), OSError("the disk")):
+        log.error("Socket error processing request.", exc_info=error)
+    silent, other = caplog.records
+    assert "fell silent" in silent.getMessage()
+    assert silent.exc_info is None
+    assert other.getMessage() == "Socket error processing request."
+    assert other.exc_info is not None
+
+
+@pytest.mark.slow
+def test_stopping_finishes_what_is_being_answered(program):
+    program.wait_for("/ready", 200)
+    answers = []
+    many = [keypoint(number % 90 + 5, 50, id=str(number)) for number in range(100)]
+
+    def ask():
+        answers.append(requests.post(f"{program.url}/predict", json=clicks(*many), timeout=60))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    idle, metrics = "icmformer_inference_queue 0.0", f"{program.url}/metrics"
+    wait_until(lambda: idle not in requests.get(metrics, timeout=5).text, 60, every=0.01)
+    assert program.stop() == 0
+    asking.join()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.mark.slow
+def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
+    program = Program(tmp_path, ICMFORMER_CHEKPOINT="x.safetensors")
+    assert program.process.wait(120) == 1
+    (line,) = program.log.read_text().splitlines()
+    assert "did you mean ICMFORMER_CHECKPOINT?" in line
+
+
+@pytest.mark.slow
+def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path):
+    program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
+    assert program.process.wait(300) != 0
+    log = program.log.read_text()
+    assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[0]
+    assert "Traceback" not in log

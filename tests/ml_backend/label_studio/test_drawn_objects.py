@@ -1,0 +1,90 @@
+"""Which regions become one object, and what the object's own region is called."""
+
+import pytest
+
+from ml_backend.errors import RequestError
+from ml_backend.label_studio.drawn_objects import carries_objects, drawn_objects
+from ml_backend.label_studio.labeling_config import parse
+from tests.ml_backend.label_studio_requests import SIZE_HW, keypoint, recorded, saved_task
+
+CONFIG = parse(recorded("predict_click1_positive")["label_config"])
+TASK = {"id": 9, "project": 2}
+
+
+def drawn(*items, task=TASK):
+    return drawn_objects(task, {"result": list(items)}, CONFIG, SIZE_HW)
+
+
+def ids(*items, task=TASK):
+    return [one.region_id for one in drawn(*items, task=task)]
+
+
+def test_clicks_of_one_label_are_one_object_in_order():
+    (found,) = drawn(keypoint(10, 10), keypoint(20, 20, positive=False), keypoint(30, 30))
+    assert [click.positive for click in found.clicks] == [True, False, True]
+    assert found.label == "Object"
+    assert found.box is None
+
+
+def test_id_comes_from_the_first_keypoint_alone():
+    first = keypoint(10, 10, id="a")
+    assert ids(first) == ids(first, keypoint(20, 20, id="b"))
+    assert ids(first) == ids(keypoint(50, 50, id="a"))
+    assert ids(first) != ids(keypoint(10, 10, id="b"))
+    assert ids(keypoint(20, 20, id="b")) == ids(keypoint(20, 20, id="b"), first)
+
+
+def test_id_belongs_to_task_project_and_label():
+    first = keypoint(10, 10, id="a")
+    other_label = keypoint(10, 10, id="a", label="Other")
+    found = [
+        *ids(first),
+        *ids(other_label),
+        *ids(first, task={**TASK, "id": 10}),
+        *ids(first, task={**TASK, "project": 3}),
+    ]
+    assert len(set(found)) == 4
+    assert all(len(one) == 10 and one.isalnum() for one in found)
+
+
+def test_a_rectangle_is_an_object_of_its_own():
+    item = recorded("predict_smart_rectangle")["params"]["context"]["result"][0]
+    (first,), (second,) = drawn(item), drawn({**item, "id": "second"})
+    assert first.region_id != second.region_id
+    assert len(first.clicks) == 1
+    assert first.box
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (keypoint(1, 1, label="Zebra"), "the click has none of the brushes' labels, Object, Other"),
+        (
+            {"type": "brushlabels", "value": {}},
+            'type brushlabels are not answered: .* smart="false',
+        ),
+    ],
+)
+def test_where_nothing_counts_it_is_said_why(item, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        drawn(item)
+    assert drawn() == []
+
+
+def test_batch_takes_smart_keypoints_together_and_others_one_by_one():
+    by_hand = {key: value for key, value in keypoint(5, 5, id="h").items() if key != "is_positive"}
+    task = saved_task(keypoint(1, 1, id="a"), by_hand, keypoint(2, 2, id="b", positive=False))
+    smart, alone = drawn_objects(task, None, CONFIG, SIZE_HW)
+    assert [click.positive for click in smart.clicks] == [True, False]
+    assert [click.positive for click in alone.clicks] == [True]
+    assert smart.region_id != alone.region_id
+
+
+def test_task_of_a_batch_is_known_to_carry_nothing_without_its_image():
+    assert not carries_objects(saved_task(), CONFIG)
+    assert not carries_objects({}, CONFIG)
+    assert carries_objects(saved_task(keypoint(1, 1)), CONFIG)
+
+
+def test_odd_ids_are_as_good_as_any():
+    assert len(ids(keypoint(1, 1, id="\ud800\n"), task={"id": ["x"], "project": None})) == 1

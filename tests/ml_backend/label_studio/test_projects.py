@@ -1,0 +1,71 @@
+"""What is kept of projects, also by a database that knew no requests for comparisons."""
+
+import sqlite3
+
+import pytest
+
+from ml_backend.label_studio.projects import ProjectNews, Projects
+from training.store.database import Database
+
+KEY = "2.1795327560"
+BEFORE_REQUESTS = f"""
+CREATE TABLE schema_version (number INTEGER NOT NULL);
+INSERT INTO schema_version VALUES (1);
+CREATE TABLE projects (
+    "key" VARCHAR NOT NULL, number VARCHAR NOT NULL, title VARCHAR NOT NULL,
+    label_config VARCHAR NOT NULL, hostname VARCHAR NOT NULL, seen_at DATETIME NOT NULL,
+    reconciled_at DATETIME, reconcile_note VARCHAR NOT NULL, PRIMARY KEY ("key")
+);
+CREATE INDEX ix_projects_number ON projects (number);
+INSERT INTO projects VALUES
+    ('{KEY}', '2', 'Cells', '<View/>', '', '2026-11-22 06:06:00.942531', NULL, '24 compared');
+"""
+
+
+@pytest.fixture
+def projects(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    projects = Projects(database)
+    projects.remember(KEY, ProjectNews(title="Cells"))
+    yield projects
+    database.close()
+
+
+def test_a_database_that_knew_no_requests_goes_on(tmp_path):
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.executescript(BEFORE_REQUESTS)
+    connection.close()
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    projects = Projects(database)
+    (row,) = projects.all()
+    assert (row.title, row.told, row.is_reconcile_asked_for) == ("Cells", "24 compared", False)
+    projects.ask_to_reconcile(KEY)
+    assert projects.find(KEY).is_reconcile_asked_for
+    projects.reconciled(projects.find(KEY), "25 compared")
+    assert projects.find(KEY).told == "25 compared"
+    database.close()
+
+
+def test_what_a_comparison_came_to_may_be_any_words(projects):
+    words = "another comparison was asked for at noon UTC; who knows"
+    projects.ask_to_reconcile(KEY)
+    projects.not_reconciled(projects.find(KEY), words)
+    projects.reconciled(projects.find(KEY), words)
+    row = projects.find(KEY)
+    assert (row.told, row.is_reconcile_asked_for) == (words, False)
+
+
+def test_who_asks_again_while_a_comparison_runs_is_not_answered_by_it(projects):
+    projects.ask_to_reconcile(KEY)
+    before = projects.find(KEY)
+    projects.ask_to_reconcile(KEY)
+    projects.reconciled(before, "24 compared")
+    assert projects.find(KEY).is_reconcile_asked_for
+    projects.reconciled(projects.find(KEY), "24 compared")
+    assert not projects.find(KEY).is_reconcile_asked_for
+
+
+def test_nothing_is_asked_of_a_project_that_was_never_seen(projects):
+    projects.ask_to_reconcile("7.8")
+    projects.remember("7.8", ProjectNews(title="seen later"))
+    assert not projects.find("7.8").is_reconcile_asked_for

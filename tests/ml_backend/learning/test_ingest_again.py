@@ -1,0 +1,274 @@
+"""Messages that wait, fail, come again, or overtake each other."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
+from ml_backend.label_studio.projects import project_key
+from ml_backend.learning.inbox import MessageRow
+from ml_backend.learning.ingest import ATTEMPTS, SILENT_IMAGES
+from tests.ml_backend.message_loop import PROJECT, brush, fixture, saved
+from training.errors import FileStoreError
+from training.moments import now
+
+
+def test_one_of_several_that_cannot_be_used_holds_up_no_other_and_is_settled_by_a_reconcile(loop):
+    first, second, third = (saved(brush(10 * n), annotation=n) for n in (3, 5, 7))
+    first["task"]["id"] = first["annotation"]["task"] = 6
+    fetch = loop.fetch
+
+    def fetch_some(project, task, config):
+        if task["id"] == 6:
+            raise TaskImageError("task 6: image is 404")
+        return fetch(project, task, config)
+
+    loop.ingest = replace(loop.ingest, fetch_image=fetch_some)
+    loop.deliver(
+        {
+            "action": "ANNOTATIONS_CREATED",
+            "annotation": [message["annotation"] for message in (first, second, third)],
+            "task": [first["task"], second["task"]],
+            "project": first["project"],
+        }
+    )
+    assert [loop.annotations()[n].status for n in (3, 5, 7)] == ["unreadable", *["accepted"] * 2]
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert loop.inbox.backlog(PROJECT).failed == 1
+    loop.ingest.settle(PROJECT, now())
+    assert loop.inbox.backlog(PROJECT).failed == 0
+    assert {row.body for row in loop.rows(MessageRow)} == {b""}
+    assert loop.requests == []
+
+
+def test_a_request_to_train_that_was_given_up_is_heard_by_the_next_reconcile(loop):
+    body = fixture("START_TRAINING")
+    body["project"]["title"] = "\ud800"  # half a character, which no database takes
+    key = project_key(body["project"])
+    loop.put(body)
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog(key).failed, loop.requests) == (1, [])
+    loop.ingest.settle(PROJECT, now() - timedelta(hours=1))
+    assert loop.requests == []
+    for _ in range(2):
+        loop.ingest.settle(key, now())
+    assert loop.requests == [(key, "Start training in Label Studio")]
+    assert loop.inbox.backlog(key).failed == 0
+
+
+def test_a_message_that_is_no_news_fetches_nothing(loop):
+    for second in (5, 5, 3):
+        loop.deliver(saved(brush(10), second=second))
+    assert loop.fetched == [8]
+
+
+def test_a_state_is_not_taken_while_a_newer_one_waits(loop):
+    for second in (1, 7, 4):
+        loop.put(saved(brush(10, width=10 + second), second=second))
+    loop.put(saved(brush(10), annotation=5))
+    loop.ingest.drain()
+    assert len(loop.fetched) == 2
+    assert loop.areas() == [100, 170]
+    assert {row.state for row in loop.rows(MessageRow)} == {"done"}
+
+
+def test_a_state_is_taken_where_the_newer_one_was_given_up(loop):
+    newer = loop.inbox.put("ANNOTATION_UPDATED", PROJECT, json.dumps(saved(second=5)).encode())
+    loop.put(saved(brush(10)))
+    loop.inbox.fail(newer, "6 times the worker died while it dealt with it")
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+
+
+def told(project):
+    """Messages about two annotations, the older state of each first, and a deletion."""
+    messages = [
+        saved(brush(10)),
+        saved(brush(10), brush(50), second=3),
+        saved(brush(50), second=6, action="ANNOTATION_UPDATED"),
+        saved(brush(90), annotation=5),
+        saved(brush(90), annotation=5, second=9, was_cancelled=True),
+        saved(brush(70), annotation=6),
+    ]
+    deletion = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 6}]}
+    about = messages[0]["project"] | {"id": project}
+    return [message | {"project": about} for message in [*messages, deletion]]
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    order=st.permutations(range(7)),
+    again=st.lists(st.integers(0, 6), max_size=4),
+    cut=st.integers(0, 11),
+    project=st.integers(10, 10**6),
+)
+def test_however_many_messages_wait_in_any_order_the_store_ends_the_same(
+    loop, order, again, cut, project
+):
+    delivered = [*order, *again]
+    for some in (delivered[:cut], delivered[cut:]):
+        for position in some:
+            loop.put(told(project)[position])
+        loop.ingest.drain()
+    key = project_key(told(project)[0]["project"])
+    states = {n: row.status for n, row in loop.annotations(key).items()}
+    assert states == {4: "accepted", 5: "skipped", 6: "deleted"}
+    assert loop.areas(key) == [100]
+
+
+def test_while_label_studio_is_away_messages_wait_and_then_arrive(loop):
+    loop.trouble = LabelStudioError("Label Studio cannot be reached at http://localhost:8080")
+    loop.deliver(saved(brush(10)))
+    for _ in range(2 * ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    backlog = loop.inbox.backlog(PROJECT)
+    assert (backlog.waiting, backlog.failed) == (1, 0)
+    assert "cannot be reached" in backlog.problem
+    assert loop.annotations() == {}
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+    assert loop.inbox.backlog().waiting == 0
+
+
+def test_an_image_that_cannot_be_used_is_tried_for_a_while_and_reported(loop):
+    loop.trouble = TaskImageError("task 8: image is 404")
+    loop.deliver(saved(brush(10)))
+    assert loop.annotations()[4].status == "unreadable"
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert loop.inbox.backlog().failed == 1
+    assert loop.annotations()[4].notes == ["task 8: image is 404"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"action": "ANNOTATION_CREATED", "project": {"id": 2}},
+        {"action": "ANNOTATION_CREATED", "annotation": {"id": 4}, "project": {"id": 2}},
+        {"action": "TASKS_DELETED", "tasks": "all", "project": {"id": 2}},
+    ],
+)
+def test_a_message_nobody_foresaw_holds_up_nothing_and_is_not_lost(loop, broken):
+    loop.deliver(broken)
+    loop.deliver(saved(brush(10)))
+    assert loop.areas() == [100]
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    (failed,) = [row for row in loop.rows(MessageRow) if row.state == "failed"]
+    assert json.loads(failed.body) == broken
+
+
+def test_a_message_that_kills_the_worker_is_given_up_and_holds_up_no_other(loop):
+    loop.trouble = SystemExit("killed by the kernel, for instance: out of memory")
+    with pytest.raises(SystemExit):
+        loop.deliver(saved(brush(10)))
+    loop.trouble = None
+    loop.deliver(saved(brush(12, width=12), annotation=5))
+    assert loop.areas() == [120]
+    loop.trouble = SystemExit("again")
+    for _ in range(ATTEMPTS - 1):
+        loop.hurry()
+        with pytest.raises(SystemExit):
+            loop.ingest.drain()
+    loop.hurry()
+    loop.ingest.drain()
+    backlog = loop.inbox.backlog()
+    assert (backlog.waiting, backlog.failed) == (0, 1)
+    assert "the worker died" in backlog.problem
+
+
+def test_a_label_studio_that_is_away_is_asked_once_and_holds_up_no_other_project(loop):
+    loop.trouble = LabelStudioError("Label Studio cannot be reached at http://localhost:8080")
+    for annotation in (4, 5, 6):
+        loop.inbox.put(
+            "ANNOTATION_CREATED",
+            PROJECT,
+            json.dumps(saved(brush(10), annotation=annotation)).encode(),
+        )
+    loop.inbox.put("START_TRAINING", "9.1", json.dumps({"project": {"id": 9}}).encode())
+    loop.ingest.drain()
+    assert len(loop.fetched) == 1
+    assert [project for project, _ in loop.requests] == ["9.1"]
+    loop.trouble = None
+    loop.ingest.drain()
+    assert loop.areas() == [100, 100]
+
+
+def test_a_server_of_images_that_is_silent_is_asked_once_and_holds_up_no_other_project(loop):
+    loop.trouble = ImageHostError("task 8: its server does not give it: no answer")
+    for annotation in (4, 5, 6):
+        loop.put(saved(brush(10), annotation=annotation))
+    loop.inbox.put("START_TRAINING", "9.1", json.dumps({"project": {"id": 9}}).encode())
+    loop.ingest.drain()
+    assert len(loop.fetched) == 1
+    assert [project for project, _ in loop.requests] == ["9.1"]
+    assert loop.annotations()[4].status == "unreadable"
+    loop.trouble = None
+    loop.ingest.drain()
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100, 100, 100]
+
+
+def test_a_server_of_images_that_stays_silent_uses_up_the_attempts(loop):
+    loop.trouble = ImageHostError("task 8: it takes longer than 60 seconds")
+    loop.deliver(saved(brush(10)))
+    for _ in range(ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog().failed, len(loop.fetched)) == (1, ATTEMPTS)
+
+
+def test_many_annotations_in_one_message_do_not_each_wait_for_a_silent_server(loop):
+    messages = [saved(brush(10), annotation=number, task=number) for number in range(1, 9)]
+    together = messages[0] | {
+        "action": "ANNOTATIONS_CREATED",
+        "annotation": [message["annotation"] for message in messages],
+        "task": [messages[0]["task"] | {"id": number} for number in range(1, 9)],
+    }
+    loop.trouble = ImageHostError("no answer")
+    loop.deliver(together)
+    assert len(loop.fetched) == SILENT_IMAGES
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100] * 8
+
+
+def test_messages_wait_while_the_stored_files_cannot_be_reached(loop):
+    loop.trouble = FileStoreError("the bucket does not answer")
+    loop.deliver(saved(brush(10)))
+    for _ in range(2 * ATTEMPTS):
+        loop.hurry()
+        loop.ingest.drain()
+    assert (loop.inbox.backlog().waiting, loop.annotations()) == (1, {})
+
+
+def test_messages_put_off_while_the_clock_was_ahead_are_due(loop):
+    loop.deliver(saved(brush(10)))
+    loop.inbox.put(
+        "ANNOTATION_CREATED", PROJECT, json.dumps(saved(brush(12, width=12), annotation=5)).encode()
+    )
+    with loop.database.write() as session:
+        for row in session.scalars(select(MessageRow)):
+            row.due_at = now() + timedelta(days=400)
+    loop.ingest.drain()
+    assert loop.areas() == [100, 120]

@@ -1,0 +1,68 @@
+"""What a job leaves on disk: enough to be continued, by nobody else, and not for ever."""
+
+import threading
+from pathlib import Path
+
+from ml_backend.learning.assembly import open_learning
+from ml_backend.learning.worker import Worker
+
+
+def test_ended_jobs_keep_only_their_logs(learning):
+    def left():
+        return {
+            job: sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+            for job, folder in folders.items()
+        }
+
+    folders = {}
+    for project in "abcde":
+        job = learning.jobs.request(project, "button")
+        folders[job] = learning.job_folder(job)
+        (folders[job] / "decoded").mkdir()
+        for name in ("log.txt", "plan.json", "state-000000000012.pt", "decoded/pixels.u8"):
+            (folders[job] / name).write_text(project)
+    running, waiting, *ended = folders
+    for job in (running, *ended[:2]):
+        learning.jobs.claim("w", job)
+    learning.jobs.finish(ended[0], "w", "kept", "no better", None)
+    learning.jobs.fail(ended[1], "w", "out of memory")
+    learning.jobs.cancel(ended[2])
+    before = left()
+    Worker(learning, threading.Event()).tick()
+    assert left() == before | {job: ["log.txt"] for job in ended}
+    assert len(before[waiting]) == 5
+
+
+def test_what_cannot_be_deleted_keeps_nobody_from_the_rest(learning, monkeypatch):
+    for project in "ab":
+        job = learning.jobs.request(project, "button")
+        (learning.job_folder(job) / "plan.json").touch()
+        learning.jobs.cancel(job)
+    # As another user's, which a test that may run as root cannot make.
+    real = Path.unlink
+    stuck = learning.job_folder(1) / "plan.json"
+
+    def unlink(path, **options):
+        if path == stuck:
+            raise PermissionError(path)
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    learning.tidy_job_folders()
+    assert [path.parent for path in stuck.parent.parent.glob("*/plan.json")] == [stuck.parent]
+
+
+def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settings):
+    first = learning.jobs.request("1.1795327560", "button")
+    kept = learning.job_folder(first) / "plan.json"
+    kept.write_text("of another project")
+    learning.close()
+    again = open_learning(settings)
+    assert again.job_folder(first) / "plan.json" == kept
+    again.close()
+    for file in settings.model_dir.glob("state.db*"):
+        file.unlink()
+    new = open_learning(settings)
+    assert new.jobs.request("2.1795327560", "button") == first
+    assert not list(new.job_folder(first).iterdir())
+    new.close()

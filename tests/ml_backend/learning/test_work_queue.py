@@ -1,0 +1,52 @@
+import pytest
+
+from ml_backend.errors import SettingsError
+from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue, require_reachable
+from ml_backend.settings import Settings
+
+UNREACHABLE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(model_dir=tmp_path)
+
+
+def test_the_same_hints_in_every_process(settings):
+    queue = open_queue(settings)
+    done = []
+
+    class Duties(NoDuties):
+        def ingest(self):
+            done.append("ingest")
+
+    declare_tasks(open_queue(settings), NoDuties()).ingest()
+    declare_tasks(queue, Duties())
+    queue.execute(queue.dequeue())
+    assert done == ["ingest"]
+    queue.storage.close()
+
+
+def test_a_tick_that_nobody_foresaw_to_fail_keeps_no_job_waiting(settings, caplog):
+    queue = open_queue(settings)
+    done = []
+
+    class Duties(NoDuties):
+        def tick(self):
+            raise PermissionError("plan.json")
+
+        def train(self):
+            done.append("train")
+
+    declare_tasks(queue, Duties()).tick()
+    queue.execute(queue.dequeue())
+    assert done == ["train"]
+    assert "plan.json" in caplog.text
+    queue.storage.close()
+
+
+def test_a_queue_that_is_down_is_named(settings):
+    require_reachable(open_queue(settings))
+    queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1.*ICMFORMER_QUEUE_URL"):
+        require_reachable(queue)

@@ -1,0 +1,40 @@
+"""What a running job tells its row: its attempts are counted since it last got further."""
+
+import pytest
+
+from ml_backend.learning.fine_tune_jobs import JobRow
+from ml_backend.learning.job_runner import Heart
+from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
+
+
+@pytest.fixture
+def continued(learning):
+    """A job that was begun twice before, each time by a worker that died, and is claimed again."""
+    learning.jobs.request(PROJECT, "Start training")
+    move_back(learning, JobRow, attempts=2)
+    job = learning.jobs.claim("w")
+    (learning.job_folder(job.id) / "plan.json").write_text("of the first attempt")
+    return job
+
+
+def attempts(learning, job):
+    return learning.jobs.get(job.id).attempts
+
+
+def test_an_attempt_that_leaves_nothing_new_counts(learning, continued):
+    with Heart(learning, continued, None) as heart:
+        heart.report("training", 0, 300)
+        folder = learning.job_folder(continued.id)
+        (folder / "plan.json").write_text("written once more")
+        (folder / "0001.png").write_bytes(b"decoded")
+        (folder / ".unfinished.pt").write_bytes(b"half")
+        heart.report("judging the candidate", 0, 9)
+    assert attempts(learning, continued) == 3
+
+
+def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continued):
+    with Heart(learning, continued, None) as heart:
+        heart.report("training", 0, 300)
+        (learning.job_folder(continued.id) / "state-100.pt").write_bytes(b"weights")
+        heart.report("judging the candidate", 0, 9)
+        assert attempts(learning, continued) == 1

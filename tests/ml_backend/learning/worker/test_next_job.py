@@ -1,0 +1,71 @@
+"""What the page says about the next job is what the worker does."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.next_job import next_job
+from ml_backend.learning.worker import Worker
+from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
+from tests.training.disc_project import accept
+from training.moments import now
+from training.store.sample_rows import SampleRow
+
+
+@pytest.fixture
+def after_a_tick(learning):
+    """Let a worker with other settings look, say what is said then, and how many jobs there are."""
+    learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>"))
+
+    def tick(**settings):
+        changed = replace(learning, settings=learning.settings.model_copy(update=settings))
+        said = next_job(changed, PROJECT)
+        Worker(changed, threading.Event()).tick()
+        return said, len(learning.jobs.of_project(PROJECT))
+
+    return tick
+
+
+def accept_discs(learning, number):
+    for disc in range(number):
+        accept(learning.samples, disc, PROJECT)
+
+
+def test_too_few_masks_are_said_to_be_too_few(learning, after_a_tick):
+    accept_discs(learning, 2)
+    said, jobs = after_a_tick(fine_tune_quiet_minutes=10.0)
+    assert said == "New masks: 2; the next job starts after 3 more"
+    assert jobs == 0
+
+
+def test_enough_masks_wait_for_annotators_to_be_quiet(learning, after_a_tick):
+    accept_discs(learning, 6)
+    said, jobs = after_a_tick(fine_tune_quiet_minutes=10.0)
+    assert said == "New masks: 6; the next job starts once nothing has been accepted for 10 min"
+    assert jobs == 0
+    move_back(learning, SampleRow, stored_at=now() - timedelta(minutes=10))
+    said, jobs = after_a_tick(fine_tune_quiet_minutes=10.0)
+    assert "starts within a minute" in said
+    assert jobs == 1
+    assert next_job(learning, PROJECT) is None
+
+
+def test_a_job_that_began_knows_what_was_accepted_before(learning):
+    accept_discs(learning, 6)
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("worker")
+    assert next_job(learning, PROJECT) == "New masks: 0; the next job starts after 5 more"
+
+
+def test_the_clock_and_people_start_jobs_too(learning, after_a_tick):
+    accept_discs(learning, 6)
+    said, jobs = after_a_tick(fine_tune_after=0)
+    assert said == "New masks: 6; the next job starts when somebody asks for one"
+    assert jobs == 0
+    said, jobs = after_a_tick(fine_tune_after=7, fine_tune_schedule="30 2 1 1 *")
+    assert "starts after 1 more or at " in said
+    assert said.endswith("-01-01 02:30 UTC, if anything is new")
+    assert jobs == 0

@@ -1,0 +1,244 @@
+"""The worker as a real process: it is started, killed, started again; nothing is lost."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from sqlalchemy import select
+
+from ml_backend.__main__ import main
+from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.fine_tune_jobs import LEASE, MOST_ATTEMPTS, JobRow
+from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue
+from tests.ml_backend.learning.worker.disc_tasks import (
+    PROJECT,
+    deliver,
+    move_back,
+    tasks_with_samples,
+)
+from tests.waiting import wait_until
+from training.moments import now
+from training.store.live_pointer import SITE
+from training.store.sample_rows import AnnotationRow
+
+ROOT = Path(__file__).parents[4]
+
+
+@contextlib.contextmanager
+def working(environment):
+    """The worker as people start it."""
+    log = Path(environment["ICMFORMER_MODEL_DIR"]).parent / "worker.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ml_backend", "work"],
+            cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def stages(learning, job):
+    row = learning.jobs.get(job)
+    return row.state, row.stage
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, learning, server):
+    """kill -9 while ingesting, judging, training and deciding; each time another worker goes on."""
+    with working(environment) as process:
+        deliver(learning, server, *range(24))
+        wait_until(lambda: tasks_with_samples(learning), 240, process)
+        process.kill()
+    assert len(tasks_with_samples(learning)) < 24
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 24, 240, process)
+        with learning.stores.database.read() as session:
+            rows = session.scalars(select(AnnotationRow)).all()
+        assert {row.status for row in rows} == {"accepted"}
+        job = learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        judging = ("running", "judging the live version")
+        wait_until(lambda: stages(learning, job) == judging, 240, process)
+        process.kill()
+    for stage in ("training", "judging the candidate"):
+        with working(environment) as process:
+            wait_until(
+                lambda stage=stage: stages(learning, job) == ("running", stage), 240, process
+            )
+            process.kill()
+    with working(environment) as process:
+        wait_until(lambda: learning.jobs.get(job).state == "finished", 240, process)
+    row = learning.jobs.get(job)
+    assert row.result in ("kept", "asked", "promoted")
+    assert row.version == 2
+    assert len(learning.stores.versions.usable_by(PROJECT)) == 2
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server):
+    deliver(learning, server, *range(12))
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
+        learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        wait_until(lambda: stages(learning, 1)[0] == "running", 240, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    row = learning.jobs.get(1)
+    assert (row.state, row.attempts) == ("waiting", 0)
+
+
+def gives_way(worker):
+    """Say whether the worker's job has the lowest priority, in a session of its own."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(worker.pid), "-f", "run-job"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    jobs = [int(number) for number in found.stdout.split()]
+    return any((os.getpriority(os.PRIO_PROCESS, job), os.getsid(job)) == (19, job) for job in jobs)
+
+
+@pytest.mark.slow
+def test_a_running_job_gives_way_and_can_be_cancelled(environment, settings, learning, server):
+    deliver(learning, server, *range(12))
+    with working(environment) as process:
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
+        job = learning.jobs.request(PROJECT, "Start training")
+        declare_tasks(open_queue(settings), NoDuties()).train()
+        wait_until(lambda: stages(learning, job)[0] == "running", 240, process)
+        wait_until(lambda: gives_way(process), 240, process)
+        learning.jobs.cancel(job)
+        wait_until(lambda: learning.jobs.get(job).state == "cancelled", 240, process)
+    assert learning.stores.versions.live(PROJECT).version == 1
+
+
+def command(environment, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ml_backend", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_commands_do_what_they_say(environment, learning, worker, server):
+    deliver(learning, server, *range(12))
+    worker.ingest()
+    trained = command(environment, "fine-tune", "--project", "1")
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("job 1: ")
+    assert "step 12" in (learning.job_folder(1) / "log.txt").read_text()
+    listed = command(environment, "versions", "--project", "1").stdout
+    number, name, *made_for = listed.split()[:4]
+    assert (number, name[:3], made_for) == ("2", "v2-", ["project", "1"])
+    assert "live for project 1: " in listed
+    promoted = command(environment, "promote", "2", "--project", "1", "--reason", "I looked")
+    assert promoted.stdout.startswith("live for project 1: v2-")
+    assert "(pinned)" in command(environment, "pin", "--project", "1").stdout
+    assert "(pinned)" not in command(environment, "unpin", "--project", "1").stdout
+    back = command(environment, "rollback", "--project", "1")
+    assert "(of the site)" in back.stdout
+    assert command(environment, "rollback", "--project", "1").returncode == 1
+    assert "24 annotations" in command(environment, "reconcile").stdout
+    unknown = command(environment, "fine-tune", "--project", "77")
+    assert (unknown.returncode, unknown.stderr) == (1, "project 77 has never been seen here\n")
+    moves = learning.stores.versions.history(PROJECT)
+    assert [move.move for move in moves] == ["promote", "pin", "unpin", "rollback"]
+    assert moves[0].reason == "I looked"
+
+
+@pytest.mark.slow
+def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
+    environment, learning, worker, server
+):
+    deliver(learning, server, *range(12))
+    worker.ingest()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "fine-tune", "--project", "1"],
+        cwd=ROOT, env={**os.environ, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert any("job 1: judging the live version, 0 of " in line for line in started.stderr)
+    started.send_signal(signal.SIGTERM)
+    said, _ = started.communicate(timeout=60)
+    assert said == "job 1: stopped; the worker, or this command, will continue it\n"
+    assert learning.jobs.get(1).state == "waiting"
+
+
+@pytest.mark.slow
+def test_the_workers_log_says_which_job_runs_and_how_it_ended(
+    environment, learning, worker, caplog, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level("INFO", "ml_backend.learning.worker")
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    learning.jobs.request(PROJECT, "Start training")
+    worker.train()
+    assert caplog.messages == [
+        f"job=1 project={PROJECT} running: Start training",
+        f"job=1 project={PROJECT} finished: unchanged, no accepted mask is on an image that may be "
+        "trained on",
+    ]
+
+
+def test_a_job_that_a_dead_worker_left_is_in_the_log_of_the_next(learning, worker, caplog):
+    caplog.set_level("INFO", "ml_backend.learning.worker")
+    for attempt in range(MOST_ATTEMPTS):
+        learning.jobs.request(PROJECT, "Start training")
+        learning.jobs.claim(f"worker {attempt}")
+        move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
+        worker.tick()
+    start = f"job=1 project={PROJECT}"
+    assert caplog.messages[:2] == [f"{start} waiting: to be continued"] * 2
+    assert caplog.messages[2].startswith(f"{start} failed: its worker died 3 times")
+    assert "What job 1 was to learn is tried again after" in caplog.messages[3]
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 2 + ["WARNING"] * 2
+
+
+@pytest.mark.slow
+def test_a_job_in_the_foreground_continues_one_whose_worker_died(environment, learning):
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.claim("of a machine that lost its power")
+    move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
+    ended = command(environment, "fine-tune", "--project", "1")
+    assert ended.stdout.startswith("job 1: unchanged: no accepted mask"), ended.stderr
+    assert learning.jobs.get(1).reasons == ["Start training", "command"]
+
+
+@pytest.mark.usefixtures("learning")
+def test_a_comparison_of_no_project_says_so(environment, monkeypatch, capsys):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["ml_backend", "reconcile"])
+    assert main() == 0
+    assert capsys.readouterr().out == "no project has connected yet\n"
+
+
+def test_a_user_without_a_name_may_move_a_pointer(environment, learning, monkeypatch):
+    """Containers often run as a number that no file knows."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("uid not found")))
+    monkeypatch.setattr(sys, "argv", ["ml_backend", "pin"])
+    assert main() == 0
+    assert learning.stores.versions.history(SITE)[-1].by == f"uid {os.getuid()}"
+
+
+@pytest.mark.slow
+def test_a_comparison_that_fails_ends_its_command_with_1(environment, learning, worker, server):
+    deliver(learning, server, 1)
+    worker.ingest()
+    assert command(environment, "reconcile").returncode == 0
+    server.legacy_tokens_enabled = False
+    failed = command(environment, "reconcile")
+    assert (failed.returncode, "not compared: Label Studio" in failed.stdout) == (1, True)

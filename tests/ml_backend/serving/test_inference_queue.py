@@ -1,0 +1,111 @@
+"""Work runs one after the other, in order, and nobody waits beyond a deadline."""
+
+import signal
+import threading
+
+import pytest
+import torch
+
+from ml_backend.deadline import Deadline
+from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
+from ml_backend.serving.inference_queue import InferenceQueue
+
+
+def test_result_and_exception_come_back():
+    queue = InferenceQueue(relieve=lambda: None)
+    assert queue.run(lambda: 7, Deadline(10)) == 7
+    with pytest.raises(ZeroDivisionError):
+        queue.run(lambda: 1 / 0, Deadline(10))
+    assert queue.depth == 0
+
+
+def test_only_one_thread_works():
+    queue = InferenceQueue(relieve=lambda: None)
+    names = {queue.run(lambda: threading.current_thread().name, Deadline(10)) for _ in range(5)}
+    assert len(names) == 1
+    assert names != {threading.current_thread().name}
+
+
+def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
+    queue = InferenceQueue(relieve=lambda: None)
+    release, began = threading.Event(), threading.Event()
+    blocker = threading.Thread(target=queue.run, args=(release.wait, Deadline(30)))
+    blocker.start()
+    with pytest.raises(DeadlineError, match="no answer within"):
+        queue.run(began.set, Deadline(0.05))
+    assert queue.depth == 1
+    release.set()
+    blocker.join()
+    assert queue.run(began.is_set, Deadline(10)) is False
+
+
+def test_passed_deadline_is_noticed_before_queueing():
+    deadline = Deadline(1e-9)
+    with pytest.raises(DeadlineError):
+        InferenceQueue(relieve=lambda: None).run(lambda: None, deadline)
+    assert deadline.remaining() == 0.0
+
+
+class Greedy:
+    """Work that fits into memory only after some attempts."""
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.relieved = 0
+
+    def work(self):
+        if self.failures:
+            self.failures -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB …")
+        return "mask"
+
+    def relieve(self):
+        self.relieved += 1
+
+
+def test_memory_that_can_be_spared_is_given_back_before_giving_up():
+    greedy = Greedy(failures=1)
+    assert InferenceQueue(greedy.relieve).run(greedy.work, Deadline(10)) == "mask"
+    assert greedy.relieved == 1
+
+
+def test_memory_that_does_not_suffice_is_a_sentence():
+    greedy = Greedy(failures=2)
+    queue = InferenceQueue(greedy.relieve)
+    with pytest.raises(DeviceMemoryError, match="ICMFORMER_MODEL_MEMORY_MB"):
+        queue.run(greedy.work, Deadline(10))
+    assert queue.run(greedy.work, Deadline(10)) == "mask"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors …"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["context", "library"],
+)
+def test_memory_outside_of_torchs_own_is_memory_too(error):
+    relieved = []
+
+    def work():
+        if not relieved:
+            raise error
+        return "mask"
+
+    queue = InferenceQueue(lambda: relieved.append(True))
+    assert queue.run(work, Deadline(10)) == "mask"
+
+
+def test_a_gpu_that_fails_ends_the_process_so_that_another_begins():
+    def broken():
+        raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors …")
+
+    asked_to_stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    try:
+        with pytest.raises(DeviceError, match=r"failed \(CUDA error: an illegal memory access\)"):
+            InferenceQueue(relieve=lambda: None).run(broken, Deadline(10))
+        assert asked_to_stop.wait(10)
+    finally:
+        signal.signal(signal.SIGTERM, before)

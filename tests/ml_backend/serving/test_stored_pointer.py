@@ -1,0 +1,261 @@
+import gc
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+
+from ml_backend.errors import ModelError
+from ml_backend.serving import stored_pointer
+from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving.versions import Version
+from tests.waiting import wait_until
+from training.store.live_pointer import SITE, Mover, promote, roll_back
+from training.store.model_versions import Candidate
+from training.store.version_rows import give_up_weights
+
+A, B = "2.1795327560", "3.1795327999"
+PERSON = Mover("ann", "because")
+UNTRAINED = Version("untrained", None)
+
+
+def checkpoint(tmp_path, name):
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(name.encode())
+    path.with_suffix(".json").write_text("{}")
+    return path
+
+
+def publish(versions, tmp_path, name, project=None):
+    return versions.publish(Candidate(f"job {name}", checkpoint(tmp_path, name), project=project))
+
+
+def make_live(versions, number, project=SITE):
+    versions.move(partial(promote, project=project, version=number, mover=PERSON))
+
+
+def name(pointer, project):
+    return pointer.live(project).name.split("-")[0]
+
+
+def test_until_something_is_published_the_fallback_serves(versions):
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert pointer.live(A) == pointer.live(SITE) == UNTRAINED
+    assert pointer.names(A) == ["untrained"]
+
+
+def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    assert name(pointer, A) == "starter"  # from memory, until the next look
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("v2", "starter")
+    assert [one.split("-")[0] for one in pointer.names(A)] == ["v2", "starter"]
+    versions.move(partial(roll_back, project=A, mover=PERSON))
+    pointer.refresh()
+    assert name(pointer, A) == "starter"
+
+
+def test_versions_whose_weights_were_swept_could_serve_nobody(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    swept = publish(versions, tmp_path, "two", A)
+    versions.move(partial(give_up_weights, numbers=[swept]))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert [one.split("-")[0] for one in pointer.names(A)] == ["starter"]
+
+
+def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    pointer = StoredPointer(versions, UNTRAINED)
+    for number in range(50):
+        assert name(pointer, f"{number}.1") == "starter"
+    assert name(pointer, A) == "v2"
+    asked = []
+
+    def count(connection, cursor, statement, *others):
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    pointer.refresh()
+    event.remove(Engine, "before_cursor_execute", count)
+    assert len([one for one in asked if one.startswith("SELECT")]) == 1, asked
+
+
+def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    prepared = []
+    pointer.follow(lambda version: prepared.append((version.name, name(pointer, A))))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    wait_until(lambda: name(pointer, A) == "v2", 5)
+    assert [(new.split("-")[0], before) for new, before in prepared] == [("v2", "starter")]
+
+
+def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+
+    def load(version):
+        if version.name.startswith("v2"):
+            raise ModelError("version v2 cannot be loaded: the GPU is full")
+
+    pointer.follow(load)
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    make_live(versions, publish(versions, tmp_path, "three", B), B)
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+
+
+def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    second, third = (publish(versions, tmp_path, name, p) for name, p in (("two", A), ("three", B)))
+    answers, read = threading.Event(), versions.checkpoint
+
+    def read_late(number):
+        if number == second:
+            answers.wait()
+        return read(number)
+
+    monkeypatch.setattr(versions, "checkpoint", read_late)
+    monkeypatch.setattr(stored_pointer, "PATIENCE_SECONDS", 0.01)
+    make_live(versions, second, A)
+    make_live(versions, third, B)
+    pointer.refresh()
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    answers.set()
+    deadline = time.monotonic() + 5
+    while name(pointer, A) != "v2":
+        assert time.monotonic() < deadline
+        pointer.refresh()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    third = publish(versions, tmp_path, "three", A)
+    versions.checkpoint(third).with_suffix(suffix).write_bytes(b"damaged")
+    make_live(versions, third, A)
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "v2"
+    assert "version 3 cannot be served" in pointer.problems()[0]
+    versions.checkpoint(2).with_suffix(suffix).unlink()
+    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    unreadable = publish(versions, tmp_path, "two", A)
+    path = versions.checkpoint(unreadable)
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == name(pointer, B) == "starter"
+    open_file = Path.open
+
+    def fail_to_open(self, *arguments, **options):
+        if self == path:
+            raise OSError(5, "Input/output error", str(self))
+        return open_file(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", fail_to_open)
+    make_live(versions, unreadable, A)
+    make_live(versions, publish(versions, tmp_path, "three", B), B)
+    pointer.refresh()
+    assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    assert "Input/output error" in pointer.problems()[0]
+    make_live(versions, unreadable)
+    assert name(StoredPointer(versions, UNTRAINED), SITE) == "starter"
+
+
+def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    weights = versions.checkpoint(second)
+    weights.write_bytes(b"damaged")
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    weights.write_bytes(b"two")
+    pointer.refresh()
+    assert name(pointer, A) == "starter"  # it is not read again with every look
+    monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
+    pointer.refresh()
+    assert name(pointer, A) == "v2"
+    assert pointer.problems() == []
+
+
+def test_what_was_rolled_back_from_does_not_stand_in_for_what_is_damaged(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second, third = (publish(versions, tmp_path, name, A) for name in ("two", "three"))
+    make_live(versions, second, A)
+    make_live(versions, third, A)
+    versions.move(partial(roll_back, project=A, mover=PERSON))
+    versions.checkpoint(second).write_bytes(b"damaged")
+    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+
+
+def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
+    starter = versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    versions.checkpoint(second).write_bytes(b"damaged")
+    pointer = StoredPointer(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    pointer.refresh()
+    assert len(pointer.problems()) == 1
+    make_live(versions, starter, A)
+    pointer.refresh()
+    assert pointer.problems() == []
+
+
+def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = StoredPointer(versions, UNTRAINED)
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    versions._database.close()
+    tmp_path.joinpath("state.db").mkdir()
+    assert name(pointer, SITE) == name(pointer, A) == "starter"
+
+
+def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    looks = []
+    pointers = versions.pointers
+    monkeypatch.setattr(versions, "pointers", lambda: (looks.append(1), pointers())[1])
+    pointer = StoredPointer(versions, UNTRAINED)
+    versions._database.close()
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    tmp_path.joinpath("state.db").mkdir()
+    pointer.follow(repr)
+    wait_until(lambda: len(looks) >= 5, 20)
+    (record,) = caplog.records
+    assert "cannot be used" in record.getMessage()
+    assert not record.exc_info
+
+
+def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
+    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    before = set(threading.enumerate())
+    pointer = StoredPointer(versions, UNTRAINED)
+    pointer.follow(repr)
+    (thread,) = (
+        one for one in threading.enumerate() if one.name == "live-pointer" and one not in before
+    )
+    del pointer
+
+    def ended():
+        gc.collect()
+        return not thread.is_alive()
+
+    wait_until(ended, 5)

@@ -1,0 +1,94 @@
+"""Which versions wait for a person, and which were overtaken by what went live meanwhile."""
+
+from functools import partial
+
+from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.web.learning_views import version_list
+from tests.ml_backend.web.pages.reading import FORM, page
+from training.store.live_pointer import Mover, pin, roll_back
+from training.store.model_versions import Candidate
+from training.store.sweep import sweep
+
+GATE = Mover("gate", "better")
+
+
+def publish(learning, project, origin, verdict, compared_with=1):
+    versions = learning.stores.versions
+    return versions.publish(
+        Candidate(
+            f"{project} {origin}",
+            versions.checkpoint(1),
+            project=project,
+            verdict=verdict,
+            scores={"compared_with": compared_with},
+        )
+    )
+
+
+def with_fact(learning, project, fact):
+    return {row["version"] for row in version_list(learning, project) if row[fact]}
+
+
+def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
+    versions, project = learning.stores.versions, "6.1"
+    versions.move(partial(pin, project=project, mover=Mover("ann", "")))
+    better, unsure = (publish(learning, project, word, word) for word in ("promote", "ask"))
+    publish(learning, project, "keep", "keep")
+    assert not versions.promote_if_live(project, better, 1, GATE)
+    assert with_fact(learning, project, "undecided") == {better, unsure}
+    versions.decline(project, unsure, Mover("ann", ""))
+    assert with_fact(learning, project, "undecided") == {better}
+    assert with_fact(learning, project, "superseded") == set()
+
+
+def test_what_was_compared_with_what_is_no_longer_live_raises_no_alert(client, learning):
+    versions, project = learning.stores.versions, "9.1"
+    learning.projects.remember(project, ProjectNews("Overtaken"))
+    waiting = [publish(learning, project, number, "ask") for number in range(3)]
+    assert page(client, "/projects/9").count('role="alert"') == 3
+    versions.promote_if_live(project, publish(learning, project, "better", "promote"), 1, GATE)
+    later = publish(learning, project, "later", "ask", versions.live(project).version)
+    text = page(client, "/projects/9")
+    assert text.count('role="alert"') == 1
+    assert f"Version {later} waits for a decision." in text
+    assert text.count("compared with version 1, which is no longer live") == 3
+    facts = client.get(f"/api/versions/{waiting[0]}").json
+    assert (facts["undecided"], facts["superseded"]) == (False, True)
+    assert with_fact(learning, project, "superseded") == set(waiting)
+
+
+def test_a_superseded_version_can_be_made_live_and_waits_again_after_a_rollback(client, learning):
+    versions, project = learning.stores.versions, "10.1"
+    learning.projects.remember(project, ProjectNews("Back"))
+    old, older = (publish(learning, project, word, "ask") for word in ("old", "older"))
+    versions.promote_if_live(project, publish(learning, project, "better", "promote"), 1, GATE)
+    text = page(client, f"/projects/10/versions/{old}")
+    assert "Make it live" in text
+    assert 'class="main"' not in text
+    assert "Keep the live version" not in text
+    body = {"move": "promote", "version": old}
+    assert client.post("/projects/10/live", data=body, headers=FORM).status_code == 303
+    assert versions.live(project).version == old
+    for _ in range(2):
+        versions.move(partial(roll_back, project=project, mover=Mover("ann", "")))
+    assert with_fact(learning, project, "undecided") == {older}
+
+
+def test_what_was_swept_waits_no_more_and_is_not_offered(client, learning):
+    versions, project = learning.stores.versions, "12.1"
+    learning.projects.remember(project, ProjectNews("Tidy"))
+    overtaken, _ = (publish(learning, project, word, "ask", 99) for word in ("old", "new"))
+    sweep(learning.stores, newest_versions=1)
+    assert client.get(f"/api/versions/{overtaken}").json["swept"] is True
+    assert "weights deleted" in page(client, "/projects/12")
+    assert f'name="version" value="{overtaken}"' not in page(client, "/projects/12")
+    text = page(client, f"/projects/12/versions/{overtaken}")
+    assert "Its weights were deleted" in text
+    assert "Make it live" not in text
+    body = {"move": "promote", "version": overtaken}
+    answer = client.post("/api/projects/12/live", json=body)
+    assert (answer.status_code, answer.json["error"]) == (
+        409,
+        f"version {overtaken} cannot be served: its weights were deleted by sweep",
+    )
+    assert not versions.live(project).own

@@ -1,0 +1,337 @@
+"""The learning side over HTTP: pages for people and REST for programs, with the same effects."""
+
+from datetime import datetime, timezone
+from functools import partial
+
+import pytest
+
+from ml_backend.app import create_app
+from ml_backend.label_studio.projects import ProjectNews, ProjectRow
+from ml_backend.learning.fine_tune_jobs import Beat
+from ml_backend.learning.job_runner import StageClock
+from ml_backend.settings import Settings
+from ml_backend.web.learning_views import annotations_to_look_at, log_tail
+from tests.ml_backend.web.pages.reading import FORM, page
+from tests.training.disc_project import PROJECT
+from training.store.live_pointer import Mover, promote
+from training.store.model_versions import Candidate
+from training.store.samples import Annotation
+
+
+def test_the_list_of_projects_leads_to_each(client):
+    text = page(client, "/projects/")
+    assert "Discs" in text
+    assert f'href="/projects/{PROJECT}"' in text
+    assert 'href="/projects/"' in page(client, "/")
+
+
+def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
+    text = page(client, "/projects/2")
+    assert "<strong>24</strong>accepted masks" in text
+    assert '<svg class="chart"' in text
+    assert "saved with clicks but without the mask of Object" in text
+    assert "http://ls:8080/projects/2/data?task=77" in text
+    assert "task 76: image is 404" in text
+    assert "20 new samples" in text
+    assert "New masks: 0; the next job starts after 20 more." in text
+    assert text.count('<svg class="lineage"') == 2
+    assert "v2-" in text
+    assert "starter-" in text
+
+
+@pytest.mark.parametrize(
+    ("hostname", "link"),
+    [
+        ("https://ls.example.com/studio/", "https://ls.example.com/studio/projects/2/"),
+        ("javascript:alert(1)//", "http://label-studio.internal:8080/projects/2/"),
+        ("", "http://label-studio.internal:8080/projects/2/"),
+    ],
+)
+def test_links_lead_where_browsers_find_label_studio(learning, hostname, link):
+    project = ProjectRow(key=PROJECT, number="2", hostname=hostname)
+    shown = annotations_to_look_at(learning, project)["to_look_at"]
+    addresses = [row["address"] for row in shown]
+    assert addresses
+    assert all(address.startswith(f"{link}data?task=") for address in addresses)
+
+
+def test_a_version_shows_its_story_curves_and_pictures(client):
+    text = page(client, "/projects/2/versions/2")
+    assert "What the gate said" in text
+    assert "saved with clicks" not in text
+    assert "held-out objects" in text.lower()
+    assert "data:image/jpeg;base64," in text
+    assert "iterative_clicks" in text
+    assert "version 1" in text
+
+
+def test_a_job_shows_its_log(client):
+    text = page(client, "/projects/2/jobs/1")
+    assert "the last line" in text
+    assert "20 new samples" in text
+
+
+def test_unknown_things_are_said_to_be_unknown(client):
+    for path, words in (
+        ("/projects/77", "project 77 has never been seen here"),
+        ("/projects/2/jobs/77", "there is no job 77"),
+        ("/projects/2/versions/77", "there is no version 77"),
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, words in answer.text) == (404, True)
+        answer = client.get(path.replace("/projects/2/", "/").replace("/", "/api/", 1))
+        assert (answer.status_code, answer.json) == (404, {"error": words})
+    for path in ("/projects/77/jobs", "/projects/2/jobs/77/cancel"):
+        assert client.post(path, headers=FORM).status_code == 404
+    assert client.post("/api/jobs/77/cancel").status_code == 404
+
+
+def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
+    number = learning.jobs.request("3.1", "of project 3")
+    assert client.get(f"/projects/2/jobs/{number}").status_code == 404
+    assert client.post(f"/projects/2/jobs/{number}/cancel", headers=FORM).status_code == 404
+    assert learning.jobs.get(number).state == "waiting"
+
+
+def test_a_project_decides_nothing_about_anothers_version(client, learning):
+    versions = learning.stores.versions
+    compared = {"verdict": "ask", "scores": {"compared_with": 1}}
+    number = versions.publish(Candidate("3", versions.checkpoint(1), project="3.1", **compared))
+    for move in ("keep", "promote"):
+        body = {"move": move, "version": number}
+        answer = client.post("/api/projects/2/live", json=body)
+        assert (answer.status_code, "for another project" in answer.json["error"]) == (404, True)
+        assert client.post("/projects/2/live", data=body, headers=FORM).status_code == 404
+    assert client.get(f"/api/versions/{number}").json["undecided"] is True
+    assert "Make it live" not in page(client, f"/projects/2/versions/{number}")
+    site = client.post("/api/site/live", json={"move": "keep", "version": number})
+    assert site.status_code == 200
+
+
+def live(client):
+    return client.get("/api/projects/2").json["live"]
+
+
+def test_people_promote_pin_and_roll_back_on_the_page(client):
+    for form, version, pinned in (
+        ({"move": "promote", "version": 2}, 2, False),
+        ({"move": "pin", "reason": " "}, 2, True),
+        ({"move": "unpin"}, 2, False),
+        ({"move": "rollback", "reason": "worse on dark images"}, 1, False),
+    ):
+        answer = client.post("/projects/2/live", data=form, headers=FORM)
+        assert (answer.status_code, answer.location) == (303, "/projects/2#versions")
+        assert (live(client)["version"], live(client)["pinned"]) == (version, pinned)
+    reasons = [move["reason"] for move in client.get("/api/projects/2").json["moves"]]
+    assert reasons[:4] == ["worse on dark images", "page", "page", "page"]
+
+
+def test_programs_do_the_same_over_rest(client):
+    answer = client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+    assert answer.json["live"]["version"] == 2
+    assert answer.json["moves"][0]["move"] == "promote"
+    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
+    left = {"version": 1, "pinned": False, "own": False}
+    assert left.items() <= answer.json["live"].items()
+
+
+def test_the_decision_of_a_person_is_recorded(client, learning):
+    client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
+    assert client.get("/api/versions/2").json["answer"]["answer"] == "kept"
+
+
+def test_what_is_live_already_is_not_kept_from_going_live(client):
+    client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
+    refused = client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
+    assert (refused.status_code, refused.mimetype) == (409, "text/html")
+    assert "version 2 is live already" in refused.text
+    assert client.get("/api/versions/2").json["answer"]["answer"] == "promoted"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"move": "promote"}, 400, "say which version to promote"),
+        ({"move": "explode"}, 400, "is not one of"),
+        ({"move": "rollback", "version": 2}, 400, "rollback takes no version"),
+        ({"move": "pin", "version": 2}, 400, "pin takes no version"),
+        ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
+        ({"move": "promote", "version": "two"}, 400, "must be a whole number"),
+        ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
+        ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
+        ({"move": "promote", "version": True}, 400, "must be a whole number"),
+        ({"move": "pin", "stat": 7}, 400, "'stat' is not one of move, reason, state, version"),
+        ({"move": "promote", "version": 77}, 404, "there is no version 77"),
+        ({"move": "unpin"}, 409, "nothing is pinned here"),
+        ([], 400, "send a JSON object"),
+    ],
+)
+def test_what_cannot_be_done_gets_a_sentence(client, body, status, words):
+    answer = client.post("/api/projects/2/live", json=body)
+    assert (answer.status_code, words in answer.json["error"]) == (status, True)
+
+
+def test_a_damaged_version_cannot_be_made_live(client, learning):
+    weights = learning.stores.versions.checkpoint(2)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"?")
+    answer = client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
+    weights.write_bytes(content)
+    assert answer.status_code == 409
+    assert "is damaged" in answer.text
+    assert live(client)["version"] == 1
+
+
+def test_nobody_goes_back_to_a_damaged_version(client, learning):
+    client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+    weights = learning.stores.versions.checkpoint(1)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + b"?")
+    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
+    weights.write_bytes(content)
+    assert answer.status_code == 409
+    assert "is damaged; promote another version instead" in answer.json["error"]
+    assert live(client)["version"] == 2
+
+
+def test_a_version_that_cannot_be_loaded_is_refused_on_a_page(client, learning, tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"x")
+    (tmp_path / "x.json").write_text('{"format": "icmformer-9"}')
+    learning.projects.remember("4.1", ProjectNews("Future"))
+    made = Candidate("of a newer program", tmp_path / "x.safetensors", project="4.1")
+    body = {"move": "promote", "version": learning.stores.versions.publish(made)}
+    answer = client.post("/projects/4/live", data=body, headers=FORM)
+    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+    assert "icmformer-9" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/", "/projects/2", "/projects/77"])
+def test_no_other_site_shows_a_page_in_a_frame(client, path):
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_another_site_cannot_act_with_a_visitors_browser(client):
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+    ):
+        answer = client.post("/projects/2/live", data={"move": "pin"}, headers=headers)
+        assert answer.status_code == 403
+        assert client.post("/api/projects/2/jobs", json={}, headers=headers).status_code == 403
+    assert client.post("/api/projects/2/live", data={"move": "pin"}).status_code == 400
+    assert live(client)["pinned"] is False
+
+
+def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
+    answer = client.post("/api/projects/2/jobs", json={"reason": "a test"})
+    assert answer.status_code == 202
+    number = answer.json["job"]
+    assert answer.json["state"] == "waiting"
+    assert client.post("/api/projects/2/jobs", json={"reason": " "}).json["job"] == number
+    assert learning.jobs.get(number).reasons == ["a test", "REST"]
+    learning.jobs.claim("w2", number)
+    learning.jobs.beat(number, "w2", Beat("training", 30, 300, 240.0))
+    text = page(client, "/projects/2")
+    assert '<progress value="30" max="300" aria-label="training">' in text
+    assert "time left: 4 min" in text
+    assert 'http-equiv="refresh"' in text
+    assert client.get(f"/api/jobs/{number}").json["seconds_left"] == 240.0
+    answer = client.post(f"/projects/2/jobs/{number}/cancel", headers=FORM)
+    assert answer.status_code == 303
+    assert "cancelling" in page(client, f"/projects/2/jobs/{number}")
+    learning.jobs.release(number, "w2")
+    assert client.get(f"/api/jobs/{number}").json["state"] == "cancelled"
+    assert client.post(f"/api/jobs/{number}/cancel").status_code == 409
+    assert 'http-equiv="refresh"' not in page(client, "/projects/2")
+
+
+def test_half_a_character_takes_no_page_away(client, learning):
+    answer = client.post("/api/projects/2/jobs", json={"reason": "\ud800"})
+    assert (answer.status_code, "not valid Unicode" in answer.json["error"]) == (400, True)
+    learning.projects.remember("8.1", ProjectNews("Halves"))
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    learning.samples.replace(
+        Annotation("8.1", 1, 1, moment, "empty", labels_without_mask=("\ud800",))
+    )
+    assert "the mask of ?" in page(client, "/projects/8")
+
+
+def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
+    assert client.post("/projects/2/jobs", headers=FORM).status_code == 303
+    (newest, *_) = learning.jobs.of_project(PROJECT)
+    assert newest.state == "waiting"
+    learning.jobs.cancel(newest.id)
+    learning.projects.ask_to_reconcile(PROJECT)
+    assert "Not yet compared with Label Studio: a comparison was asked for" in page(
+        client, "/projects/2"
+    )
+    learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
+    assert "all well" in page(client, "/projects/2")
+    assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for
+    assert "all well; another comparison was asked for at" in page(client, "/projects/2")
+
+
+def test_the_site_has_a_pointer_of_its_own(client, learning):
+    assert client.post("/api/site/live", json={"move": "rollback"}).status_code == 409
+    other = Mover("test", "")
+    learning.stores.versions.move(partial(promote, project="", version=2, mover=other))
+    assert client.get("/api/projects").json["site"]["version"] == 2
+    learning.projects.remember("11.1", ProjectNews("Follows the site"))
+    move = {"move": "promote", "version": 2}  # which was made for project 2
+    assert client.post("/api/projects/11/live", json=move).status_code == 200
+    client.post("/api/site/live", json={"move": "rollback"})
+    assert client.get("/api/projects").json["site"]["version"] == 1
+
+
+def test_a_project_that_follows_a_pinned_site_can_be_pinned_itself(client):
+    client.post("/api/site/live", json={"move": "pin"})
+    text = page(client, "/projects/2")
+    assert 'name="move" value="pin"' in text
+    assert 'name="move" value="unpin"' not in text
+    client.post("/projects/2/live", data={"move": "pin"}, headers=FORM)
+    assert 'name="move" value="unpin"' in page(client, "/projects/2")
+    client.post("/projects/2/live", data={"move": "unpin"}, headers=FORM)
+    assert live(client)["own"] is False
+    client.post("/api/site/live", json={"move": "unpin"})
+
+
+def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
+    login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
+    app = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint, **login))
+    client = app.test_client()
+    learning = app.extensions["icmformer"].learning
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    for path in ("/", "/projects/", "/projects/2"):
+        refused = client.get(path)
+        assert (refused.status_code, refused.www_authenticate.type) == (401, "basic")
+    assert client.post("/api/site/live", json={"move": "pin"}).status_code == 401
+    client.post("/api/site/live", json={"move": "pin"}, auth=("ann", "secret"))
+    assert learning.stores.versions.history("")[-1].by == "ann"
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/{}", "/api/versions/{}", "/projects/2/jobs/{}"])
+def test_a_number_that_no_database_holds_is_of_nothing(client, path):
+    answer = client.get(path.format(10**20))
+    assert answer.status_code == 404
+    assert "there is no" in answer.text
+
+
+def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
+    log = learning.job_folder(1) / "log.txt"
+    before = log.read_bytes()
+    log.write_bytes(b"first\n\rdecoding: 0 %\rdecoding: 100 %\r\nlast\n")
+    assert log_tail(learning, 1) == "first\ndecoding: 100 %\nlast"
+    log.write_bytes(before)
+
+
+def test_the_time_left_of_a_continued_job_counts_what_it_did_itself(monkeypatch):
+    seconds = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr("ml_backend.learning.job_runner.time.monotonic", lambda: next(seconds))
+    clock = StageClock()
+    assert clock.seconds_left("training", 150, 200) is None
+    assert clock.seconds_left("training", 160, 200) == 40.0
+    assert clock.seconds_left("training", 170, 200) == 30.0

@@ -1,0 +1,100 @@
+"""What browsers and screen readers are given."""
+
+from collections import Counter
+from functools import partial
+from html.parser import HTMLParser
+
+import pytest
+
+from ml_backend.web.learning_pages import counted
+from tests.ml_backend.web.pages.reading import FORM, page
+from tests.training.disc_project import PROJECT
+from training.store.live_pointer import Mover, promote
+
+PAGES = ["/", "/projects/", "/projects/2", "/projects/2/versions/2", "/projects/2/jobs/1"]
+ENDS_A_PARAGRAPH = {"div", "figure", "form", "h1", "h2", "ol", "p", "pre", "section", "table", "ul"}
+HAS_NO_END = {"br", "circle", "img", "input", "line", "link", "meta", "rect"}
+
+
+class Outline(HTMLParser):
+    """Notes what a browser would silently put elsewhere, and how buttons are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.problems, self.ids, self.names = [], [], Counter(), Counter()
+        self.button = ""
+
+    def handle_starttag(self, tag, attributes):
+        facts = dict(attributes)
+        self.ids.update([facts["id"]] if "id" in facts else [])
+        if tag in ENDS_A_PARAGRAPH and "p" in self.open:
+            self.problems.append(f"<{tag}> in a paragraph")
+        if tag in ("style", "meta", "title") and "head" not in self.open and "svg" not in self.open:
+            self.problems.append(f"<{tag}> outside the head")
+        if tag == "figcaption" and self.open[-1] != "figure":
+            self.problems.append("a caption of no figure")
+        if tag in ("img", "progress") and not (facts.get("alt") or facts.get("aria-label")):
+            self.problems.append(f"<{tag}> without a name")
+        if tag == "button":
+            self.button = facts.get("aria-label", "")
+        if tag not in HAS_NO_END:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "button":
+            self.names[self.button or data.strip()] += 1
+
+    def handle_endtag(self, tag):
+        if self.open[-1] != tag:
+            self.problems.append(f"</{tag}> ends <{self.open[-1]}>")
+        else:
+            self.open.pop()
+
+
+def outline(client, path):
+    found = Outline()
+    found.feed(client.get(path).text)
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_valid_and_their_buttons_say_what_they_do(client, learning, path):
+    to_promote = partial(promote, project=PROJECT, version=2, mover=Mover("ann", ""))
+    learning.stores.versions.move(to_promote)
+    found = outline(client, path)
+    assert found.problems == []
+    assert found.open == []
+    assert [one for one, times in (found.ids + found.names).items() if times > 1] == []
+
+
+def test_a_page_that_waits_is_loaded_anew_not_scrolled(client, learning):
+    answer = client.post("/projects/2/jobs", headers=FORM)
+    assert answer.location == "/projects/2#jobs"
+    assert 'http-equiv="refresh" content="15; url=/projects/2"' in page(client, "/projects/2")
+    (newest, *_) = learning.jobs.of_project(PROJECT)
+    where = f"/projects/2/jobs/{newest.id}"
+    assert f'content="5; url={where}"' in page(client, where)
+    assert outline(client, "/projects/2").problems == []
+    learning.jobs.cancel(newest.id)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/projects/2/", 200),
+        ("/projects/2/jobs/abc", 404),
+        ("/projects/2/live", 405),  # what a reload after a refused form asks for
+        ("/projects/2/nothing/at/all", 404),
+    ],
+)
+def test_mistyped_addresses_lead_to_pages(client, path, status):
+    answer = client.get(path)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert 'href="/projects/"' in answer.text
+
+
+def test_one_is_not_many():
+    assert [counted(number, "mask") for number in (0, 1, 2)] == ["0 masks", "1 mask", "2 masks"]

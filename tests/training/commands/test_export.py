@@ -1,0 +1,130 @@
+"""What ships is the same network, smaller, and says where it comes from without naming places."""
+
+import sys
+
+import pytest
+import torch
+
+from icmformer import (
+    ModelConfig,
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+    upstream_checkpoint,
+)
+from icmformer.checkpoint import read_description
+from icmformer.errors import ICMFormerError
+from tests.authors_files import save_small_vit
+from training.__main__ import main
+from training.commands.export import export
+
+RECIPE = {
+    "run": "/home/me/runs/starter",
+    "data": {"root": "/home/me/data", "cache": None, "parts": [{"path": "DUTS_TR.zip"}]},
+    "validation": {"sets": ["GrabCut", "folder:/home/me/own", "folder:../me/private/other.zip"]},
+    "epoch": 100,
+    "stages": [{"epochs": 2, "size": 32}, {"epochs": 1, "size": 96}],
+}
+
+
+def a_training(folder, samples=300, network="tiny"):
+    path = folder / "latest.safetensors"
+    torch.manual_seed(0)
+    save_checkpoint(
+        build_model(network), path, samples=samples, recipe=RECIPE, command="train /home/me/x.yaml"
+    )
+    return path
+
+
+@pytest.mark.parametrize(("samples", "size"), [(1, 32), (200, 32), (201, 96), (300, 96)])
+def test_the_size_is_that_of_the_last_stage_reached(tmp_path, samples, size):
+    assert export(a_training(tmp_path, samples), tmp_path / "out.safetensors") == size
+    assert load_checkpoint(tmp_path / "out.safetensors").input_size == (size, size)
+
+
+def test_without_stages_the_size_stays(tmp_path):
+    save_checkpoint(build_model("tiny"), tmp_path / "tuned.safetensors", recipe="fine_tune.yaml")
+    assert export(tmp_path / "tuned.safetensors", tmp_path / "out.safetensors") == 64
+
+
+def test_weights_are_stored_in_half_and_rounded_only(tmp_path):
+    checkpoint, output = a_training(tmp_path), tmp_path / "out.safetensors"
+    export(checkpoint, output, size=64)
+
+    assert output.stat().st_size < 0.6 * checkpoint.stat().st_size
+    exported = load_checkpoint(output).state_dict()
+    for name, tensor in load_checkpoint(checkpoint).state_dict().items():
+        assert torch.equal(exported[name], tensor.bfloat16().float())
+
+
+@pytest.mark.parametrize("network", ["tiny", "tiny_swin"])
+def test_the_network_computes_the_same_at_the_new_size(tmp_path, network):
+    checkpoint, output = a_training(tmp_path, network=network), tmp_path / "out.safetensors"
+    export(checkpoint, output, dtype=torch.float32, size=128)
+    image, clicks, mask = (torch.rand(1, channels, 128, 128) for channels in (3, 2, 1))
+
+    with torch.no_grad():
+        before = load_checkpoint(checkpoint)(image, clicks, mask)
+        after = load_checkpoint(output)(image, clicks, mask)
+
+    assert torch.equal(after, before)
+
+
+def test_a_size_the_network_cannot_have_is_refused(tmp_path):
+    checkpoint = a_training(tmp_path)
+    with pytest.raises(ICMFormerError, match="windows"):
+        export(checkpoint, tmp_path / "out.safetensors", size=50)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "new" / "out.safetensors"
+    arguments = ["--checkpoint", str(a_training(tmp_path)), "--output", str(output)]
+    notes = ["--note", "licence=for research", "--note", "model=early"]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *arguments, "--size", "64", *notes])
+
+    assert main() == 0
+
+    description = read_description(output)
+    assert ModelConfig.from_dict(description["config"]) == build_model("tiny").config
+    found = description["provenance"]
+    assert (found["samples"], found["size"]) == (300, 64)
+    assert (found["licence"], found["model"]) == ("for research", "early")
+    assert found["recipe"]["data"]["parts"] == [{"path": "DUTS_TR.zip"}]
+    assert found["recipe"]["run"] == "starter"
+    assert found["recipe"]["validation"]["sets"] == ["GrabCut", "folder:own", "folder:other.zip"]
+    assert "/home/me" not in str(found)
+
+
+def test_a_file_of_the_authors_becomes_one_of_ours_with_the_same_weights(tmp_path, monkeypatch):
+    checkpoint, output = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    save_small_vit(checkpoint)
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *arguments])
+
+    assert main() == 0
+
+    expected, found = upstream_checkpoint.load(checkpoint), load_checkpoint(output)
+    assert found.config == expected.config
+    weights = found.state_dict()
+    assert all(torch.equal(weights[name], each) for name, each in expected.state_dict().items())
+    assert read_description(output)["provenance"] == {"converted_from": "theirs.pth", "size": 224}
+
+
+def test_a_file_of_the_authors_is_rounded_if_that_is_asked_for(tmp_path):
+    checkpoint, output = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    save_small_vit(checkpoint)
+
+    export(checkpoint, output, dtype=torch.float16)
+
+    exported = load_checkpoint(output).state_dict()
+    for name, tensor in upstream_checkpoint.load(checkpoint).state_dict().items():
+        assert torch.equal(exported[name], tensor.half().float())
+
+
+def test_a_missing_checkpoint_is_a_sentence(tmp_path, monkeypatch, capsys):
+    names = ["--checkpoint", str(tmp_path / "no.safetensors"), "--output", str(tmp_path / "o")]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *names])
+
+    assert main() == 1
+    assert "no.safetensors: cannot be read" in capsys.readouterr().err

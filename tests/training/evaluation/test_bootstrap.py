@@ -1,0 +1,60 @@
+"""Intervals of means over objects cover what they promise, also where images hold many."""
+
+import numpy as np
+import pytest
+
+from training.evaluation.bootstrap import interval_over_images
+
+
+def test_objects_of_one_image_count_as_one_observation():
+    saved = np.repeat([4, -3], 20)
+    alone = interval_over_images(saved, [str(n) for n in range(40)])
+    together = interval_over_images(saved, [f"{'ab'[n // 20]}#{n}" for n in range(40)])
+    assert together == (-3, 4)
+    assert -3 < alone[0] < alone[1] < 4
+
+
+def test_the_names_of_images_may_hold_the_separator():
+    saved = np.repeat([4, -3], 20)
+    names = [f"slide #{n // 20}#0.{n}" for n in range(40)]
+    assert interval_over_images(saved, names) == (-3, 4)
+
+
+@pytest.mark.parametrize(("images", "objects"), [(20, 600), (60, 300), (80, 80)])
+def test_the_interval_covers_the_mean_as_often_as_it_says(images, objects):
+    rng = np.random.default_rng(0)
+    of_image = np.arange(objects) % images
+    names = [f"{image}#{number}" for number, image in enumerate(of_image)]
+    hits = 0
+    for seed in range(300):
+        clicks = rng.geometric(0.3, size=objects) + rng.normal(size=images)[of_image]
+        low, high = interval_over_images(clicks, names, draws=300, seed=seed)
+        hits += low <= 1 / 0.3 <= high
+    assert 0.91 < hits / 300 < 0.99
+
+
+@pytest.mark.parametrize(("images", "objects"), [(5, 20), (8, 40), (20, 60)])
+def test_what_is_no_better_is_seldom_called_better_or_worse(images, objects):
+    """Under the null, with effects of images and of objects, at most the 5 % that are promised."""
+    rng = np.random.default_rng(0)
+    of_image = np.arange(objects) % images
+    names = [str(image) for image in of_image]
+    saved = rng.normal(size=(2000, images))[:, of_image]
+    saved += 1.5 * rng.normal(size=saved.shape)
+    ends = np.array([interval_over_images(row, names, 1000) for row in np.round(saved)])
+    assert np.mean(ends[:, 0] > 0) < 0.05
+    assert np.mean(ends[:, 1] < 0) < 0.05
+
+
+def test_with_many_images_the_interval_is_the_plain_percentile_interval():
+    values = np.random.default_rng(1).normal(size=2000)
+    low, high = interval_over_images(values, [str(n) for n in range(2000)], 4000)
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.05)
+
+
+def test_each_column_of_curves_has_an_interval_of_its_own():
+    curves = np.random.default_rng(2).random((30, 4))
+    names = [f"{number // 3}#{number}" for number in range(30)]
+    low, high = interval_over_images(curves, names)
+    alone = [interval_over_images(column, names) for column in curves.T]
+    np.testing.assert_allclose(np.stack([low, high], axis=1), alone)

@@ -1,0 +1,237 @@
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+
+import training.fine_tuning.fine_tune
+from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
+from icmformer.checkpoint import read_description
+from training.datasets.each_object import EachObject
+from training.datasets.sample import AnnotatedImage, layered
+from training.errors import DatasetError, RecipeError
+from training.fine_tuning.fine_tune import FineTuneData, fine_tune
+from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
+from training.loop.training_state import load_state
+
+
+class Discs:
+    """Bright discs on a dark noisy ground: easy to learn, quick to draw."""
+
+    def __init__(self, count, first=0):
+        self._count = count
+        self._first = first
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(self._first + index)
+        image = rng.integers(0, 90, (64, 80, 3), dtype=np.uint8)
+        rows, columns = np.mgrid[:64, :80]
+        masks = []
+        for column in (22, 58):
+            row, radius = rng.integers(20, 44), rng.integers(9, 16)
+            mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+            image[mask] += 120
+            masks.append(mask)
+        layers, objects = layered(masks)
+        return AnnotatedImage(f"{self._first + index}", image, layers, objects)
+
+
+DATA = FineTuneData(Discs(6), Discs(3, first=50), EachObject(Discs(3, first=100)))
+QUICK = (
+    "batch_size=4", "steps=6", "validate_every=2", "validation_clicks=2", "size=32",
+    "optimization.warmup=0", "device=cpu",
+)  # fmt: skip
+
+
+class Stopped(Exception):
+    pass
+
+
+def recipe(*overrides):
+    return load_fine_tune_recipe(overrides=(*QUICK, *overrides))
+
+
+@pytest.fixture
+def base(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "base.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    return path
+
+
+def quiet(stage, done, total):
+    """Nobody watches."""
+
+
+def run(base, folder, *overrides, data=DATA, report=quiet):
+    folder.mkdir(exist_ok=True)
+    return fine_tune(base, data, recipe(*overrides), folder, report, parent=3)
+
+
+def weights(path):
+    return load_checkpoint(path).state_dict()
+
+
+def test_the_candidate_is_an_ordinary_checkpoint_that_says_how_it_was_made(base, tmp_path):
+    candidate = run(base, tmp_path / "job")
+    described = read_description(candidate)["provenance"]
+    assert described["parent"] == 3
+    assert described["recipe"]["steps"] == 6
+    before, after = weights(base), weights(candidate)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_that_was_killed_ends_where_one_that_was_not_would_have(base, tmp_path):
+    whole = weights(run(base, tmp_path / "whole"))
+    for stop_after in (1, 3, 5):
+
+        def stop(stage, done, total, at=stop_after):
+            if done == at:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            run(base, tmp_path / "killed", report=stop)
+    resumed = weights(run(base, tmp_path / "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_loss_falls(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tuning.fine_tune")
+    run(base, tmp_path / "job", "steps=40", "validate_every=20", "optimization.learning_rate=2e-3")
+    losses = [float(r.getMessage().split()[3][:-1]) for r in caplog.records if "loss" in r.msg]
+    assert losses[-1] < losses[0]
+
+
+def test_it_stops_early_and_returns_what_was_best(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tuning.fine_tune")
+    candidate = run(
+        base, tmp_path / "job", "steps=40", "patience=1", "optimization.learning_rate=1e-9"
+    )
+    assert "no improvement" in caplog.text
+    assert read_description(candidate)["provenance"]["steps"] < 40
+
+
+def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
+    base, tmp_path, monkeypatch
+):
+    changes = ("steps=40", "patience=1", "optimization.learning_rate=1e-9")
+    whole = run(base, tmp_path / "whole", *changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.fine_tuning.fine_tune, "save_checkpoint", Mock(side_effect=Stopped))
+        with pytest.raises(Stopped):
+            run(base, tmp_path / "killed", *changes)
+    resumed = run(base, tmp_path / "killed", *changes, report=Mock(side_effect=AssertionError))
+    one, other = (read_description(path)["provenance"]["steps"] for path in (whole, resumed))
+    assert one == other
+
+
+def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, tmp_path):
+    changes = ("optimization.learning_rate=1e8", "optimization.clip=null")
+    data = FineTuneData(Discs(4), None, None)
+    with pytest.raises(RecipeError, match=r"after \d steps: lower optimization\.learning_rate"):
+        run(base, tmp_path / "job", *changes, data=data)
+    assert load_state(tmp_path / "job") is None
+
+
+def test_objects_too_small_to_learn_from_are_named(base, tmp_path):
+    data = FineTuneData(Discs(4), None, None)
+    with pytest.raises(DatasetError, match=r"lower sampling\.min_object_area"):
+        run(base, tmp_path / "job", "sampling.min_object_area=9999", data=data)
+
+
+def test_people_are_let_through_before_each_click_on_validation_images(base, tmp_path):
+    reports = []
+    run(base, tmp_path / "job", report=lambda *told: reports.append(told))
+    looks = [done for _, done, _ in reports if done % 2 == 0]
+    objects = len(DATA.validation)
+    assert len(looks) >= 3 * (1 + objects), "a step, and at least a click an object"
+
+
+def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tuning.fine_tune")
+    data = FineTuneData(Discs(4), None, None)
+    candidate = run(base, tmp_path / "job", data=data)
+    assert "too few to validate on" in caplog.text
+    assert read_description(candidate)["provenance"]["steps"] == 6
+
+
+def answers(path, images):
+    """Probabilities after a click on the first object of each image."""
+    predictor = Predictor(load_checkpoint(path))
+    return np.stack(
+        [predictor.segment(images[i].image, [Click(22, 32, True)]).probability for i in range(3)]
+    )
+
+
+def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
+    """Learning moves the answers elsewhere, too, unless it is told to keep them."""
+    wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3")
+    before = answers(base, DATA.replay)
+    moved = {}
+    for weight in ("0", "20"):
+        candidate = run(base, tmp_path / weight, *wanted, f"replay_weight={weight}")
+        moved[weight] = np.abs(answers(candidate, DATA.replay) - before).mean()
+    assert moved["20"] < 0.5 * moved["0"]
+
+
+def changed(base, candidate):
+    before, after = weights(base), weights(candidate)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_the_image_branch_can_be_kept(tmp_path, name):
+    base = tmp_path / "base.safetensors"
+    save_checkpoint(build_model(name), base)
+    moved = changed(base, run(base, tmp_path / "job", "adaptation=all_but_image_branch"))
+    kept = ("image_embed", "position", "blocks.0.", "blocks.1.", "patch_embed", "stages.0.")
+    assert any("head." in tensor for tensor in moved)
+    assert any("cross_modality" in tensor for tensor in moved)
+    assert not [
+        tensor
+        for tensor in moved
+        if tensor.startswith(tuple(f"backbone.{prefix}" for prefix in kept))
+    ]
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_low_rank_updates_become_ordinary_weights_of_attention(tmp_path, name):
+    base = tmp_path / "base.safetensors"
+    save_checkpoint(build_model(name), base)
+    candidate = run(base, tmp_path / "job", "adaptation=low_rank", "rank=2")
+    moved = {tensor for tensor in changed(base, candidate) if tensor.startswith("backbone.")}
+    assert moved
+    assert all(tensor.endswith(("qkv.weight", "proj.weight")) for tensor in moved)
+    before, after = weights(base), weights(candidate)
+    assert all(torch.linalg.matrix_rank(after[n] - before[n], atol=1e-5) <= 2 for n in moved)
+
+
+def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
+    changes = tmp_path / "mine.yaml"
+    changes.write_text("steps: 7\noptimization: {learning_rate: 0.5}\n")
+    recipe = load_fine_tune_recipe(changes)
+    assert (recipe.steps, recipe.optimization.learning_rate) == (7, 0.5)
+    assert recipe.optimization.kind == load_fine_tune_recipe().optimization.kind
+    changes.write_text("stepz: 7\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml does not work: stepz"):
+        load_fine_tune_recipe(changes)
+
+
+@pytest.mark.parametrize(("replay", "replayed"), [(0, 0), (0.01, 1), (0.25, 2), (0.9, 7)])
+def test_a_step_replays_its_share(replay, replayed):
+    chosen = load_fine_tune_recipe(overrides=["batch_size=8", f"replay={replay}"])
+    assert chosen.replayed == replayed
+
+
+def test_replay_that_leaves_nothing_to_learn_is_refused():
+    with pytest.raises(RecipeError, match="leaves none of batch_size 1"):
+        load_fine_tune_recipe(overrides=["batch_size=1"])
+
+
+def test_batches_in_pieces_are_refused_instead_of_ignored():
+    with pytest.raises(RecipeError, match=r"choose a smaller batch_size or size"):
+        load_fine_tune_recipe(overrides=["optimization.accumulate=2"])

@@ -1,0 +1,399 @@
+import json
+import shutil
+import signal
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sqlalchemy import select
+
+from icmformer import build_model, save_checkpoint
+from icmformer.errors import CheckpointError
+from tests.training import disc_project, killed_promotion
+from tests.training.disc_project import (
+    PROJECT,
+    accept,
+    disc,
+    fill,
+    job,
+    judge_with_few_clicks,
+    open_stores,
+    options,
+    quiet,
+)
+from tests.training.mortal import exit_code
+from training.errors import DatasetError, StoredFileError, VersionError
+from training.evaluation.figures import iou_curves
+from training.fine_tuning import improvement, trial
+from training.fine_tuning.improvement import improve
+from training.fine_tuning.improvement_plan import Assignment
+from training.fine_tuning.promotion import Decision, Policy, decide
+from training.store.live_pointer import Mover, pin, promote, roll_back
+from training.store.object_mask import ObjectMask
+from training.store.sample_rows import SampleRow
+from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.split import TRAINING
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_clicks():
+    """Judge with few clicks: most of what a job does would be clicking, and take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "evaluate", trial.evaluate)  # for it to come back
+        judge_with_few_clicks()
+        yield
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    fill(folder).database.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judged(filled, tmp_path_factory):
+    """A job that was stopped when everything was judged and nothing decided."""
+    folder = tmp_path_factory.mktemp("judged") / "data"
+    shutil.copytree(filled, folder)
+    stores = open_stores(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(improvement, "decide", Mock(side_effect=InterruptedError))
+        with pytest.raises(InterruptedError):
+            improve(job(folder), stores, options(), quiet)
+    stores.database.close()
+    return folder
+
+
+@pytest.fixture
+def folder(judged, tmp_path):
+    shutil.copytree(judged, tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def stores(folder):
+    stores = open_stores(folder)
+    yield stores
+    stores.database.close()
+
+
+@pytest.fixture
+def verdict(monkeypatch):
+    """Let a test say what the gate says: a few training steps prove nothing."""
+
+    def set_verdict(said):
+        monkeypatch.setattr(
+            improvement, "decide", lambda *args: Decision(said, ("as told",), None, None)
+        )
+
+    return set_verdict
+
+
+def test_a_better_candidate_goes_live(folder, stores, verdict):
+    verdict("promote")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert stores.versions.live(PROJECT).version == 2
+    version = stores.versions.get(2)
+    assert (version.parent, version.project, version.reasons) == (1, PROJECT, ["as told"])
+    assert version.recipe["steps"] == 4
+    assert stores.versions.live("another project").version == 1
+
+
+def test_a_worse_candidate_is_published_and_stays_where_it_is(folder, stores, verdict):
+    verdict("keep")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("kept", 2)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
+    outcome = improve(job(folder), stores, options(policy=Policy()), quiet)
+    assert outcome.result == "asked"
+    assert "20 objects on 5 images are needed to be sure" in outcome.sentence
+    assert "retention set has no object to judge by" in outcome.sentence
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_the_report_shows_curves_and_what_changed(folder, stores):
+    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    outcome = improve(job(folder), stores, loose, quiet)
+    report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
+    live, candidate = (
+        trial.TrialScores.from_json((folder / "job-1" / kept).read_text()).held_out
+        for kept in ("live.json", "candidate_scores.json")
+    )
+    cards = {"before": live, "candidate": candidate}
+    assert report["curves"]["held_out"] == iou_curves("held-out objects", cards, (0.7,))
+    changed = report["improved"] + report["worse"]
+    assert changed
+    assert all(pair["live"].startswith("data:image/jpeg") for pair in changed)
+    assert all(pair["live_iou"] != pair["candidate_iou"] for pair in changed)
+
+
+def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
+    verdict("promote")
+    improve(job(folder, 1), stores, options(), quiet)
+    again = improve(job(folder, 2), stores, options(), quiet)
+    assert (again.result, again.version) == ("unchanged", None)
+    assert "nothing was accepted since version 2" in again.sentence
+    accept(SampleStore(stores.database, stores.files), 99)
+    assert improve(job(folder, 3), stores, options(), quiet).version == 3
+
+
+def test_a_candidate_is_judged_again_where_the_gate_asks_for_more(folder, stores, verdict):
+    verdict("keep")
+    improve(job(folder, 1), stores, options(), quiet)
+    assert improve(job(folder, 2), stores, options(), quiet).result == "unchanged"
+    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    assert improve(job(folder, 3), stores, loose, quiet).version == 3
+
+
+def test_a_candidate_whose_files_were_damaged_is_made_again(folder, stores, verdict):
+    verdict("ask")
+    improve(job(folder, 1), stores, options(), quiet)
+    damage(stores.versions.checkpoint(2))
+    assert improve(job(folder, 2), stores, options(), quiet).version == 3
+
+
+def test_what_a_person_rolled_back_stays_so_when_the_job_is_continued(folder, stores, verdict):
+    verdict("promote")
+    improve(job(folder), stores, options(), quiet)
+    stores.versions.move(partial(roll_back, project=PROJECT, mover=Mover("ann", "worse")))
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+@pytest.mark.parametrize("said", ["keep", "promote"])
+def test_the_base_to_start_from_is_something_new(folder, stores, verdict, said):
+    verdict("promote")
+    improve(job(folder, 1), stores, options(), quiet)
+    accept(SampleStore(stores.database, stores.files), 99)
+    verdict(said)
+    assert improve(job(folder, 2), stores, options(), quiet).version == 3
+    assert improve(job(folder, 3), stores, options(), quiet).result == "unchanged"
+    assert improve(job(folder, 4), stores, options(start="base"), quiet).version == 4
+    version, live = stores.versions.get(4), 2 if said == "keep" else 3
+    assert (version.parent, version.scores["compared_with"]) == (1, live)
+    assert improve(job(folder, 5), stores, options(start="base"), quiet).result == "unchanged"
+
+
+def test_without_a_mask_to_train_on_it_says_so(stores, tmp_path):
+    outcome = improve(Assignment("9.9", "job 9", tmp_path), stores, options(), quiet)
+    assert outcome.result == "unchanged"
+    assert "no accepted mask" in outcome.sentence
+
+
+@pytest.mark.parametrize("moved", ["pinned", "rolled on"])
+def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
+    verdict("promote")
+    torch.manual_seed(1)
+    save_checkpoint(build_model("tiny"), folder / "other.safetensors")
+    other = stores.versions.register_base(folder / "other.safetensors")
+    person = Mover("ann", "because")
+    stores.versions.move(partial(promote, project="", version=1, mover=person))
+    moves = {
+        "pinned": partial(pin, project=PROJECT, mover=person),
+        "rolled on": partial(promote, project=PROJECT, version=other, mover=person),
+    }
+
+    def act(stage, done, total):
+        if stage == "deciding":
+            stores.versions.move(moves[moved])
+
+    outcome = improve(job(folder), stores, options(), act)
+    assert outcome.result == "asked"
+    assert "it does not go live by itself" in outcome.sentence
+    assert stores.versions.live(PROJECT).version == (1 if moved == "pinned" else other)
+
+
+@pytest.mark.parametrize("goes_on", [1, 2])
+def test_stopped_at_the_last_moment_it_goes_live_with_the_next(folder, stores, verdict, goes_on):
+    verdict("promote")
+
+    def cancelled(stage, done, total):
+        if stage == "going live":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        improve(job(folder), stores, options(), cancelled)
+    assert stores.versions.live(PROJECT).version == 1
+    assert improve(job(folder, goes_on), stores, options(), quiet).result == "promoted"
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+@pytest.mark.parametrize("stage", ["judging the candidate", "deciding"])
+def test_a_damaged_candidate_is_refused(folder, stores, verdict, stage, suffix):
+    verdict("promote")
+    (folder / "job-1" / "candidate_scores.json").unlink()
+    damaged = []
+
+    def act(reported, done, total):
+        if reported != stage or damaged:
+            return
+        published = set((folder / "files" / "versions").rglob(f"model{suffix}"))
+        (own, *_) = published - {stores.versions.checkpoint(1).with_suffix(suffix)} or {None}
+        target = own if stage == "deciding" else folder / "job-1" / f"candidate{suffix}"
+        damage(target)
+        damaged.append(target)
+
+    with pytest.raises((VersionError, CheckpointError), match=r"damaged|altered|JSON"):
+        improve(job(folder), stores, options(), act)
+    assert damaged
+    assert stores.versions.live(PROJECT).version == 1
+    # Trying again does not help it.
+    with pytest.raises((VersionError, CheckpointError)):
+        improve(job(folder), stores, options(), quiet)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def damage_images(folder):
+    for image in (folder / "files" / "images").rglob("*.png"):
+        image.write_bytes(b"")
+
+
+def test_damaged_samples_are_set_aside_until_they_are_stored_again(folder, stores):
+    shutil.rmtree(folder / "job-1")
+    damage_images(folder)
+    outcome = improve(job(folder, 1), stores, options(), quiet)
+    assert outcome.result == "unchanged"
+    samples = SampleStore(stores.database, stores.files)
+    for number in range(24):
+        accept(samples, number)
+    assert improve(job(folder, 2), stores, options(), quiet).version is not None
+
+
+def test_a_sample_that_is_damaged_later_stops_the_job_before_it_does_harm(folder, stores, verdict):
+    verdict("promote")
+    (folder / "job-1" / "live.json").unlink()
+    damage_images(folder)
+    with pytest.raises(StoredFileError):
+        improve(job(folder), stores, options(), quiet)
+    assert stores.versions.live(PROJECT).version == 1
+
+
+def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
+    shutil.rmtree(folder / "job-1")
+    samples = SampleStore(stores.database, stores.files)
+    with stores.database.read() as session:
+        to_train_on = select(SampleRow.annotation).where(SampleRow.split == TRAINING)
+        known = session.scalars(to_train_on).all()
+    speck = np.zeros((64, 80), dtype=bool)
+    speck[33, 42] = True
+
+    def accept_specks(numbers):
+        for number in numbers:
+            moment = datetime(2027, 1, 1, tzinfo=timezone.utc)
+            mask = AcceptedObject("r", "Object", ObjectMask.of(speck))
+            place = (PROJECT, number, number, moment, "accepted")
+            samples.replace(Annotation(*place, disc(number)[0], (mask,)))
+
+    accept_specks(known[:-1])
+    small = options("max_side=64")
+    version = improve(job(folder, 1), stores, small, quiet).version
+    assert version is not None
+    accept_specks(known[-1:])
+    with pytest.raises(DatasetError, match="shrunk to 64 pixels"):
+        improve(job(folder, 2), stores, small, quiet)
+
+
+@pytest.fixture
+def retention(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "retention" / kind).mkdir(parents=True)
+    for number in range(12):
+        image, mask = disc(500 + number)
+        Image.fromarray(image).save(tmp_path / "retention" / "images" / f"{number}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(
+            tmp_path / "retention" / "masks" / f"{number}.png"
+        )
+    return tmp_path / "retention"
+
+
+def test_half_of_a_retention_set_judges_a_job_that_began_without(folder, stores, retention):
+    outcome = improve(job(folder), stores, options(retention=retention), quiet)
+    scores = stores.versions.get(outcome.version).scores
+    assert 1 <= scores["retention"]["objects"] <= 2
+    assert "retention set" in outcome.sentence
+
+
+def test_little_losses_do_not_add_up(folder, stores, retention, verdict, monkeypatch):
+    """Where the first version remembers more than the live one, it is the measure."""
+    verdict("promote")
+    improve(job(folder, 2), stores, options(retention=retention), quiet)
+    assert stores.versions.get(2).scores["retention_compared_with"] == 1
+    judge = improvement.run_trial
+
+    def forgetful(checkpoint, trial, kept, stage, device, report):
+        scores = judge(checkpoint, trial, kept, stage, device, report)
+        clicks = 1 if stage == "judging the first version" else 3
+        ious = (0.0,) * (clicks - 1) + (0.95,)
+        samples = tuple(replace(sample, ious=ious) for sample in scores.retention.samples)
+        return replace(scores, retention=replace(scores.retention, samples=samples))
+
+    monkeypatch.setattr(improvement, "run_trial", forgetful)
+    monkeypatch.setattr(improvement, "decide", decide)
+    accept(SampleStore(stores.database, stores.files), 99)
+    outcome = improve(job(folder, 3), stores, options(retention=retention), quiet)
+    scores = stores.versions.get(outcome.version).scores
+    assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
+    assert outcome.result == "kept"
+    assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
+
+
+def ending(folder):
+    """What is left when a job has ended, without times."""
+    stores = open_stores(folder)
+    versions = [
+        (row.number, row.origin, row.weights_sha256, row.verdict, row.reasons)
+        for row in stores.versions.usable_by(PROJECT)
+    ]
+    moves = [(row.version, row.move) for row in stores.versions.history(PROJECT)]
+    live = stores.versions.live(PROJECT)
+    stores.database.close()
+    return versions, moves, live
+
+
+@pytest.mark.slow
+def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
+    shutil.copytree(filled, tmp_path / "whole")
+    assert exit_code(disc_project.work, tmp_path / "whole", 0) == 0
+    reports = int((tmp_path / "whole" / "reports.txt").read_text())
+    # Objects of each judgement, training steps, and after publication.
+    for kill_at in (1, 3, 5, 7, reports - 2, reports - 1, reports):
+        folder = tmp_path / f"killed at {kill_at}"
+        shutil.copytree(filled, folder)
+        assert exit_code(disc_project.work, folder, kill_at) == -signal.SIGKILL
+        assert exit_code(disc_project.work, folder, 0) == 0
+        assert ending(folder) == ending(tmp_path / "whole"), f"killed at report {kill_at}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "uncommitted", "committed"])
+@pytest.mark.parametrize("table", ["versions", "live_moves"])
+def test_killed_while_it_publishes_or_promotes(folder, verdict, table, moment):
+    assert exit_code(killed_promotion.work, folder, table, moment) == -signal.SIGKILL
+    stores = open_stores(folder)
+    written = stores.versions.history(PROJECT) if table == "live_moves" else [
+        row for row in stores.versions.usable_by(PROJECT) if row.parent
+    ]  # fmt: skip
+    assert len(written) == int(moment == "committed")
+    verdict("promote")
+    outcome = improve(job(folder), stores, options(), quiet)
+    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert [move.version for move in stores.versions.history(PROJECT)] == [2]
+    assert len(stores.versions.usable_by(PROJECT)) == 2
+    stores.database.close()

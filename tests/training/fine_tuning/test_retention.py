@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.errors import DatasetError
+from training.fine_tuning.retention import PACKAGED, RetentionSet
+
+
+def _names(images):
+    return {images[index].name for index in range(len(images))}
+
+
+def test_the_packaged_set_has_something_to_replay_and_something_to_judge_by():
+    packaged = RetentionSet(PACKAGED)
+    replay, judged = packaged.replay(), packaged.judged(100)
+    judged_images = {judged[index].name.rsplit("#")[0] for index in range(len(judged))}
+    assert len(replay) >= 3
+    assert len(judged) >= 8
+    assert len(judged_images) >= 3
+    assert not _names(replay) & judged_images
+
+
+def test_every_packaged_image_has_its_terms():
+    terms = (PACKAGED / "LICENSES.md").read_text()
+    images = sorted(path.name for path in (PACKAGED / "images").iterdir())
+    masks = sorted(path.stem for path in (PACKAGED / "masks").iterdir())
+    assert [name.removesuffix(".jpg") for name in images] == masks
+    for name in images:
+        assert f"`{name}`" in terms
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(
+            tmp_path / "images" / f"{number}.png"
+        )
+        mask = np.zeros((20, 20), dtype=np.uint8)
+        mask[5:15, 5:10], mask[5:15, 12:18] = 1, 2
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    return tmp_path
+
+
+def test_an_image_is_on_one_side_and_stays_there_when_others_come(folder):
+    replayed = _names(RetentionSet(folder).replay())
+    assert 0 < len(replayed) < 12
+    for kind in ("images", "masks"):
+        (folder / kind / "0.png").unlink()
+    assert _names(RetentionSet(folder).replay()) == replayed - {"0"}
+
+
+def test_its_fingerprint_is_that_of_images_and_masks(folder):
+    before = RetentionSet(folder).fingerprint
+    assert RetentionSet(folder).fingerprint == before
+    mask = np.array(Image.open(folder / "masks" / "3.png"))
+    mask[0, 0] = 1
+    Image.fromarray(mask).save(folder / "masks" / "3.png")
+    assert RetentionSet(folder).fingerprint != before
+
+
+def test_judges_by_no_more_objects_than_asked_for_spread_over_the_images(folder):
+    judged = RetentionSet(folder).judged(3)
+    assert len(judged) == 3
+    assert len({judged[index].name for index in range(3)}) == 3
+
+
+@pytest.mark.parametrize("lacking", ["images on its side", "objects"])
+def test_a_half_without_objects_judges_nothing(folder, lacking):
+    replayed = _names(RetentionSet(folder).replay())
+    for number in {str(number) for number in range(12)} - replayed:
+        if lacking == "objects":
+            Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(
+                folder / "masks" / f"{number}.png"
+            )
+        else:
+            for kind in ("images", "masks"):
+                (folder / kind / f"{number}.png").unlink()
+    assert RetentionSet(folder).judged(100) is None
+
+
+def test_a_missing_folder_is_said(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere"):
+        RetentionSet(tmp_path / "nowhere")

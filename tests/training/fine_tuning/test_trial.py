@@ -1,0 +1,72 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from icmformer import build_model, save_checkpoint
+from tests.training.disc_project import disc
+from training.clicks.annotator import CentreAnnotator, JitteredAnnotator
+from training.datasets.sample import EvaluationSample
+from training.fine_tuning import trial
+from training.fine_tuning.trial import Exercise, Trial, TrialScores, run_trial
+
+
+def discs(count):
+    drawn = [disc(number) for number in range(count)]
+    return [
+        EvaluationSample(f"image {number}#disc", image, mask.astype(np.int8))
+        for number, (image, mask) in enumerate(drawn)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("objects", "tries", "annotators"),
+    [(1, 60, 4), (15, 60, 4), (16, 60, 3), (30, 60, 2), (31, 60, 1), (61, 60, 1)],
+)
+def test_few_objects_are_clicked_by_several_annotators(objects, tries, annotators):
+    exercise = Exercise([None] * objects, tries)
+    assert len(exercise) == objects * annotators
+    first, *others = exercise.annotators()
+    assert first == CentreAnnotator()
+    assert others == [JitteredAnnotator(seed) for seed in range(1, annotators)]
+
+
+def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=3))
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
+    held_out, retention = Exercise(discs(2), 6), Exercise(discs(3)[2:], 1)
+    progress = []
+
+    def run(report):
+        return run_trial(
+            tmp_path / "network.safetensors",
+            Trial(held_out, retention),
+            tmp_path / "scores.json",
+            "judging",
+            "cpu",
+            report,
+        )
+
+    scores = run(lambda *told: progress.append(told))
+    names = [sample.name for sample in scores.held_out.samples]
+    assert names == ["image 0#disc", "image 1#disc"] * 3
+    assert [sample.name for sample in scores.retention.samples] == ["image 2#disc"]
+    assert list(dict.fromkeys(progress)) == [("judging", done, 7) for done in range(8)]
+    assert len(progress) > 2 * 7, "before each click, too"
+    tries = [sample.ious for sample in scores.held_out.samples]
+    assert len(set(tries[::2])) == 3, "each clicks elsewhere"
+    assert run(pytest.fail) == scores, "what is kept is not clicked again"
+
+
+def test_a_trial_without_objects(tmp_path):
+    save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
+    kept = tmp_path / "scores.json"
+    nothing = TrialScores(None, None)
+    empty = Trial(None, None)
+    assert len(empty) == 0
+    told = (tmp_path / "network.safetensors", empty, kept, "judging", "cpu", pytest.fail)
+    assert run_trial(*told) == nothing
+    assert json.loads(kept.read_text()) == {"held_out": None, "retention": None}

@@ -1,0 +1,108 @@
+"""What a run folder lets a recipe continue, and what it says of a recipe that has changed."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+
+from tests.training.shapes_recipe import a_recipe
+from training.commands.train import train
+from training.errors import RecipeError
+
+SHORT = [{"epochs": 1, "size": 32, "batch_size": 8}]
+LONGER = [{"epochs": 2, "size": 32, "batch_size": 4}]
+
+
+@pytest.fixture(scope="module")
+def trained(shapes, tmp_path_factory):
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train(a_recipe(shapes, run, stages=SHORT))
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A finished run of one epoch."""
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def contents(run):
+    return {file.name: file.read_bytes() for file in run.glob("*t*s*") if file.is_file()}
+
+
+@pytest.mark.parametrize("stages", [SHORT, LONGER], ids=["finished", "longer"])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"seed": 1}, "of another run, of seed 0, the recipe's is 1: choose another run folder"),
+        (
+            {"network": {"name": "tiny", "overrides": {"head_dropout": 0.0, "click_radius": 3}}},
+            "of another network, its click_radius is 5, the recipe's 3: choose another run",
+        ),
+        (
+            {"network": {"name": "tiny", "overrides": {"cross_direction": "clicks_to_image"}}},
+            'of another network, its cross_direction is "image_to_clicks", the recipe\'s "clicks',
+        ),
+    ],
+)
+def test_another_experiment_is_refused(shapes, run, change, sentence, stages):
+    before = contents(run)
+
+    with pytest.raises(RecipeError, match=sentence):
+        train(a_recipe(shapes, run, stages=stages, **change))
+
+    assert contents(run) == before
+
+
+def test_a_finished_run_says_that_nothing_was_trained(shapes, run, caplog):
+    before = contents(run)
+
+    train(a_recipe(shapes, run, stages=SHORT, optimization={"kind": "adam", "ema": 0.9}))
+
+    assert contents(run) == before
+    (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "run is finished already, after 16 samples" in line.message
+    assert 'optimization.kind="adam" (was "adamw")' in line.message
+    assert "nothing is trained; for another training give another run=FOLDER" in line.message
+
+
+def test_what_a_longer_recipe_changes_is_named_in_one_line(shapes, run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    moved = shutil.move(run, tmp_path / "moved")
+    shutil.copytree(shapes, tmp_path / "photos")
+    data = {"root": tmp_path, "parts": [{"path": "photos"}], "workers": 1}
+
+    train(a_recipe(shapes, moved, stages=LONGER, keep=1, data=data))
+
+    (line,) = [text for text in caplog.messages if text.startswith("continuing")]
+    assert line.startswith(f"continuing {moved} after 16 samples, with other settings than before:")
+    for named in (
+        "data.workers=1 (was 0)",
+        "stages.0.epochs=2 (was 1)", "stages.0.batch_size=4 (was 8)", "keep=1 (was 10)",
+    ):  # fmt: skip
+        assert named in line
+    assert "run=" not in line
+    assert [state.name for state in moved.glob("state-*")] == ["state-000000000032.pt"]
+
+
+def test_the_same_recipe_has_nothing_to_name(shapes, run, caplog):
+    train(a_recipe(shapes, run, stages=SHORT))
+
+    (line,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert "after 16 samples: nothing is trained" in line
+
+
+def test_a_state_that_does_not_say_what_it_was_trained_by_is_continued(shapes, run):
+    (path,) = run.glob("state-*.pt")
+    state = torch.load(path, weights_only=True)
+    assert state.pop("config")
+    assert state.pop("recipe")
+    torch.save(state, path)
+
+    train(a_recipe(shapes, run, stages=LONGER, seed=1))
+
+    newest = torch.load(max(run.glob("state-*.pt")), weights_only=True)
+    assert newest["samples"] == 32
+    assert newest["recipe"]["seed"] == 1

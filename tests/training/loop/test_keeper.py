@@ -1,0 +1,95 @@
+"""What a training leaves in its folder, and what it does not overwrite."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from icmformer import load_checkpoint
+from tests.training.shapes_recipe import a_recipe
+from training.commands.train import train
+from training.errors import RecipeError
+from training.loop.run_folder import held
+
+
+@pytest.mark.parametrize("options", [{"ema": 0.9}, {"ema": 0.9, "clip": 1.0}, {}])
+def test_a_training_that_diverges_stops_and_keeps_what_was_good(shapes, tmp_path, options):
+    good = {"kind": "adam", "learning_rate": 1e-3}
+    stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    train(a_recipe(shapes, tmp_path / "run", optimization=good, stages=stages, keep=1))
+    kept = {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*t*s")}
+    stages[0]["epochs"] = 3
+    wild = {"kind": "adam", "learning_rate": 1e30, **options}
+
+    with pytest.raises(RecipeError, match=r"diverged.* after 32 samples: lower .* is from before"):
+        train(a_recipe(shapes, tmp_path / "run", optimization=wild, stages=stages, keep=1))
+
+    (state,) = (tmp_path / "run").glob("state-*.pt")
+    assert state.name == "state-000000000016.pt"
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*t*s")} == kept
+    load_checkpoint(tmp_path / "run" / "latest.safetensors")
+
+
+def test_a_finished_training_is_left_as_it_is(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    description = train(recipe).with_suffix(".json")
+    written = json.loads(description.read_text())
+    written["provenance"]["date"] = "long ago"
+    description.write_text(json.dumps(written))
+
+    train(recipe)
+    assert json.loads(description.read_text())["provenance"]["date"] == "long ago"
+
+    train(recipe).unlink()
+    assert load_checkpoint(train(recipe))
+
+
+@pytest.mark.parametrize(
+    ("change", "remembered"), [({"pictures": 0}, True), ({"clicks": 1}, False)]
+)
+def test_what_was_best_by_another_measure_is_forgotten(shapes, tmp_path, change, remembered):
+    validation = {"every": 1, "data": shapes.parent, "sets": [f"folder:{shapes.name}"]}
+    validation |= {"objects": 1, "clicks": 2, "pictures": 1}
+    run = tmp_path / "run"
+    train(a_recipe(shapes, run, validation=validation))
+    newest = max(run.glob("state-*.pt"))
+    torch.save({**torch.load(newest, weights_only=True), "best": 100.0}, newest)
+    (run / "best.safetensors").unlink()
+    stages = [{"epochs": 3, "size": 32, "batch_size": 8}]
+
+    train(a_recipe(shapes, run, validation=validation | change, stages=stages))
+
+    assert (run / "best.safetensors").exists() != remembered
+
+
+@pytest.mark.parametrize("content", [[], {}, {"network": 1}])
+def test_a_state_of_another_kind_is_refused(shapes, tmp_path, content):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    recipe.run.mkdir()
+    torch.save(content, recipe.run / "state-000000000016.pt")
+
+    with pytest.raises(RecipeError, match="holds the state of another network, or of another kind"):
+        train(recipe)
+
+
+def test_a_second_training_in_the_folder_is_refused(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    program = f"""
+import pathlib
+from training.loop.run_folder import held
+with held(pathlib.Path({str(recipe.run)!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RecipeError, match=r"another training is running in .*run: wait for it"):
+            train(recipe)
+        other.kill()
+
+    with held(recipe.run):
+        pass

@@ -1,0 +1,89 @@
+"""Requests to stop are remembered, and signals given back."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from training.errors import RecipeError
+from training.loop.processes import StopSignals, fast_attention, make_accelerator
+
+
+def test_a_request_to_stop_is_remembered():
+    before = signal.getsignal(signal.SIGTERM)
+    accelerator = make_accelerator(on_cpu=True)
+    stop = StopSignals()
+
+    assert not stop.agreed(accelerator)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert stop.agreed(accelerator)
+    stop.forget()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_attention_on_a_cpu_is_the_same_attention():
+    query, key, value = torch.randn(3, 2, 4, 49, 16).unbind(0)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    expected = attention(query, key, value)
+
+    with fast_attention(torch.device("cpu")):
+        torch.testing.assert_close(attention(query, key, value), expected)
+
+
+def test_a_step_that_fails_leaves_torch_as_it_was():
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+
+    with pytest.raises(MemoryError), fast_attention(torch.device("cpu")):
+        raise MemoryError
+
+    assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() == before
+
+
+def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert make_accelerator(on_cpu=True).mixed_precision == "no"
+
+
+def test_which_device_trains_is_said(caplog):
+    caplog.set_level("INFO")
+    make_accelerator(on_cpu=True)
+    assert "training on cpu, process 1 of 1" in caplog.messages
+
+
+def test_a_device_that_torch_only_counts_is_refused_before_weeks_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(
+        "training.loop.processes.why_unusable", lambda device: f"{device} is too old"
+    )
+    with pytest.raises(RecipeError, match=r"cpu is too old; .* device=cpu trains without it"):
+        make_accelerator(on_cpu=True)
+
+
+IN_TWO_PROCESSES = """
+import datetime
+import torch
+from training.loop.processes import make_accelerator, same_in_all
+
+accelerator = make_accelerator(on_cpu=True)
+same = same_in_all(accelerator, 48, 6)
+differ = same_in_all(accelerator, 48, accelerator.process_index)
+assert (same, differ) == (True, False)
+timeout = torch.distributed.group.WORLD._get_backend(accelerator.device).options._timeout
+assert timeout == datetime.timedelta(hours=24)
+accelerator.end_training()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_notice_that_they_differ_and_wait_a_day_for_each_other(tmp_path):
+    program = tmp_path / "in_two_processes.py"
+    program.write_text(IN_TWO_PROCESSES)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [sys.executable, *launcher, str(program)], check=False, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,132 @@
+"""Samples are functions of their number, and batches cover every sample once."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from training.clicks.training_clicks import EMPTY, POSITIVE
+from training.datasets.image_folder import ImageFolder
+from training.datasets.mixture import Mixture, Part
+from training.datasets.object_sampling import ObjectSampling, with_area
+from training.datasets.sample import AnnotatedImage
+from training.errors import DatasetError
+from training.loop import sample_stream
+from training.loop.augmentation import ObjectCrop, ScaleAndCrop
+from training.loop.sample_stream import BatchPlan, SampleStream, Sampling, collate
+
+
+def stream(dataset, **sampling) -> SampleStream:
+    options = Sampling(**{"augmentation": ObjectCrop(), "min_object_area": 20} | sampling)
+    return SampleStream(Mixture([Part(dataset, 1, ObjectSampling())], 0), options, seed=0)
+
+
+@pytest.mark.parametrize("augmentation", [ObjectCrop(), ScaleAndCrop()], ids=["object", "paper"])
+def test_a_sample_depends_on_its_number_alone(shapes, augmentation):
+    first, second = (stream(ImageFolder(shapes), augmentation=augmentation) for _ in range(2))
+    expected = [first[index, 64] for index in range(6)]
+
+    for index in reversed(range(6)):
+        for found, wanted in zip(second[index, 64], expected[index], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.slow
+def test_workers_yield_the_same_batches(shapes):
+    dataset = stream(ImageFolder(shapes))
+    plan = BatchPlan(((8, 32, 4), (16, 64, 2)), start=0)
+
+    here = list(DataLoader(dataset, batch_sampler=plan, collate_fn=collate))
+    there = list(DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=2))
+
+    assert [len(batch.indices) for batch in here] == [4, 4, 2, 2, 2, 2]
+    assert [batch.images.shape[-1] for batch in here] == [32, 32, 64, 64, 64, 64]
+    for mine, theirs in zip(here, there, strict=True):
+        torch.testing.assert_close(mine.images, theirs.images)
+        torch.testing.assert_close(mine.labels, theirs.labels)
+        torch.testing.assert_close(mine.slots, theirs.slots)
+
+
+def test_clicks_lie_where_the_labels_say(shapes):
+    dataset = stream(ImageFolder(shapes))
+    for index in range(50):
+        _, _, labels, slots = dataset[index, 64]
+        for sign, wanted in ((0, 1), (1, 0)):
+            places = slots[sign][slots[sign, :, 0] != EMPTY]
+            assert (labels[tuple(places.T)] == wanted).all()
+        assert (labels == 1).sum() >= 20
+
+
+class Bare:
+    """One image without any object."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        planes = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40, 1), np.int16)
+        return AnnotatedImage("bare", *planes, ())
+
+
+def test_a_view_without_objects_is_kept_now_and_then():
+    dataset = stream(Bare(), keep_empty=1.0, augmentation=ScaleAndCrop())
+
+    _, _, labels, slots = dataset[0, 32]
+
+    assert not labels.any()
+    assert (slots[POSITIVE] == EMPTY).all()
+
+
+def test_views_without_objects_are_tried_again(shapes):
+    class BareAndBusy:
+        """Nine images in ten are empty."""
+
+        busy = ImageFolder(shapes)
+
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, index):
+            return self.busy[index] if index == 3 else Bare()[0]
+
+    dataset = stream(BareAndBusy(), keep_empty=0.0)
+
+    assert all((dataset[index, 64][2] == 1).any() for index in range(5))
+
+
+def test_images_that_never_show_an_object_end_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(sample_stream, "_IMAGES_PER_SAMPLE", 5)
+    dataset = stream(Bare(), keep_empty=0.0)
+
+    with pytest.raises(DatasetError, match=r"'bare', shows an object of 20 pixels"):
+        _ = dataset[0, 32]
+
+
+def test_the_processes_share_each_batch_and_together_see_all_of_it():
+    stages = ((24, 32, 12),)
+    whole = list(BatchPlan(stages, 0))
+    pieces = [list(BatchPlan(stages, 0, rank, 3, accumulate=2)) for rank in range(3)]
+
+    assert [len(batch) for batch in pieces[0]] == [2] * 4
+    for number, batch in enumerate(whole):
+        shared = [
+            key for rank in pieces for piece in rank[2 * number : 2 * number + 2] for key in piece
+        ]
+        assert sorted(shared) == batch
+
+
+def test_a_plan_goes_on_in_the_middle_of_a_stage():
+    stages = ((8, 32, 4), (12, 64, 2))
+
+    assert list(BatchPlan(stages, 10)) == [[(10, 64), (11, 64)]]
+    assert list(BatchPlan(stages, 4)) == list(BatchPlan(stages, 0))[1:]
+    assert list(BatchPlan(stages, 12)) == []
+
+
+def test_small_objects_are_not_asked_for():
+    layers = np.zeros((10, 10, 2), np.int32)
+    layers[:5, :, 0], layers[0, 0, 1], layers[5:, :, 1] = 3, 4, 100_000
+
+    kept = with_area(layers, ((0, 3), (1, 4), (1, 100_000)), least=20)
+
+    assert kept == ((0, 3), (1, 100_000))

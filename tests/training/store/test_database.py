@@ -1,0 +1,166 @@
+import contextlib
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from training import __version__
+from training.errors import DatabaseError
+from training.moments import now
+from training.store.database import Base, Database, UtcDateTime
+
+
+class Note(Base):
+    __tablename__ = "notes_of_a_test"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    words: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    database.create(Note)
+    yield database
+    database.close()
+
+
+def words(database):
+    with database.read() as session:
+        return [note.words for note in session.query(Note).order_by(Note.id)]
+
+
+def test_a_block_that_fails_writes_nothing(database):
+    def fail_half_way():
+        with database.write() as session:
+            session.add(Note(words="lost", at=now()))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    assert words(database) == []
+
+
+def test_times_come_back_aware_and_in_utc(database):
+    east = timezone(timedelta(hours=9))
+    with database.write() as session:
+        session.add(Note(words="noon", at=datetime(2026, 1, 1, 12, tzinfo=east)))
+    with database.read() as session:
+        assert session.query(Note).one().at == datetime(2026, 1, 1, 3, tzinfo=timezone.utc)
+
+
+def test_threads_write_without_losing_a_row(database):
+    def write(name):
+        for number in range(20):
+            with database.write() as session:
+                session.query(Note).count()  # a read before the write is what upgrades a lock
+                session.add(Note(words=f"{name}-{number}", at=now()))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(words(database))) == 80
+
+
+def test_after_a_checkpoint_the_file_is_complete_without_its_log(database, tmp_path):
+    with database.write() as session:
+        session.add(Note(words="moved", at=now()))
+    database.checkpoint()
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "state.db", tmp_path / "copy" / "state.db")
+    copy = Database(f"sqlite:///{tmp_path}/copy/state.db")
+    assert words(copy) == ["moved"]
+    copy.close()
+
+
+def test_processes_create_and_write_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/state.db"
+    program = (
+        "import sys\n"
+        "from training.store.sample_rows import DeletedTaskRow\n"
+        "from training.store.database import Database\n"
+        "from training.moments import now\n"
+        "database = Database(sys.argv[1])\n"
+        "database.create(DeletedTaskRow)\n"
+        "for task in range(10):\n"
+        "    with database.write() as session:\n"
+        "        session.add(DeletedTaskRow(project=sys.argv[2], task=task, stored_at=now()))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, url, str(number)]) for number in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    database = Database(url)
+    with database.read() as session:
+        assert session.execute(text("SELECT count(*) FROM deleted_tasks")).scalar() == 30
+    database.close()
+
+
+def test_a_newer_schema_is_refused_with_a_sentence(database, tmp_path):
+    with database.write() as session:
+        session.execute(text("UPDATE schema_version SET number = 99"))
+    with pytest.raises(DatabaseError, match=rf"state\.db .*schema 99.*release {__version__} "):
+        Database(f"sqlite:///{tmp_path}/state.db")
+
+
+def test_a_place_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(DatabaseError, match=r"absent/state\.db"):
+        Database(f"sqlite:///{tmp_path}/absent/state.db")
+
+
+def test_a_database_that_goes_away_is_named_until_it_is_back(database, tmp_path):
+    away = tmp_path / "away"
+    away.mkdir()
+    database.close()
+    for file in tmp_path.glob("state.db*"):
+        file.rename(away / file.name)
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: unable to open") as error:
+        words(database)
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(DatabaseError, match="cannot be used"), database.write():
+        pass
+    (tmp_path / "state.db").rmdir()
+    for file in away.iterdir():
+        file.rename(tmp_path / file.name)
+    assert words(database) == []
+
+
+def test_a_database_that_hangs_is_named_when_no_connection_is_free(database, monkeypatch):
+    monkeypatch.setattr(database._engine.pool, "_timeout", 0.05)
+    with contextlib.ExitStack() as waiting:
+        for _ in range(15):
+            waiting.enter_context(database.read()).execute(text("SELECT 1"))
+        for use in (lambda: words(database), lambda: database.create(Note)):
+            with pytest.raises(DatabaseError, match="does not answer: all connections to it wait"):
+                use()
+    assert words(database) == []
+
+
+def test_a_driver_that_is_not_installed_is_named_without_the_password(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r'install "psycopg\[binary\]"') as error:
+        Database("postgresql+psycopg://ann:secret@db/icmformer")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["postgres://ann:secret@db/icmformer", "secret"])
+def test_an_address_of_no_known_kind_is_refused_with_a_sentence(address):
+    with pytest.raises(DatabaseError, match="no kind of database") as error:
+        Database(address)
+    assert "ann:secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "state.db").write_text("no database at all")
+    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: file is not a database"):
+        Database(f"sqlite:///{tmp_path}/state.db")

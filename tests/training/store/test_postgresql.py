@@ -1,0 +1,71 @@
+"""The database on a real PostgreSQL: TEST_POSTGRESQL=postgresql+psycopg://user:password@host/name.
+
+What is in it stays as it is; a table of these tests is added and removed again.
+"""
+
+import os
+import threading
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from training.store.database import Base, Database
+
+ADDRESS = os.environ.get("TEST_POSTGRESQL")
+pytestmark = pytest.mark.skipif(not ADDRESS, reason="TEST_POSTGRESQL is not set")
+
+
+class Word(Base):
+    __tablename__ = "words_of_a_test"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    word: Mapped[str]
+
+
+@pytest.fixture
+def database():
+    database = Database(ADDRESS)
+    database.create(Word)
+    yield database
+    with database.write() as session:
+        session.execute(text(f"DROP TABLE {Word.__tablename__}"))
+    database.close()
+
+
+def count(database):
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(Word))
+
+
+def test_connections_that_the_server_has_closed_cost_nothing(database):
+    with database.write() as session:
+        session.add(Word(word="before"))
+    other = Database(ADDRESS)
+    with other.write() as session:
+        # as a restart does, or a proxy that closes what is idle
+        closed = session.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                "pg_backend_pid() AND datname = current_database() AND usename = current_user"
+            )
+        ).scalars()
+        assert any(closed)
+    other.close()
+    with database.write() as session:
+        session.add(Word(word="after"))
+    assert count(database) == 2
+
+
+def test_what_a_writer_has_checked_stays_true_until_it_writes(database):
+    def add_unless_there():
+        with database.write() as session:
+            if session.scalar(select(func.count()).select_from(Word)) == 0:
+                session.add(Word(word="once"))
+
+    threads = [threading.Thread(target=add_unless_there) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(database) == 1

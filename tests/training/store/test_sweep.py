@@ -1,0 +1,158 @@
+"""What of the stored files goes when somebody tidies up, and what stays."""
+
+import os
+import time
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from training.errors import VersionError
+from training.store.database import Database
+from training.store.live_pointer import Mover
+from training.store.model_versions import Candidate, ModelVersions
+from training.store.object_mask import ObjectMask
+from training.store.sample_files import SampleFiles
+from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.stored_files import StoredFiles
+from training.store.stores import Stores
+from training.store.sweep import Swept, sweep
+
+PROJECT, OTHER = "2.1795327560", "3.1795327999"
+
+
+@pytest.fixture
+def stores(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
+    SampleStore(database, files)
+    yield Stores(database, files, ModelVersions(database, files))
+    database.close()
+
+
+def accept(stores, annotation, *lefts, project=PROJECT, second=0):
+    """Accept squares on one photo, the same for all annotations."""
+    masks = [np.zeros((40, 60), dtype=bool) for _ in lefts]
+    for mask, left in zip(masks, lefts, strict=True):
+        mask[5:25, left : left + 10] = True
+    objects = tuple(AcceptedObject(f"r{n}", "disc", ObjectMask.of(m)) for n, m in enumerate(masks))
+    SampleStore(stores.database, stores.files).replace(
+        Annotation(
+            project=project,
+            annotation=annotation,
+            task=annotation,
+            updated_at=datetime(2026, 11, 22, 6, 0, second, tzinfo=timezone.utc),
+            status="accepted",
+            image=np.full((40, 60, 3), 7, dtype=np.uint8),
+            objects=objects,
+        )
+    )
+
+
+def publish(stores, tmp_path, name, project=PROJECT, **judged):
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(name.encode())
+    path.with_suffix(".json").write_text(f'"{name}"')
+    report = stores.files.put("reports", ".json", name.encode())
+    return stores.versions.publish(
+        Candidate(f"job {name}", path, project=project, parent=1, report=report, **judged)
+    )
+
+
+def age(tmp_path):
+    """Make every stored file two hours old."""
+    for path in (tmp_path / "files").rglob("*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
+def kept(stores, folder):
+    return len(stores.files.keys(folder))
+
+
+def test_files_of_withdrawn_samples_go_and_those_of_others_stay(stores, tmp_path):
+    accept(stores, 1, 0, 20)
+    accept(stores, 2, 0, project=OTHER)
+    SampleStore(stores.database, stores.files).withdraw(PROJECT, [1])
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=1, young=0)
+    assert (kept(stores, "images"), kept(stores, "masks")) == (1, 1)
+    SampleStore(stores.database, stores.files).withdraw(OTHER, [2])
+    assert sweep(stores) == Swept(deleted=2, young=0)
+
+
+def test_what_is_young_or_stored_again_waits_for_who_may_refer_to_it(stores, tmp_path):
+    mask = np.eye(40, 60, dtype=bool)
+    files = SampleFiles(stores.files)
+    files.write_mask(mask)
+    assert sweep(stores) == Swept(deleted=0, young=1)
+    age(tmp_path)
+    content_hash = files.write_mask(mask)
+    assert sweep(stores) == Swept(deleted=0, young=1)
+    assert files.read_mask(content_hash).sum() == mask.sum()
+
+
+def test_what_a_killed_writer_left_goes(stores, tmp_path):
+    accept(stores, 1, 0)
+    half = tmp_path / "files" / "masks" / "ab" / ".abc.png.0123"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"half")
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=1, young=0)
+    assert not half.exists()
+
+
+def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    numbers = [publish(stores, tmp_path, f"v{n}") for n in range(4)]
+    others = publish(stores, tmp_path, "of another", project=OTHER)
+    stores.versions.choose(PROJECT, numbers[0], Mover("ann", "looks better"))
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=0, young=0)
+    assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
+    whole = [number for number in range(1, 7) if stores.versions.is_whole(number)]
+    assert whole == [1, numbers[0], numbers[3], others]
+    assert kept(stores, "reports") == 6
+    assert stores.versions.get(numbers[1]).origin == "job v1"
+
+
+def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.choose("", 1, Mover("ann", ""))
+    asked, better, overtaken, kept_back, newest = (
+        publish(stores, tmp_path, name, verdict=verdict, scores={"compared_with": with_which})
+        for name, verdict, with_which in (
+            ("asked", "ask", 1),
+            ("better", "promote", 1),
+            ("overtaken", "ask", 99),
+            ("kept", "keep", 1),
+            ("newest", "keep", 1),
+        )
+    )
+    age(tmp_path)
+    assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
+    gone = {number for number in range(1, newest + 1) if stores.versions.get(number).is_swept}
+    assert gone == {overtaken, kept_back}
+    stores.versions.decline(PROJECT, asked, Mover("ann", "no"))
+    assert sweep(stores, newest_versions=1) == Swept(deleted=2, young=0)
+    assert stores.versions.is_whole(better)
+
+
+def test_what_was_swept_is_neither_damaged_nor_waited_for_and_goes_live_no_more(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.choose("", 1, Mover("ann", ""))
+    judged = {"verdict": "ask", "scores": {"compared_with": 99}}
+    swept, _ = (publish(stores, tmp_path, name, **judged) for name in ("old", "new"))
+    age(tmp_path)
+    sweep(stores, newest_versions=1)
+    assert swept not in stores.versions.open_decisions().superseded
+    with pytest.raises(VersionError, match="its weights were deleted by sweep"):
+        stores.versions.checkpoint(swept)
+    with pytest.raises(VersionError, match="its weights were deleted by sweep"):
+        stores.versions.choose(PROJECT, swept, Mover("ann", "too late"))
+
+
+def test_weights_that_somebody_else_deleted_are_missing(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    stores.versions.checkpoint(1).unlink()
+    with pytest.raises(VersionError, match="is missing from the stored files"):
+        stores.versions.checkpoint(1)

@@ -1,0 +1,1 @@
+"""Simulated clicks: of training, and of an annotator who corrects a mask."""

@@ -1,0 +1,164 @@
+"""What accepted masks are worth: `python -m training learning-curve --checkpoint … --data … …`.
+
+Plays the learning loop on a data set whose masks are known. Images are split by the hash of their
+pixels, as the loop splits them, and annotators accept a few objects of each; a fifth of what they
+accept is held out. After so many masks the network is fine-tuned with the recipe of the jobs, and
+clicks are counted on the domain's held-out images and on benchmarks that must not suffer.
+Interrupted, it goes on where it stopped.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from icmformer import Predictor, load_checkpoint
+from training.datasets.benchmarks import open_benchmark
+from training.datasets.decoded_cache import decoded
+from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.sample import TrainingDataset
+from training.devices import training_device
+from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.evaluation.noc import ScoreCard
+from training.fine_tuning.accepted_domain import AcceptedDomain
+from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
+from training.fine_tuning.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
+from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_learning_curve
+from training.fine_tuning.retention import PACKAGED, RetentionSet
+from training.home_paths import given_path
+from training.progress import Report
+from training.provenance import provenance
+from training.same_settings import keep_to
+from training.weights_file import weights_sha256
+from training.whole_files import write_atomically
+from training.whole_numbers import positive
+
+logger = logging.getLogger(__name__)
+
+_BENCHMARKS = ("GrabCut", "Berkeley")
+_HELD_OUT = "held out"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("--checkpoint", type=given_path, required=True, help="to start from")
+    parser.add_argument(
+        "--data",
+        type=given_path,
+        required=True,
+        help="the domain: a folder of images/ and masks/",
+    )
+    parser.add_argument(
+        "--benchmarks", type=given_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
+    )
+    parser.add_argument("--retention", type=given_path, default=PACKAGED, help="what is replayed")
+    parser.add_argument("--masks", type=_numbers, default="10,25,50,100,200", metavar="N,N,…")
+    parser.add_argument(
+        "--objects-per-image", type=positive, default=5, help="most masks accepted on one image"
+    )
+    parser.add_argument(
+        "--test-objects", type=positive, default=100, help="held-out objects to click"
+    )
+    parser.add_argument(
+        "--recipe", type=given_path, help="what differs from recipes/fine_tune.yaml"
+    )
+    parser.add_argument("--output", type=given_path, required=True, help="folder for the results")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    recipe = load_fine_tune_recipe(arguments.recipe, arguments.overrides)
+    domain = AcceptedDomain(arguments.data, arguments.objects_per_image)
+    tests = _tests(domain, arguments)
+    retention = RetentionSet(arguments.retention)
+    replay = retention.replay()
+    output: Path = arguments.output
+    for data in filter(None, (arguments.data, arguments.benchmarks)):
+        require_outside("--output", output, data)
+    keep_to(
+        {
+            "weights": weights_sha256(arguments.checkpoint),
+            "data": files_fingerprint(arguments.data),
+            "objects per image": arguments.objects_per_image,
+            "test objects": arguments.test_objects,
+            "benchmarks": arguments.benchmarks and files_fingerprint(arguments.benchmarks),
+            "retention set": retention.fingerprint,
+            "recipe": recipe.model_dump(mode="json"),
+        },
+        output,
+    )
+    points = [_measured(0, arguments.checkpoint, tests, output / "0 masks", recipe)]
+    for masks in arguments.masks:
+        folder = output / f"{masks} masks"
+        folder.mkdir(parents=True, exist_ok=True)
+        accepted, validation = domain.accepted(masks)
+        data = FineTuneData(
+            accepted=decoded(accepted, folder / "decoded", str(masks), recipe.max_side),
+            replay=replay,
+            validation=_validation(domain, validation, recipe),
+        )
+        candidate = folder / "candidate.safetensors"
+        if not candidate.with_suffix(".json").exists():
+            fine_tune(arguments.checkpoint, data, recipe, folder, _sayer(), masks=masks)
+        points.append(_measured(masks, candidate, tests, folder, recipe))
+        origin = asdict(provenance(training_device(recipe.device)))
+        write_learning_curve(points, arguments.data.name, origin, output)
+
+
+def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, EvaluationDataset]:
+    held_out = domain.objects(domain.held_out, arguments.test_objects)
+    tests: dict[str, EvaluationDataset] = {} if held_out is None else {_HELD_OUT: held_out}
+    if arguments.benchmarks is not None:
+        tests |= {name: open_benchmark(name, arguments.benchmarks) for name in _BENCHMARKS}
+    return tests
+
+
+def _validation(
+    domain: AcceptedDomain, images: TrainingDataset, recipe: FineTuneRecipe
+) -> EvaluationDataset | None:
+    objects = domain.objects(images, recipe.validation_objects)
+    if objects is None or not can_validate(len(objects), len(images)):
+        return None
+    return objects
+
+
+def _measured(
+    masks: int,
+    checkpoint: Path,
+    tests: dict[str, EvaluationDataset],
+    folder: Path,
+    recipe: FineTuneRecipe,
+) -> Point:
+    """Click on every object of the tests with a version, as it would be served."""
+    folder.mkdir(parents=True, exist_ok=True)
+    device = training_device(recipe.device)
+    cards: dict[str, ScoreCard] = {}
+    for name, objects in tests.items():
+        kept = folder / f"{name}.json"
+        if not kept.exists():
+            predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
+            card = evaluate(predictor, objects, target_iou=max(THRESHOLDS))
+            write_atomically(kept, card.to_json().encode())
+        cards[name] = ScoreCard.from_json(kept.read_text())
+        clicks = ", ".join(f"{cards[name].noc(t):.2f} to {t:.0%}" for t in THRESHOLDS)
+        logger.info("%d masks, %s: clicks %s", masks, name, clicks)
+    return Point(masks, cards)
+
+
+def _sayer() -> Report:
+    """Return what logs every fiftieth step, once however often it is reported."""
+    said: tuple[str, int] | None = None
+
+    def say(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if done % 50 == 0 and (stage, done) != said:
+            said = (stage, done)
+            logger.info("%s: %d of %d", stage, done, total)
+
+    return say
+
+
+def _numbers(text: str) -> Sequence[int]:
+    return [positive(number) for number in text.split(",")]

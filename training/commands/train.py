@@ -1,0 +1,259 @@
+"""Train a network from a recipe: `python -m training train RECIPE.yaml [key=value …]`.
+
+Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `accelerate launch` or
+`torchrun`, on several; started again, it continues where it stopped.
+"""
+
+import argparse
+import copy
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
+from icmformer.precision import autocast
+from icmformer.pretrained import load_pretrained_backbone
+from training.errors import RecipeError
+from training.home_paths import given_path
+from training.loop.click_training import ClickTraining
+from training.loop.continued_run import changed_settings, differing_numbers
+from training.loop.keeper import Keeper, quality_depends_on
+from training.loop.losses import mean_iou, segmentation_loss
+from training.loop.monitor import Monitor
+from training.loop.optimization import (
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+    update_average,
+)
+from training.loop.processes import StopSignals, fast_attention, make_accelerator, same_in_all
+from training.loop.recipe import Network, Optimization, Recipe, load_recipe
+from training.loop.run_folder import held
+from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
+from training.loop.training_data import open_mixture
+from training.loop.training_state import TrainingState, has_state, load_state
+from training.loop.validation import Validation
+from training.provenance import provenance
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("recipe", type=given_path, help="YAML file, see training/recipes")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    train(load_recipe(arguments.recipe, arguments.overrides))
+
+
+def train(recipe: Recipe) -> Path:
+    """Train, and return the weights as a checkpoint that `icmformer.load_checkpoint` reads.
+
+    Raises:
+        DatasetError: if the data is missing.
+        CheckpointError: if the weights to start from are.
+        RecipeError: if they are those of another network, the processes have different states,
+            another training runs in the folder, or this one diverges.
+    """
+    accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
+    with held(recipe.run) if accelerator.is_main_process else nullcontext():
+        return _train(recipe, accelerator)
+
+
+def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
+    options = recipe.optimization
+    torch.manual_seed(recipe.seed)
+    # Workers are forked, and OpenCV's threads may not survive that: some hung in their first call.
+    cv2.setNumThreads(1)
+    recipe.check_shares(accelerator.num_processes)
+    # Now, not when weights are written: the code may change in the hours between.
+    origin = provenance(accelerator.device.type)
+    validation = None if recipe.validation is None else Validation(recipe.validation)
+    # Before the data: weights that are missing or do not fit are said now, not after hours of
+    # decoding.
+    state = _begun_or_continued(recipe, accelerator.device)
+    weights = recipe.run / "latest.safetensors"
+    saved = state.samples if has_state(recipe.run) and weights.exists() else None
+    if not same_in_all(accelerator, state.samples, state.step):
+        raise RecipeError(
+            f"the processes do not continue from the same state: {recipe.run} must be one folder"
+            " that all machines share"
+        )
+    recipe.check_continues(state.samples)
+    with accelerator.local_main_process_first():  # which fills the cache of decoded images
+        mixture = open_mixture(recipe)
+    model: torch.nn.Module = ClickTraining(
+        state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
+    )
+    model, state.optimizer = accelerator.prepare(model, state.optimizer)
+
+    plan = BatchPlan(
+        recipe.boundaries(),
+        state.samples,
+        accelerator.process_index,
+        accelerator.num_processes,
+        options.accumulate,
+    )
+    ending = multiprocessing.Event()
+    loader = DataLoader(
+        SampleStream(mixture, recipe.sampling, recipe.seed),
+        batch_sampler=plan,
+        num_workers=recipe.data.workers,
+        collate_fn=collate,
+        worker_init_fn=partial(_settle_worker, ending),
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    silent = not accelerator.is_main_process
+    monitor = Monitor(recipe.run, recipe.samples, state.samples, silent)
+    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved)
+    stop = StopSignals()
+
+    try:
+        for pieces in _grouped(sound(loader), options.accumulate):
+            rounds = _settle_chance(recipe, state.step, accelerator.process_index)
+            rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
+            set_learning_rate(state.optimizer, rate)
+            with fast_attention(accelerator.device):
+                loss, iou = _accumulate_gradients(recipe, accelerator, model, pieces, rounds)
+            _descend(accelerator, state, options)
+            state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
+            monitor.step(state.samples, rate, loss=loss, iou=iou)
+            keeper.after_step(state)
+            if stop.agreed(accelerator):
+                break
+    finally:
+        ending.set()
+        stop.forget()
+        monitor.close()
+    keeper.at_end(state)
+    # Threads that still listen to the other processes would abort this one where it exits.
+    accelerator.end_training()
+    return weights
+
+
+def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
+    """Return what is trained: as the newest state in the run's folder has it, or from the start."""
+    options = recipe.optimization
+    found = load_state(recipe.run)
+    changes = changed_settings(found, recipe)
+    network = _network(recipe, found).to(device).train()
+    if recipe.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
+    state = TrainingState(network, average, make_optimizer(network, options))
+    if found is not None:
+        state.restore(found, recipe, quality_depends_on(recipe), changes)
+    return state
+
+
+def _network(recipe: Recipe, found: dict[str, Any] | None) -> ICMFormer:
+    """Build the network of the state that was found, or with the weights that a run begins with."""
+    options = recipe.network
+    if found is not None and "config" in found:
+        return ICMFormer(ModelConfig.from_dict(found["config"]))
+    if options.checkpoint is not None:
+        network = load_checkpoint(options.checkpoint)
+        _check_fits(network.config, options)
+        return network
+    network = build_model(options.name, **options.overrides)
+    if options.backbone_weights is not None and found is None:
+        load_pretrained_backbone(network, options.backbone_weights)
+    return network
+
+
+def _check_fits(found: ModelConfig, options: Network) -> None:
+    """Raise RecipeError unless a checkpoint holds the network of the recipe, whatever its size."""
+    differing = differing_numbers(found, options.config)
+    if not differing:
+        return
+    first, *others = differing
+    held, wanted = differing[first]
+    advice = f"network.overrides.{first}={held} makes it fit"
+    if others:
+        advice = (
+            f"{', '.join(others)} differ, too: give network.name and network.overrides of its own"
+        )
+    raise RecipeError(
+        f"{options.checkpoint} holds another network than {options.name}: its {first} is"
+        f" {held}, the recipe's {wanted}; {advice}"
+    )
+
+
+def _settle_worker(ending: Event, worker: int) -> None:
+    """Let a process that prepares samples end when the training does, and not before.
+
+    Ctrl-C reaches all processes of a terminal; without them the last step could not be finished.
+    After it, a request to end must be obeyed: Python waits for those it has asked.
+    """
+
+    def end(number: int, frame: object) -> None:
+        if ending.is_set():
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Yield as many batches at a time as make one step."""
+    while group := list(islice(batches, size)):
+        yield group
+
+
+def _settle_chance(recipe: Recipe, step: int, process: int) -> int:
+    """Seed the step, and draw how many clicks answer the network's mistakes in it.
+
+    Everything random in a step follows from the seed and its number, so that a run that was killed
+    ends where one that was not would have. The number of clicks is the same in all processes.
+    """
+    torch.manual_seed(int(np.random.default_rng((recipe.seed, step, process)).integers(2**63)))
+    return recipe.iterative_clicks.draw_rounds(np.random.default_rng((recipe.seed, step)))
+
+
+def _accumulate_gradients(
+    recipe: Recipe,
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    pieces: list[Batch],
+    rounds: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of a step's pieces; return its mean loss and IoU in this process."""
+    losses, ious = [], []
+    for number, batch in enumerate(pieces, start=1):
+        # Gradients are exchanged between processes once, with the last piece.
+        last = number == len(pieces)
+        with nullcontext() if last else accelerator.no_sync(model):
+            images = batch.images.to(accelerator.device, non_blocking=True)
+            labels = batch.labels.to(accelerator.device, non_blocking=True)
+            with autocast(recipe.precision, accelerator.device):
+                answer = model(images, batch.labels, batch.slots, batch.indices.tolist(), rounds)
+            loss = segmentation_loss(answer.logits, labels, recipe.loss)
+            accelerator.backward(loss / len(pieces))
+        losses.append(loss.detach())
+        ious.append(mean_iou(answer.logits.detach(), labels))
+    return torch.stack(losses).mean(), torch.stack(ious).mean()
+
+
+def _descend(accelerator: Accelerator, state: TrainingState, options: Optimization) -> None:
+    """Move the weights against their gradients, and the average after them."""
+    if options.clip is not None:
+        accelerator.clip_grad_norm_(state.network.parameters(), options.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    if options.ema:
+        update_average(state.average, state.network, options.ema, state.step)
+    state.step += 1

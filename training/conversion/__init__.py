@@ -1,0 +1,1 @@
+"""From the files of COCO and LVIS to COCO+LVIS."""

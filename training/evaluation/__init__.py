@@ -1,0 +1,1 @@
+"""How many clicks a network needs, and what it costs: numbers, tables, pictures."""

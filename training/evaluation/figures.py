@@ -1,0 +1,109 @@
+"""Plots as SVG text: for reports, which are HTML pages, and for files of their own."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from training.evaluation.bootstrap import interval_over_images
+from training.evaluation.noc import ScoreCard
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "icmformer",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#444444",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+
+
+def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[float]) -> str:
+    """Plot the mean IoU after each click (figures 4 and 7), with 95 % bootstrap bands.
+
+    Args:
+        title: name of the data set.
+        cards: one curve each, by name.
+        marked: IoUs to which clicks are counted, in [0, 1]; a dashed line each.
+
+    Returns:
+        An <svg> element.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for colour, (name, card) in zip(_colours(len(cards)), cards.items(), strict=True):
+            _draw_curve(axes, name, card, colour)
+        for threshold in marked:
+            axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
+        axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
+        axes.title.set_fontweight("bold")
+        axes.set_xlim(0.5, None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color="#eeeeee", zorder=-1)
+        axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def line_chart(
+    title: str, across: str, up: str, lines: Mapping[str, Sequence[tuple[float, float]]]
+) -> str:
+    """Plot lines through points, on white: it may be shown alone, whatever is behind it.
+
+    Args:
+        title: of the plot.
+        across: what the horizontal axis shows.
+        up: what the vertical axis shows.
+        lines: (x, y) of each point, by name.
+
+    Returns:
+        An <svg> element.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for colour, (name, points) in zip(_colours(len(lines)), lines.items(), strict=True):
+            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o")
+        axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
+        axes.set(title=title, xlabel=across, ylabel=up)
+        axes.grid(axis="y", color="#eeeeee", zorder=-1)
+        figure.legend(frameon=False, loc="outside right center")
+        return _svg(figure, transparent=False)
+
+
+def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % bootstrap band around `ScoreCard.mean_ious`, two times (max_clicks,).
+
+    Where all objects are on one image there is none, and both are the curve.
+    """
+    return interval_over_images(card.curves(), [sample.name for sample in card.samples])
+
+
+def _draw_curve(axes: Axes, name: str, card: ScoreCard, colour: str) -> None:
+    clicks = np.arange(1, card.max_clicks + 1)
+    low, high = curve_band(card)
+    axes.fill_between(clicks, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(clicks, card.mean_ious(), color=colour, label=name, marker="o", markersize=3)
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _svg(figure: Figure, *, transparent: bool = True) -> str:
+    buffer = io.StringIO()
+    # Without a date the same numbers give the same file.
+    figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,1 @@
+"""Accepted masks → a candidate, compared with the version that is live."""

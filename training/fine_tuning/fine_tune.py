@@ -1,0 +1,241 @@
+"""Fine-tune a network on what annotators accepted. Read it from top to bottom.
+
+A fine-tuning job runs exactly this function, and so does the command that measures what accepted
+masks are worth. The network starts from the live weights, is trained with iterative clicks as in
+`train.py`, and ends with the average of its weights that did best on the validation images. So
+that it does not forget, it sees other images in between, on which it must go on answering every
+click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016).
+
+Killed at any moment, the next call with the same folder continues where the last look at the
+validation images was, and returns the same weights.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
+from icmformer.precision import autocast
+from training.datasets.mixture import Mixture, Part
+from training.datasets.sample import TrainingDataset
+from training.devices import training_device
+from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.fine_tuning.adaptation import adapt, merge
+from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
+from training.fine_tuning.interruptible import Interruptible
+from training.loop.click_training import Answer, ClickTraining
+from training.loop.losses import drift_loss, segmentation_loss
+from training.loop.optimization import (
+    learning_rate,
+    make_optimizer,
+    require_finite,
+    set_learning_rate,
+    update_average,
+)
+from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
+from training.loop.training_state import load_state, save_state
+from training.progress import Report
+
+logger = logging.getLogger(__name__)
+
+_LEAST_OBJECTS, _LEAST_IMAGES = 5, 3  # to validate on
+
+
+@dataclass(frozen=True)
+class FineTuneData:
+    """What a run learns from.
+
+    Attributes:
+        accepted: images with what annotators accepted.
+        replay: other images, on which answers must stay; None where there are none.
+        validation: accepted objects on images that are not trained on; None where they are too
+            few to say when to stop, and the run then takes all its steps.
+    """
+
+    accepted: TrainingDataset
+    replay: TrainingDataset | None
+    validation: EvaluationDataset | None
+
+
+def fine_tune(
+    base: Path,
+    data: FineTuneData,
+    recipe: FineTuneRecipe,
+    folder: Path,
+    report: Report,
+    **provenance: Any,
+) -> Path:
+    """Fine-tune a checkpoint.
+
+    Args:
+        base: the checkpoint to start from.
+        data: what to learn from.
+        recipe: how.
+        folder: for the state of the run and the result.
+        report: called after each step, and before each click on a validation image.
+        **provenance: written into the result's description.
+
+    Returns:
+        The candidate, ``candidate.safetensors`` in `folder`.
+
+    Raises:
+        CheckpointError: if the base cannot be loaded.
+        StoredFileError: if an accepted image or mask is damaged.
+        DatasetError: if all objects are too small to learn from.
+        RecipeError: if the training has diverged.
+    """
+    device = torch.device(training_device(recipe.device))
+    torch.manual_seed(recipe.seed)
+    network = load_checkpoint(base, device)
+    before = copy.deepcopy(network).requires_grad_(False).eval()
+    adapt(network, recipe.adaptation, recipe.rank)
+    network.train()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = make_optimizer(network, recipe.optimization)
+
+    step, best_score, best_step = 0, -1.0, 0
+    best = copy.deepcopy(average.state_dict())
+    state = load_state(folder)
+    if state is not None:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        best = state["best"]
+        step, best_score, best_step = state["step"], state["best_score"], state["best_step"]
+        logger.info("continuing after step %d of %d", step, recipe.steps)
+
+    size = recipe.size or network.input_size[0]
+    replayed = 0
+    others: Iterable[Batch | None] = repeat(None)
+    if data.replay is not None and recipe.replayed:
+        replayed = recipe.replayed
+        others = _batches(data.replay, replayed, size, step, recipe)
+    accepted = _batches(data.accepted, recipe.batch_size - replayed, size, step, recipe)
+    model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
+
+    for batch, other in zip(accepted, others, strict=False):
+        if step - best_step >= recipe.patience * recipe.validate_every:
+            logger.info("stopping: no improvement since step %d", best_step)
+            break
+        # Everything random in a step follows from the seed and the step: a run that was killed
+        # ends where one that was not would have.
+        rng = np.random.default_rng((recipe.seed, step))
+        torch.manual_seed(int(rng.integers(2**63)))
+        rounds = recipe.iterative_clicks.draw_rounds(rng)
+        set_learning_rate(optimizer, learning_rate(recipe.optimization, step, recipe.steps))
+
+        logits = _answer(model, batch, rounds, device).logits
+        loss = segmentation_loss(logits, batch.labels.to(device), recipe.loss)
+        loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
+        _descend(loss, network, optimizer, recipe.optimization.clip)
+        update_average(average, network, recipe.optimization.ema or 0.0, step)
+        step += 1
+        report("training", step, recipe.steps)
+
+        if step % recipe.validate_every and step != recipe.steps:
+            continue
+        require_finite(network, f"{step} steps")
+        tell = partial(report, "training", step, recipe.steps)
+        score = _score(average, data.validation, recipe, tell)
+        judged = "too few to validate on" if data.validation is None else f"IoU {score:.4f}"
+        logger.info("step %d: loss %.4f, %s", step, loss.item(), judged)
+        if data.validation is None or score > best_score:
+            best_score, best_step = score, step
+            best = copy.deepcopy(average.state_dict())
+        state = {
+            "network": network.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best": best,
+            "step": step,
+            "best_score": best_score,
+            "best_step": best_step,
+        }
+        save_state(folder, step, state, keep=1)
+
+    average.load_state_dict(best)
+    merge(average)
+    candidate = folder / "candidate.safetensors"
+    save_checkpoint(
+        average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
+    )
+    return candidate
+
+
+def _batches(
+    images: TrainingDataset, samples: int, size: int, step: int, recipe: FineTuneRecipe
+) -> Iterable[Batch]:
+    """Return the batches of all steps from `step` on, each of so many samples of the images."""
+    mixture = Mixture([Part(images, 1.0, recipe.objects)], recipe.seed)
+    plan = BatchPlan(((recipe.steps * samples, size, samples),), start=step * samples)
+    stream = SampleStream(mixture, recipe.sampling, recipe.seed)
+    return sound(DataLoader(stream, batch_sampler=plan, collate_fn=collate))
+
+
+def _drift(
+    model: ClickTraining,
+    before: ICMFormer,
+    batch: Batch | None,
+    rounds: int,
+    device: torch.device,
+) -> torch.Tensor | float:
+    """Return how far the answers on other images are from those of the network before."""
+    if batch is None:
+        return 0.0
+    answer = _answer(model, batch, rounds, device)
+    image = batch.images.to(device).float() / 255
+    with torch.no_grad(), autocast("auto", device):
+        expected = before(image, answer.click_maps, answer.previous_mask)
+    return drift_loss(answer.logits, torch.sigmoid(expected)).mean()
+
+
+def _answer(model: ClickTraining, batch: Batch, rounds: int, device: torch.device) -> Answer:
+    with autocast("auto", device):
+        return model(
+            batch.images.to(device), batch.labels, batch.slots, batch.indices.tolist(), rounds
+        )
+
+
+def _descend(
+    loss: torch.Tensor, network: ICMFormer, optimizer: torch.optim.Optimizer, clip: float | None
+) -> None:
+    """Take one step."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimizer.step()
+
+
+def _score(
+    model: ICMFormer,
+    validation: EvaluationDataset | None,
+    recipe: FineTuneRecipe,
+    tell: Callable[[], None],
+) -> float:
+    """Return the mean IoU over the first clicks, which is steadier than a number of clicks."""
+    if validation is None:
+        return 0.0
+    # A perfect mask ends the sample: no later click can improve it.
+    card = evaluate(
+        Interruptible(Predictor.for_serving(model), tell),
+        validation,
+        max_clicks=recipe.validation_clicks,
+        target_iou=1.0,
+    )
+    model.train()
+    return float(card.mean_ious().mean())
+
+
+def can_validate(objects: int, images: int) -> bool:
+    """Return whether there is enough to say when to stop; fewer objects would say it by chance."""
+    return objects >= _LEAST_OBJECTS and images >= _LEAST_IMAGES

@@ -1,0 +1,288 @@
+"""From accepted masks to a version that may go live, in steps that survive being killed.
+
+Each step leaves a file in the job's folder, or a row, and is skipped where it finds its own: a job
+that was killed, at any moment, is continued by calling `improve` again, and ends the same.
+
+1. freeze which samples, which version to start from, which recipe
+2. judge the live version on the held-out objects and on the retention set, and on the latter the
+   one it descends from as well: little losses must not add up
+3. fine-tune
+4. judge the candidate, loaded from disk, on the same objects
+5. decide, and publish the candidate as a version, whatever the verdict
+6. load it from where it was published, let it answer, and move the live pointer
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from icmformer import Predictor, load_checkpoint
+from training.datasets.accepted import AcceptedImages, AcceptedObjects
+from training.datasets.decoded_cache import decoded
+from training.datasets.sample import AnnotatedImage, TrainingDataset
+from training.datasets.subset import Subset
+from training.devices import training_device
+from training.errors import DatasetError, VersionError
+from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
+from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
+from training.fine_tuning.improvement_plan import (
+    Assignment,
+    ImprovementOptions,
+    Plan,
+    base_of,
+    frozen_plan,
+    is_left_over,
+    made_before,
+)
+from training.fine_tuning.improvement_report import decision_summary, improvement_report
+from training.fine_tuning.promotion import decide
+from training.fine_tuning.retention import RetentionSet
+from training.fine_tuning.serving_check import check_serves
+from training.fine_tuning.trial import Exercise, Trial, TrialScores, compared, run_trial
+from training.progress import Report
+from training.store.live_pointer import Mover
+from training.store.model_versions import Candidate, ModelVersions
+from training.store.sample_files import SampleFiles
+from training.store.snapshot import Snapshot
+from training.store.split import HELD_OUT, TRAINING, VALIDATION
+from training.store.stores import Stores
+from training.store.version_rows import VersionRow
+from training.whole_files import file_sha256, write_atomically
+
+GATE = "gate"
+
+Result = Literal["promoted", "kept", "asked", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, in one sentence; `version` is None where no candidate was made."""
+
+    result: Result
+    sentence: str
+    version: int | None = None
+
+
+def improve(
+    job: Assignment, stores: Stores, options: ImprovementOptions, report: Report
+) -> Outcome:
+    """Fine-tune a project's live version and let the gate decide.
+
+    Args:
+        job: what to do, and where.
+        stores: where things are kept.
+        options: how to improve.
+        report: told about the progress; may raise to stop.
+
+    Raises:
+        VersionError: if a version, or the candidate, is damaged.
+        StoredFileError: if an accepted image or mask is damaged.
+        DatasetError: if the accepted objects are too small to train on.
+        ICMFormerError: if the candidate cannot be loaded, or does not answer.
+    """
+    published = stores.versions.made_by(job.origin)
+    if published is None:
+        plan = frozen_plan(job, stores, options, report)
+        retention = None if options.retention is None else RetentionSet(options.retention)
+        gate = {**asdict(options.policy), "retention": retention and retention.fingerprint}
+        if not plan.snapshot.on_side(TRAINING).samples:
+            return Outcome("unchanged", "no accepted mask is on an image that may be trained on")
+        published = made_before(plan, job.project, stores.versions, gate)
+        if published is None:
+            candidate = _judged_candidate(job, plan, stores, options, retention, report)
+            candidate.scores["gate"] = gate
+            published = stores.versions.get(stores.versions.publish(candidate))
+        elif not is_left_over(published, stores.versions):
+            made = f"version {published.number}, which was made the same way"
+            return Outcome("unchanged", f"nothing was accepted since {made}")
+    return _conclude(job.project, published, stores.versions, report)
+
+
+def _judged_candidate(
+    job: Assignment,
+    plan: Plan,
+    stores: Stores,
+    options: ImprovementOptions,
+    retention: RetentionSet | None,
+    report: Report,
+) -> Candidate:
+    """Train a candidate, judge it, and decide about it."""
+    trial = _trial(plan.snapshot, stores, options, retention)
+    live = stores.versions.checkpoint(plan.live)
+    device = training_device(options.recipe.device)
+    click = partial(run_trial, trial=trial, device=device, report=report)
+    # Scores on one retention set say nothing about another, chosen while the job was stopped.
+    asked = "" if retention is None else f"_{retention.fingerprint[:12]}"
+    kept = job.folder / f"live{asked}.json"
+    before = click(live, kept=kept, stage="judging the live version")
+    remembering = plan.live
+    first = base_of(stores.versions, plan.live)
+    if first != plan.live and trial.retention is not None:
+        elsewhere = click(
+            stores.versions.checkpoint(first),
+            trial=Trial(None, trial.retention),
+            kept=job.folder / f"first{asked}.json",
+            stage="judging the first version",
+        )
+        if _remembers_more(elsewhere, before, options.policy.threshold):
+            remembering, before = first, replace(before, retention=elsewhere.retention)
+
+    trained = _trained(job.folder, plan, stores, options, retention, report)
+    kept = job.folder / f"candidate_scores{asked}.json"
+    after = click(trained, kept=kept, stage="judging the candidate")
+
+    comparisons = compared(before, after)
+    decision = decide(*comparisons, options.policy)
+    shown = improvement_report(
+        *comparisons,
+        trial.held_out,
+        Predictor.for_serving(load_checkpoint(live, device)),
+        Predictor.for_serving(load_checkpoint(trained, device)),
+        options.policy.threshold,
+    )
+    _check_untouched(trained)
+    return Candidate(
+        origin=job.origin,
+        checkpoint=trained,
+        project=job.project,
+        parent=plan.start,
+        data_fingerprint=plan.snapshot.fingerprint,
+        recipe=plan.recipe,
+        scores={
+            **decision_summary(decision),
+            "compared_with": plan.live,
+            "retention_compared_with": remembering,
+            "threshold": options.policy.threshold,
+            "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
+        },
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        report=stores.files.put("reports", ".json", shown.encode()),
+    )
+
+
+def _remembers_more(one: TrialScores, other: TrialScores, threshold: float) -> bool:
+    if one.retention is None or other.retention is None:
+        return False
+    return one.retention.noc(threshold) < other.retention.noc(threshold)
+
+
+def _trial(
+    snapshot: Snapshot, stores: Stores, options: ImprovementOptions, retention: RetentionSet | None
+) -> Trial:
+    held_out, tries = snapshot.on_side(HELD_OUT), options.held_out_tries
+    accepted = AcceptedObjects(held_out, SampleFiles(stores.files), tries)
+    others = None if retention is None else retention.judged(options.retention_tries)
+    return Trial(
+        Exercise(accepted, tries) if held_out.samples else None,
+        None if others is None else Exercise(others, options.retention_tries),
+    )
+
+
+def _trained(
+    folder: Path,
+    plan: Plan,
+    stores: Stores,
+    options: ImprovementOptions,
+    retention: RetentionSet | None,
+    report: Report,
+) -> Path:
+    """Return the candidate's checkpoint, training it unless that is done."""
+    candidate = folder / "candidate.safetensors"
+    if _seal(candidate).exists():
+        return candidate
+    files, recipe = SampleFiles(stores.files), FineTuneRecipe.model_validate(plan.recipe)
+    fingerprint = plan.snapshot.fingerprint
+    training = plan.snapshot.on_side(TRAINING)
+    accepted = _Reported(AcceptedImages(training, files), partial(report, "preparing the images"))
+    data = FineTuneData(
+        accepted=_with_objects(
+            decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
+        ),
+        replay=None if retention is None else retention.replay(),
+        validation=_validation(plan.snapshot.on_side(VALIDATION), files, recipe),
+    )
+    start = stores.versions.checkpoint(plan.start)
+    fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
+    torch.cuda.empty_cache()  # of no use any more, and people who click may need it
+    write_atomically(_seal(candidate), _hashes(candidate).encode())
+    return candidate
+
+
+class _Reported:
+    """Says which image is read next; that may raise to stop, or wait for people who click."""
+
+    def __init__(self, images: TrainingDataset, report: Callable[[int, int], None]) -> None:
+        self._images = images
+        self._report = report
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        self._report(index, len(self))
+        return self._images[index]
+
+
+def _with_objects(images: TrainingDataset, max_side: int | None) -> TrainingDataset:
+    """Leave out the images whose objects vanished when they were shrunk: they show nothing."""
+    usable = [index for index in range(len(images)) if images[index].objects]
+    if not usable:
+        raise DatasetError(
+            f"every accepted object to train on vanishes where images are shrunk to {max_side} "
+            "pixels: accept larger ones, or raise max_side in the recipe of the fine-tuning"
+        )
+    return Subset(images, usable)
+
+
+def _validation(
+    snapshot: Snapshot, files: SampleFiles, recipe: FineTuneRecipe
+) -> AcceptedObjects | None:
+    if not can_validate(len(snapshot.samples), len(snapshot.images())):
+        return None
+    return AcceptedObjects(snapshot, files, recipe.validation_objects)
+
+
+def _seal(candidate: Path) -> Path:
+    return candidate.with_suffix(".sha256")
+
+
+def _hashes(candidate: Path) -> str:
+    files = (candidate, candidate.with_suffix(".json"))
+    return "\n".join(file_sha256(file) for file in files)
+
+
+def _check_untouched(candidate: Path) -> None:
+    try:
+        untouched = _hashes(candidate) == _seal(candidate).read_text()
+    except OSError:
+        untouched = False
+    if not untouched:
+        raise VersionError(f"{candidate} was damaged after it was trained: it is not published")
+
+
+def _conclude(
+    project: str, version: VersionRow, versions: ModelVersions, report: Report
+) -> Outcome:
+    """Move the live pointer if the gate says so and the version proves that it can serve."""
+    report("deciding", 1, 1)
+    reasons = "; ".join(version.reasons)
+    if version.verdict == "keep":
+        return Outcome("kept", reasons, version.number)
+    check_serves(versions.checkpoint(version.number))
+    if version.verdict == "ask":
+        return Outcome("asked", reasons, version.number)
+    compared_with = version.scores["compared_with"]
+    report("going live", 1, 1)
+    if versions.promote_if_live(project, version.number, compared_with, Mover(GATE, reasons)):
+        return Outcome("promoted", reasons, version.number)
+    return Outcome(
+        "asked",
+        f"{reasons}; but version {compared_with}, which it was compared with, was meanwhile kept "
+        "or pinned by a person, or is no longer live: it does not go live by itself",
+        version.number,
+    )

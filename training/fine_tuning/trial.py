@@ -1,0 +1,143 @@
+"""The objects on which two versions are compared, and how a version did on them.
+
+Where a mask just misses an IoU, the next click falls elsewhere, and one object may take three
+clicks or eight. So few objects say little of a version, and more if several annotators click them.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from icmformer import Predictor, load_checkpoint
+from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
+from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.evaluation.noc import SampleScore, ScoreCard
+from training.fine_tuning.interruptible import Interruptible
+from training.fine_tuning.promotion import Comparison
+from training.progress import Report
+from training.whole_files import write_atomically
+
+MOST_ANNOTATORS = 4
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Objects, and how often they are clicked at most.
+
+    Attributes:
+        objects: at least one.
+        tries: objects times annotators; one annotator clicks each object whatever this is.
+    """
+
+    objects: EvaluationDataset
+    tries: int
+
+    def annotators(self) -> tuple[Annotator, ...]:
+        """Return the one of the published protocol, and others who do not find the centre."""
+        count = min(MOST_ANNOTATORS, max(1, self.tries // len(self.objects)))
+        return (CentreAnnotator(), *(JitteredAnnotator(seed) for seed in range(1, count)))
+
+    def __len__(self) -> int:
+        """Return how often an object is clicked."""
+        return len(self.objects) * len(self.annotators())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Objects of the project and others; None where there is not one.
+
+    Attributes:
+        held_out: accepted objects on images that are never trained on.
+        retention: objects unlike the project's, on images that are not replayed.
+    """
+
+    held_out: Exercise | None
+    retention: Exercise | None
+
+    def __len__(self) -> int:
+        """Return how often an object is clicked."""
+        return sum(len(exercise) for exercise in (self.held_out, self.retention) if exercise)
+
+
+@dataclass(frozen=True)
+class TrialScores:
+    """How one version did; None where the trial had no objects.
+
+    A card holds every object once an annotator, the published one first.
+    """
+
+    held_out: ScoreCard | None
+    retention: ScoreCard | None
+
+    def to_json(self) -> str:
+        """Return text that `from_json` reads."""
+        cards = {"held_out": self.held_out, "retention": self.retention}
+        return json.dumps({name: card and card.to_json() for name, card in cards.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialScores":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ScoreCardError: if a card is damaged.
+        """
+        cards = json.loads(text)
+        return cls(**{name: card and ScoreCard.from_json(card) for name, card in cards.items()})
+
+
+def run_trial(
+    checkpoint: Path, trial: Trial, kept: Path, stage: str, device: str, report: Report
+) -> TrialScores:
+    """Click on every object of the trial with a version, as it would be served.
+
+    Args:
+        checkpoint: of the version; it is loaded from disk.
+        trial: the objects.
+        kept: file for the scores; where it exists, nothing is clicked.
+        stage: what to call this in a report.
+        device: where to compute.
+        report: called before each click and after each object that an annotator is done with.
+
+    Raises:
+        CheckpointError: if the checkpoint is damaged.
+    """
+    if kept.exists():
+        return TrialScores.from_json(kept.read_text())
+    total, done = len(trial), 0
+
+    def tell() -> None:
+        report(stage, done, total)
+
+    def count(score: SampleScore) -> None:
+        nonlocal done
+        done += 1
+        tell()
+
+    predictor = Interruptible(Predictor.for_serving(load_checkpoint(checkpoint, device)), tell)
+
+    def judge(exercise: Exercise | None) -> ScoreCard | None:
+        if exercise is None:
+            return None
+        cards = [
+            evaluate(predictor, exercise.objects, annotator=annotator, progress=count)
+            for annotator in exercise.annotators()
+        ]
+        return replace(cards[0], samples=tuple(score for card in cards for score in card.samples))
+
+    scores = TrialScores(judge(trial.held_out), judge(trial.retention))
+    write_atomically(kept, scores.to_json().encode())
+    return scores
+
+
+def compared(
+    live: TrialScores, candidate: TrialScores
+) -> tuple[Comparison | None, Comparison | None]:
+    """Pair the scores of two versions: on the held-out objects, and on the retention set."""
+    return (
+        _comparison(live.held_out, candidate.held_out),
+        _comparison(live.retention, candidate.retention),
+    )
+
+
+def _comparison(live: ScoreCard | None, candidate: ScoreCard | None) -> Comparison | None:
+    return Comparison(live, candidate) if live is not None and candidate is not None else None

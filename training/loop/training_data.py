@@ -1,0 +1,84 @@
+"""Opens the data sets that a recipe names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets.accepted import AcceptedImages
+from training.datasets.accepted_store import accepted_store
+from training.datasets.coco_lvis import CocoLvis
+from training.datasets.decoded_cache import decoded
+from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.image_folder import ImageFolder
+from training.datasets.image_scores import read_image_weights
+from training.datasets.layered_folder import LayeredFolder
+from training.datasets.mixture import Mixture, Part
+from training.datasets.sample import NamedDataset, TrainingDataset
+from training.datasets.sbd_training import SBDImages
+from training.errors import DatasetError
+from training.loop.recipe import DataPart, Recipe
+
+_FOLDERS: dict[str, Callable[[Path], NamedDataset]] = {
+    "image_folder": ImageFolder,
+    "sbd": SBDImages,
+    "coco_lvis": CocoLvis,
+    "layered_folder": LayeredFolder,
+}
+
+
+def open_mixture(recipe: Recipe) -> Mixture:
+    """Return everything the recipe trains on.
+
+    Raises:
+        DatasetError: if a data set is missing, half-unpacked, malformed, without any image
+            or object, or if the cache or the run would be written into it.
+    """
+    parts = [_open(recipe, part) for part in recipe.data.parts]
+    in_turn = not recipe.replacement and parts[0].image_weights is None
+    return Mixture(parts, recipe.seed, recipe.epoch if in_turn else None)
+
+
+def _open(recipe: Recipe, part: DataPart) -> Part:
+    data = recipe.data
+    path = data.root / part.path
+    named = _dataset(path, part)
+    if not len(named):
+        raise DatasetError(f"{path} lists no image to train on: unpack it again, or leave it out")
+    weights: np.ndarray | None = None
+    if part.scores is not None:
+        weights = read_image_weights(data.root / part.scores, named.names, part.score_exponent)
+    dataset: TrainingDataset = named
+    if data.cache is not None:
+        folder = data.cache / part.cache_name
+        dataset = decoded(named, folder, _fingerprint(named, path, recipe), data.max_side)
+    if not _shows_an_object(dataset, part):
+        shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
+        raise DatasetError(
+            f"{path} holds no object to train on{shrunk}: outline some in its masks, or leave it"
+            " out"
+        )
+    return Part(dataset, part.weight, part.objects, weights)
+
+
+def _shows_an_object(dataset: TrainingDataset, part: DataPart) -> bool:
+    """Look at images until one shows what may be asked for: mostly the first."""
+    images = (dataset[index] for index in range(len(dataset)))
+    with_stuff = part.objects.stuff_probability > 0
+    return any(image.objects or (with_stuff and image.stuff) for image in images)
+
+
+def _dataset(path: Path, part: DataPart) -> NamedDataset:
+    if part.kind == "accepted":
+        return accepted_store(path, part.project)
+    return _FOLDERS[part.kind](path)
+
+
+def _fingerprint(dataset: TrainingDataset, path: Path, recipe: Recipe) -> str:
+    """Return what changes when the images do, and not by what the training writes."""
+    if isinstance(dataset, AcceptedImages):
+        return dataset.fingerprint
+    require_outside("run", recipe.run, path)
+    if recipe.data.cache is not None:
+        require_outside("data.cache", recipe.data.cache, path)
+    return f"{path.resolve()} {files_fingerprint(path)}"

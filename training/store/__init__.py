@@ -1,0 +1,1 @@
+"""What outlives a process: accepted samples and model versions, as rows and files."""
