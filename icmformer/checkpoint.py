@@ -130,8 +130,9 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if Path(path).suffix == ".pth":
         raise CheckpointError(
-            f"{path}: convert a file of the authors' first: python -m training export"
-            f" --checkpoint {path} --output {Path(path).with_suffix('.safetensors')}"
+            f"{path}: a file of the authors' is read by icmformer.upstream_checkpoint.load; or"
+            f" convert it: python -m training export --checkpoint {path}"
+            f" --output {Path(path).with_suffix('.safetensors')}"
         )
     weights_path, description_path = _paths(path)
     # unlike Path.exists, also of names that no file could have

@@ -30,12 +30,16 @@ class _Outlook:
         again_at: when that is tried again; None where nothing failed, or too often.
         new: what no job has learned; those that failed have learned nothing.
         untried: that without what the newest job began with, if it failed.
+        waits_since: since when something waits for the schedule's next time; None if nothing does.
+        cancelled: the newest job, if it was cancelled and what it was to learn waits.
     """
 
     failed: JobRow | None
     again_at: datetime | None
     new: NewSamples
     untried: NewSamples
+    waits_since: datetime | None
+    cancelled: JobRow | None
 
 
 def reason_to_train(learning: Learning, project: str) -> str:
@@ -47,8 +51,7 @@ def reason_to_train(learning: Learning, project: str) -> str:
     quiet, enough = _is_quiet(seen.new, settings), settings.fine_tune_after
     if seen.untried.count and quiet and enough and seen.new.count >= enough:
         return f"{seen.new.count} new samples"
-    since = _waits_since(learning.stores.database, project, jobs, seen.untried)
-    schedule = settings.fine_tune_schedule
+    schedule, since = settings.fine_tune_schedule, seen.waits_since
     if schedule and since is not None and croniter(schedule, now()).get_prev(datetime) > since:
         return f"scheduled ({schedule})"
     # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
@@ -88,7 +91,16 @@ def _look(database: Database, project: str, jobs: Sequence[JobRow]) -> _Outlook:
     failed = list(takewhile(lambda job: job.state == "failed", jobs))
     new = _new_since(database, project, jobs[len(failed) :])
     untried = _new_since(database, project, failed) if failed else new
-    return _Outlook(failed[0] if failed else None, _again_at(failed), new, untried)
+    since = _waits_since(database, project, jobs, untried)
+    stopped = bool(jobs) and jobs[0].state == "cancelled" and since is not None
+    return _Outlook(
+        failed=failed[0] if failed else None,
+        again_at=_again_at(failed),
+        new=new,
+        untried=untried,
+        waits_since=since,
+        cancelled=jobs[0] if stopped else None,
+    )
 
 
 def _again_at(failed: Sequence[JobRow]) -> datetime | None:
@@ -150,6 +162,10 @@ def _by_clock(settings: Settings, seen: _Outlook) -> str:
     if not settings.fine_tune_schedule:
         return ""
     turn = croniter(settings.fine_tune_schedule, now()).get_next(datetime)
-    is_given_up = seen.failed is not None and not seen.untried.count
-    condition = "a newer mask has come by then" if is_given_up else "anything is new"
-    return f"at {turn:%Y-%m-%d %H:%M} UTC, if {condition}"
+    if seen.cancelled is not None:
+        condition = f"with what job {seen.cancelled.id} was to learn"
+    elif seen.failed is not None and not seen.untried.count:
+        condition = "if a newer mask has come by then"
+    else:
+        condition = "if anything is new"
+    return f"at {turn:%Y-%m-%d %H:%M} UTC, {condition}"

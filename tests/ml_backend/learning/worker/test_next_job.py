@@ -69,3 +69,13 @@ def test_the_clock_and_people_start_jobs_too(learning, after_a_tick):
     assert "starts after 1 more or at " in said
     assert said.endswith("-01-01 02:30 UTC, if anything is new")
     assert jobs == 0
+
+
+def test_what_a_cancelled_job_was_to_learn_is_said_to_wait_for_the_schedule(learning, after_a_tick):
+    accept_discs(learning, 3)
+    said, _ = after_a_tick(fine_tune_schedule="30 2 1 1 *")
+    assert said.endswith("-01-01 02:30 UTC, if anything is new")
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "Start training"))
+    said, _ = after_a_tick(fine_tune_schedule="30 2 1 1 *")
+    assert said.startswith("New masks: 0; the next job starts after 5 more or at ")
+    assert said.endswith("-01-01 02:30 UTC, with what job 1 was to learn")
