@@ -9,7 +9,7 @@ from typing import Any
 from ml_backend.connection.connections import Connections
 from ml_backend.connection.webhook_login import WebhookLogin
 from ml_backend.images.task_images import TaskImages
-from ml_backend.label_studio.projects import project_key, project_number
+from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.learning.assembly import Learning, make_learning
 from ml_backend.learning.attention import Lookout
 from ml_backend.learning.hints import HintedInbox, Hints

@@ -13,7 +13,7 @@ from ml_backend.backend import Backend, backend_of_this_process
 from ml_backend.deadline import Deadline
 from ml_backend.interactive import Asked, Prediction, Task, predict_tasks
 from ml_backend.label_studio.labeling_config import parse
-from ml_backend.label_studio.projects import project_key
+from ml_backend.label_studio.project_keys import project_key
 from ml_backend.label_studio.protocol import KNOWN_ACTIONS
 
 

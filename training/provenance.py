@@ -5,11 +5,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -50,26 +48,6 @@ def provenance(device: str) -> Provenance:
         software=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-def last_size(described: Mapping[str, Any]) -> int | None:
-    """Return the size of the stage that a training had reached, in pixels a side.
-
-    Args:
-        described: what `training.commands.train` writes about its weights.
-
-    Returns:
-        None for weights that no such training has written.
-    """
-    recipe = described.get("recipe")
-    if not isinstance(recipe, dict) or "stages" not in recipe:
-        return None
-    end = 0
-    for stage in recipe["stages"]:
-        end += stage["epochs"] * recipe["epoch"]
-        if described["samples"] <= end:
-            break
-    return int(stage["size"])
 
 
 def _command() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
 from icmformer.errors import CheckpointError
-from training.whole_files import file_sha256
+from training.atomic_files import file_sha256
 
 
 def is_weights_file(path: Path) -> bool:
@@ -52,6 +52,27 @@ def read_provenance(path: Path) -> dict[str, Any]:
     if is_of_the_authors(path):
         return {"converted_from": path.name}
     return dict(read_description(path)["provenance"])
+
+
+def trained_size(path: Path) -> int | None:
+    """Return the size of the stage that a training had reached, in pixels a side.
+
+    Returns:
+        None for weights that no training of ours has written (`training.loop.keeper` does).
+
+    Raises:
+        CheckpointError: if the description of our file is missing or damaged.
+    """
+    described = read_provenance(path)
+    recipe = described.get("recipe")
+    if not isinstance(recipe, dict) or "stages" not in recipe:
+        return None
+    end = 0
+    for stage in recipe["stages"]:
+        end += stage["epochs"] * recipe["epoch"]
+        if described["samples"] <= end:
+            break
+    return int(stage["size"])
 
 
 def weights_sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ import logging
 import sys
 
 from ml_backend.errors import JobError
-from ml_backend.learning.assembly import LOG_NAME, Learning, open_kept_learning
+from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.logs import OneLine, write_logs
 from ml_backend.settings import load_settings
@@ -50,7 +50,8 @@ def _claimed(learning: Learning, project: str) -> JobRow:
             "will do it"
         )
     # What a worker's job writes goes into this file as well; the page shows its end.
-    handler = logging.FileHandler(learning.job_folder(job.id) / LOG_NAME)
+    learning.job_folders.make(job.id)
+    handler = logging.FileHandler(learning.job_folders.log(job.id))
     handler.setFormatter(OneLine())
     logging.getLogger().addHandler(handler)
     return job

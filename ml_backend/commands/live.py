@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 
-from ml_backend.label_studio.projects import project_number
+from ml_backend.label_studio.project_keys import project_number
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.learning.live_moves import LiveMove, make_move
 from ml_backend.settings import load_settings

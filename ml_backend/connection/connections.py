@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio.client import LabelStudio
-from ml_backend.label_studio.projects import MOST_PROJECTS, project_number
+from ml_backend.label_studio.project_keys import MOST_PROJECTS, project_number
 
 logger = logging.getLogger(__name__)
 

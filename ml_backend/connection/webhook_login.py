@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ml_backend.auth import authorization_header
 from ml_backend.errors import BackendError
 from ml_backend.label_studio.client import LabelStudio
-from ml_backend.label_studio.projects import project_number
+from ml_backend.label_studio.project_keys import project_number
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,14 @@ Captured from Label Studio 1.23.2; keys that it adds later are ignored.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ml_backend.errors import RequestError
-from ml_backend.label_studio.projects import project_key
+from ml_backend.label_studio.project_keys import project_key
+from training.moments import moment_of
+
+Json = Mapping[str, Any]  # as Label Studio serialises it; only read
 
 # Besides these, a backend connected with "send for all actions" sees whatever comes in the future.
 KNOWN_ACTIONS = frozenset(
@@ -36,7 +40,7 @@ class SetupRequest:
     """What Label Studio says when a backend is connected, and often again later.
 
     Attributes:
-        project: key of the project, see `projects.project_key`.
+        project: key of the project, see `project_keys.project_key`.
         schema: the labelling configuration, XML.
         hostname: address under which Label Studio believes to be reached; may be empty.
         access_token: legacy token of the project's creator; may be empty.
@@ -54,7 +58,7 @@ class PredictRequest:
 
     Attributes:
         tasks: as Label Studio serialises them.
-        project: key of the project, see `projects.project_key`.
+        project: key of the project, see `project_keys.project_key`.
         label_config: the labelling configuration, XML.
         context: what was drawn just now, for one task; None for a batch.
     """
@@ -176,3 +180,13 @@ def task_number(task: Mapping[str, Any]) -> str:
 def _kind(value: Any) -> str:
     names: dict[type, str] = {list: "list", str: "text", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
+
+
+def objects(value: Any) -> list[Json]:
+    """Return what may come alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def time_of(annotation: Json) -> datetime:
+    """Return when Label Studio last changed an annotation, in UTC."""
+    return moment_of(annotation["updated_at"])

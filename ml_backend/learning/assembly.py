@@ -3,18 +3,16 @@
 Free of torch, like `ml_backend.serving.versions`.
 """
 
-import contextlib
 import logging
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from ml_backend.errors import SettingsError
-from ml_backend.label_studio.projects import Projects
-from ml_backend.learning.fine_tune_jobs import FineTuneJobs, JobRow
+from ml_backend.learning.fine_tune_jobs import FineTuneJobs
 from ml_backend.learning.inbox import Inbox
+from ml_backend.learning.job_folders import JobFolders
+from ml_backend.learning.projects import Projects
 from ml_backend.learning.sign_of_life import SignOfLife
 from ml_backend.serving.versions import default_version
 from ml_backend.settings import STATE_FILE, Settings
@@ -25,8 +23,6 @@ from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 
 logger = logging.getLogger(__name__)
-
-LOG_NAME = "log.txt"
 
 
 @dataclass(frozen=True)
@@ -39,35 +35,8 @@ class Learning:
     projects: Projects
     samples: SampleStore
     jobs: FineTuneJobs
+    job_folders: JobFolders
     sign_of_life: SignOfLife
-
-    def job_folder(self, job: int) -> Path:
-        """Return where a job keeps what it needs to be continued, and its log.
-
-        Raises:
-            JobError: if there is no such job.
-        """
-        folder = self._job_folders / _folder_name(self.jobs.get(job))
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def tidy_job_folders(self) -> None:
-        """Delete what no job needs to be continued any more; the logs stay.
-
-        What an ended job leaves is hundreds of megabytes: decoded images, optimiser, candidate.
-        """
-        # In this order: a folder is made after its job, so that one made meanwhile is not seen.
-        found = list(self._job_folders.glob("*/*"))
-        needed = {_folder_name(job) for job in self.jobs.unfinished()}
-        for path in found:
-            if path.parent.name in needed or path.name == LOG_NAME:
-                continue
-            # Another worker may be at it, too, and another user's files may have to stay.
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
     def forget(self, project: str) -> list[int]:
         """Delete everything that is kept of a project but its stored files, which `sweep` finds.
@@ -85,28 +54,17 @@ class Learning:
             JobError: if a job of the project runs.
         """
         self.jobs.recover()  # one whose worker died does not run
-        for job in self.jobs.forget(project):
-            shutil.rmtree(self._job_folders / _folder_name(job), ignore_errors=True)
+        self.job_folders.delete(self.jobs.forget(project))
         self.inbox.forget(project)
         self.samples.forget(project)
         stay = self.stores.versions.forget(project)
         self.projects.forget(project)
         return stay
 
-    @property
-    def _job_folders(self) -> Path:
-        return self.settings.model_dir / "jobs"
-
     def close(self) -> None:
         """Close the databases."""
         self.inbox.close()
         self.stores.database.close()
-
-
-def _folder_name(job: JobRow) -> str:
-    # A database that was lost or replaced counts its jobs from 1 again: the moment tells them
-    # apart, and no job continues one of another database.
-    return f"{job.id}-{job.requested_at:%Y%m%dT%H%M%S%f}"
 
 
 def open_learning(settings: Settings) -> Learning:
@@ -165,12 +123,14 @@ def _make(settings: Settings) -> Learning:
         pass
     database = Database(settings.database)
     files = StoredFiles(settings.files, settings.model_dir / "downloads")
+    jobs = FineTuneJobs(database)
     return Learning(
         settings=settings,
         stores=Stores(database, files, ModelVersions(database, files)),
         inbox=Inbox(Database(settings.inbox_database)),
         projects=Projects(database),
         samples=SampleStore(database, files),
-        jobs=FineTuneJobs(database),
+        jobs=jobs,
+        job_folders=JobFolders(settings.model_dir / "jobs", jobs),
         sign_of_life=SignOfLife(database),
     )

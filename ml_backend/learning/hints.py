@@ -3,8 +3,8 @@
 import logging
 import threading
 
-from ml_backend.label_studio.projects import Projects
 from ml_backend.learning.inbox import Inbox
+from ml_backend.learning.projects import Projects
 from ml_backend.learning.work_queue import Tasks, said_by
 from training.errors import DatabaseError
 

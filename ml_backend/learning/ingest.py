@@ -28,9 +28,10 @@ from ml_backend.label_studio.accepted_objects import (
     region_labels,
 )
 from ml_backend.label_studio.labeling_config import ImageTag, click_controls, parse_image
-from ml_backend.label_studio.projects import ProjectNews, ProjectRow, Projects
+from ml_backend.label_studio.protocol import Json, objects, time_of
 from ml_backend.learning.inbox import Inbox, MessageRow
-from ml_backend.learning.newer_states import Json, NewerStates, objects, time_of
+from ml_backend.learning.newer_states import NewerStates
+from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
 from training.errors import DatabaseError, FileStoreError
 from training.moments import now
 from training.store.samples import Annotation, SampleStore

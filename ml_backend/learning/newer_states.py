@@ -6,14 +6,10 @@ last state counts, whatever the order in which the messages come.
 
 import contextlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
+from ml_backend.label_studio.protocol import Json, objects, time_of
 from ml_backend.learning.inbox import Inbox
-from training.moments import moment_of
-
-Json = Mapping[str, Any]  # as Label Studio serialises it; only read here
 
 
 class NewerStates:
@@ -43,13 +39,3 @@ class NewerStates:
                     state = time_of(annotation), message
                     known = project, int(annotation["id"])
                     self._newest[known] = max(state, self._newest.get(known, state))
-
-
-def objects(value: Any) -> list[Json]:
-    """Return what may come alone or in a list, as a list."""
-    return value if isinstance(value, list) else [value]
-
-
-def time_of(annotation: Json) -> datetime:
-    """Return when Label Studio last changed an annotation, in UTC."""
-    return moment_of(annotation["updated_at"])

@@ -25,9 +25,10 @@ from ml_backend.errors import (
 )
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
-from ml_backend.label_studio.projects import ProjectNews, ProjectRow, project_key, project_number
+from ml_backend.label_studio.project_keys import project_key, project_number
+from ml_backend.label_studio.protocol import Json
 from ml_backend.learning.ingest import SILENT_IMAGES, Image, Ingest
-from ml_backend.learning.newer_states import Json
+from ml_backend.learning.projects import ProjectNews, ProjectRow
 from training.moments import now
 
 logger = logging.getLogger(__name__)

@@ -18,12 +18,12 @@ from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectG
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
-from ml_backend.label_studio.projects import ProjectRow
-from ml_backend.learning.assembly import LOG_NAME, Learning
+from ml_backend.label_studio.protocol import Json
+from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import worker_name
 from ml_backend.learning.ingest import Image, Ingest
-from ml_backend.learning.newer_states import Json
 from ml_backend.learning.next_job import next_job, reason_to_train
+from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
 from training.errors import DatabaseError, TrainingError
@@ -111,7 +111,7 @@ class Worker:
             reason = reason_to_train(self._learning, project.key)
             if reason:
                 self._learning.jobs.request(project.key, reason)
-        self._learning.tidy_job_folders()
+        self._learning.job_folders.tidy()
 
     def reconcile_due(self) -> None:
         """Compare the projects with Label Studio whose turn it is."""
@@ -167,7 +167,8 @@ class Worker:
         if job is None:
             return False
         logger.info("job=%d project=%s running: %s", job.id, job.project, "; ".join(job.reasons))
-        log = self._learning.job_folder(job.id) / LOG_NAME
+        self._learning.job_folders.make(job.id)
+        log = self._learning.job_folders.log(job.id)
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
         with log.open("ab") as output:
             process = subprocess.Popen(

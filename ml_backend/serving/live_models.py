@@ -14,7 +14,7 @@ from typing import Protocol
 
 from icmformer.errors import ICMFormerError
 from ml_backend.errors import DeviceMemoryError, ModelError
-from ml_backend.label_studio.projects import MOST_PROJECTS
+from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.metrics import Metrics
 from ml_backend.serving.loaded_model import LoadedModel
 from ml_backend.serving.versions import Version

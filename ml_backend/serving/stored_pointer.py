@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.errors import BackendError
-from ml_backend.label_studio.projects import MOST_PROJECTS
+from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.serving.versions import Version
 from training.errors import DatabaseError, TrainingError, VersionError
 from training.store.live_pointer import SITE, Live, promotions

@@ -9,8 +9,9 @@ import time
 from ml_backend.backend import Backend
 from ml_backend.errors import BackendError
 from ml_backend.label_studio.labeling_config import parse
-from ml_backend.label_studio.projects import ProjectNews, project_number
+from ml_backend.label_studio.project_keys import project_number
 from ml_backend.label_studio.protocol import SetupRequest
+from ml_backend.learning.projects import ProjectNews
 
 
 def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:

@@ -8,7 +8,7 @@ from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.live_moves import make_move
-from ml_backend.web.learning_views import (
+from ml_backend.web.learning_facts import (
     Part,
     job_facts,
     live_facts,

@@ -11,7 +11,7 @@ from ml_backend.backend import Backend
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.live_moves import make_move
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.web.learning_views import (
+from ml_backend.web.learning_facts import (
     Part,
     job_facts,
     live_facts,

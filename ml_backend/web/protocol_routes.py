@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ml_backend.backend import Backend
 from ml_backend.label_studio import protocol
-from ml_backend.label_studio.projects import project_key, project_number
+from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size

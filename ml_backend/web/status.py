@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.backend import Backend
-from ml_backend.label_studio.projects import project_number
+from ml_backend.label_studio.project_keys import project_number
 from ml_backend.learning.attention import Attention, Need
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, Version
 from ml_backend.settings import MEGABYTE

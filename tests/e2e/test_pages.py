@@ -2,8 +2,8 @@
 
 import pytest
 
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.assembly import open_learning
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.settings import Settings
 from tests.e2e.conftest import ARTEFACTS
 from tests.training.disc_project import PROJECT, accept

@@ -6,9 +6,10 @@ import numpy as np
 from sqlalchemy import select
 
 from ml_backend.label_studio.brush_rle import encode
-from ml_backend.label_studio.projects import Projects, project_key
+from ml_backend.label_studio.project_keys import project_key
 from ml_backend.learning.inbox import Inbox, MessageRow
 from ml_backend.learning.ingest import Ingest
+from ml_backend.learning.projects import Projects
 from tests.ml_backend.label_studio_requests import recorded
 from training.moments import now
 from training.store.database import Database

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from icmformer.segmentation import MASK_THRESHOLD
-from training.clicks.training_clicks import NEGATIVE, POSITIVE
+from training.clicks.initial_clicks import NEGATIVE, POSITIVE
 
 Placement = Literal["inner_half", "centre_and_border"]
 

@@ -24,11 +24,11 @@ from training.conversion.unfinished_index import UnfinishedIndex
 from training.datasets.fingerprint import files_fingerprint
 from training.datasets.image_files import read_image, read_rgb
 from training.datasets.layered_folder import write_layers
+from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage, layered
 from training.errors import DatasetError
 from training.home_paths import given_path
 from training.progress import progress
-from training.threads import in_threads
 
 logger = logging.getLogger(__name__)
 _Annotations = dict[int, list[dict[str, Any]]]

@@ -14,10 +14,10 @@ from training.devices import add_device_argument
 from training.errors import BenchmarkError
 from training.evaluation.network_cost import Cost, Seconds, count, measure
 from training.evaluation.published import TABLE_3
+from training.evaluation.text_table import text_table
 from training.loop.recipe import load_recipe
 from training.progress import progress
 from training.provenance import provenance
-from training.text_table import text_table
 from training.whole_numbers import natural
 
 # Swin-S is trained at 224 pixels, but the FLOPs that table 3 prints for it are those of 384.

@@ -18,8 +18,7 @@ from icmformer import ICMFormer, save_checkpoint
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from training.datasets.benchmarks import FOLDER_PREFIX
 from training.home_paths import given_path
-from training.provenance import last_size
-from training.weights_file import is_of_the_authors, load_network, read_provenance
+from training.weights_file import is_of_the_authors, load_network, read_provenance, trained_size
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def export(
     provenance = read_provenance(checkpoint)
     network = load_network(checkpoint)
     dtype = dtype or (torch.float32 if is_of_the_authors(checkpoint) else torch.bfloat16)
-    size = size or last_size(provenance) or network.input_size[0]
+    size = size or trained_size(checkpoint) or network.input_size[0]
     kept = {key: value for key, value in provenance.items() if key != "command"}
     shipped = _without_folders(kept) | {"size": size} | dict(notes or {})
     save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, **shipped)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from icmformer import Predictor, load_checkpoint
+from training.atomic_files import write_atomically
 from training.datasets.benchmarks import open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint, require_outside
@@ -21,6 +22,7 @@ from training.datasets.sample import TrainingDataset
 from training.devices import training_device
 from training.evaluation.click_by_click import EvaluationDataset, evaluate
 from training.evaluation.noc import ScoreCard
+from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain
 from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
@@ -29,9 +31,7 @@ from training.fine_tuning.retention import PACKAGED, RetentionSet
 from training.home_paths import given_path
 from training.progress import Report
 from training.provenance import provenance
-from training.same_settings import keep_to
 from training.weights_file import weights_sha256
-from training.whole_files import write_atomically
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from training.atomic_files import write_atomically
 from training.datasets.layered_folder import INDEX, layers_file
-from training.whole_files import write_atomically
 
 
 class UnfinishedIndex:

@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from training.atomic_files import appearing
+from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
-from training.threads import in_threads
-from training.whole_files import appearing
 
 _FORMAT = 6
 

@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from training.datasets.object_names import object_name
-from training.datasets.sample import IGNORE, AnnotatedImage, EvaluationSample, TrainingDataset
+from training.datasets.sample import (
+    IGNORE,
+    AnnotatedImage,
+    EvaluationSample,
+    TrainingDataset,
+    object_name,
+)
 
 
 class EachObject:

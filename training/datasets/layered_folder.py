@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from training.atomic_files import write_atomically
 from training.datasets.image_files import read_image, read_rgb
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
-from training.whole_files import write_atomically
 
 INDEX = "index.jsonl"
 _KEYS = {"name", "image", "layers", "objects", "stuff"}

@@ -6,11 +6,12 @@ import numpy as np
 import scipy.io
 
 from training.datasets.image_files import read_rgb, require_folder
-from training.datasets.object_names import object_name
-from training.datasets.sample import EvaluationSample
+from training.datasets.sample import AnnotatedImage, EvaluationSample, object_name
 from training.errors import DatasetError
 
 VALIDATION_OBJECTS = 6671
+# Below this share of its bounding box, an outline is a few scattered pixels rather than an object.
+_LEAST_FILL = 0.08
 _SOURCE = (
     "benchmark.tgz is offered on the SBD page of Berkeley's computer vision group"
     " (Semantic Contours from Inverse Detectors); unpack it, and keep its `dataset` folder"
@@ -103,3 +104,41 @@ class SBDObjects:
         name, instance = self._objects[index]
         target = (self._files.instances(name) == instance).astype(np.int8)
         return EvaluationSample(object_name(name, instance), self._files.image(name), target)
+
+
+class SBDImages:
+    """The training images, as RITM and the authors use them: all objects but ragged ones.
+
+    Args:
+        root: see `SBDFiles`; the list `train.txt` is the one RITM distributes (8,498 images).
+
+    Raises:
+        DatasetError: if SBD is missing or half-unpacked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._files = SBDFiles(root, "train")
+
+    def __len__(self) -> int:
+        return len(self._files.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each image."""
+        return list(self._files.names)
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        name = self._files.names[index]
+        ids = self._files.instances(name)
+        for instance in np.unique(ids[ids > 0]):
+            mask = ids == instance
+            if _fill(mask) < _LEAST_FILL:
+                ids[mask] = 0
+        objects = tuple((0, int(i)) for i in np.unique(ids) if i > 0)
+        return AnnotatedImage(name, self._files.image(name), ids[:, :, None], objects)
+
+
+def _fill(mask: np.ndarray) -> float:
+    """Return the share of its bounding box that the mask covers."""
+    rows, columns = np.nonzero(mask)
+    return float(len(rows) / (np.ptp(rows) + 1) / (np.ptp(columns) + 1))

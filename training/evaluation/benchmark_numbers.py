@@ -7,8 +7,8 @@ from typing import Any
 from training.evaluation.benchmark_runs import Protocol
 from training.evaluation.bootstrap import DRAWS
 from training.evaluation.noc import SIZE_CLASSES, ScoreCard
+from training.evaluation.text_table import text_table
 from training.provenance import Provenance
-from training.text_table import text_table
 
 THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
 FAILURE_THRESHOLDS = (0.85, 0.90)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from training.atomic_files import write_atomically
 from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.datasets.benchmarks import BenchmarkDataset
 from training.errors import BenchmarkError, ScoreCardError
@@ -26,9 +27,8 @@ from training.evaluation.click_by_click import ClickSegmenter, evaluate_sample
 from training.evaluation.contestants import Contestant
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.evaluation.perturbed_masks import StartFromMask
+from training.evaluation.same_settings import require_same
 from training.progress import progress
-from training.same_settings import require_same
-from training.whole_files import write_atomically
 
 _FORMAT = "icmformer benchmark 2"
 

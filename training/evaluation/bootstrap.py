@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from training.datasets.object_names import image_of
+from training.datasets.sample import image_of
 
 DRAWS = 2000
 

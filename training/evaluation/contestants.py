@@ -12,8 +12,7 @@ from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
 from training.evaluation.classical import GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
-from training.provenance import last_size
-from training.weights_file import load_network, read_config, read_provenance, weights_sha256
+from training.weights_file import load_network, read_config, trained_size, weights_sha256
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -127,7 +126,7 @@ class Checkpoint:
     @cached_property
     def _trained_size(self) -> tuple[int, int] | None:
         """Return the size of the last stage, None if none is recorded."""
-        last = last_size(read_provenance(self.path))
+        last = trained_size(self.path)
         return None if last is None else (last, last)
 
 

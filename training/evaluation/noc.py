@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from training.datasets.object_names import image_of
+from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 

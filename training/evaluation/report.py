@@ -8,11 +8,11 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from training.atomic_files import write_atomically
 from training.evaluation.benchmark_numbers import Benchmark
 from training.evaluation.example_pictures import Strip
 from training.evaluation.figures import iou_curves
 from training.evaluation.report_tables import clicks_table, details, failures_table
-from training.whole_files import write_atomically
 
 _COUNTED_TO = (0.85, 0.90)  # what papers count clicks to
 

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 
 from icmformer import Predictor, load_checkpoint
+from training.atomic_files import file_sha256, write_atomically
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.sample import AnnotatedImage, TrainingDataset
@@ -51,7 +52,6 @@ from training.store.snapshot import Snapshot
 from training.store.split import HELD_OUT, TRAINING, VALIDATION
 from training.store.stores import Stores
 from training.store.version_rows import VersionRow
-from training.whole_files import file_sha256, write_atomically
 
 GATE = "gate"
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from training.atomic_files import write_atomically
 from training.errors import VersionError
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.promotion import Policy
@@ -22,7 +23,6 @@ from training.store.snapshot import Snapshot, take_snapshot, thinned
 from training.store.split import HELD_OUT, VALIDATION
 from training.store.stores import Stores
 from training.store.version_rows import VersionRow
-from training.whole_files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.atomic_files import write_atomically
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
 from training.fine_tuning.promotion import Comparison, Policy, compare
-from training.whole_files import write_atomically
 
 # Small and blurred objects are outlined differently by every annotator: there 85 % IoU asks for
 # more agreement than they have among themselves, and 75 % tells more.

@@ -8,7 +8,7 @@ worse elsewhere; with too little to judge by, a person decides.
 from dataclasses import dataclass
 from typing import Literal
 
-from training.datasets.object_names import image_of
+from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 from training.evaluation.noc import Interval, ScoreCard

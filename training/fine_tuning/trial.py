@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icmformer import Predictor, load_checkpoint
+from training.atomic_files import write_atomically
 from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.evaluation.click_by_click import EvaluationDataset, evaluate
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.promotion import Comparison
 from training.progress import Report
-from training.whole_files import write_atomically
 
 MOST_ANNOTATORS = 4
 

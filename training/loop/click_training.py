@@ -10,8 +10,8 @@ from torch import nn
 
 from icmformer import ICMFormer
 from icmformer.image_features import ImageFeatures
+from training.clicks.initial_clicks import EMPTY
 from training.clicks.iterative_clicks import Placement, add_click, find_corrections, place_click
-from training.clicks.training_clicks import EMPTY
 
 
 class Answer(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch.utils.data import Dataset
 
-from training.clicks.training_clicks import ClickSampling, sample_clicks
+from training.clicks.initial_clicks import ClickSampling, sample_clicks
 from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import (
     ObjectIds,
@@ -56,7 +56,7 @@ class Batch:
         indices: (B,) their numbers in the stream.
         images: (B, 3, H, W) uint8 RGB.
         labels: (B, 1, H, W) int8; 1 object, 0 not, -1 ignored.
-        slots: (B, 2, P, 2) int16 clicks; see `training.clicks.training_clicks.sample_clicks`.
+        slots: (B, 2, P, 2) int16 clicks; see `training.clicks.initial_clicks.sample_clicks`.
     """
 
     indices: torch.Tensor

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets.accepted import AcceptedImages
-from training.datasets.accepted_store import accepted_store
+from training.datasets.accepted import AcceptedImages, accepted_store
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint, require_outside
@@ -15,7 +14,7 @@ from training.datasets.image_scores import read_image_weights
 from training.datasets.layered_folder import LayeredFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import NamedDataset, TrainingDataset
-from training.datasets.sbd_training import SBDImages
+from training.datasets.sbd import SBDImages
 from training.errors import DatasetError
 from training.loop.recipe import DataPart, Recipe
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer
+from training.atomic_files import appearing
 from training.errors import RecipeError
 from training.loop.recipe import Recipe
-from training.whole_files import appearing
 
 logger = logging.getLogger(__name__)
 

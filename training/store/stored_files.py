@@ -15,8 +15,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from training.atomic_files import write_atomically
 from training.errors import FileStoreError, StoredFileError
-from training.whole_files import write_atomically
 
 
 class StoredFiles:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend.__main__ import main
-from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.projects import ProjectNews
 from training import __version__
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning import attention, sign_of_life
 from ml_backend.learning.fine_tune_jobs import LEASE, JobRow
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.sign_of_life import SignRow
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import move_back

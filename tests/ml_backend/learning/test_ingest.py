@@ -7,10 +7,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from ml_backend.label_studio import projects
 from ml_backend.label_studio.brush_rle import encode
-from ml_backend.label_studio.projects import ProjectNews, project_key
+from ml_backend.label_studio.project_keys import project_key
+from ml_backend.learning import projects
 from ml_backend.learning.inbox import MessageRow
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.message_loop import CONFIG, PROJECT, brush, fixture, saved
 from training.errors import DatabaseError
 from training.store.sample_rows import SampleRow

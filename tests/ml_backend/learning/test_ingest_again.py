@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
-from ml_backend.label_studio.projects import project_key
+from ml_backend.label_studio.project_keys import project_key
 from ml_backend.learning.inbox import MessageRow
 from ml_backend.learning.ingest import ATTEMPTS, SILENT_IMAGES
 from tests.ml_backend.message_loop import PROJECT, brush, fixture, saved

@@ -9,7 +9,7 @@ from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.deadline import Deadline
 from ml_backend.errors import BackendError
-from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.serving import loaded_model, readiness
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 from tests.waiting import wait_until

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from training.clicks.initial_clicks import EMPTY, NEGATIVE, POSITIVE
 from training.clicks.iterative_clicks import add_click, find_corrections, place_click
-from training.clicks.training_clicks import EMPTY, NEGATIVE, POSITIVE
 
 
 def find_correction(labels, answer):

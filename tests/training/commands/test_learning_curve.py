@@ -12,8 +12,8 @@ from PIL import Image
 from icmformer import build_model, save_checkpoint
 from tests.training.disc_project import disc
 from training.errors import BenchmarkError, DatasetError
+from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain
-from training.same_settings import keep_to
 from training.store.split import HELD_OUT, image_hash, split_of
 
 ROOT = Path(__file__).parents[3]

@@ -4,8 +4,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from training.datasets.accepted import AcceptedImages, AcceptedObjects
-from training.datasets.accepted_store import accepted_store
+from training.datasets.accepted import AcceptedImages, AcceptedObjects, accepted_store
 from training.datasets.sample import layered
 from training.errors import DatasetError, StoredFileError
 from training.loop.recipe import Recipe

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from training.datasets.sbd_training import SBDImages
+from training.datasets.sbd import SBDImages
 
 
 def test_ragged_outlines_are_left_out(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from icmformer import build_model
-from training.clicks.training_clicks import EMPTY, POSITIVE
+from training.clicks.initial_clicks import EMPTY, POSITIVE
 from training.loop.click_training import ClickTraining
 from training.loop.losses import normalized_focal_loss
 

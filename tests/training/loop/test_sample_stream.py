@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from training.clicks.training_clicks import EMPTY, POSITIVE
+from training.clicks.initial_clicks import EMPTY, POSITIVE
 from training.datasets.image_folder import ImageFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import ObjectSampling, with_area

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.__main__ import main
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.attention import look
 from ml_backend.learning.fine_tune_jobs import LEASE, JobRow
 from ml_backend.learning.inbox import MessageRow
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.learning.worker.disc_tasks import (
     PROJECT,
     deliver,
@@ -34,7 +34,7 @@ def project(learning, worker, server):
     worker.ingest()
     for reason in ("button", "more"):
         job = learning.jobs.request(PROJECT, reason)
-        (learning.job_folder(job) / "log.txt").write_text(reason)
+        (learning.job_folders.make(job) / "log.txt").write_text(reason)
         if reason == "button":
             learning.jobs.claim("w", job)
             learning.jobs.finish(job, "w", "promoted", "better", 2)

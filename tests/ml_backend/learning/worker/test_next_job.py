@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.next_job import next_job
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
 from tests.training.disc_project import accept

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.__main__ import main
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.fine_tune_jobs import LEASE, MOST_ATTEMPTS, JobRow
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue
 from tests.ml_backend.learning.worker.disc_tasks import (
     PROJECT,
@@ -135,7 +135,7 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     trained = command(environment, "fine-tune", "--project", "1")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.startswith("job 1: ")
-    assert "step 12" in (learning.job_folder(1) / "log.txt").read_text()
+    assert "step 12" in (learning.job_folders.make(1) / "log.txt").read_text()
     listed = command(environment, "versions", "--project", "1").stdout
     number, name, *made_for = listed.split()[:4]
     assert (number, name[:3], made_for) == ("2", "v2-", ["project", "1"])

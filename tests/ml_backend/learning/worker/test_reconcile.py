@@ -10,8 +10,8 @@ from sqlalchemy import select
 import ml_backend.learning.worker as worker_module
 from ml_backend.errors import ImageHostError
 from ml_backend.images.task_images import TaskImages
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.assembly import open_learning
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
 from tests.ml_backend.task_pictures import png

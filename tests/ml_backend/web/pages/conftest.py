@@ -8,7 +8,7 @@ import torch
 
 from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
-from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.settings import Settings
 from tests.training.disc_project import PROJECT, accept, job, options, quiet
 from training.evaluation.click_by_click import evaluate
@@ -49,7 +49,7 @@ def state(tmp_path_factory):
         patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
         outcome = improve(job(folder), learning.stores, options(), quiet)
     learning.jobs.finish(number, "w", outcome.result, outcome.sentence, outcome.version)
-    (learning.job_folder(number) / "log.txt").write_text("first line\nthe last line\n")
+    (learning.job_folders.make(number) / "log.txt").write_text("first line\nthe last line\n")
     return app
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
-from ml_backend.label_studio.projects import ProjectNews
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.web.pages.reading import page
 from training.store.samples import Annotation
 

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from ml_backend.label_studio.projects import ProjectNews
-from ml_backend.web.learning_views import version_list
+from ml_backend.learning.projects import ProjectNews
+from ml_backend.web.learning_facts import version_list
 from tests.ml_backend.web.pages.reading import FORM, page
 from training.store.live_pointer import Mover, pin, roll_back
 from training.store.model_versions import Candidate

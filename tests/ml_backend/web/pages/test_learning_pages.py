@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 
 from ml_backend.app import create_app
-from ml_backend.label_studio.projects import ProjectNews, ProjectRow
 from ml_backend.learning.fine_tune_jobs import Beat
 from ml_backend.learning.job_runner import StageClock
+from ml_backend.learning.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
-from ml_backend.web.learning_views import annotations_to_look_at, log_tail
+from ml_backend.web.learning_facts import annotations_to_look_at, log_tail
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.store.live_pointer import Mover, promote
@@ -321,7 +321,7 @@ def test_a_number_that_no_database_holds_is_of_nothing(client, path):
 
 
 def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
-    log = learning.job_folder(1) / "log.txt"
+    log = learning.job_folders.make(1) / "log.txt"
     before = log.read_bytes()
     log.write_bytes(b"first\n\rdecoding: 0 %\rdecoding: 100 %\r\nlast\n")
     assert log_tail(learning, 1) == "first\ndecoding: 100 %\nlast"

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.engine import Engine
 
-from ml_backend.label_studio.projects import ProjectNews
 from ml_backend.learning.fine_tune_jobs import JobRow
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.web.pages.reading import page
 from training.moments import now
 from training.store.version_rows import LiveMoveRow, VersionRow

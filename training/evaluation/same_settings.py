@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.atomic_files import write_atomically
 from training.errors import BenchmarkError
-from training.whole_files import write_atomically
 
 
 def require_same(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.clicks.training_clicks import (
+from training.clicks.initial_clicks import (
     EMPTY,
     NEGATIVE,
     POSITIVE,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from training.datasets.decoded_cache import decoded
+from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage
-from training.threads import in_threads
 
 MANY = 10_000
 

@@ -2,15 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from ml_backend.label_studio.client import origin
-from ml_backend.label_studio.projects import ProjectRow
-from ml_backend.learning.assembly import LOG_NAME, Learning
+from ml_backend.learning.assembly import Learning
 from ml_backend.learning.attention import Need, look
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.next_job import next_job
+from ml_backend.learning.projects import ProjectRow
 from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions, version_name
 from training.store.sample_overview import noteworthy_annotations, sample_counts, sample_growth
@@ -146,7 +145,7 @@ def job_facts(job: JobRow) -> Facts:
 
 def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
     """Return the last lines of a job's log."""
-    path: Path = learning.job_folder(job) / LOG_NAME
+    path = learning.job_folders.log(job)
     if not path.exists():
         return ""
     with path.open("rb") as file:

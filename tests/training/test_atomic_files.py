@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from training.whole_files import appearing, file_sha256, write_atomically
+from training.atomic_files import appearing, file_sha256, write_atomically
 
 
 def test_a_file_is_replaced_at_once_and_its_folder_made(tmp_path):

@@ -1,29 +1,18 @@
-"""The Label Studio projects this backend has met: their names, labels, and how to reach them.
+"""The Label Studio projects this backend has met: their names, labels, and how to reach them."""
 
-Label Studio numbers projects from 1 in every installation, so the number alone would take a new
-server's project 2 for the old one's, with its model. Number and time of creation together are the
-key, which is also what Label Studio sends to /predict and /setup.
-"""
-
-import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
 
 from ml_backend.errors import NotFoundError
-from training.moments import moment_of, now
+from ml_backend.label_studio.project_keys import MOST_PROJECTS, created_at, project_number
+from training.moments import now
 from training.store.database import Base, Database, UtcDateTime
 
-# It appears in log lines, paths and addresses.
-_KEY = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _HEARD_SECONDS = 60.0
-# That anything is kept of in memory: their keys come from outside, and more than this are
-# somebody's mistake, or worse.
-MOST_PROJECTS = 10_000
 
 
 class ReconcileRequestRow(Base):
@@ -99,6 +88,8 @@ class Projects:
         at, last = self._heard.get(key, (0.0, None))
         if last != news or time.monotonic() - at >= _HEARD_SECONDS:
             self.remember(key, news)
+            if len(self._heard) >= MOST_PROJECTS:
+                self._heard.clear()
             self._heard[key] = time.monotonic(), news
 
     def remember(self, key: str, news: ProjectNews) -> None:
@@ -184,28 +175,12 @@ class Projects:
             keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
         if not keys:
             raise NotFoundError(f"project {name} has never been seen here")
-        return max(keys, key=_created_at)
+        return max(keys, key=created_at)
 
     def all(self) -> list[ProjectRow]:
         """Return every known project, the one heard of last first."""
         with self._database.read() as session:
             return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
-
-
-def project_key(project: Any) -> str:
-    """Return the key of a project as Label Studio describes it, "" where it does not.
-
-    Args:
-        project: the object of a webhook, with `id` and `created_at`; or ``<id>.<created at>``.
-    """
-    key = project if isinstance(project, str) else _key_of_object(project)
-    return key if _KEY.fullmatch(key) else ""
-
-
-def project_number(key: str) -> str:
-    """Return Label Studio's number of a project, "" if the text is no key."""
-    number = key.partition(".")[0]
-    return number if number.isascii() and number.isdecimal() else ""
 
 
 def _answer(session: Session, before: ProjectRow) -> None:
@@ -216,18 +191,3 @@ def _answer(session: Session, before: ProjectRow) -> None:
             ReconcileRequestRow.asked_at == before.reconcile_asked_at,
         )
     )
-
-
-def _key_of_object(project: Any) -> str:
-    number = project.get("id") if isinstance(project, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        return ""
-    try:
-        return f"{number}.{int(moment_of(str(project['created_at'])).timestamp())}"
-    except (KeyError, ValueError, OverflowError):
-        return str(number)
-
-
-def _created_at(key: str) -> int:
-    created = key.partition(".")[2]
-    return int(created) if created.isdecimal() else 0

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from ml_backend.label_studio.projects import ProjectNews, Projects
+from ml_backend.learning.projects import ProjectNews, Projects
 from training.store.database import Database
 
 KEY = "2.1795327560"
