@@ -1,9 +1,7 @@
 import socket
-import stat
 
 import pytest
 
-from ml_backend.demo.credentials import load_or_create
 from ml_backend.errors import DemoError
 from ml_backend.local_servers import ports
 
@@ -30,11 +28,3 @@ def test_two_servers_never_get_one_port():
     assert ports.choose(None, first, "SECOND", taken=first) != first
     with pytest.raises(DemoError):
         ports.choose(first, 8080, "SECOND", taken=first)
-
-
-def test_credentials_are_made_once_and_kept_private(tmp_path):
-    path = tmp_path / "demo" / "credentials.json"
-    first = load_or_create(path)
-    assert load_or_create(path) == first
-    assert len(first.token) == 40
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
