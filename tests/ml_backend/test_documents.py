@@ -80,4 +80,4 @@ def test_metrics_are_all_there(client):
         re.findall(r"^# TYPE (icmformer_\w+) ", client.get("/metrics").text, re.MULTILINE)
     )
     exposed = {name for name in exposed if not name.endswith("_created")}
-    assert set(re.findall(r"`(icmformer_\w+)", section("Metrics"))) == exposed
+    assert set(re.findall(r"\bicmformer_\w+", section("Metrics"))) == exposed
