@@ -19,7 +19,7 @@ BackendError                 500
 ├── DeviceError              503  a GPU that failed
 ├── ForeignSiteError         403  a change that another site's page asks for
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
-└── DemoError                500  the demo cannot start or one of its programs ended
+└── LocalServerError         500  what the demo or a measurement starts here cannot, or ended
 """
 
 UNFORESEEN = "something unforeseen went wrong; the backend's log says what"
@@ -129,8 +129,8 @@ class DeviceError(BackendError):
     status = 503
 
 
-class DemoError(BackendError):
-    """The demo cannot start, or one of its programs ended; the text says what to do."""
+class LocalServerError(BackendError):
+    """The demo or a measurement cannot start, or a program of it ended; says what to do."""
 
 
 class JobError(BackendError):

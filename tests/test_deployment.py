@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from flask import Flask
-from pydantic import AliasChoices
+from pydantic import AliasChoices, SecretStr
 
 from ml_backend.__main__ import COMMANDS
+from ml_backend.app import create_app
 from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.demo import label_studio_server
 from ml_backend.demo.credentials import Credentials
@@ -67,9 +68,11 @@ def test_image_runs_as_somebody_else_than_root():
     assert instructions("USER ")[-1].isdigit()
 
 
-def test_image_has_a_health_check_of_a_route_that_exists():
+def test_image_has_a_health_check_of_a_route_that_answers_without_the_login(tmp_path):
     (check,) = instructions("HEALTHCHECK ")
-    assert "/health'" in check
+    (route,) = re.findall(r" \+ '(/\w+)'", check)
+    settings = Settings(model_dir=tmp_path, basic_auth_user="u", basic_auth_pass=SecretStr("p"))
+    assert create_app(settings).test_client().get(route).status_code == 200
 
 
 @pytest.mark.parametrize("prefix", ["", "/icmformer"])

@@ -9,7 +9,6 @@ import pytest
 
 from ml_backend.__main__ import COMMANDS
 from ml_backend.demo.project import LABELING_CONFIG
-from ml_backend.serving.versions import STARTER_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -98,10 +97,6 @@ def test_pictures_are_small_and_well_formed():
     for picture in (ROOT / "docs" / "images").iterdir():
         assert picture.stat().st_size <= 200_000, picture
     ElementTree.parse(ROOT / "docs" / "images" / "flows.svg")
-
-
-def test_untrained_network_is_announced_until_weights_ship():
-    assert ("No trained weights ship" in README) == (not STARTER_WEIGHTS.exists())
 
 
 def test_demo_images_have_licences():

@@ -1,1 +1,1 @@
-"""Commands about learning: what a person does at a terminal instead of on the page."""
+"""The commands of `python -m ml_backend`, named in `ml_backend.__main__`."""

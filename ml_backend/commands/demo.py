@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_backend.demo import label_studio_server, project
 from ml_backend.demo.credentials import Credentials, load_or_create
 from ml_backend.demo.rest_api import RestApi
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.local_servers.child_process import ChildProcess
 from ml_backend.serving.versions import UNTRAINED_NAME
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 IMAGE_NAMES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg")
 LABEL_STUDIO_PORT = 8080
 BACKEND_PORT = 9090
+_PORT_ADVICE = "stop the program that listens there or choose another port ({}=…)"
 
 _INSTRUCTIONS = """
   Label Studio   {address}
@@ -63,13 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo until Ctrl-C; return the exit status.
 
     Raises:
-        DemoError: something cannot start, or ended by itself.
+        LocalServerError: something cannot start, or ended by itself.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     interruption.end_as_ctrl_c_does()
     if arguments.checkpoint is not None and not arguments.checkpoint.is_file():
-        raise DemoError(f"There is no checkpoint {arguments.checkpoint}.")
+        raise LocalServerError(f"There is no checkpoint {arguments.checkpoint}.")
     with ExitStack() as running:
         try:
             running.enter_context(_only_one(arguments.data_dir))
@@ -89,8 +90,10 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     """Start what the demo consists of; leaving `running` stops it again."""
     data_dir: Path = arguments.data_dir
     login = load_or_create(data_dir / "credentials.json")
-    port = ports.choose(arguments.label_studio_port, LABEL_STUDIO_PORT, "LABEL_STUDIO_PORT")
-    backend_port = ports.choose(arguments.backend_port, BACKEND_PORT, "BACKEND_PORT", taken=port)
+    advice = _PORT_ADVICE.format("LABEL_STUDIO_PORT")
+    port = ports.choose(arguments.label_studio_port, LABEL_STUDIO_PORT, advice)
+    advice = _PORT_ADVICE.format("BACKEND_PORT")
+    backend_port = ports.choose(arguments.backend_port, BACKEND_PORT, advice, taken=port)
     model_dir, settings = data_dir / "backend", _settings(arguments.checkpoint, port, login)
 
     def keep(server: ChildProcess) -> ChildProcess:
@@ -146,7 +149,7 @@ def _only_one(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DemoError(
+            raise LocalServerError(
                 f"A demo already runs with the data in {data_dir}: stop it, or choose another "
                 "place with --data-dir."
             ) from None

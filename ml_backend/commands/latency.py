@@ -17,7 +17,7 @@ import numpy as np
 
 from ml_backend.commands.latency_traffic import Annotators, Traffic, image_server
 from ml_backend.demo.project import IMAGES
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.settings import load_settings
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print one row for each situation, and stop everything that was started.
 
     Raises:
-        DemoError: something cannot start, a job does not train, or this was interrupted.
+        LocalServerError: something cannot start, a job does not train, or this was interrupted.
     """
     interruption.end_as_ctrl_c_does()
     with ExitStack() as running:
@@ -58,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             # the servers stop while this block is left
             interruption.ignore_from_now_on()
-            raise DemoError("interrupted: rows that are not above were not measured") from None
+            raise LocalServerError(
+                "interrupted: rows that are not above were not measured"
+            ) from None
     return 0
 
 
@@ -77,7 +79,7 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:
     load_settings()
     state = arguments.state or Path(running.enter_context(tempfile.TemporaryDirectory()))
     names, address = running.enter_context(image_server(arguments.images))
-    port = ports.choose(None, 9190, "port")
+    port = ports.choose(None, 9190, "stop a program that listens there")
     settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}
     server = backend_server.start(state / "model", port, state / "backend.log", settings)
     running.callback(server.stop)
@@ -115,7 +117,7 @@ def _wait_until_stored(annotators: Annotators) -> None:
     deadline = time.monotonic() + _JOB_SECONDS
     while not annotators.all_stored():
         if time.monotonic() > deadline:
-            raise DemoError("the worker did not store the masks; see --state for its log")
+            raise LocalServerError("the worker did not store the masks; see --state for its log")
         time.sleep(0.5)
 
 
@@ -124,7 +126,7 @@ def _wait_for_training(annotators: Annotators, job: int) -> None:
     stage, done, _ = annotators.progress(job)
     while stage != "training" or done < 2:
         if stage == "ended" or time.monotonic() > deadline:
-            raise DemoError(f"job {job} did not begin to train; see --state for its log")
+            raise LocalServerError(f"job {job} did not begin to train; see --state for its log")
         time.sleep(0.5)
         stage, done, _ = annotators.progress(job)
 

@@ -17,7 +17,7 @@ import requests
 from PIL import Image
 
 from ml_backend.demo.project import LABELING_CONFIG
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from training.moments import now
 
@@ -76,7 +76,9 @@ class Annotators:
                 answer = session.post(address, json=body, timeout=_TIMEOUT)
                 answer.raise_for_status()
                 if problems := _problems(answer):
-                    raise DemoError(f"the first click on image {number} fails: {problems[0]}")
+                    raise LocalServerError(
+                        f"the first click on image {number} fails: {problems[0]}"
+                    )
                 (prediction,) = answer.json()["results"]
                 self._masks.append({"image": number, "result": prediction["result"]})
 
@@ -204,7 +206,7 @@ def image_server(folder: Path) -> Iterator[tuple[list[str], str]]:
     """Serve the photos of a folder, each as several images; yield their paths and the address.
 
     Raises:
-        DemoError: the folder has no photos, or one that cannot be read.
+        LocalServerError: the folder has no photos, or one that cannot be read.
     """
     files = {
         f"/data/upload/1/{number}-{turn}.jpg": _turned(path, transpose)
@@ -237,7 +239,7 @@ def _photos(folder: Path) -> list[Path]:
     photos = sorted(path for path in inside if path.suffix.lower() in _SUFFIXES)
     if not photos:
         # The container image leaves the demo's photos out.
-        raise DemoError(
+        raise LocalServerError(
             f"{folder} has no photos ({', '.join(_SUFFIXES)}): give --images, a folder of some"
         )
     return photos
@@ -248,7 +250,7 @@ def _turned(path: Path, transpose: Image.Transpose | None) -> bytes:
         with Image.open(path) as photo:
             image = photo.convert("RGB")
     except OSError as error:
-        raise DemoError(
+        raise LocalServerError(
             f"{path} cannot be read: take it out of the folder, or give another one as --images"
         ) from error
     if transpose is not None:

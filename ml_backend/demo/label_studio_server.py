@@ -27,7 +27,7 @@ def start(
         log: receives its output.
 
     Raises:
-        DemoError: it cannot be started or does not become healthy.
+        LocalServerError: it cannot be started or does not become healthy.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1"]

@@ -45,7 +45,7 @@ def start(
         environment: further settings, named as in `ml_backend.settings`.
 
     Raises:
-        DemoError: it cannot be started.
+        LocalServerError: it cannot be started.
     """
     listen = {"ICMFORMER_HOST": "127.0.0.1", "ICMFORMER_PORT": str(port)}
     return _start("The backend", "serve", model_dir, log, {**listen, **(environment or {})})
@@ -62,7 +62,7 @@ def wait_until_ready(server: ChildProcess, port: int) -> None:
     """Return once the network is loaded and has answered once.
 
     Raises:
-        DemoError: it ended, or took too long.
+        LocalServerError: it ended, or took too long.
     """
     server.wait_until(lambda: answers(f"{url(port)}/ready", timeout=5), _READY_SECONDS)
 

@@ -1,4 +1,4 @@
-"""A program that the demo starts, watches and stops, together with everything it started."""
+"""A program that a command starts, watches and stops, together with everything it started."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 from ml_backend.settings import child_environment
 
 _POLL_SECONDS = 0.2
@@ -34,7 +34,7 @@ class ChildProcess:
             log: file that receives the output; a former one is replaced.
 
         Raises:
-            DemoError: the program does not exist or may not be run.
+            LocalServerError: the program does not exist or may not be run.
         """
         self.name = name
         self.log = log
@@ -47,12 +47,12 @@ class ChildProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    # its own group: Ctrl-C reaches only the demo, which then stops everything in
-                    # order, and stopping the group also reaches the workers of the program
+                    # its own group: Ctrl-C reaches only the command, which then stops everything
+                    # in order, and stopping the group also reaches the workers of the program
                     start_new_session=True,
                 )
         except OSError as error:
-            raise DemoError(f"{name} cannot be started: {error}") from error
+            raise LocalServerError(f"{name} cannot be started: {error}") from error
 
     @property
     def running(self) -> bool:
@@ -63,23 +63,23 @@ class ChildProcess:
         """Return once `ready()` is true.
 
         Raises:
-            DemoError: the program ended first, or `seconds` passed.
+            LocalServerError: the program ended first, or `seconds` passed.
         """
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running:
-                raise DemoError(f"{self.name} ended while starting. {self._last_words()}")
+                raise LocalServerError(f"{self.name} ended while starting. {self._last_words()}")
             if time.monotonic() > deadline:
-                raise DemoError(
+                raise LocalServerError(
                     f"{self.name} did not answer within {seconds:.0f} s. {self._last_words()}"
                 )
             time.sleep(_POLL_SECONDS)
 
     def check(self) -> None:
-        """Raise DemoError if the program has ended by itself."""
+        """Raise LocalServerError if the program has ended by itself."""
         if not self.running:
             code = self._process.returncode
-            raise DemoError(f"{self.name} ended with status {code}. {self._last_words()}")
+            raise LocalServerError(f"{self.name} ended with status {code}. {self._last_words()}")
 
     def stop(self) -> None:
         """End the program and all it started: politely first, by force after the grace."""

@@ -1,8 +1,8 @@
-"""Which port a server of the demo takes."""
+"""Which port a server that is started here takes."""
 
 import socket
 
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 
 _TRIES = 50
 
@@ -19,28 +19,26 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(wanted: int | None, default: int, variable: str, taken: int | None = None) -> int:
+def choose(wanted: int | None, default: int, advice: str, taken: int | None = None) -> int:
     """The port asked for, or else the first free one from `default` upwards.
 
     Args:
         wanted: what the user asked for, if anything; it is never replaced silently.
         default: where the search starts when nothing was asked for.
-        variable: the name under which the user asks, for the message.
-        taken: a port already promised to another server of the demo.
+        advice: what to do where none can be had, for the message.
+        taken: a port already promised to another server.
 
     Raises:
-        DemoError: the wanted port is busy, or no port near the default is free.
+        LocalServerError: the wanted port is busy, or no port near the default is free.
     """
     if wanted is not None:
         if wanted == taken or not is_free(wanted):
-            raise DemoError(
-                f"Port {wanted} is busy. Stop the program that listens there, choose another "
-                f"({variable}=…), or leave {variable} away to get a free one."
+            raise LocalServerError(
+                f"Port {wanted} is busy: {advice}, or name none to get a free one."
             )
         return wanted
     for port in range(default, default + _TRIES):
         if port != taken and is_free(port):
             return port
-    raise DemoError(
-        f"None of the ports {default} to {default + _TRIES - 1} is free; choose one ({variable}=…)."
-    )
+    last = default + _TRIES - 1
+    raise LocalServerError(f"None of the ports {default} to {last} is free: {advice}.")

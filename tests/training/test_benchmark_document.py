@@ -1,8 +1,11 @@
-"""What docs/benchmark.md shows of measuring other networks runs."""
+"""What docs/benchmark.md shows of measuring other networks runs, and its recipe is one."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
+
+from training.loop.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "benchmark.md").read_text()
@@ -20,3 +23,14 @@ def test_its_python_measures_whatever_answers_clicks(monkeypatch, capsys):
     assert card.mean_ious()[0] > 0
     assert card.mean_ious()[-1] > card.mean_ious()[0]
     assert capsys.readouterr().out.startswith(f"{card.noc(0.90)} Interval(")
+
+
+def test_short_runs_can_be_repeated_with_today_s_recipe():
+    section = DOCUMENT.split("### From nothing, in minutes")[1].split("\n## ")[0]
+    (command,) = re.findall(r"`python -m training train (.*?)`", section, re.DOTALL)
+    (today,) = re.findall(r"With today's recipe add `(.*?)`", section, re.DOTALL)
+    path, *overrides = shlex.split(f"{command} {today}")
+
+    recipe = load_recipe(ROOT / path, overrides)
+
+    assert (recipe.epoch, recipe.optimization.kind) == (2400, "adamw")

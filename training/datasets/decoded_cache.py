@@ -23,7 +23,7 @@ _FORMAT = 6
 
 
 class DecodedCache:
-    """A data set read from the files that `decode_into` wrote.
+    """A data set read from the files that `decoded` wrote.
 
     Args:
         folder: where they lie.

@@ -2,9 +2,10 @@
 
 A fine-tuning job runs exactly this function, and so does the command that measures what accepted
 masks are worth. The network starts from the live weights, is trained with iterative clicks as in
-`train.py`, and ends with the average of its weights that did best on the validation images. So
-that it does not forget, it sees other images in between, on which it must go on answering every
-click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016).
+`training.commands.train`, and ends with the average of its weights that did best on the validation
+images. So that it does not forget, it sees other images in between, on which it must go on
+answering every click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV
+2016).
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ml_backend import __main__ as command_line
 from ml_backend.commands.latency_traffic import image_server
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,7 +45,7 @@ def test_a_folder_without_photos_is_named_with_what_to_give(tmp_path, folder):
 
 def test_a_photo_that_is_none_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("no photo")
-    with pytest.raises(DemoError, match=r"a\.jpg cannot be read"), image_server(tmp_path):
+    with pytest.raises(LocalServerError, match=r"a\.jpg cannot be read"), image_server(tmp_path):
         pass
 
 

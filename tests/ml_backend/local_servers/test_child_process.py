@@ -4,7 +4,7 @@ import psutil
 import pytest
 from flask import Flask
 
-from ml_backend.errors import DemoError
+from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import child_process
 from ml_backend.local_servers.child_process import ChildProcess, answers
 from tests.ml_backend.stand_in import serving
@@ -67,25 +67,25 @@ def test_stopping_twice(start):
 
 def test_program_that_ends_while_it_should_start(start):
     process = start("raise SystemExit('no disk')")
-    with pytest.raises(DemoError, match=r"The program ended while starting(?s:.*)no disk"):
+    with pytest.raises(LocalServerError, match=r"The program ended while starting(?s:.*)no disk"):
         process.wait_until(lambda: False, 30)
 
 
 def test_program_that_ends_by_itself(start):
     process = start("print('bye'); raise SystemExit(3)")
     wait_until(lambda: not process.running, 30)
-    with pytest.raises(DemoError, match="The program ended with status 3"):
+    with pytest.raises(LocalServerError, match="The program ended with status 3"):
         process.check()
 
 
 def test_program_that_never_gets_ready(start):
     process = start("import time; time.sleep(600)")
-    with pytest.raises(DemoError, match="The program did not answer within 0 s"):
+    with pytest.raises(LocalServerError, match="The program did not answer within 0 s"):
         process.wait_until(lambda: False, 0.0)
 
 
 def test_program_that_does_not_exist(tmp_path):
-    with pytest.raises(DemoError, match="The program cannot be started"):
+    with pytest.raises(LocalServerError, match="The program cannot be started"):
         ChildProcess("The program", [str(tmp_path / "nothing")], {}, tmp_path / "log")
 
 

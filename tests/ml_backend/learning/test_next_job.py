@@ -16,6 +16,11 @@ from training.store.sample_rows import SampleRow
 
 
 @pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"fine_tune_after": 5, "fine_tune_quiet_minutes": 0.0})
+
+
+@pytest.fixture
 def after_a_tick(learning):
     """Let a worker with other settings look, say what is said then, and how many jobs there are."""
     learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>"))
