@@ -83,6 +83,8 @@ def build_backend(settings: Settings) -> Backend:
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
         DatabaseError: if the database of the settings cannot be opened.
+        VersionError: if that checkpoint is not complete.
+        FileStoreError: if it cannot be stored.
     """
     device, no_gpu = choose_device(settings.device)
     metrics = Metrics()

@@ -18,7 +18,7 @@ from ml_backend.images.guarded_connections import is_public
 from ml_backend.images.image_downloads import ImageLimits
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.access_tokens import TokenKind
-from ml_backend.label_studio.client import Authorization, LabelStudio
+from ml_backend.label_studio.client import Authorization, LabelStudio, origin
 from ml_backend.label_studio.labeling_config import ImageTag, parse
 from ml_backend.label_studio.no_answer import reason
 
@@ -91,9 +91,9 @@ def _reachable(subject: str, url: str) -> Finding:
         response = requests.get(f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=Authorization(""))
         response.json()
         problem = "" if response.ok else f"it answers {response.status_code}"
-    except ValueError:
+    except requests.JSONDecodeError:
         problem = "it does not answer in JSON"
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the second of addresses that nobody can have
         problem = f"no answer, {reason(error)}"
     if problem:
         text = f"{url}/health does not answer as it should from this machine ({problem})"
@@ -178,6 +178,10 @@ def _backend(label_studio: LabelStudio, project: str, backend_url: str) -> Itera
     if not backend_url:
         text = "no backend is connected: add this one under Settings > Model > Connect Model"
         yield Finding(Level.FAILURE, "backend", f"{text}; {_BLOCKED}")
+        return
+    if origin(backend_url) is None:
+        text = f"{backend_url[:200]!r} is no address: begin it with http:// or https://"
+        yield Finding(Level.FAILURE, "backend", text)
         return
     yield _reachable("backend", backend_url)
     yield _connected(connected, backend_url)

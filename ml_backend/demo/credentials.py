@@ -5,6 +5,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.atomic_files import appearing
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -24,6 +26,8 @@ def load_or_create(path: Path) -> Credentials:
         email="demo@example.com", password=secrets.token_urlsafe(9), token=secrets.token_hex(20)
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(asdict(credentials), indent=2))
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.touch(mode=0o600)  # before anything is in it
+    with appearing(path, unfinished) as file:
+        file.write(json.dumps(asdict(credentials), indent=2).encode())
     return credentials

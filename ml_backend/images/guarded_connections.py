@@ -24,8 +24,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from ml_backend.errors import TaskImageError
 from ml_backend.label_studio.client import Authorization
 
-# (host as in the address, port, IP address it turned out to be) -> may it be visited?
-HostRule = Callable[[str, int, str], bool]
+# (host as in the address, port, IP address it turned out to be) -> why it may not be visited, and
+# what to do about it; "" if it may.
+HostRule = Callable[[str, int, str], str]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: a translator sends it on to IPv4
 # What a network may send on to IPv4 addresses of its own, or to its own site; Python counts some of
@@ -52,9 +53,14 @@ def is_link_local(ip: str) -> bool:
     return _ip(ip).is_link_local
 
 
-def is_not_link_local(host: str, port: int, ip: str) -> bool:
+def link_local_fault(host: str, port: int, ip: str) -> str:
     """The rule for where Label Studio itself sends us."""
-    return not is_link_local(ip)
+    if not is_link_local(ip):
+        return ""
+    return (
+        f"{host} is at {ip}, a link-local address, and those are never visited: let the storage "
+        "in Label Studio name its server by another one"
+    )
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -101,7 +107,7 @@ class _GuardedAdapter(HTTPAdapter):
 
     def __init__(self, rule: HostRule) -> None:
         self._pools = _guarded_pools(rule)
-        self._pools_to_proxies = _guarded_pools(lambda host, port, ip: True)
+        self._pools_to_proxies = _guarded_pools(lambda host, port, ip: "")
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -153,11 +159,8 @@ def _guarded_pools(rule: HostRule) -> dict[str, type[HTTPConnectionPool]]:
 
 
 def _check(rule: HostRule, host: str, port: int, ip: str) -> None:
-    if not rule(host, port, ip):
-        raise TaskImageError(
-            f"{host} is at {ip}, which is not a public address: add {host}:{port} to "
-            "ICMFORMER_ALLOWED_IMAGE_HOSTS if it is yours"
-        )
+    if fault := rule(host, port, ip):
+        raise TaskImageError(fault)
 
 
 @contextmanager

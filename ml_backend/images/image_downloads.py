@@ -16,8 +16,8 @@ from ml_backend.errors import SlowImageError, TaskImageError
 from ml_backend.images.guarded_connections import (
     WayOut,
     hung_up_after,
-    is_not_link_local,
     is_public,
+    link_local_fault,
 )
 from ml_backend.label_studio.no_answer import reason
 
@@ -76,8 +76,8 @@ class Downloads:
     def __init__(self, limits: ImageLimits) -> None:
         """Prepare two ways out: to public addresses, and to where Label Studio itself sends us."""
         self._limits = limits
-        self._public = WayOut(self._is_public_or_allowed)
-        self._trusted = WayOut(is_not_link_local)
+        self._public = WayOut(self._private_fault)
+        self._trusted = WayOut(link_local_fault)
 
     def deadline(self, seconds: float | None = None) -> Deadline:
         """Return how long to wait for a file from now on: `seconds`, and no longer than allowed."""
@@ -148,9 +148,14 @@ class Downloads:
         deadline.check()  # a connection that was shut may look like the end of a file
         return bytes(data)
 
-    def _is_public_or_allowed(self, host: str, port: int, ip: str) -> bool:
+    def _private_fault(self, host: str, port: int, ip: str) -> str:
         names = {host.lower(), f"{host.lower()}:{port}"}
-        return bool(names & self._limits.allowed_hosts) or is_public(ip)
+        if names & self._limits.allowed_hosts or is_public(ip):
+            return ""
+        return (
+            f"{host} is at {ip}, which is not a public address: add {host}:{port} to "
+            "ICMFORMER_ALLOWED_IMAGE_HOSTS if it is yours"
+        )
 
 
 def _too_slow(seconds: float) -> SlowImageError:

@@ -73,6 +73,8 @@ def open_learning(settings: Settings) -> Learning:
     Raises:
         DatabaseError: as of `make_learning`.
         SettingsError: as of `make_learning`, and if the checkpoint of the settings cannot be read.
+        VersionError: if that checkpoint is not complete.
+        FileStoreError: if it cannot be stored.
     """
     learning = make_learning(settings)
     base = default_version(settings.checkpoint)

@@ -48,7 +48,10 @@ class Attention:
 
 
 def look(learning: Learning) -> Attention:
-    """Look what waits; a few short queries, however much was ever learned."""
+    """Look what waits; a few short queries, however much was ever learned.
+
+    While no worker is here and nothing else waits, each project takes a few more: may it train?
+    """
     needs = defaultdict[str, Need](Need)
     waiting = learning.stores.versions.open_decisions().waiting
     for number, project in sorted(waiting.items(), reverse=True):

@@ -187,7 +187,11 @@ class FineTuneJobs:
             _end(row, "finished", message)
 
     def fail(self, job: int, worker: str, message: str) -> None:
-        """Note why a job cannot be done; a job that was cancelled is noted as that."""
+        """Note why a job cannot be done; a job that was cancelled is noted as that.
+
+        Raises:
+            JobError: if the job was given to another worker meanwhile.
+        """
         with self._database.write() as session:
             row = _owned(session, job, worker)
             if row.cancel:
@@ -196,7 +200,11 @@ class FineTuneJobs:
                 _end(row, "failed", message)
 
     def release(self, job: int, worker: str) -> None:
-        """Give a running job back, to be continued by whoever claims it next."""
+        """Give a running job back, to be continued by whoever claims it next.
+
+        Raises:
+            JobError: if the job was given to another worker meanwhile.
+        """
         with self._database.write() as session:
             row = _owned(session, job, worker)
             if row.cancel:

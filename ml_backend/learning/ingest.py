@@ -155,7 +155,9 @@ class Ingest:
     def _deal_with(self, message: MessageRow, newer: NewerStates) -> bool:
         """Do what one message asks for; return whether all it needs was there, and soon."""
         if message.attempts >= ATTEMPTS:
-            self.inbox.fail(message.id, f"{ATTEMPTS} times the worker died while it dealt with it")
+            died = f"given up after {ATTEMPTS} attempts, in the last of which the worker died"
+            before = f"; in an earlier one: {message.note}" if message.note else ""
+            self.inbox.fail(message.id, died + before)
             return True
         self.inbox.begin(message.id)
         try:

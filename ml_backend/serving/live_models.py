@@ -124,10 +124,15 @@ class LiveModels:
             self._metrics.show_models({})
 
     def check(self, project: str) -> None:
-        """Raise ModelError if the project's live version is known to be damaged."""
-        failure = self._failures.get(self.pointer.live(project))
-        if failure is not None:
-            raise ModelError(failure[1])
+        """Say whether the project's live version failed to load just now.
+
+        What failed earlier is tried again by the next click: a GPU that was full then may have
+        room, and a file may be whole again.
+
+        Raises:
+            ModelError: if it did; the text says why.
+        """
+        self._refuse_failed(self.pointer.live(project))
 
     def loaded(self) -> list[LoadedModel]:
         """Return what is in memory, the least recently used first."""
@@ -165,9 +170,7 @@ class LiveModels:
             return self._loaded.get(version)
 
     def _read(self, version: Version) -> LoadedModel:
-        failed_at, sentence = self._failures.get(version, (float("-inf"), ""))
-        if time.monotonic() - failed_at < RETRY_SECONDS:
-            raise ModelError(sentence)
+        self._refuse_failed(version)
         started = time.monotonic()
         try:
             model = self._load_whole(version)
@@ -179,6 +182,11 @@ class LiveModels:
             "loaded version=%s trained=%s ms=%d", version.name, version.trained, milliseconds
         )
         return model
+
+    def _refuse_failed(self, version: Version) -> None:
+        failed_at, sentence = self._failures.get(version, (float("-inf"), ""))
+        if time.monotonic() - failed_at < RETRY_SECONDS:
+            raise ModelError(sentence)
 
     def _load_whole(self, version: Version) -> LoadedModel:
         try:

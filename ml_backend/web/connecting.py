@@ -12,6 +12,7 @@ from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_number
 from ml_backend.label_studio.protocol import SetupRequest
 from ml_backend.learning.projects import ProjectNews
+from training.errors import TrainingError
 
 
 def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
@@ -26,20 +27,21 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
         LabelingConfigError: if the labelling configuration cannot be served.
         LabelStudioError: if Label Studio cannot be asked from here.
         ModelError: if the project's network turned out to be unusable.
+        DatabaseError: if the database cannot be reached, and so nothing be remembered.
     """
     started = time.perf_counter()
     problem = ""
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
-    if asked.project:
-        # The worker is another process, and nobody may connect again after its restart.
-        news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
-        backend.learning.projects.hear(asked.project, news)
     try:
+        if asked.project:
+            # The worker is another process, and nobody may connect again after its restart.
+            news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
+            backend.learning.projects.hear(asked.project, news)
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)
         backend.webhook_login.ensure(label_studio, asked.project, host)
         return {"model_version": version}
-    except BackendError as error:
+    except (BackendError, TrainingError) as error:
         problem = str(error)
         raise
     finally:

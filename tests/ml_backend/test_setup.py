@@ -136,6 +136,20 @@ def test_untrained_network_is_called_that_everywhere(tmp_path, label_studio, cap
     assert "UNTRAINED" in client.get("/").text
 
 
+def test_a_database_that_is_away_is_said_and_noted_like_any_other_problem(settings):
+    app = create_app(settings)
+    backend = app.extensions["icmformer"]
+    backend.learning.close()
+    for file in settings.model_dir.glob("state.db*"):
+        file.unlink()
+    (settings.model_dir / "state.db").mkdir()
+    sentence = refusal(app.test_client(), recorded_setup(), 503)
+    assert "unable to open database file" in sentence
+    assert [one.problem for one in backend.connections.all()] == [sentence]
+    (noted,) = backend.recent.failures()
+    assert (noted.kind, noted.outcome) == ("setup", sentence)
+
+
 def test_project_and_its_problem_are_on_the_page(client):
     client.post("/setup", json=config_without("BrushLabels", "EllipseLabels"))
     assert "&lt;BrushLabels&gt;" in client.get("/").text

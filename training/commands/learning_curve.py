@@ -20,6 +20,7 @@ from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.datasets.sample import TrainingDataset
 from training.devices import training_device
+from training.errors import DatasetError
 from training.evaluation.click_by_click import EvaluationDataset, evaluate
 from training.evaluation.noc import ScoreCard
 from training.evaluation.same_settings import keep_to
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     for data in filter(None, (arguments.data, arguments.benchmarks)):
         require_outside("--output", output, data)
+    taken = [domain.accepted(masks) for masks in arguments.masks]
     keep_to(
         {
             "weights": weights_sha256(arguments.checkpoint),
@@ -90,10 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
         output,
     )
     points = [_measured(0, arguments.checkpoint, tests, output / "0 masks", recipe)]
-    for masks in arguments.masks:
+    for masks, (accepted, validation) in zip(arguments.masks, taken, strict=True):
         folder = output / f"{masks} masks"
         folder.mkdir(parents=True, exist_ok=True)
-        accepted, validation = domain.accepted(masks)
         data = FineTuneData(
             accepted=decoded(accepted, folder / "decoded", str(masks), recipe.max_side),
             replay=replay,
@@ -112,6 +113,11 @@ def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, E
     tests: dict[str, EvaluationDataset] = {} if held_out is None else {_HELD_OUT: held_out}
     if arguments.benchmarks is not None:
         tests |= {name: open_benchmark(name, arguments.benchmarks) for name in _BENCHMARKS}
+    if not tests:
+        raise DatasetError(
+            f"{arguments.data} has no object on an image that is held out, so there is nothing to "
+            "click on: add images, or give --benchmarks"
+        )
     return tests
 
 

@@ -48,7 +48,7 @@ class AcceptedDomain:
         share, so that a curve does not depend on which images came first.
 
         Raises:
-            DatasetError: if there are not so many.
+            DatasetError: if there are not so many, or none of them may be trained on.
         """
         left = round(masks * (1 - HELD_OUT_SHARE))
         taken: tuple[dict[int, int], dict[int, int]] = ({}, {})
@@ -63,6 +63,11 @@ class AcceptedDomain:
             raise DatasetError(
                 f"{self._images.path} has too few objects for {masks} accepted masks: at most "
                 f"{self._most} of an image are accepted, and a fifth of the images is held out"
+            )
+        if not taken[False]:
+            raise DatasetError(
+                f"the first {masks} accepted masks of {self._images.path} leave none to train on, "
+                "for all are on images to validate on: ask for more --masks"
             )
         return _Accepted(self._images, taken[False]), _Accepted(self._images, taken[True])
 

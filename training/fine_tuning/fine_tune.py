@@ -91,8 +91,9 @@ def fine_tune(
     Raises:
         CheckpointError: if the base cannot be loaded.
         StoredFileError: if an accepted image or mask is damaged.
-        DatasetError: if all objects are too small to learn from.
-        RecipeError: if the training has diverged.
+        FileStoreError: if those are in a store that cannot be reached.
+        DatasetError: if all objects are too small to learn from, or an image of `data` is damaged.
+        RecipeError: if the training has diverged, or the state in `folder` cannot be read.
     """
     device = torch.device(training_device(recipe.device))
     torch.manual_seed(recipe.seed)

@@ -22,7 +22,7 @@ from training.datasets.object_sampling import (
     with_area,
 )
 from training.datasets.sample import AnnotatedImage
-from training.errors import DatasetError
+from training.errors import DatasetError, TrainingError
 from training.loop.augmentation import Augmentation, ObjectCrop
 from training.recipe_files import STRICT
 
@@ -93,7 +93,10 @@ class SampleStream(Dataset[Sample]):
             its number, image (S, S, 3) uint8, labels (S, S) int8, clicks (2, P, 2) int16.
 
         Raises:
-            DatasetError: if image after image shows nothing that may be asked for.
+            DatasetError: if image after image shows nothing that may be asked for, or one of them
+                is damaged.
+            StoredFileError: if a file of what annotators accepted is missing or damaged.
+            FileStoreError: if their store cannot be reached.
         """
         index, size = key
         rng = np.random.default_rng((self._seed, index))
@@ -111,14 +114,14 @@ class SampleStream(Dataset[Sample]):
             "objects, or lower sampling.min_object_area"
         )
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | DatasetError:
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Sample] | TrainingError:
         """Return the samples of a batch, or what is wrong with one.
 
         Raised in a process of the data loader, it would arrive with that process's traceback.
         """
         try:
             return [self[key] for key in keys]
-        except DatasetError as error:
+        except TrainingError as error:
             return error
 
     def _attempt(
@@ -142,9 +145,9 @@ class SampleStream(Dataset[Sample]):
         return image, target.labels(), sample_clicks(target, options.clicks, rng)
 
 
-def collate(samples: list[Sample] | DatasetError) -> Batch | DatasetError:
+def collate(samples: list[Sample] | TrainingError) -> Batch | TrainingError:
     """Put samples side by side; what is wrong with one is passed on."""
-    if isinstance(samples, DatasetError):
+    if isinstance(samples, TrainingError):
         return samples
     indices, images, labels, slots = zip(*samples, strict=True)
     return Batch(
@@ -156,14 +159,14 @@ def collate(samples: list[Sample] | DatasetError) -> Batch | DatasetError:
     )
 
 
-def sound(batches: Iterable[Batch | DatasetError]) -> Iterator[Batch]:
+def sound(batches: Iterable[Batch | TrainingError]) -> Iterator[Batch]:
     """Go through what `collate` made.
 
     Raises:
-        DatasetError: what was wrong with a sample.
+        TrainingError: what was wrong with a sample: its data set, or a stored file.
     """
     for batch in batches:
-        if isinstance(batch, DatasetError):
+        if isinstance(batch, TrainingError):
             raise batch
         yield batch
 

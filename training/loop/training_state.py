@@ -54,9 +54,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error).partition("\n")[0]
+        then = "continue from the one before" if len(files) > 1 else "begin anew"
         raise RecipeError(
-            f"{files[-1]} cannot be read ({reason}): if it is damaged, delete it to continue from "
-            "the one before"
+            f"{files[-1]} cannot be read ({reason}): if it is damaged, delete it to {then}"
         ) from error
     return state
 

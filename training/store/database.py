@@ -7,6 +7,7 @@ In PostgreSQL they take one lock, too: what a transaction has checked stays true
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -114,10 +115,17 @@ class Database:
 
     def checkpoint(self) -> None:
         """Let SQLite move what was written lately to its place, so that no commit has to."""
-        if self._is_sqlite:
-            # Not through a session, which would begin a transaction.
-            with contextlib.closing(self._engine.raw_connection()) as connection:
+        if not self._is_sqlite:
+            return
+        # Not through a session, which would begin a transaction, but say what is wrong, too.
+        try:
+            with (
+                self._in_sentences(),
+                contextlib.closing(self._engine.raw_connection()) as connection,
+            ):
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        except sqlite3.Error as error:
+            raise DatabaseError(_sentence(self._engine, error)) from error
 
     def close(self) -> None:
         """Close every connection of the pool."""

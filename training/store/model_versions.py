@@ -92,6 +92,10 @@ class ModelVersions:
 
         Returns:
             The number of the version, the same for the same files.
+
+        Raises:
+            VersionError: if the checkpoint cannot be read.
+            FileStoreError: if its files cannot be stored.
         """
         weights, description = read_pair(checkpoint)
         origin = f"base {sha256(weights)[:16]} {sha256(description)[:16]}"
@@ -109,6 +113,9 @@ class ModelVersions:
 
         Returns:
             The number of the version, the same for the same files.
+
+        Raises:
+            VersionError, FileStoreError: as of `register_base`.
         """
         number = self.register_base(checkpoint)
         if not self.is_whole(number):

@@ -180,6 +180,18 @@ def test_another_backend_gets_the_clicks(stand_in, backend_url):
     assert "interactive backend, http://other:9090" in only_fault(findings, "connection")
 
 
+@pytest.mark.parametrize("address", ["backend.internal:9090", "http://[::1", "ftp://backend"])
+def test_what_is_no_address_is_said_to_be_none(stand_in, address):
+    text = only_fault(check(stand_in, backend_url=address), "backend")
+    assert text == f"{address!r} is no address: begin it with http:// or https://"
+
+
+def test_a_host_that_nobody_can_have_does_not_answer(stand_in):
+    first = faults(check(stand_in, backend_url=f"http://{'a' * 64}.example"))[0]
+    assert "does not answer as it should" in first.text
+    assert "JSON" not in first.text
+
+
 def test_a_backend_that_does_not_answer(stand_in):
     stand_in.ml_backends[0]["url"] = "http://127.0.0.1:1"
     stand_in.webhooks[0]["url"] = "http://127.0.0.1:1/webhook"

@@ -122,6 +122,14 @@ def test_which_addresses_may_be_visited(ip, public, trusted):
     assert guarded_connections.is_link_local(ip) is not trusted
 
 
+def test_where_label_studio_may_not_lead_there_is_no_advice_to_allow_it(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # then names are looked at first
+    text = forbidden("http://169.254.169.254/file", authorization="Token x")
+    assert "169.254.169.254, a link-local address, and those are never visited" in text
+    assert "ICMFORMER_ALLOWED_IMAGE_HOSTS" not in text
+
+
 def test_redirects_come_to_an_end(server):
     server.answers["round"] = lambda: redirect(f"{server.url}/round")
     assert "more than 5 times" in no_answer(f"{server.url}/round")

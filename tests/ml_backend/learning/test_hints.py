@@ -1,7 +1,18 @@
-from ml_backend.learning.hints import Hints
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import text
+
+from ml_backend.learning.hints import HintedInbox, Hints
+from ml_backend.learning.inbox import Inbox, MessageRow
+from ml_backend.learning.projects import ProjectNews, Projects, ReconcileRequestRow
 from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue
 from ml_backend.settings import Settings
 from tests.waiting import wait_until
+from training.errors import DatabaseError
+from training.store.database import Database
+
+PROJECT = "2.1"
 
 
 def of_hints(caplog):
@@ -17,3 +28,56 @@ def test_a_hint_that_is_lost_is_one_line_in_the_log(tmp_path, caplog):
     (record,) = of_hints(caplog)
     assert "127.0.0.1:1" in record.message
     assert record.exc_info is None
+
+
+@dataclass
+class Kept:
+    """What a serving process keeps: messages have a database of their own."""
+
+    state: Database
+    messages: Database
+    projects: Projects
+    inbox: Inbox
+    hinted: HintedInbox
+
+    def put(self) -> None:
+        self.hinted.put("ANNOTATION_CREATED", PROJECT, b"{}")
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A project that missed a message."""
+    state, messages = (Database(f"sqlite:///{tmp_path}/{name}.db") for name in ("state", "inbox"))
+    projects, inbox = Projects(state), Inbox(messages)
+    projects.remember(PROJECT, ProjectNews(title="Cells"))
+    hints = Hints(declare_tasks(open_queue(Settings(model_dir=tmp_path)), NoDuties()))
+    kept = Kept(state, messages, projects, inbox, HintedInbox(inbox, projects, hints))
+    lose(messages, MessageRow)
+    with pytest.raises(DatabaseError):
+        kept.put()
+    messages.create(MessageRow)
+    yield kept
+    state.close()
+    messages.close()
+
+
+def lose(database, table):
+    with database.write() as session:
+        session.execute(text(f"DROP TABLE {table.__tablename__}"))
+
+
+def test_a_message_is_kept_while_the_worker_writes_also_after_one_that_was_missed(kept):
+    with kept.state.write():
+        kept.put()
+        assert kept.inbox.has_waiting()
+    wait_until(kept.projects.is_reconcile_asked_for, 20)
+
+
+def test_what_cannot_be_asked_for_now_is_after_the_next_message(kept, caplog):
+    lose(kept.state, ReconcileRequestRow)
+    kept.put()
+    assert kept.inbox.has_waiting()
+    wait_until(lambda: "missed is asked for after the next one" in caplog.text, 20)
+    kept.state.create(ReconcileRequestRow)
+    kept.put()
+    wait_until(kept.projects.is_reconcile_asked_for, 20)

@@ -84,7 +84,7 @@ def test_a_state_is_not_taken_while_a_newer_one_waits(loop):
 def test_a_state_is_taken_where_the_newer_one_was_given_up(loop):
     newer = loop.inbox.put("ANNOTATION_UPDATED", PROJECT, json.dumps(saved(second=5)).encode())
     loop.put(saved(brush(10)))
-    loop.inbox.fail(newer, "6 times the worker died while it dealt with it")
+    loop.inbox.fail(newer, "given up after 6 attempts")
     loop.ingest.drain()
     assert loop.areas() == [100]
 
@@ -192,7 +192,23 @@ def test_a_message_that_kills_the_worker_is_given_up_and_holds_up_no_other(loop)
     loop.ingest.drain()
     backlog = loop.inbox.backlog()
     assert (backlog.waiting, backlog.failed) == (0, 1)
-    assert "the worker died" in backlog.problem
+    assert backlog.problem == "given up after 6 attempts, in the last of which the worker died"
+
+
+def test_a_worker_that_died_once_hides_nothing_of_what_went_wrong_before(loop):
+    loop.put(saved(brush(10)))
+    loop.trouble = ImageHostError("task 8: its server does not give it: no answer")
+    for _ in range(ATTEMPTS - 1):
+        loop.hurry()
+        loop.ingest.drain()
+    loop.trouble = SystemExit("killed")
+    loop.hurry()
+    with pytest.raises(SystemExit):
+        loop.ingest.drain()
+    loop.hurry()
+    loop.ingest.drain()
+    problem = loop.inbox.backlog().problem
+    assert "in the last of which the worker died; in an earlier one: task 8" in problem
 
 
 def test_a_label_studio_that_is_away_is_asked_once_and_holds_up_no_other_project(loop):

@@ -186,7 +186,7 @@ def test_a_version_that_does_not_fit_gets_the_room_of_others(
     assert held == [0, 1, 2, 0]
 
 
-def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions):
+def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions, monkeypatch):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer)
     models.serving("2")
@@ -200,6 +200,10 @@ def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions):
     assert models.problems() == [
         f"version {versions[1].name} cannot be loaded: the GPU has too little memory"
     ]
+    with pytest.raises(ModelError, match="too little memory"):
+        models.check("2")
+    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0.0)
+    models.check("2")
 
 
 def test_others_answer_while_one_version_loads(versions):

@@ -250,6 +250,7 @@ def test_a_database_that_is_away_is_said_with_503(settings):
         file.rename(settings.model_dir / file.name)
     # Label Studio does not repeat what could not be kept
     assert client.post("/webhook", json={"action": "X", "project": {"id": 3}}).status_code == 201
+    wait_until(learning.projects.is_reconcile_asked_for, 20)
     asked = {one.number: one.is_reconcile_asked_for for one in learning.projects.all()}
     assert asked == {"2": True, "3": False}
 

@@ -1,3 +1,4 @@
+import argparse
 import json
 import shutil
 import subprocess
@@ -11,10 +12,11 @@ from PIL import Image
 
 from icmformer import build_model, save_checkpoint
 from tests.training.disc_project import disc
+from training.commands import learning_curve
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain
-from training.store.split import HELD_OUT, image_hash, split_of
+from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 
 ROOT = Path(__file__).parents[3]
 DISCS = 40
@@ -91,6 +93,40 @@ def test_a_curve_is_continued_with_the_same_settings_alone(tmp_path):
     (tmp_path / "settings.json").write_text("half")
     with pytest.raises(BenchmarkError, match=r"settings\.json is damaged"):
         keep_to(settings, tmp_path)
+
+
+def run_with(data, masks, tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
+    parser = argparse.ArgumentParser()
+    learning_curve.add_arguments(parser)
+    words = ["--checkpoint", tmp_path / "tiny.safetensors", "--data", data, "--masks", masks]
+    words += ["--test-objects", "1", "--output", tmp_path / "out", "steps=2", "device=cpu"]
+    learning_curve.run(parser.parse_args([str(word) for word in words]))
+
+
+def copied(folder, side, data):
+    """Copy the images of one side of the split."""
+    for image in (folder / "images").iterdir():
+        if split_of(image_hash(np.array(Image.open(image)))) == side:
+            for kind in ("images", "masks"):
+                (data / kind).mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder / kind / image.name, data / kind)
+
+
+def test_with_nothing_to_click_on_nothing_is_trained(folder, tmp_path):
+    copied(folder, TRAINING, tmp_path / "data")
+    with pytest.raises(DatasetError, match="add images, or give --benchmarks"):
+        run_with(tmp_path / "data", "2", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_masks_to_validate_on_alone_nothing_is_measured(folder, tmp_path):
+    for side in (VALIDATION, HELD_OUT):
+        copied(folder, side, tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"none to train on.*ask for more --masks"):
+        run_with(tmp_path / "data", "2", tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_a_damaged_state_is_named_and_the_one_before_can_be_continued_from(shape
     newest.write_bytes(newest.read_bytes()[:left])
 
     with pytest.raises(
-        RecipeError, match=rf"{newest.name} cannot be read .* delete it to continue"
+        RecipeError, match=rf"{newest.name} cannot be read .* delete it to continue from"
     ):
         train(recipe)
 

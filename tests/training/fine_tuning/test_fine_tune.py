@@ -137,6 +137,16 @@ def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, t
     assert load_state(tmp_path / "job") is None
 
 
+def test_a_damaged_state_without_one_before_it_is_deleted_to_begin_anew(base, tmp_path):
+    run(base, tmp_path / "job")
+    (state,) = (tmp_path / "job").glob("state-*.pt")
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(RecipeError, match="delete it to begin anew"):
+        run(base, tmp_path / "job")
+    state.unlink()
+    run(base, tmp_path / "job")
+
+
 def test_objects_too_small_to_learn_from_are_named(base, tmp_path):
     data = FineTuneData(Discs(4), None, None)
     with pytest.raises(DatasetError, match=r"lower sampling\.min_object_area"):

@@ -6,14 +6,19 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.clicks.initial_clicks import EMPTY, POSITIVE
+from training.datasets.accepted import AcceptedImages
 from training.datasets.image_folder import ImageFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import ObjectSampling, with_area
 from training.datasets.sample import AnnotatedImage
-from training.errors import DatasetError
+from training.errors import DatasetError, StoredFileError
 from training.loop import sample_stream
 from training.loop.augmentation import ObjectCrop, ScaleAndCrop
-from training.loop.sample_stream import BatchPlan, SampleStream, Sampling, collate
+from training.loop.sample_stream import BatchPlan, SampleStream, Sampling, collate, sound
+from training.store.sample_files import SampleFiles
+from training.store.snapshot import SampleReference, Snapshot
+from training.store.split import TRAINING
+from training.store.stored_files import StoredFiles
 
 
 def stream(dataset, **sampling) -> SampleStream:
@@ -100,6 +105,24 @@ def test_images_that_never_show_an_object_end_in_a_sentence(monkeypatch):
 
     with pytest.raises(DatasetError, match=r"'bare', shows an object of 20 pixels"):
         _ = dataset[0, 32]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_of_what_was_accepted_is_told_as_such(tmp_path, workers):
+    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
+    image = files.write_image(np.zeros((40, 40, 3), np.uint8))
+    mask = files.write_mask(np.ones((40, 40), bool))
+    reference = SampleReference(image, mask, "", TRAINING, 1600)
+    for file in (tmp_path / "masks").rglob("*.png"):
+        file.write_bytes(b"")
+    dataset = stream(AcceptedImages(Snapshot((reference,)), files))
+    plan = BatchPlan(((4, 32, 4),), start=0)
+
+    loader = DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
+
+    with pytest.raises(StoredFileError) as raised:
+        list(sound(loader))
+    assert "Traceback" not in str(raised.value)
 
 
 def test_the_processes_share_each_batch_and_together_see_all_of_it():

@@ -129,10 +129,13 @@ def test_a_database_that_goes_away_is_named_until_it_is_back(database, tmp_path)
     assert len(str(error.value).splitlines()) == 1
     with pytest.raises(DatabaseError, match="cannot be used"), database.write():
         pass
+    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: unable to open"):
+        database.checkpoint()
     (tmp_path / "state.db").rmdir()
     for file in away.iterdir():
         file.rename(tmp_path / file.name)
     assert words(database) == []
+    database.checkpoint()
 
 
 def test_a_database_that_hangs_is_named_when_no_connection_is_free(database, monkeypatch):
