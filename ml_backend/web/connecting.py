@@ -7,7 +7,7 @@ it is asked again whenever somebody opens a task, so it must be quick and safe t
 import time
 
 from ml_backend.backend import Backend
-from ml_backend.errors import BackendError
+from ml_backend.errors import UNFORESEEN, BackendError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_number
 from ml_backend.label_studio.protocol import SetupRequest
@@ -30,7 +30,7 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
         DatabaseError: if the database cannot be reached, and so nothing be remembered.
     """
     started = time.perf_counter()
-    problem = ""
+    problem = UNFORESEEN
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
     try:
         if asked.project:
@@ -40,6 +40,7 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)
         backend.webhook_login.ensure(label_studio, asked.project, host)
+        problem = ""
         return {"model_version": version}
     except (BackendError, TrainingError) as error:
         problem = str(error)

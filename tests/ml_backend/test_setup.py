@@ -150,6 +150,19 @@ def test_a_database_that_is_away_is_said_and_noted_like_any_other_problem(settin
     assert (noted.kind, noted.outcome) == ("setup", sentence)
 
 
+def test_what_nobody_foresaw_is_no_connection(app, monkeypatch):
+    backend = app.extensions["icmformer"]
+
+    def fail(*arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(backend.webhook_login, "ensure", fail)
+    sentence = refusal(app.test_client(), recorded_setup(), 500)
+    assert [one.problem for one in backend.connections.all()] == [sentence]
+    (noted,) = backend.recent.failures()
+    assert noted.outcome == sentence
+
+
 def test_project_and_its_problem_are_on_the_page(client):
     client.post("/setup", json=config_without("BrushLabels", "EllipseLabels"))
     assert "&lt;BrushLabels&gt;" in client.get("/").text
