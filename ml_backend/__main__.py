@@ -27,14 +27,8 @@ COMMANDS = {
     "sweep": ("sweep", "delete stored files that nothing needs any more"),
     "check-recipe": ("check_recipe", "say whether the jobs' recipe works"),
     "run-job": ("run_job", "what the worker starts for each job"),
-    "latency": (
-        "latency",
-        "measure how long clicks and webhooks take on this machine",
-    ),
-    "diagnose": (
-        "diagnose",
-        "check a connection to Label Studio, say what is wrong",
-    ),
+    "latency": ("latency", "measure how long clicks and webhooks take on this machine"),
+    "diagnose": ("diagnose", "check a connection to Label Studio, say what is wrong"),
 }
 
 

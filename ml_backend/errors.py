@@ -19,7 +19,7 @@ BackendError                 500
 ├── DeviceError              503  a GPU that failed
 ├── ForeignSiteError         403  a change that another site's page asks for
 ├── JobError                 409  a job that does not exist, has ended, or is another worker's
-└── LocalServerError         500  what the demo or a measurement starts here cannot, or ended
+└── LocalServerError         500  the demo or a measurement cannot start, or a program of it ended
 """
 
 UNFORESEEN = "something unforeseen went wrong; the backend's log says what"

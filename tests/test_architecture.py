@@ -12,6 +12,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each package may import those to its left, and itself.
 LAYERS = ("icmformer", "training", "ml_backend")
+# Each folder of a package may import those to its left, and what stands beside the folders.
+FOLDERS = {
+    "training": (
+        *("store", "datasets", "conversion", "clicks"),
+        *("evaluation", "loop", "fine_tuning", "commands"),
+    ),
+    "ml_backend": (
+        *("label_studio", "images", "serving", "connection", "learning"),
+        *("local_servers", "demo", "commands", "web"),
+    ),
+}
 # GPU machines often have these and nothing else.
 NETWORK_NEEDS = {"torch", "timm", "numpy", "cv2", "safetensors"}
 GRAB_BAGS = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"}
@@ -114,9 +125,8 @@ def test_no_module_imports_itself_through_others():
     )
 
 
-def test_folders_point_one_way():
-    """Imports inside functions count, too: a folder stands on another one or under it."""
-    # a module beside the folders stands for itself
+def imports_of_folders() -> dict[str, set[str]]:
+    """What each folder imports, inside functions, too; a module beside them stands for itself."""
     places = {
         module_name(path): module_name(path if path.parent.parent == ROOT else path.parent)
         for path in MODULES
@@ -126,7 +136,16 @@ def test_folders_point_one_way():
         place = places[module_name(path)]
         named = places.keys() & set(imported(tree_of(path)))
         graph[place] |= {places[name] for name in named} - {place, *LAYERS}
-    assert graph["ml_backend.web"] >= {"ml_backend.learning", "ml_backend.backend"}
+    return graph
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_folders_point_down(package: str):
+    graph = imports_of_folders()
+    order = [f"{package}.{folder}" for folder in FOLDERS[package]]
+    assert {module_name(path) for path in (ROOT / package).glob("*/__init__.py")} == set(order)
+    above = {folder: set(order[number + 1 :]) for number, folder in enumerate(order)}
+    none_offends({folder: graph[folder] & above[folder] for folder in order})
     no_circles(graph)
 
 

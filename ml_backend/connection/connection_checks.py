@@ -180,7 +180,7 @@ def _backend(label_studio: LabelStudio, project: str, backend_url: str) -> Itera
         yield Finding(Level.FAILURE, "backend", f"{text}; {_BLOCKED}")
         return
     if origin(backend_url) is None:
-        text = f"{backend_url[:200]!r} is no address: begin it with http:// or https://"
+        text = f"{backend_url[:200]!r} is no address such as http://backend.internal:9090"
         yield Finding(Level.FAILURE, "backend", text)
         return
     yield _reachable("backend", backend_url)

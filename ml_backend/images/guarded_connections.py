@@ -58,8 +58,8 @@ def link_local_fault(host: str, port: int, ip: str) -> str:
     if not is_link_local(ip):
         return ""
     return (
-        f"{host} is at {ip}, a link-local address, and those are never visited: let the storage "
-        "in Label Studio name its server by another one"
+        f"{host} is at {ip}, a link-local address, and Label Studio's files are never fetched from "
+        "those: name that server (LABEL_STUDIO_URL, or the storage in Label Studio) by another one"
     )
 
 

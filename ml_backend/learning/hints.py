@@ -91,7 +91,12 @@ class HintedInbox:
             self._missed.discard(project)
             try:
                 self._projects.ask_to_reconcile(project)
-            except DatabaseError as error:
+            except Exception as error:
                 self._missed.add(project)
-                logger.warning("what webhooks missed is asked for after the next one: %s", error)
+                trace = None if isinstance(error, DatabaseError) else error
+                logger.warning(
+                    "what webhooks missed is asked for after the next one: %s",
+                    error,
+                    exc_info=trace,
+                )
                 return

@@ -91,15 +91,16 @@ def _look(database: Database, project: str, jobs: Sequence[JobRow]) -> _Outlook:
     failed = list(takewhile(lambda job: job.state == "failed", jobs))
     new = _new_since(database, project, jobs[len(failed) :])
     untried = _new_since(database, project, failed) if failed else new
-    since = _waits_since(database, project, jobs, untried)
-    stopped = bool(jobs) and jobs[0].state == "cancelled" and since is not None
+    waits_since, cancelled = untried.oldest, None
+    if jobs and jobs[0].state == "cancelled":
+        waits_since, cancelled = _left_by_cancelling(database, project, jobs)
     return _Outlook(
         failed=failed[0] if failed else None,
         again_at=_again_at(failed),
         new=new,
         untried=untried,
-        waits_since=since,
-        cancelled=jobs[0] if stopped else None,
+        waits_since=waits_since,
+        cancelled=cancelled,
     )
 
 
@@ -133,18 +134,20 @@ def _is_quiet(new: NewSamples, settings: Settings) -> bool:
     return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
-def _waits_since(
-    database: Database, project: str, jobs: Sequence[JobRow], untried: NewSamples
-) -> datetime | None:
-    """Return since when something waits for the clock to strike, None if nothing does.
+def _left_by_cancelling(
+    database: Database, project: str, jobs: Sequence[JobRow]
+) -> tuple[datetime | None, JobRow | None]:
+    """Return since when something waits, and the newest job, which was cancelled, if it knew it.
 
     What a job was to learn that was cancelled waits since then.
     """
-    if not jobs or jobs[0].state != "cancelled":
-        return untried.oldest
+    cancelled = jobs[0]
     in_vain = list(takewhile(lambda job: job.state in ("cancelled", "failed"), jobs))
     oldest = _new_since(database, project, jobs[len(in_vain) :]).oldest
-    return oldest and max(oldest, jobs[0].finished_at or oldest)
+    if oldest is None:
+        return None, None
+    knew = oldest <= _began_at(cancelled)
+    return max(oldest, cancelled.finished_at or oldest), cancelled if knew else None
 
 
 def _by_number(settings: Settings, seen: _Outlook) -> str:

@@ -94,7 +94,7 @@ def require_reachable(queue: Huey) -> None:
 
 
 def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
-    """Tell the queue what can be asked of a worker; the same names in every process."""
+    """Tell the queue what can be asked of a worker; the same names in every process and release."""
 
     def ingest() -> None:
         _do(duties.ingest)
@@ -109,6 +109,8 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
     def reconcile() -> None:
         _do(duties.reconcile_due)
 
+    for function in (ingest, train, tick, reconcile):
+        function.__module__ = "icmformer"  # a part of the name; ours may move
     tasks = Tasks(
         ingest=queue.task(name="ingest")(ingest),
         train=queue.task(name="train")(train),

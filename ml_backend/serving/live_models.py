@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from icmformer.errors import ICMFormerError
@@ -46,6 +47,18 @@ class LivePointer(Protocol):
         """Say which versions are damaged that would serve otherwise."""
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """That a version did not load: when (`time.monotonic`), why, and whether its files are why."""
+
+    at: float
+    sentence: str
+    of_files: bool
+
+    def is_younger_than(self, seconds: float) -> bool:
+        return time.monotonic() - self.at < seconds
+
+
 class LiveModels:
     """The networks in memory, loaded on demand, the least recently used dropped first."""
 
@@ -73,7 +86,7 @@ class LiveModels:
         self._metrics = metrics
         self._loaded: OrderedDict[Version, LoadedModel] = OrderedDict()
         self._serving: dict[str, Version] = {}
-        self._failures: dict[Version, tuple[float, str]] = {}
+        self._failures: dict[Version, _Failure] = {}
         self._lock = threading.Lock()
         self._loading = threading.Lock()
 
@@ -124,15 +137,19 @@ class LiveModels:
             self._metrics.show_models({})
 
     def check(self, project: str) -> None:
-        """Say whether the project's live version failed to load just now.
+        """Say whether the project's live version is known not to load.
 
-        What failed earlier is tried again by the next click: a GPU that was full then may have
-        room, and a file may be whole again.
+        A GPU that was full half a minute ago may have room again; the next click tries. Files that
+        are damaged rarely mend.
 
         Raises:
-            ModelError: if it did; the text says why.
+            ModelError: if it is; the text says why.
         """
-        self._refuse_failed(self.pointer.live(project))
+        failure = self._failures.get(self.pointer.live(project))
+        if failure is None:
+            return
+        if failure.is_younger_than(REMEMBERED_SECONDS if failure.of_files else RETRY_SECONDS):
+            raise ModelError(failure.sentence)
 
     def loaded(self) -> list[LoadedModel]:
         """Return what is in memory, the least recently used first."""
@@ -146,9 +163,12 @@ class LiveModels:
 
     def problems(self) -> list[str]:
         """Say which versions that were asked for lately could not be loaded, and why."""
-        since = time.monotonic() - REMEMBERED_SECONDS
         with self._lock:
-            return [sentence for at, sentence in self._failures.values() if at > since]
+            return [
+                failure.sentence
+                for failure in self._failures.values()
+                if failure.is_younger_than(REMEMBERED_SECONDS)
+            ]
 
     def _note_serving(self, project: str, version: Version) -> None:
         """Remember what to go back to; project names come from outside, so not all of them."""
@@ -170,7 +190,9 @@ class LiveModels:
             return self._loaded.get(version)
 
     def _read(self, version: Version) -> LoadedModel:
-        self._refuse_failed(version)
+        failure = self._failures.get(version)
+        if failure is not None and failure.is_younger_than(RETRY_SECONDS):
+            raise ModelError(failure.sentence)
         started = time.monotonic()
         try:
             model = self._load_whole(version)
@@ -182,11 +204,6 @@ class LiveModels:
             "loaded version=%s trained=%s ms=%d", version.name, version.trained, milliseconds
         )
         return model
-
-    def _refuse_failed(self, version: Version) -> None:
-        failed_at, sentence = self._failures.get(version, (float("-inf"), ""))
-        if time.monotonic() - failed_at < RETRY_SECONDS:
-            raise ModelError(sentence)
 
     def _load_whole(self, version: Version) -> LoadedModel:
         try:
@@ -202,7 +219,8 @@ class LiveModels:
         self._metrics.model_loads.labels("failed").inc()
         logger.error("load failed version=%s: %s", version.name, error)
         with self._lock:
-            self._failures[version] = (time.monotonic(), sentence)
+            of_files = isinstance(error, ICMFormerError | OSError)
+            self._failures[version] = _Failure(time.monotonic(), sentence, of_files)
         return sentence
 
     def _keep(self, model: LoadedModel) -> None:

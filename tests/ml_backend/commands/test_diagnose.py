@@ -183,7 +183,7 @@ def test_another_backend_gets_the_clicks(stand_in, backend_url):
 @pytest.mark.parametrize("address", ["backend.internal:9090", "http://[::1", "ftp://backend"])
 def test_what_is_no_address_is_said_to_be_none(stand_in, address):
     text = only_fault(check(stand_in, backend_url=address), "backend")
-    assert text == f"{address!r} is no address: begin it with http:// or https://"
+    assert text == f"{address!r} is no address such as http://backend.internal:9090"
 
 
 def test_a_host_that_nobody_can_have_does_not_answer(stand_in):

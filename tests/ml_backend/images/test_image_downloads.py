@@ -126,7 +126,7 @@ def test_where_label_studio_may_not_lead_there_is_no_advice_to_allow_it(monkeypa
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # then names are looked at first
     text = forbidden("http://169.254.169.254/file", authorization="Token x")
-    assert "169.254.169.254, a link-local address, and those are never visited" in text
+    assert "169.254.169.254, a link-local address, and Label Studio's files are never" in text
     assert "ICMFORMER_ALLOWED_IMAGE_HOSTS" not in text
 
 

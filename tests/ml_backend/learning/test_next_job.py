@@ -84,3 +84,11 @@ def test_what_a_cancelled_job_was_to_learn_is_said_to_wait_for_the_schedule(lear
     said, _ = after_a_tick(fine_tune_schedule="30 2 1 1 *")
     assert said.startswith("New masks: 0; the next job starts after 5 more or at ")
     assert said.endswith("-01-01 02:30 UTC, with what job 1 was to learn")
+
+
+def test_a_cancelled_job_that_had_nothing_to_learn_leaves_nothing(learning, after_a_tick):
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "Start training"))
+    accept_discs(learning, 1)
+    said, _ = after_a_tick(fine_tune_schedule="30 2 1 1 *")
+    assert said.startswith("New masks: 1; ")
+    assert said.endswith("-01-01 02:30 UTC, if anything is new")

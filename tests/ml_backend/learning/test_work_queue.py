@@ -27,6 +27,14 @@ def test_the_same_hints_in_every_process(settings):
     queue.storage.close()
 
 
+def test_hints_bear_no_name_of_a_module_of_ours_that_another_release_may_lack(settings):
+    queue = open_queue(settings)
+    declare_tasks(queue, NoDuties()).ingest()
+    (task,) = queue.pending()
+    assert (type(task).__module__, task.name) == ("icmformer", "ingest")
+    queue.storage.close()
+
+
 def test_a_tick_that_nobody_foresaw_to_fail_keeps_no_job_waiting(settings, caplog):
     queue = open_queue(settings)
     done = []

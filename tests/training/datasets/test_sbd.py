@@ -1,15 +1,15 @@
-"""SBD's validation objects, from .mat files as SBD packs them."""
+"""SBD's objects and images, from .mat files as SBD packs them."""
 
 import cv2
 import numpy as np
 import pytest
 import scipy.io
 
-from training.datasets.sbd import SBDObjects
+from training.datasets.sbd import SBDImages, SBDObjects
 from training.errors import DatasetError
 
 
-def write_sbd(root, instance_maps, names=None):
+def write_sbd(root, instance_maps, names=None, split="val"):
     (root / "img").mkdir(parents=True)
     (root / "inst").mkdir()
     for name, instances in instance_maps.items():
@@ -17,7 +17,7 @@ def write_sbd(root, instance_maps, names=None):
         cv2.imwrite(str(root / f"img/{name}.jpg"), np.zeros((*instances.shape, 3), np.uint8))
         content = {"Segmentation": instances, "Boundaries": [0], "Categories": [0]}
         scipy.io.savemat(root / f"inst/{name}.mat", {"GTinst": content})
-    (root / "val.txt").write_text("\n".join(names or instance_maps), encoding="utf-8")
+    (root / f"{split}.txt").write_text("\n".join(names or instance_maps), encoding="utf-8")
 
 
 def test_every_object_is_a_sample_and_the_others_are_background(tmp_path):
@@ -60,3 +60,17 @@ def test_a_damaged_instance_map_is_named(tmp_path, damage):
 
     with pytest.raises(DatasetError, match=r"2008_1\.mat is not an instance map"):
         SBDObjects(tmp_path)
+
+
+def test_ragged_outlines_are_no_training_objects(tmp_path):
+    instances = np.zeros((40, 40), np.uint8)
+    instances[5:15, 5:15] = 1
+    # Two specks in opposite corners cover far less than 8 % of their common box.
+    instances[0, 0] = instances[39, 39] = 2
+    write_sbd(tmp_path, {"2008_1": instances}, split="train")
+
+    sample = SBDImages(tmp_path)[0]
+
+    assert [sample.name] == SBDImages(tmp_path).names
+    assert sample.objects == ((0, 1),)
+    assert set(np.unique(sample.layers)) == {0, 1}
