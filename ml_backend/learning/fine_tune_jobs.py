@@ -194,9 +194,7 @@ class FineTuneJobs:
         """
         with self._database.write() as session:
             row = _owned(session, job, worker)
-            if row.cancel:
-                _end(row, "cancelled", "cancelled while it ran")
-            else:
+            if not _ended_as_cancelled(row):
                 _end(row, "failed", message)
 
     def release(self, job: int, worker: str) -> None:
@@ -207,9 +205,7 @@ class FineTuneJobs:
         """
         with self._database.write() as session:
             row = _owned(session, job, worker)
-            if row.cancel:
-                _end(row, "cancelled", "cancelled while it ran")
-            else:
+            if not _ended_as_cancelled(row):
                 row.state, row.attempts = "waiting", row.attempts - 1
 
     def cancel(self, job: int) -> None:
@@ -263,12 +259,12 @@ class FineTuneJobs:
             dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
             rows = session.scalars(dead).all()
             for row in rows:
-                if row.cancel:
-                    _end(row, "cancelled", "cancelled while it ran")
-                elif row.attempts >= MOST_ATTEMPTS:
-                    _end(row, "failed", _died(row))
-                else:
+                if _ended_as_cancelled(row):
+                    continue
+                if row.attempts < MOST_ATTEMPTS:
                     row.state = "waiting"
+                else:
+                    _end(row, "failed", _died(row))
             return [row.id for row in rows]
 
     def get(self, job: int) -> JobRow:
@@ -358,6 +354,13 @@ def _owned(session: Session, job: int, worker: str) -> JobRow:
     if row is None:
         raise JobError(f"job {job} is no longer this worker's")
     return row
+
+
+def _ended_as_cancelled(row: JobRow) -> bool:
+    """End a running job that somebody cancelled; say whether that was so."""
+    if row.cancel:
+        _end(row, "cancelled", "cancelled while it ran")
+    return row.cancel
 
 
 def _end(row: JobRow, state: JobState, message: str) -> None:
