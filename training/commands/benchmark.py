@@ -237,11 +237,12 @@ def _present(data: Path | None) -> Sequence[str]:
 
 
 def _gallery(what: Run, card: ScoreCard, count: int) -> Gallery:
-    """Click on a few objects again, this time to draw them."""
+    """Click on a few objects again, this time to draw them until IoU 0.90, as in figure 10."""
     segmenter = what.contestant.segmenter(what.dataset_name)
     dataset, indices = what.protocol.prepare(what.dataset), what.indices()
     strips: dict[str, list[Strip]] = {}
-    for kind, positions in choose_samples(card, count, min(0.90, card.target_iou)).items():
+    good = min(0.90, what.protocol.target_iou)
+    for kind, positions in choose_samples(card, count, good).items():
         strips[kind] = []
         for position in positions:
             sample = dataset[indices[position]]
@@ -249,7 +250,7 @@ def _gallery(what: Run, card: ScoreCard, count: int) -> Gallery:
                 segmenter,
                 sample,
                 max_clicks=what.protocol.max_clicks,
-                target_iou=what.protocol.target_iou,
+                target_iou=good,
                 annotator=what.protocol.make_annotator(),
             )
             strips[kind].append(strip(sample, list(steps)))

@@ -69,7 +69,7 @@ def train(recipe: Recipe) -> Path:
         RecipeError: if they are those of another network, the processes have different states,
             another training runs in the folder, or this one diverges.
     """
-    accelerator = make_accelerator(on_cpu=recipe.device == "cpu")
+    accelerator = make_accelerator(recipe.device)
     with held(recipe.run) if accelerator.is_main_process else nullcontext():
         return _train(recipe, accelerator)
 

@@ -99,9 +99,8 @@ class Run:
     def results_file(self, output: Path) -> Path:
         """Return where the scores lie in the output folder: other weights have another file."""
         weights = self.contestant.settings(self.dataset_name).get("weights", "")
-        names = (f"{self.contestant.name} {weights[:8]}".strip(), self.dataset_name)
-        safe = ["".join(c if c.isalnum() or c in "-_." else "_" for c in name) for name in names]
-        return output / "samples" / f"{safe[0]} on {safe[1]}.jsonl"
+        who = file_name(f"{self.contestant.name} {weights[:8]}".strip())
+        return output / "samples" / f"{who} on {file_name(self.dataset_name)}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,11 @@ class Measured:
 
     card: ScoreCard
     origins: Counter[str]
+
+
+def file_name(name: str) -> str:
+    """Return a name as part of a file's: what not every system takes becomes an underscore."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 
 def measure(run: Run, output: Path, processes: int, origin: str) -> Measured:

@@ -1,4 +1,4 @@
-"""A benchmark as one HTML file that works offline: tables, curves, pictures."""
+"""A benchmark as one HTML file that works offline, and its curves as files of their own."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from training.atomic_files import write_atomically
 from training.evaluation.benchmark_numbers import Benchmark
+from training.evaluation.benchmark_runs import file_name
 from training.evaluation.example_pictures import Strip
 from training.evaluation.figures import iou_curves
 from training.evaluation.report_tables import clicks_table, details, failures_table
@@ -33,7 +34,7 @@ class Gallery:
 
 
 def write_report(benchmark: Benchmark, galleries: Sequence[Gallery], output: Path) -> Path:
-    """Write report.json and report.html.
+    """Write report.json, report.html and the curves of each data set as figures/NAME.svg.
 
     Args:
         benchmark: what was found.
@@ -45,6 +46,9 @@ def write_report(benchmark: Benchmark, galleries: Sequence[Gallery], output: Pat
     """
     numbers = json.dumps(benchmark.to_dict(), indent=1, ensure_ascii=False)
     write_atomically(output / "report.json", f"{numbers}\n".encode())
+    (output / "figures").mkdir(exist_ok=True)
+    for name, curves in _curves(benchmark).items():
+        write_atomically(output / "figures" / f"{file_name(name)}.svg", curves.encode())
     page = output / "report.html"
     write_atomically(page, render(benchmark, galleries).encode())
     return page
@@ -64,14 +68,16 @@ def render(benchmark: Benchmark, galleries: Sequence[Gallery]) -> str:
         clicks=clicks_table(benchmark),
         failures=failures_table(benchmark),
         details=details(benchmark),
-        curves=_curves(benchmark),
+        curves=_curves(benchmark).values(),
         galleries=galleries,
     )
 
 
-def _curves(benchmark: Benchmark) -> list[Markup]:
+def _curves(benchmark: Benchmark) -> dict[str, Markup]:
     entries = benchmark.entries
-    return [
-        Markup(iou_curves(name, {each.name: each.cards[name] for each in entries}, _COUNTED_TO))
+    return {
+        name: Markup(
+            iou_curves(name, {each.name: each.cards[name] for each in entries}, _COUNTED_TO)
+        )
         for name in benchmark.published_sizes
-    ]
+    }

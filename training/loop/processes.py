@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -22,19 +23,23 @@ logger = logging.getLogger(__name__)
 _PATIENCE = timedelta(hours=24)
 
 
-def make_accelerator(on_cpu: bool) -> Accelerator:
+def make_accelerator(wanted: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     """Return what knows the device and the other processes, and say which device it is.
 
     Args:
-        on_cpu: keep off a GPU that is there.
+        wanted: "auto" is the GPU if torch finds one, "cpu" keeps off one that is there.
 
     Raises:
-        RecipeError: if torch cannot compute on the GPU. Nobody wants a CPU for the weeks of one.
+        RecipeError: if torch cannot compute on the GPU that it found, or finds none and one is
+            wanted. Nobody wants a CPU for the weeks of a GPU.
     """
+    finds_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not finds_gpu:
+        raise RecipeError("device is cuda, but torch finds no GPU, or its driver is too old")
     # Several processes without a GPU find each other only when told that there is none.
     # The recipe says in which precision to compute, whatever accelerate was configured to.
     accelerator = Accelerator(
-        cpu=on_cpu or not torch.cuda.is_available(),
+        cpu=wanted == "cpu" or not finds_gpu,
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )

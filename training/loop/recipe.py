@@ -230,7 +230,7 @@ class Recipe(_Strict):
         replacement: whether images are drawn with replacement, as those with scores always are.
         checkpoint_every: epochs.
         keep: how many checkpoints stay.
-        device: "cpu" keeps off a GPU that is there.
+        device: "cpu" keeps off a GPU that is there, "cuda" stops where torch finds none.
         precision: see `icmformer.precision.Precision`.
         channels_last, compile: layout and compilation of the network.
         validation: what is looked at now and then; None looks at nothing.
@@ -249,7 +249,7 @@ class Recipe(_Strict):
     stages: tuple[Stage, ...] = Field(min_length=1)
     checkpoint_every: int = Field(default=1, ge=1)
     keep: int = Field(default=3, ge=1)
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "fp32"
     channels_last: bool = False
     compile: bool = False

@@ -6,9 +6,7 @@ import re
 import shutil
 
 import cv2
-import numpy as np
 import pytest
-import torch
 
 from icmformer import build_model
 from icmformer.checkpoint import save_checkpoint
@@ -24,46 +22,6 @@ from training.evaluation.noc import ScoreCard
 class DyingContestant(Checkpoint):
     def segmenter(self, dataset):
         os._exit(1)
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A data folder with three coloured squares in the layout of GrabCut."""
-    rng = np.random.default_rng(5)
-    root = tmp_path / "data" / "GrabCut"
-    for folder in ("data_GT", "boundary_GT"):
-        (root / folder).mkdir(parents=True)
-    for index in range(3):
-        image = rng.normal((60, 90, 120), 10, (72, 96, 3))
-        mask = np.zeros((72, 96), dtype=np.uint8)
-        square = (slice(15, 45 + 5 * index), slice(20, 50 + 10 * index))
-        image[square] = rng.normal((50, 160, 200), 10, image[square].shape)
-        mask[square] = 255
-        cv2.imwrite(str(root / f"data_GT/square{index}.bmp"), image.clip(0, 255).astype(np.uint8))
-        cv2.imwrite(str(root / f"boundary_GT/square{index}.bmp"), mask)
-    return tmp_path / "data"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_checkpoint(build_model("tiny"), path)
-    return path
-
-
-@pytest.fixture
-def benchmark(monkeypatch, data, tmp_path):
-    """Run the command in this process and return its output folder."""
-
-    def run(*arguments, output="out"):
-        folder = tmp_path / output
-        command = ["benchmark", "--data", str(data), "--output", str(folder), *arguments]
-        monkeypatch.setattr("sys.argv", [command_line.__file__, *command])
-        assert command_line.main() == 0
-        return folder
-
-    return run
 
 
 def scores_of(folder, contestant):
@@ -93,6 +51,9 @@ def test_two_contestants_give_a_table_a_json_and_a_page(benchmark, checkpoint, c
     page = (folder / "report.html").read_text()
     assert "Published, trained on COCO+LVIS" in page
     assert page.count("<svg") == 1
+    curves = (folder / "figures" / "GrabCut.svg").read_text()
+    assert curves.startswith("<svg")
+    assert "GrabCut (classical)" in curves
     assert page.count("data:image/jpeg;base64,") >= 6
     # It works offline: nothing is fetched from anywhere.
     assert not re.search(r'(src|href)="(?!data:|#)', page)
@@ -285,6 +246,16 @@ def test_what_becomes_of_the_pictures_costs_no_numbers(data, tmp_path, monkeypat
 
     assert "has changed since" in capsys.readouterr().err
     assert "Measured here" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_pictures_end_at_90_percent_whatever_is_measured(benchmark):
+    folder = benchmark("GrabCut", "--baseline", "grabcut", "--target-iou", "1")
+
+    page = (folder / "report.html").read_text()
+    assert "IoU@20" in page
+    captions = re.findall(r"(\d+) clicks?, IoU (0\.\d+|1\.0+)", page)
+    assert captions
+    assert all(float(iou) >= 0.9 for _, iou in captions)
 
 
 def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):

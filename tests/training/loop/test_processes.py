@@ -14,7 +14,7 @@ from training.loop.processes import StopSignals, fast_attention, make_accelerato
 
 def test_a_request_to_stop_is_remembered():
     before = signal.getsignal(signal.SIGTERM)
-    accelerator = make_accelerator(on_cpu=True)
+    accelerator = make_accelerator("cpu")
     stop = StopSignals()
 
     assert not stop.agreed(accelerator)
@@ -45,12 +45,12 @@ def test_a_step_that_fails_leaves_torch_as_it_was():
 
 def test_a_configuration_of_accelerate_does_not_change_the_precision(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    assert make_accelerator(on_cpu=True).mixed_precision == "no"
+    assert make_accelerator("cpu").mixed_precision == "no"
 
 
 def test_which_device_trains_is_said(caplog):
     caplog.set_level("INFO")
-    make_accelerator(on_cpu=True)
+    make_accelerator("cpu")
     assert "training on cpu, process 1 of 1" in caplog.messages
 
 
@@ -59,7 +59,13 @@ def test_a_device_that_torch_only_counts_is_refused_before_weeks_on_a_cpu(monkey
         "training.loop.processes.why_unusable", lambda device: f"{device} is too old"
     )
     with pytest.raises(RecipeError, match=r"cpu is too old; .* device=cpu trains without it"):
-        make_accelerator(on_cpu=True)
+        make_accelerator("cpu")
+
+
+def test_a_gpu_that_is_wanted_and_not_found_is_said_before_weeks_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RecipeError, match="device is cuda, but torch finds no GPU"):
+        make_accelerator("cuda")
 
 
 IN_TWO_PROCESSES = """
@@ -67,7 +73,7 @@ import datetime
 import torch
 from training.loop.processes import make_accelerator, same_in_all
 
-accelerator = make_accelerator(on_cpu=True)
+accelerator = make_accelerator("cpu")
 same = same_in_all(accelerator, 48, 6)
 differ = same_in_all(accelerator, 48, accelerator.process_index)
 assert (same, differ) == (True, False)
