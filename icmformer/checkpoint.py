@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from icmformer.config import ModelConfig
-from icmformer.devices import why_unusable
+from icmformer.devices import usable_device
 from icmformer.errors import CheckpointError, ConfigError
 from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer, network_without_weights
 
@@ -82,17 +82,16 @@ def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ICMFormer:
     """Return the model a checkpoint describes, with float32 weights, in evaluation mode.
 
+    Args:
+        path: of the weights, as in `save_checkpoint`.
+        device: where to compute; "auto" is CUDA where torch can use it.
+
     Raises:
         CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
             newer format, an unknown setting, a tensor too many, too few or of another shape.
         ConfigError: if torch cannot compute on the device.
     """
-    try:
-        place = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(
-            f"{device!r} is no device: use one such as cpu, cuda or cuda:1"
-        ) from error
+    place = usable_device(device)
     description = read_description(path)
     weights_path, description_path = _paths(path)
     try:
@@ -109,14 +108,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
         weights = safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
-    return _moved(assemble(config, weights, weights_path), place)
-
-
-def _moved(model: ICMFormer, place: torch.device) -> ICMFormer:
-    reason = why_unusable(place)
-    if reason:
-        raise ConfigError(f"torch cannot compute on {str(place)!r} ({reason}): use cpu")
-    return model.to(place)
+    return assemble(config, weights, weights_path).to(place)
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:

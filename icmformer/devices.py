@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from icmformer.errors import ConfigError
+
 # What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
 _NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 
@@ -26,14 +28,28 @@ def why_unusable(device: torch.device | str) -> str | None:
         torch's reason in one line.
     """
     try:
-        planes = torch.ones(1, 1, 3, 3, device=device)
+        planes = torch.ones(1, 1, 3, 3, device=torch.device(device))
         F.conv2d(planes @ planes, planes).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         if not is_out_of_memory(error):
             return str(error).partition("\n")[0].rstrip(".")
     return None
 
 
-def automatic_device() -> str:
-    """Return "cuda" where torch can compute on it, else "cpu"."""
-    return "cpu" if why_unusable("cuda") else "cuda"
+def usable_device(wanted: torch.device | str) -> str:
+    """Return the device to compute on: "auto" is CUDA where torch can use it, else the CPU.
+
+    Args:
+        wanted: such as "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        ConfigError: if torch cannot compute on the one that is named.
+    """
+    if wanted == "auto":
+        return "cpu" if why_unusable("cuda") else "cuda"
+    reason = why_unusable(wanted)
+    if reason:
+        raise ConfigError(
+            f"torch cannot compute on {str(wanted)!r} ({reason}): use cpu, or a GPU such as cuda:1"
+        )
+    return str(wanted)

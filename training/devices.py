@@ -1,8 +1,9 @@
-"""Devices that are named on a command line or in a recipe, and the one taken otherwise."""
+"""The device that is named on a command line, and the one taken otherwise."""
 
 import argparse
 
-from icmformer.devices import automatic_device, why_unusable
+from icmformer.devices import usable_device
+from icmformer.errors import ConfigError
 
 
 def device(text: str) -> str:
@@ -11,16 +12,10 @@ def device(text: str) -> str:
     Raises:
         argparse.ArgumentTypeError: if torch cannot compute on it.
     """
-    wanted = training_device(text)
-    reason = why_unusable(wanted)
-    if reason:
-        raise argparse.ArgumentTypeError(f"torch cannot compute on {text!r}: {reason}")
-    return wanted
-
-
-def training_device(wanted: str) -> str:
-    """Return the device to compute on: "auto" is CUDA where torch can use it."""
-    return automatic_device() if wanted == "auto" else wanted
+    try:
+        return usable_device(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

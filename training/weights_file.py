@@ -5,6 +5,7 @@ from typing import Any
 
 from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
 from icmformer.checkpoint import load_checkpoint, read_description
+from icmformer.devices import usable_device
 from icmformer.errors import CheckpointError
 from training.atomic_files import file_sha256
 
@@ -24,10 +25,10 @@ def load_network(path: Path, device: str = "cpu") -> ICMFormer:
 
     Raises:
         CheckpointError: if the file is missing, damaged, or no such checkpoint.
-        ConfigError: if there is no such device.
+        ConfigError: if torch cannot compute on the device.
     """
     if is_of_the_authors(path):
-        return upstream_checkpoint.load(path).to(device)
+        return upstream_checkpoint.load(path).to(usable_device(device))
     return load_checkpoint(path, device)
 
 

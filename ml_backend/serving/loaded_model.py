@@ -7,7 +7,8 @@ import torch
 
 from icmformer import ICMFormer, Predictor, build_model
 from icmformer.checkpoint import load_checkpoint
-from icmformer.devices import why_unusable
+from icmformer.devices import usable_device, why_unusable
+from icmformer.errors import ConfigError
 from icmformer.precision import has_native_bf16, keep_matrices_in_bf16
 from ml_backend.errors import SettingsError
 from ml_backend.serving.versions import Version
@@ -54,16 +55,12 @@ def choose_device(wanted: str) -> tuple[str, str | None]:
     Raises:
         SettingsError: if torch cannot compute on the one that is named.
     """
-    reason = why_unusable("cuda" if wanted == "auto" else wanted)
-    if wanted != "auto":
-        if reason:
-            raise SettingsError(
-                f"ICMFORMER_DEVICE is {wanted}, but torch cannot compute there: {reason}"
-            )
-        return wanted, None
-    if reason is None:
-        return "cuda", None
-    return "cpu", reason if NVIDIA_DRIVER.exists() else None
+    try:
+        device = usable_device(wanted)
+    except ConfigError as error:
+        raise SettingsError(f"ICMFORMER_DEVICE is {wanted}: {error}") from error
+    falls_back = wanted == "auto" and device == "cpu" and NVIDIA_DRIVER.exists()
+    return device, why_unusable("cuda") if falls_back else None
 
 
 def _untrained() -> ICMFormer:

@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from icmformer import devices
-from icmformer.devices import automatic_device, why_unusable
+from icmformer.devices import usable_device, why_unusable
+from icmformer.errors import ConfigError
 
 
 def test_the_cpu_computes():
     assert why_unusable("cpu") is None
     assert why_unusable(torch.device("cpu")) is None
+
+
+def test_a_device_that_is_named_is_taken_or_refused_with_a_reason():
+    assert usable_device("cpu") == usable_device(torch.device("cpu")) == "cpu"
+    with pytest.raises(ConfigError, match=r"cannot compute on 'cuda:77' \(.+\): use cpu, or a GPU"):
+        usable_device("cuda:77")
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "xpu:77", "meta", "gpu"])
@@ -25,7 +32,7 @@ def test_a_gpu_that_is_full_at_the_moment_is_usable(monkeypatch):
 
     monkeypatch.setattr(torch, "ones", refuse)
     assert why_unusable("cuda") is None
-    assert automatic_device() == "cuda"
+    assert usable_device("auto") == "cuda"
 
 
 def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):
@@ -37,4 +44,4 @@ def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):
     monkeypatch.setattr(devices.F, "conv2d", refuse)
     monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
     assert why_unusable("cuda") == "CUDA error: no kernel image is available"
-    assert automatic_device() == "cpu"
+    assert usable_device("auto") == "cpu"

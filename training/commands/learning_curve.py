@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from icmformer import Predictor, load_checkpoint
+from icmformer.devices import usable_device
 from training.atomic_files import write_atomically
 from training.datasets.benchmarks import open_benchmark
 from training.datasets.decoded_cache import decoded
+from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.datasets.sample import TrainingDataset
-from training.devices import training_device
 from training.errors import DatasetError
 from training.evaluation.click_by_click import EvaluationDataset, evaluate
 from training.evaluation.noc import ScoreCard
@@ -98,18 +99,18 @@ def run(arguments: argparse.Namespace) -> None:
         data = FineTuneData(
             accepted=decoded(accepted, folder / "decoded", str(masks), recipe.max_side),
             replay=replay,
-            validation=_validation(domain, validation, recipe),
+            validation=_validation(validation, recipe),
         )
         candidate = folder / "candidate.safetensors"
         if not candidate.with_suffix(".json").exists():
             fine_tune(arguments.checkpoint, data, recipe, folder, _sayer(), masks=masks)
         points.append(_measured(masks, candidate, tests, folder, recipe))
-        origin = asdict(provenance(training_device(recipe.device)))
+        origin = asdict(provenance(usable_device(recipe.device)))
         write_learning_curve(points, arguments.data.name, origin, output)
 
 
 def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, EvaluationDataset]:
-    held_out = domain.objects(domain.held_out, arguments.test_objects)
+    held_out = some_objects(domain.held_out, arguments.test_objects)
     tests: dict[str, EvaluationDataset] = {} if held_out is None else {_HELD_OUT: held_out}
     if arguments.benchmarks is not None:
         tests |= {name: open_benchmark(name, arguments.benchmarks) for name in _BENCHMARKS}
@@ -121,10 +122,8 @@ def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, E
     return tests
 
 
-def _validation(
-    domain: AcceptedDomain, images: TrainingDataset, recipe: FineTuneRecipe
-) -> EvaluationDataset | None:
-    objects = domain.objects(images, recipe.validation_objects)
+def _validation(images: TrainingDataset, recipe: FineTuneRecipe) -> EvaluationDataset | None:
+    objects = some_objects(images, recipe.validation_objects)
     if objects is None or not can_validate(len(objects), len(images)):
         return None
     return objects
@@ -139,7 +138,7 @@ def _measured(
 ) -> Point:
     """Click on every object of the tests with a version, as it would be served."""
     folder.mkdir(parents=True, exist_ok=True)
-    device = training_device(recipe.device)
+    device = usable_device(recipe.device)
     cards: dict[str, ScoreCard] = {}
     for name, objects in tests.items():
         kept = folder / f"{name}.json"

@@ -12,7 +12,7 @@ from training.store.database import Database
 from training.store.sample_files import SampleFiles
 from training.store.sample_rows import SampleRow
 from training.store.samples import SampleStore
-from training.store.snapshot import Snapshot, spread_over_images, take_snapshot
+from training.store.snapshot import Snapshot, take_snapshot
 from training.store.split import TRAINING
 from training.store.stored_files import StoredFiles
 
@@ -62,22 +62,17 @@ class AcceptedImages:
 
 
 class AcceptedObjects:
-    """An evaluation data set: the objects of a snapshot, named ``<image>#<mask>``.
+    """An evaluation data set: the objects of a snapshot, named ``<image>#<mask>``."""
 
-    Beyond `limit` objects, every image gives its share before any gives more, so that one crowded
-    image does not speak for all. The choice depends on the objects alone.
-    """
-
-    def __init__(self, snapshot: Snapshot, files: SampleFiles, limit: int) -> None:
+    def __init__(self, snapshot: Snapshot, files: SampleFiles) -> None:
         """Read nothing yet.
 
         Args:
             snapshot: of one side of the split.
             files: where the pixels are.
-            limit: most objects.
         """
         self._files = files
-        self._samples = spread_over_images(snapshot.samples, limit)
+        self._samples = snapshot.samples
 
     def __len__(self) -> int:
         """Return the number of objects."""

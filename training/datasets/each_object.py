@@ -9,6 +9,7 @@ from training.datasets.sample import (
     TrainingDataset,
     object_name,
 )
+from training.datasets.subset import Subset, spread
 
 
 class EachObject:
@@ -45,6 +46,12 @@ class EachObject:
         target = _target(annotated, layer, instance)
         name = object_name(annotated.name, f"{layer}.{instance}")
         return EvaluationSample(name, annotated.image, target)
+
+
+def some_objects(images: TrainingDataset, limit: int) -> Subset[EvaluationSample] | None:
+    """Return at most `limit` objects, spread over the images; None if there is none."""
+    objects = EachObject(images)
+    return spread(objects, limit) if len(objects) else None
 
 
 def _target(annotated: AnnotatedImage, layer: int, instance: int) -> np.ndarray:

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
 from training.datasets.sample import AnnotatedImage, TrainingDataset
-from training.datasets.subset import spread
 from training.errors import DatasetError
-from training.evaluation.click_by_click import EvaluationDataset
 from training.store.split import HELD_OUT, HELD_OUT_SHARE, VALIDATION, image_hash, split_of
 
 
@@ -70,12 +67,6 @@ class AcceptedDomain:
                 "for all are on images to validate on: ask for more --masks"
             )
         return _Accepted(self._images, taken[False]), _Accepted(self._images, taken[True])
-
-    @staticmethod
-    def objects(images: TrainingDataset, limit: int) -> EvaluationDataset | None:
-        """Return at most `limit` accepted objects, spread over the images, None if none is."""
-        objects = EachObject(images)
-        return spread(objects, limit) if len(objects) else None
 
 
 class _Accepted:

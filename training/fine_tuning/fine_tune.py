@@ -25,10 +25,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
+from icmformer.devices import usable_device
 from icmformer.precision import autocast
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
-from training.devices import training_device
 from training.evaluation.click_by_click import EvaluationDataset, evaluate
 from training.fine_tuning.adaptation import adapt, merge
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
@@ -95,7 +95,7 @@ def fine_tune(
         DatasetError: if all objects are too small to learn from, or an image of `data` is damaged.
         RecipeError: if the training has diverged, or the state in `folder` cannot be read.
     """
-    device = torch.device(training_device(recipe.device))
+    device = torch.device(usable_device(recipe.device))
     torch.manual_seed(recipe.seed)
     network = load_checkpoint(base, device)
     before = copy.deepcopy(network).requires_grad_(False).eval()

@@ -21,15 +21,14 @@ from typing import Literal
 import torch
 
 from icmformer import Predictor, load_checkpoint
+from icmformer.devices import usable_device
 from training.atomic_files import file_sha256, write_atomically
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
-from training.devices import training_device
 from training.errors import DatasetError, VersionError
 from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
-from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.improvement_plan import (
     Assignment,
     ImprovementOptions,
@@ -113,7 +112,7 @@ def _judged_candidate(
     """Train a candidate, judge it, and decide about it."""
     trial = _trial(plan.snapshot, stores, options, retention)
     live = stores.versions.checkpoint(plan.live)
-    device = training_device(options.recipe.device)
+    device = usable_device(options.recipe.device)
     click = partial(run_trial, trial=trial, device=device, report=report)
     # Scores on one retention set say nothing about another, chosen while the job was stopped.
     asked = "" if retention is None else f"_{retention.fingerprint[:12]}"
@@ -175,7 +174,7 @@ def _trial(
     snapshot: Snapshot, stores: Stores, options: ImprovementOptions, retention: RetentionSet | None
 ) -> Trial:
     held_out, tries = snapshot.on_side(HELD_OUT), options.held_out_tries
-    accepted = AcceptedObjects(held_out, SampleFiles(stores.files), tries)
+    accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
     others = None if retention is None else retention.judged(options.retention_tries)
     return Trial(
         Exercise(accepted, tries) if held_out.samples else None,
@@ -195,7 +194,7 @@ def _trained(
     candidate = folder / "candidate.safetensors"
     if _seal(candidate).exists():
         return candidate
-    files, recipe = SampleFiles(stores.files), FineTuneRecipe.model_validate(plan.recipe)
+    files, recipe = SampleFiles(stores.files), plan.recipe_on(options.recipe.device)
     fingerprint = plan.snapshot.fingerprint
     training = plan.snapshot.on_side(TRAINING)
     accepted = _Reported(AcceptedImages(training, files), partial(report, "preparing the images"))
@@ -204,7 +203,7 @@ def _trained(
             decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
         ),
         replay=None if retention is None else retention.replay(),
-        validation=_validation(plan.snapshot.on_side(VALIDATION), files, recipe),
+        validation=_validation(plan.snapshot.on_side(VALIDATION), files),
     )
     start = stores.versions.checkpoint(plan.start)
     fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
@@ -239,12 +238,10 @@ def _with_objects(images: TrainingDataset, max_side: int | None) -> TrainingData
     return Subset(images, usable)
 
 
-def _validation(
-    snapshot: Snapshot, files: SampleFiles, recipe: FineTuneRecipe
-) -> AcceptedObjects | None:
+def _validation(snapshot: Snapshot, files: SampleFiles) -> AcceptedObjects | None:
     if not can_validate(len(snapshot.samples), len(snapshot.images())):
         return None
-    return AcceptedObjects(snapshot, files, recipe.validation_objects)
+    return AcceptedObjects(snapshot, files)
 
 
 def _seal(candidate: Path) -> Path:

@@ -68,12 +68,19 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Plan:
-    """The live version, the one to start from, the samples, and the recipe as plain data."""
+    """The live version, the one to start from, the samples, and the recipe as plain data.
+
+    The recipe is without its device: a job may be continued on another, and learns the same there.
+    """
 
     live: int
     start: int
     snapshot: Snapshot
     recipe: dict[str, Any]
+
+    def recipe_on(self, device: str) -> FineTuneRecipe:
+        """Return the recipe, to be followed on a device."""
+        return FineTuneRecipe.model_validate({**self.recipe, "device": device})
 
 
 def frozen_plan(
@@ -103,7 +110,7 @@ def frozen_plan(
         raise VersionError("there is no version to start from: serve a checkpoint first")
     start = _start(options, stores.versions, live.version)
     snapshot = _whole_snapshot(job.project, stores, options, report)
-    plan = Plan(live.version, start, snapshot, options.recipe.model_dump(mode="json"))
+    plan = Plan(live.version, start, snapshot, _without_device(options.recipe))
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})
     write_atomically(kept, content.encode())
     return plan
@@ -135,7 +142,7 @@ def _say_what_holds_later(
     job: Assignment, plan: Plan, versions: ModelVersions, options: ImprovementOptions
 ) -> None:
     """Log which settings were changed since the job began."""
-    wanted = options.recipe.model_dump(mode="json")
+    wanted = _without_device(options.recipe)
     changed = [name for name in wanted if wanted[name] != plan.recipe.get(name)]
     if plan.start != _start(options, versions, plan.live):
         changed.append("the version to start from")
@@ -146,6 +153,10 @@ def _say_what_holds_later(
             job.origin,
             ", ".join(changed),
         )
+
+
+def _without_device(recipe: FineTuneRecipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude={"device"})
 
 
 def base_of(versions: ModelVersions, number: int) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.datasets.each_object import EachObject
+from training.datasets.each_object import some_objects
 from training.datasets.image_folder import ImageFolder
 from training.datasets.sample import TrainingDataset
-from training.datasets.subset import Subset, spread
+from training.datasets.subset import Subset
 from training.evaluation.click_by_click import EvaluationDataset
 from training.store.split import image_hash
 
@@ -50,5 +50,4 @@ class RetentionSet:
 
     def judged(self, limit: int) -> EvaluationDataset | None:
         """Return at most `limit` objects of the other images, spread over all; None if none."""
-        objects = EachObject(Subset(self._images, self._judged))
-        return spread(objects, limit) if len(objects) else None
+        return some_objects(Subset(self._images, self._judged), limit)

@@ -396,5 +396,5 @@ def test_file_that_is_no_checkpoint_is_named(tmp_path):
 def test_device_must_exist():
     assert choose_device("cpu") == ("cpu", None)
     assert choose_device("auto")[0] in ("cpu", "cuda")
-    with pytest.raises(SettingsError, match="is cuda:99, but torch cannot compute there: "):
+    with pytest.raises(SettingsError, match="is cuda:99: torch cannot compute on 'cuda:99'"):
         choose_device("cuda:99")

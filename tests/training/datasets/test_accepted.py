@@ -96,7 +96,7 @@ def test_a_crowded_image_is_read_without_holding_its_masks(tmp_path):
 
 def test_objects_come_back_one_by_one(stored):
     snapshot, files, _ = stored
-    objects = AcceptedObjects(snapshot, files, limit=100)
+    objects = AcceptedObjects(snapshot, files)
     assert len(objects) == 4
     for sample in (objects[n] for n in range(4)):
         assert sample.target.dtype == np.int8
@@ -130,17 +130,6 @@ def test_masks_that_do_not_touch_share_a_plane():
     layers, objects = layered([box_mask(box) for box in BOXES])
     assert layers.shape == (12, 16, 2)
     assert objects == ((0, 1), (0, 2), (1, 1))
-
-
-def test_a_crowded_image_does_not_crowd_out_the_others(tmp_path):
-    samples = [SampleReference("crowd", f"{n:02}", "", "held_out", 9) for n in range(50)]
-    samples += [SampleReference(f"image {n}", "00", "", "held_out", 9) for n in range(5)]
-    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
-    chosen = AcceptedObjects(Snapshot(tuple(samples)), files, limit=10)._samples
-    assert [sample.image for sample in chosen].count("crowd") == 5
-    assert len({sample.image for sample in chosen}) == 6
-    shuffled = Snapshot(tuple(reversed(samples)))
-    assert AcceptedObjects(shuffled, files, limit=10)._samples == chosen
 
 
 def test_a_store_shows_its_training_side_only(tmp_path):

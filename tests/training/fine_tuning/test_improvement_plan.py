@@ -37,6 +37,8 @@ def test_a_continued_job_says_that_it_keeps_the_settings_it_began_with(
     caplog.set_level("INFO", "training.fine_tuning.improvement_plan")
     began = frozen_plan(job(tmp_path), stores, options(), quiet)
     assert frozen_plan(job(tmp_path), stores, options(), quiet) == began
+    elsewhere = frozen_plan(job(tmp_path), stores, options("device=cuda:1"), quiet)
+    assert elsewhere.recipe_on("cuda:1").device == "cuda:1", "it learns the same there"
     assert caplog.messages == []
     assert frozen_plan(job(tmp_path), stores, changed, quiet) == began
     assert caplog.messages == [

@@ -17,7 +17,7 @@ from training.store.object_mask import ObjectMask
 from training.store.sample_files import SampleFiles
 from training.store.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.store.samples import AcceptedObject, Annotation, SampleStore
-from training.store.snapshot import Snapshot, take_snapshot, thinned
+from training.store.snapshot import SampleReference, Snapshot, take_snapshot, thinned
 from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 from training.store.stored_files import StoredFiles
 
@@ -235,6 +235,15 @@ def test_a_job_is_about_as_much_as_it_can_make_use_of(store, database):
     store.replace(accepted(99, image=99))
     other = thinned(take_snapshot(database, PROJECT), 9, {HELD_OUT: 3, VALIDATION: 2})
     assert set(other.on_side(TRAINING).images()) != set(training.images())
+
+
+def test_a_crowded_image_does_not_crowd_out_the_others():
+    samples = [SampleReference("crowd", f"{n:02}", "", HELD_OUT, 9) for n in range(50)]
+    samples += [SampleReference(f"image {n}", "00", "", HELD_OUT, 9) for n in range(5)]
+    chosen = thinned(Snapshot(tuple(samples)), 300, {HELD_OUT: 10})
+    assert [sample.image for sample in chosen.samples].count("crowd") == 5
+    assert len(chosen.images()) == 6
+    assert thinned(Snapshot(tuple(reversed(samples))), 300, {HELD_OUT: 10}) == chosen
 
 
 def test_projects_do_not_share_annotation_ids(store, database):
