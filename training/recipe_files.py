@@ -1,6 +1,6 @@
 """Recipes on disk: YAML mappings that may extend each other, checked to the last key."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -66,6 +66,21 @@ def override(values: Settings, overrides: Sequence[str]) -> None:
             values.update(_changed(values, key.split("."), yaml.safe_load(value)))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RecipeError(f"the value of {text!r} is no YAML: {error}") from error
+
+
+def changed_places(was: Any, now: Any, place: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield the places where two settings differ, with dots, and the values there: was and is."""
+    pairs: list[tuple[str, Any, Any]]
+    if isinstance(was, dict) and isinstance(now, dict):
+        pairs = [(key, was.get(key), now.get(key)) for key in was | now]
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        pairs = [(str(number), *both) for number, both in enumerate(zip(was, now, strict=True))]
+    else:
+        if was != now:
+            yield place, (was, now)
+        return
+    for key, before, after in pairs:
+        yield from changed_places(before, after, f"{place}.{key}" if place else key)
 
 
 def validate(model: type[Model], values: Settings, name: str) -> Model:

@@ -104,7 +104,7 @@ def _positive_clicks(
         _draw(parts[rng.integers(len(parts))], rng)
         for _ in range(_count(options, rng, options.slots))
     ]
-    return points + more[: options.slots - len(points)]
+    return (points + more)[: options.slots]
 
 
 def _negative_clicks(

@@ -163,14 +163,14 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
 def _network(recipe: Recipe, found: dict[str, Any] | None) -> ICMFormer:
     """Build the network of the state that was found, or with the weights that a run begins with."""
     options = recipe.network
-    if found is not None and "config" in found:
+    if found is not None:
         return ICMFormer(ModelConfig.from_dict(found["config"]))
     if options.checkpoint is not None:
         network = load_checkpoint(options.checkpoint)
         _check_fits(network.config, options)
         return network
     network = build_model(options.name, **options.overrides)
-    if options.backbone_weights is not None and found is None:
+    if options.backbone_weights is not None:
         load_pretrained_backbone(network, options.backbone_weights)
     return network
 

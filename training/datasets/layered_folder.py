@@ -80,7 +80,7 @@ class LayeredFolder:
                 f"{file} and its line of index.jsonl do not belong together: {error}"
             ) from error
         image = read_rgb(self._path / entry["image"])
-        return AnnotatedImage(entry["name"], image, layers.astype(np.int16), objects, stuff)
+        return AnnotatedImage(entry["name"], image, layers.astype(np.int32), objects, stuff)
 
 
 def layers_file(path: Path, name: str) -> Path:

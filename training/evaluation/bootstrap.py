@@ -12,7 +12,7 @@ from scipy import special
 
 from training.datasets.sample import image_of
 
-DRAWS = 2000
+DRAWS = 5000
 
 
 def interval_over_images(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from training.atomic_files import write_atomically
 from training.errors import BenchmarkError
+from training.recipe_files import changed_places
 
 
 def require_same(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
@@ -19,12 +20,11 @@ def require_same(found: Mapping[str, object], wanted: Mapping[str, object], path
     Raises:
         BenchmarkError: naming the first setting that differs.
     """
-    for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) != wanted.get(key):
-            raise BenchmarkError(
-                f"{path} was measured with {key} = {found.get(key)}, now it is"
-                f" {wanted.get(key)}; choose another --output, or delete it"
-            )
+    for place, (was, now) in sorted(changed_places(dict(found), dict(wanted))):
+        raise BenchmarkError(
+            f"{path} was measured with {place} = {was}, now it is {now}; choose another --output,"
+            " or delete it"
+        )
 
 
 def keep_to(settings: Mapping[str, object], folder: Path) -> None:

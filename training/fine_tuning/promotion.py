@@ -26,14 +26,12 @@ class Policy:
         min_objects: fewer held-out objects cannot show that a candidate is better.
         min_images: objects of fewer images cannot show anything, neither here nor on the retention
             set.
-        draws: of the bootstrap.
     """
 
     threshold: float = 0.85
     max_retention_loss: float = 0.02
     min_objects: int = 20
     min_images: int = 5
-    draws: int = 5000
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
     # One image says nothing of others: there it may be anything.
     low, high = -most, most
     if images > 1:
-        low, high = map(float, interval_over_images(before - after, names, policy.draws))
+        low, high = map(float, interval_over_images(before - after, names))
     return Change(
         live=float(before.mean()),
         candidate=float(after.mean()),

@@ -1,13 +1,14 @@
 """Whether a recipe continues the run whose state lies in its folder, or is another experiment."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from icmformer import ModelConfig
 from icmformer.errors import ConfigError
 from training.errors import RecipeError
 from training.loop.recipe import Recipe
+from training.recipe_files import changed_places
 
 
 def differing_numbers(found: ModelConfig, wanted: ModelConfig) -> dict[str, tuple[str, str]]:
@@ -27,19 +28,22 @@ def differing_numbers(found: ModelConfig, wanted: ModelConfig) -> dict[str, tupl
 def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
     """Return what the recipe changes about the run of a state, in words to append; "" if nothing.
 
-    A run may be prolonged, moved, and go on at another rate or in other batches. Nothing is known
-    of states that were written before they said what they were trained by.
+    A run may be prolonged, moved, and go on at another rate or in other batches.
 
     Args:
         state: of the run; None if it has none yet.
         recipe: by which it is to go on.
 
     Raises:
-        RecipeError: if the recipe is for another network, or another seed.
+        RecipeError: if the state is of no training, of another network, or of another seed.
     """
-    if not isinstance(state, Mapping) or not {"config", "recipe"} <= state.keys():
+    if state is None:
         return ""
     advice = "choose another run folder (run=FOLDER)"
+    if not isinstance(state, Mapping) or not {"config", "recipe"} <= state.keys():
+        raise RecipeError(
+            f"{recipe.run} holds the state of another network, or of another kind of run: {advice}"
+        )
     try:
         differing = differing_numbers(ModelConfig.from_dict(state["config"]), recipe.network.config)
     except (ConfigError, TypeError, ValueError) as error:
@@ -52,7 +56,7 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
             f"{recipe.run} holds the state of another network, its {name} is {found}, the"
             f" recipe's {wanted}: {advice}"
         )
-    changes = dict(_changes(state["recipe"], recipe.model_dump(mode="json")))
+    changes = dict(changed_places(state["recipe"], recipe.model_dump(mode="json")))
     if "seed" in changes:
         was, now = changes["seed"]
         raise RecipeError(
@@ -62,21 +66,6 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
     changes.pop("run", None)
     named = [f"{name}={_text(now)} (was {_text(was)})" for name, (was, now) in changes.items()]
     return f", with other settings than before: {', '.join(named)}" if named else ""
-
-
-def _changes(was: Any, now: Any, place: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield the places where settings differ, with dots, and the values there."""
-    pairs: list[tuple[str, Any, Any]]
-    if isinstance(was, dict) and isinstance(now, dict):
-        pairs = [(key, was.get(key), now.get(key)) for key in was | now]
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        pairs = [(str(number), *both) for number, both in enumerate(zip(was, now, strict=True))]
-    else:
-        if was != now:
-            yield place, (was, now)
-        return
-    for key, before, after in pairs:
-        yield from _changes(before, after, f"{place}.{key}" if place else key)
 
 
 def _text(value: object) -> str:

@@ -92,10 +92,9 @@ def learning_rate(options: Optimization, epochs: float, total: float) -> float:
         passed = sum(epochs >= milestone for milestone in options.milestones)
         return options.learning_rate * options.step_factor**passed
     if options.shape == "cosine":
-        done = (epochs - options.warmup) / max(total - options.warmup, 1e-9)
-        return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    left = max(total - epochs, 0.0)
-    return options.learning_rate * min(left / options.decay if options.decay else 1.0, 1.0)
+        done = (epochs - options.warmup) / (total - options.warmup)
+        return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return options.learning_rate * min((total - epochs) / options.decay, 1.0)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

@@ -166,7 +166,7 @@ class Loss(_Strict):
     """
 
     alpha: float = Field(default=0.5, ge=0, le=1)
-    gamma: float = Field(default=2.0, ge=0)
+    gamma: float = Field(default=2.0, ge=1)
     dice: float = Field(default=0.0, ge=0)
 
 

@@ -132,6 +132,9 @@ def test_every_merged_object_gets_a_click(rng):
     assert np.mean(numbers) == pytest.approx(2 + 3.91, abs=0.2)
     assert max(numbers) <= 24
 
+    few = [sample_clicks(target, ClickSampling(slots=1), rng)[POSITIVE] for _ in range(50)]
+    assert {slots.shape for slots in few} == {(1, 2)}, "more objects than there is room for clicks"
+
 
 def test_a_share_of_samples_starts_from_a_single_click(rng):
     target = a_target()

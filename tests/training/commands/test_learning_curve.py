@@ -155,4 +155,4 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
         [*command, "seed=7"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "was measured with recipe = " in done.stderr
+    assert "was measured with recipe.seed = 0, now it is 7; choose" in done.stderr

@@ -35,6 +35,18 @@ def test_layers_come_back_as_they_were_written(folder):
     assert np.argwhere(sample.layers[:, :, 1]).min(axis=0).tolist() == [10, 4]
 
 
+def test_ids_may_be_as_large_as_16_bits_hold(folder):
+    layers = np.zeros((20, 30, 1), np.int32)
+    layers[2:5, 3:9] = 65535
+    image = np.full((20, 30, 3), 90, np.uint8)
+    line = write_layers(
+        folder, AnnotatedImage("9", image, layers, ((0, 65535),)), Path("photo.jpg")
+    )
+    (folder / "index.jsonl").write_text(json.dumps(line) + "\n")
+
+    np.testing.assert_array_equal(LayeredFolder(folder)[0].layers, layers)
+
+
 def test_layers_without_their_photos_are_refused_at_once(folder):
     (folder / "photo.jpg").unlink()
 
