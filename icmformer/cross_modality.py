@@ -5,7 +5,8 @@ itself, then to the source stream, and passes a feed-forward network. The source
 the keys and values a block takes from it can be computed once and kept.
 
 The default direction is the one the reported numbers were trained with: the clicks are guided by
-the image. Equation 2 of the paper is the other one.
+the image. The other one is equation 2 of the paper; its text leaves the self-attention on the
+clicks there, while this block exchanges the roles.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Plain ViT with two streams (paper section 3.1, figure 2a).
+"""Plain ViT with two streams (paper section 3.1).
 
 Image and clicks are embedded apart, pass the same first group of blocks, meet in the
 cross-modality blocks, and their sum passes the second group.

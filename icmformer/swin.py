@@ -1,4 +1,4 @@
-"""Swin transformer with two streams and a skip stream (paper section 3.1, figure 2b).
+"""Swin transformer with two streams and a skip stream (paper section 3.1).
 
 Image X and clicks Y share the patch embedding and the first two stages, meet in the
 cross-modality blocks at 1/16 resolution, and their sum passes the last two stages. A third stream,
