@@ -11,7 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.datasets.benchmarks import BENCHMARKS, benchmark_folder, open_benchmark
+from training.datasets.benchmarks import (
+    BENCHMARKS,
+    benchmark_folder,
+    open_benchmark,
+    published_size,
+)
 from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
@@ -192,7 +197,7 @@ def _benchmark(
         )
     return Benchmark(
         entries=tuple(entries),
-        published_sizes={run.dataset_name: run.dataset.published_size for run in runs},
+        published_sizes={run.dataset_name: published_size(run.dataset_name) for run in runs},
         protocol=runs[0].protocol,
         every=runs[0].every,
         provenance=origin,

@@ -20,9 +20,9 @@ from training.datasets.benchmarks import open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import files_fingerprint, require_outside
-from training.datasets.sample import TrainingDataset
+from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.errors import DatasetError
-from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.evaluation.click_by_click import evaluate
 from training.evaluation.noc import ScoreCard
 from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain

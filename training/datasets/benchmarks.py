@@ -1,12 +1,11 @@
 """The benchmarks by name, below one data folder."""
 
 from pathlib import Path
-from typing import Protocol
 
 from training.datasets.each_object import EachObject
 from training.datasets.image_folder import ImageFolder
-from training.datasets.sample import EvaluationSample
-from training.datasets.sbd import SBDObjects
+from training.datasets.sample import EvaluationDataset
+from training.datasets.sbd import VALIDATION_OBJECTS, SBDObjects
 from training.datasets.single_object import LAYOUTS, SingleObjectImages
 from training.errors import DatasetError
 from training.home_paths import expanded_path
@@ -15,21 +14,7 @@ BENCHMARKS = ("GrabCut", "Berkeley", "SBD", "DAVIS", "COCO_MVal")
 FOLDER_PREFIX = "folder:"
 
 
-class BenchmarkDataset(Protocol):
-    """Objects to be clicked, of a known number in the release that numbers are published on."""
-
-    published_size: int | None
-
-    def __len__(self) -> int:
-        """Return the number of objects."""
-        ...
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        """Return one object, 0 ≤ index < len."""
-        ...
-
-
-def open_benchmark(name: str, data: Path | None) -> BenchmarkDataset:
+def open_benchmark(name: str, data: Path | None) -> EvaluationDataset:
     """Open a benchmark.
 
     Args:
@@ -56,6 +41,13 @@ def open_benchmark(name: str, data: Path | None) -> BenchmarkDataset:
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
     folder = benchmark_folder(name, data)
     return SBDObjects(folder) if name == "SBD" else SingleObjectImages(folder, LAYOUTS[name])
+
+
+def published_size(name: str) -> int | None:
+    """Return how many objects a benchmark's published numbers are of; None for a folder's."""
+    if name == "SBD":
+        return VALIDATION_OBJECTS
+    return LAYOUTS[name].published_size if name in LAYOUTS else None
 
 
 def benchmark_folder(name: str, data: Path | None) -> Path:

@@ -5,18 +5,16 @@ import numpy as np
 from training.datasets.sample import (
     IGNORE,
     AnnotatedImage,
+    EvaluationDataset,
     EvaluationSample,
     TrainingDataset,
     object_name,
 )
-from training.datasets.subset import Subset, spread
+from training.datasets.subset import spread
 
 
 class EachObject:
     """The objects of annotated images, one by one; the other objects are background."""
-
-    # Nobody has published numbers on a folder of one's own, so no size is expected.
-    published_size: int | None = None
 
     def __init__(self, images: TrainingDataset) -> None:
         """List the objects, for which every image is read once.
@@ -48,7 +46,7 @@ class EachObject:
         return EvaluationSample(name, annotated.image, target)
 
 
-def some_objects(images: TrainingDataset, limit: int) -> Subset[EvaluationSample] | None:
+def some_objects(images: TrainingDataset, limit: int) -> EvaluationDataset | None:
     """Return at most `limit` objects, spread over the images; None if there is none."""
     objects = EachObject(images)
     return spread(objects, limit) if len(objects) else None

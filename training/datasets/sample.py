@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from training.errors import DatasetError
 
 IGNORE = -1
 _SEPARATOR = "#"
+Item = TypeVar("Item", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,23 @@ class EvaluationSample:
         _require_same_size(self.name, self.image, self.target)
 
 
-class TrainingDataset(Protocol):
-    """A sequence of annotated images."""
+class Items(Protocol[Item]):
+    """Images to train on, or objects to be clicked; each is read when it is asked for."""
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Return their number."""
         ...
 
-    def __getitem__(self, index: int) -> AnnotatedImage:
-        """Return one image, 0 ≤ index < len."""
+    def __getitem__(self, index: int) -> Item:
+        """Return one, 0 ≤ index < len."""
         ...
 
 
-class NamedDataset(TrainingDataset, Protocol):
+TrainingDataset = Items[AnnotatedImage]
+EvaluationDataset = Items[EvaluationSample]
+
+
+class NamedDataset(Items[AnnotatedImage], Protocol):
     """One that knows the names of its images without reading them."""
 
     @property

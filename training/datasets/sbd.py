@@ -75,8 +75,6 @@ class SBDFiles:
 class SBDObjects:
     """Every object of SBD's validation images as a sample of its own (6,671 of them)."""
 
-    published_size: int | None = VALIDATION_OBJECTS
-
     def __init__(self, root: Path) -> None:
         """Read the list and count the objects, which takes some seconds for all of SBD.
 

@@ -56,7 +56,6 @@ class SingleObjectImages:
         """
         self._layout = layout
         self._files = paired_files(root / layout.images, root / layout.masks, layout.advice(root))
-        self.published_size: int | None = layout.published_size
 
     def __len__(self) -> int:
         """Return the number of objects."""

@@ -1,21 +1,9 @@
 """Some of the items of a data set."""
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-Item = TypeVar("Item", covariant=True)
-
-
-class Items(Protocol[Item]):
-    """Images to train on, or objects to be judged by."""
-
-    def __len__(self) -> int:
-        """Return their number."""
-        ...
-
-    def __getitem__(self, index: int) -> Item:
-        """Return one, 0 ≤ index < len."""
-        ...
+from training.datasets.sample import Item, Items
 
 
 class Subset(Generic[Item]):

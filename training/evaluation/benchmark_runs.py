@@ -21,7 +21,7 @@ import torch
 
 from training.atomic_files import write_atomically
 from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
-from training.datasets.benchmarks import BenchmarkDataset
+from training.datasets.sample import EvaluationDataset
 from training.errors import BenchmarkError, ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate_sample
 from training.evaluation.contestants import Contestant
@@ -57,7 +57,7 @@ class Protocol:
         """Return who clicks."""
         return JitteredAnnotator(self.seed) if self.annotator == "jitter" else CentreAnnotator()
 
-    def prepare(self, dataset: BenchmarkDataset) -> BenchmarkDataset:
+    def prepare(self, dataset: EvaluationDataset) -> EvaluationDataset:
         """Return the data set as it is clicked."""
         return StartFromMask(dataset, self.seed) if self.start_from_mask else dataset
 
@@ -77,7 +77,7 @@ class Run:
 
     contestant: Contestant
     dataset_name: str
-    dataset: BenchmarkDataset
+    dataset: EvaluationDataset
     files: str
     protocol: Protocol
     every: int = 1

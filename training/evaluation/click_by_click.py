@@ -10,7 +10,7 @@ import numpy as np
 from icmformer.clicks import Click
 from icmformer.segmentation import Segmentation
 from training.clicks.annotator import Annotator, CentreAnnotator
-from training.datasets.sample import EvaluationSample
+from training.datasets.sample import EvaluationDataset, EvaluationSample
 from training.evaluation.noc import SampleScore, ScoreCard, iou
 
 
@@ -21,16 +21,6 @@ class ClickSegmenter(Protocol):
         self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
     ) -> Segmentation:
         """Segment the object; see `icmformer.Predictor.segment`."""
-
-
-class EvaluationDataset(Protocol):
-    """A sequence of objects to be clicked."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        """Return one sample, 0 ≤ index < len."""
 
 
 @dataclass(frozen=True)

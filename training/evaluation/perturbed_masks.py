@@ -10,8 +10,7 @@ from zlib import crc32
 import cv2
 import numpy as np
 
-from training.datasets.benchmarks import BenchmarkDataset
-from training.datasets.sample import EvaluationSample
+from training.datasets.sample import EvaluationDataset, EvaluationSample
 from training.evaluation.noc import iou
 
 LOWEST_IOU = 0.75
@@ -22,11 +21,10 @@ _ATTEMPTS = 500
 class StartFromMask:
     """An evaluation data set whose every sample starts from a damaged mask of its object."""
 
-    def __init__(self, dataset: BenchmarkDataset, seed: int) -> None:
+    def __init__(self, dataset: EvaluationDataset, seed: int) -> None:
         """Wrap a data set; equal seeds damage equal samples equally."""
         self._dataset = dataset
         self._seed = seed
-        self.published_size = dataset.published_size
 
     def __len__(self) -> int:
         """Return the number of objects."""

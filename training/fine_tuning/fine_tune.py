@@ -28,8 +28,8 @@ from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
 from icmformer.devices import usable_device
 from icmformer.precision import autocast
 from training.datasets.mixture import Mixture, Part
-from training.datasets.sample import TrainingDataset
-from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.datasets.sample import EvaluationDataset, TrainingDataset
+from training.evaluation.click_by_click import evaluate
 from training.fine_tuning.adaptation import adapt, merge
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.interruptible import Interruptible

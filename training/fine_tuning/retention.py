@@ -11,9 +11,8 @@ import numpy as np
 
 from training.datasets.each_object import some_objects
 from training.datasets.image_folder import ImageFolder
-from training.datasets.sample import TrainingDataset
+from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.datasets.subset import Subset
-from training.evaluation.click_by_click import EvaluationDataset
 from training.store.split import image_hash
 
 PACKAGED = Path(__file__).parents[1] / "retention"

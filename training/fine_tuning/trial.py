@@ -11,7 +11,8 @@ from pathlib import Path
 from icmformer import Predictor, load_checkpoint
 from training.atomic_files import write_atomically
 from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
-from training.evaluation.click_by_click import EvaluationDataset, evaluate
+from training.datasets.sample import EvaluationDataset
+from training.evaluation.click_by_click import evaluate
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.promotion import Comparison

@@ -94,8 +94,8 @@ class StopSignals:
 def fast_attention(device: torch.device) -> Iterator[None]:
     """On a CPU, compute attention with plain matrix products.
 
-    With the few hundred tokens a cross-modality block sees, they take 20–30 % off a whole training
-    step: the backward pass of the CPU's fused kernel is slow.
+    With the few hundred tokens a cross-modality block sees, they take 11 to 30 % off forward and
+    backward in bf16 (docs/benchmark.md): the backward pass of the CPU's fused kernel is slow.
     """
     if device.type != "cpu":
         yield

@@ -11,8 +11,6 @@ from training.evaluation.perturbed_masks import HIGHEST_IOU, LOWEST_IOU, StartFr
 
 
 class OneSquare:
-    published_size = None
-
     def __len__(self):
         return 1
 
