@@ -80,15 +80,16 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
         try:
             asked.deadline.check()
             predictions.append(_predict(task, asked, backend))
-        except (DeadlineError, DeviceMemoryError, DeviceError) as error:
-            if predictions:
+        except Exception as error:
+            is_device = isinstance(error, (DeviceMemoryError, DeviceError))
+            # Waiting for an image ends at the deadline, too, with an error of its own.
+            is_late = isinstance(error, DeadlineError) or asked.deadline.remaining() == 0
+            if predictions and (is_device or is_late):
                 logger.warning("batch cut tasks=%d done=%d", len(tasks), len(predictions))
                 return predictions[:1]
-            if not isinstance(error, DeadlineError):
+            if is_device:
                 raise  # no task is at fault, and the next one would fare no better
-            predictions.append(_failed(task, asked, backend, error))
-        # Whatever is wrong with this task, the others still get their answer.
-        except Exception as error:
+            # Whatever is wrong with this task, the others still get their answer.
             predictions.append(_failed(task, asked, backend, error))
     return predictions
 
