@@ -50,9 +50,14 @@ def _note_responses(app: Flask, backend: Backend) -> None:
         # Paths come from outside; only those that exist may become a series.
         route = request.url_rule.rule if request.url_rule else "unknown"
         backend.metrics.responses.labels(route, str(response.status_code)).inc()
-        if route == "/webhook" and response.status_code == 401:
-            # The one refusal that nobody would notice: Label Studio ignores what webhooks answer.
-            backend.recent.add("webhook", WEBHOOK_WITHOUT_LOGIN, failed=True)
-        elif route == "/predict" and response.status_code >= 400 and response.status_code != 401:
-            backend.recent.add("predict", response.get_json()["error"], failed=True)
+        if route in ("/predict", "/webhook") and response.status_code >= 400:
+            _note_refusal(route.removeprefix("/"), response, backend)
         return response
+
+
+def _note_refusal(kind: str, response: Response, backend: Backend) -> None:
+    """Show what nobody would notice: Label Studio ignores what webhooks answer, for one."""
+    if response.status_code != 401:
+        backend.recent.add(kind, response.get_json()["error"], failed=True)
+    elif kind == "webhook":
+        backend.recent.add(kind, WEBHOOK_WITHOUT_LOGIN, failed=True)

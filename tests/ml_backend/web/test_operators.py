@@ -265,6 +265,17 @@ def test_another_sites_page_cannot_ask(client, path):
     assert client.post(path, **body).status_code != 403
 
 
+def test_a_refused_webhook_is_on_the_page_for_label_studio_says_nothing_of_it(settings):
+    app = create_app(settings.model_copy(update={"max_body_mb": 1}))
+    client, recent = app.test_client(), app.extensions["icmformer"].recent
+    client.post("/webhook", data=b" " * (2 << 20))
+    client.post("/webhook", json=["no event"])
+    unread, too_large = recent.failures()
+    assert (unread.kind, too_large.kind) == ("webhook", "webhook")
+    assert "larger than 1 MB" in too_large.outcome
+    assert unread.outcome in client.get("/").text
+
+
 def test_event_cannot_forge_a_log_line(client, caplog):
     caplog.set_level("INFO", "ml_backend")
     for project in ({"id": 2}, "2.5\nforged"):
