@@ -64,8 +64,9 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
         "messages": {
             "waiting": backlog.waiting,
             "oldest": _text(backlog.oldest),
+            "waiting_problem": backlog.waiting_problem,
             "failed": backlog.failed,
-            "problem": backlog.problem,
+            "failed_problem": backlog.failed_problem,
         },
         "reconciled": {"at": _text(project.reconciled_at), "note": project.told},
     }
