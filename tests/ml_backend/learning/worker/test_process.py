@@ -84,14 +84,15 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
 
 
 @pytest.mark.slow
-def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server, told):
     deliver(learning, server, *range(12))
     with working(environment) as process:
         wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
         learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
         wait_until(lambda: stages(learning, 1)[0] == "running", 240, process)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(told)
         assert process.wait(60) == 0
     row = learning.jobs.get(1)
     assert (row.state, row.attempts) == ("waiting", 0)
