@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ml_backend.local_servers.child_process import ChildProcess, answers
+from ml_backend.local_servers.child_process import PAST_PROXIES, ChildProcess, answers
 from ml_backend.settings import unset
 
 # reading the weights of the largest network from a slow disk, and one pass of it
@@ -72,5 +72,5 @@ def _start(
 ) -> ChildProcess:
     program = [sys.executable, "-m", "ml_backend", command]
     place = {"ICMFORMER_MODEL_DIR": str(model_dir.resolve())}
-    settings = {**unset(*_NOT_OF_THIS_SHELL), **place, **environment}
+    settings = {**unset(*_NOT_OF_THIS_SHELL), **PAST_PROXIES, **place, **environment}
     return ChildProcess(name, program, settings, log)
