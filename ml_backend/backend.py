@@ -45,6 +45,7 @@ class Backend:
     connections: Connections
     webhook_login: WebhookLogin
     images: TaskImages
+    pointer: StoredPointer
     models: LiveModels
     sessions: ClickSessions
     admission: Admission
@@ -120,6 +121,7 @@ def build_backend(settings: Settings) -> Backend:
         connections=Connections(settings.label_studio_url, settings.api_key),
         webhook_login=WebhookLogin(settings.credentials),
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
+        pointer=pointer,
         models=models,
         sessions=sessions,
         admission=Admission(settings.threads),

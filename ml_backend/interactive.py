@@ -96,7 +96,7 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
 
 def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
     if asked.context is None and not carries_objects(task, asked.config):
-        return _prediction([], backend.models.pointer.live(asked.project).name)
+        return _prediction([], backend.pointer.live(asked.project).name)
     with backend.metrics.image_seconds.time():
         label_studio = backend.connections.label_studio(asked.project)
         image = backend.images.load(
@@ -226,7 +226,7 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
         logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
         sentence = UNFORESEEN
     backend.metrics.errors.labels(name).inc()
-    version = backend.models.pointer.live(asked.project).name
+    version = backend.pointer.live(asked.project).name
     return {**_prediction([], version), "error": sentence}
 
 

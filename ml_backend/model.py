@@ -42,7 +42,7 @@ class ICMFormerModel(LabelStudioMLBase):
     def setup(self) -> None:
         """Tell the 2.x line, which asks at every request, which version serves."""
         project = self._key_of(self.project_id)
-        self.set("model_version", self.backend.models.pointer.live(project).name)
+        self.set("model_version", self.backend.pointer.live(project).name)
 
     def predict(
         self, tasks: list[Task], context: dict[str, Any] | None = None, **kwargs: Any

@@ -62,7 +62,7 @@ class _Pages:
     def __init__(self, backend: Backend) -> None:
         self._learning = backend.learning
         self._hints = backend.hints
-        self._pointer = backend.models.pointer
+        self._pointer = backend.pointer
 
     def projects(self) -> Response:
         return rendered("projects.html", **project_list(self._learning))

@@ -58,7 +58,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
     @routes.get("/versions")
     def versions() -> Response:
         project = project_key(request.args.get("project", ""))
-        return jsonify(versions=backend.models.pointer.names(project))
+        return jsonify(versions=backend.pointer.names(project))
 
     return routes
 

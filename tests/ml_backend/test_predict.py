@@ -89,7 +89,7 @@ def test_mask_is_what_the_predictor_computes(client, checkpoint, label_studio):
 
 def test_prediction_says_which_version_made_it_and_how_sure(client, app):
     (prediction,) = predict(client, clicks(FIRST))
-    version = app.extensions["icmformer"].models.pointer.live("2").name
+    version = app.extensions["icmformer"].pointer.live("2").name
     assert prediction["model_version"] == version
     assert prediction["model_version"].startswith("tiny-")
     assert prediction["score"] == prediction["result"][0]["score"]
