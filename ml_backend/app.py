@@ -9,8 +9,8 @@ from ml_backend.web.http_errors import answer_errors
 from ml_backend.web.learning_api import learning_api
 from ml_backend.web.learning_pages import learning_pages
 from ml_backend.web.operator_routes import PUBLIC, operator_routes
-from ml_backend.web.people import refuse_frames
 from ml_backend.web.protocol_routes import protocol_routes
+from ml_backend.web.same_site import refuse_frames
 
 WEBHOOK_WITHOUT_LOGIN = (
     "refused: it came without the login, so nothing is learned from it. Opening the project's "

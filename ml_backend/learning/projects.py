@@ -25,7 +25,7 @@ class ReconcileRequestRow(Base):
 
 
 class ProjectRow(Base):
-    """What is known of a project; empty text where nothing is. No token is ever kept on disk.
+    """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
     that or of what was tried since, and `reconcile_asked_at` when somebody asked for another, which

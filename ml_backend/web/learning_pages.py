@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as Answer
 
+from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.live_moves import make_move
@@ -21,8 +22,8 @@ from ml_backend.web.learning_facts import (
     version_facts,
 )
 from ml_backend.web.lookups import find_job, find_version
-from ml_backend.web.people import refuse_other_sites, who
 from ml_backend.web.rendered_pages import PAGES, rendered
+from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
 from training.moments import now
 from training.store.database import LARGEST_INTEGER

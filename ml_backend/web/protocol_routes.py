@@ -15,7 +15,7 @@ from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
-from ml_backend.web.people import refuse_other_sites
+from ml_backend.web.same_site import refuse_other_sites
 
 
 def protocol_routes(backend: Backend) -> Blueprint:
