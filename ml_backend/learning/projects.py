@@ -49,6 +49,11 @@ class ProjectRow(Base):
     )
 
     @property
+    def shown_title(self) -> str:
+        """Its title, or what people call it that has none."""
+        return self.title or f"Project {self.number}"
+
+    @property
     def is_reconcile_asked_for(self) -> bool:
         """Whether somebody asked for a comparison that was not tried yet."""
         return self.reconcile_asked_at is not None

@@ -53,7 +53,7 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
     return {
         "key": project.key,
         "number": project.number,
-        "title": project.title or f"Project {project.number}",
+        "title": project.shown_title,
         "live": live_facts(learning, project.key),
         "samples": {
             "total": samples.samples,

@@ -101,7 +101,7 @@ def _needs(backend: Backend, seen: Attention) -> list[NeedLine]:
     if not seen.needs:
         return []
     return [
-        NeedLine(one.key, one.title or f"Project {one.number}", seen.needs[one.key])
+        NeedLine(one.key, one.shown_title, seen.needs[one.key])
         for one in backend.learning.projects.all()
         if one.key in seen.needs
     ]

@@ -39,6 +39,14 @@ def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
     assert "starter-" in text
 
 
+def test_a_project_without_a_title_has_the_same_name_everywhere(client, learning):
+    learning.projects.remember("35.1", ProjectNews())
+    job = learning.jobs.request("35.1", "button")
+    for path in ("", "35", f"35/jobs/{job}", "35/versions/1"):
+        assert ">Project 35</" in page(client, f"/projects/{path}")
+    learning.jobs.cancel(job)
+
+
 @pytest.mark.parametrize(
     ("hostname", "link"),
     [
