@@ -49,8 +49,8 @@ def _claimed(learning: Learning, project: str) -> JobRow:
             "will do it"
         )
     # What a worker's job writes goes into this file as well; the page shows its end.
-    learning.job_folders.make(job.id)
-    handler = logging.FileHandler(learning.job_folders.log(job.id))
+    learning.job_folders.make(job)
+    handler = logging.FileHandler(learning.job_folders.log(job))
     handler.setFormatter(OneLine())
     logging.getLogger().addHandler(handler)
     return job

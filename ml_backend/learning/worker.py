@@ -178,9 +178,9 @@ class Worker:
         return True
 
     def _start(self, job: JobRow, name: str) -> "subprocess.Popen[bytes]":
-        self._learning.job_folders.make(job.id)
+        self._learning.job_folders.make(job)
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
-        with self._learning.job_folders.log(job.id).open("ab") as output:
+        with self._learning.job_folders.log(job).open("ab") as output:
             return subprocess.Popen(
                 command,
                 stdout=output,

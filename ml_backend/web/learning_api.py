@@ -83,8 +83,8 @@ class _Api:
         return jsonify(version_facts(self._learning.stores.versions, number))
 
     def job(self, number: int) -> Response:
-        facts = job_facts(find_job(self._learning, number))
-        return jsonify({**facts, "log": log_tail(self._learning, number)})
+        job = find_job(self._learning, number)
+        return jsonify({**job_facts(job), "log": log_tail(self._learning, job)})
 
     def cancel(self, number: int) -> Answer:
         find_job(self._learning, number)

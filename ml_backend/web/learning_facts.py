@@ -144,7 +144,7 @@ def job_facts(job: JobRow) -> Facts:
     }
 
 
-def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
+def log_tail(learning: Learning, job: JobRow, lines: int = 40) -> str:
     """Return the last lines of a job's log."""
     path = learning.job_folders.log(job)
     if not path.exists():

@@ -91,12 +91,13 @@ class _Pages:
 
     def job(self, name: str, number: int) -> Response:
         project = self._learning.projects.named(name)
-        facts = job_facts(find_job(self._learning, number, project.key))
+        job = find_job(self._learning, number, project.key)
+        facts = job_facts(job)
         return rendered(
             "job.html",
             project=project,
             job=facts,
-            log=log_tail(self._learning, number, lines=200),
+            log=log_tail(self._learning, job, lines=200),
             refresh=_JOB_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 

@@ -66,7 +66,7 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
 def test_only_a_job_that_keeps_something_new_gets_further(learning):
     learning.jobs.request(PROJECT, "Start training")
     job = learning.jobs.claim("worker")
-    folder = learning.job_folders.make(job.id)
+    folder = learning.job_folders.make(job)
     (folder / "state-000000000150.pt").touch()
     with learning.stores.database.write() as session:
         session.get(JobRow, job.id).attempts = 2

@@ -136,7 +136,7 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     trained = command(environment, "fine-tune", "--project", "1")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.startswith("job 1: ")
-    assert "step 12" in (learning.job_folders.make(1) / "log.txt").read_text()
+    assert "step 12" in (learning.job_folders.make(learning.jobs.get(1)) / "log.txt").read_text()
     listed = command(environment, "versions", "--project", "1").stdout
     number, name, *made_for = listed.split()[:4]
     assert (number, name[:3], made_for) == ("2", "v2-", ["project", "1"])

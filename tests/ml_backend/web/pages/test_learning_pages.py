@@ -329,10 +329,10 @@ def test_a_number_that_no_database_holds_is_of_nothing(client, path):
 
 
 def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
-    log = learning.job_folders.make(1) / "log.txt"
+    log = learning.job_folders.make(learning.jobs.get(1)) / "log.txt"
     before = log.read_bytes()
     log.write_bytes(b"first\n\rdecoding: 0 %\rdecoding: 100 %\r\nlast\n")
-    assert log_tail(learning, 1) == "first\ndecoding: 100 %\nlast"
+    assert log_tail(learning, learning.jobs.get(1)) == "first\ndecoding: 100 %\nlast"
     log.write_bytes(before)
 
 
