@@ -4,7 +4,7 @@ from flask import Flask, Response, request
 
 from ml_backend.auth import require_login
 from ml_backend.backend import Backend, build_backend
-from ml_backend.settings import MEGABYTE, Settings, load_settings
+from ml_backend.settings import MEGABYTE, Settings
 from ml_backend.web.http_errors import answer_errors
 from ml_backend.web.learning_api import learning_api
 from ml_backend.web.learning_pages import learning_pages
@@ -19,16 +19,12 @@ WEBHOOK_WITHOUT_LOGIN = (
 )
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings) -> Flask:
     """Return the WSGI application; nothing is shared with another one.
-
-    Args:
-        settings: what the environment says by default.
 
     Raises:
         SettingsError: if the settings cannot be used.
     """
-    settings = settings or load_settings()
     backend = build_backend(settings)
     app = Flask(__name__)
     app.extensions["icmformer"] = backend

@@ -33,9 +33,7 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def start(
-    model_dir: Path, port: int, log: Path, environment: Mapping[str, str] | None = None
-) -> ChildProcess:
+def start(model_dir: Path, port: int, log: Path, environment: Mapping[str, str]) -> ChildProcess:
     """Start the backend under gunicorn, on the loopback address; it is not ready yet.
 
     Args:
@@ -48,14 +46,12 @@ def start(
         LocalServerError: it cannot be started.
     """
     listen = {"ICMFORMER_HOST": "127.0.0.1", "ICMFORMER_PORT": str(port)}
-    return _start("The backend", "serve", model_dir, log, {**listen, **(environment or {})})
+    return _start("The backend", "serve", model_dir, log, {**listen, **environment})
 
 
-def start_worker(
-    model_dir: Path, log: Path, environment: Mapping[str, str] | None = None
-) -> ChildProcess:
+def start_worker(model_dir: Path, log: Path, environment: Mapping[str, str]) -> ChildProcess:
     """Start the worker that belongs to the backend with the same `model_dir`; see `start`."""
-    return _start("The worker", "work", model_dir, log, environment or {})
+    return _start("The worker", "work", model_dir, log, environment)
 
 
 def wait_until_ready(server: ChildProcess, port: int) -> None:
