@@ -187,8 +187,7 @@ def _segment(
             result = model.predictor.segment(image, drawn.clicks[:count], before)
         backend.sessions.remember(key, result)
     backend.metrics.count_clicks(asked=len(drawn.clicks), known=known)
-    if result is None:
-        raise RequestError("an object without clicks has no mask")
+    assert result is not None, "an object without a box has clicks"
     return result
 
 
