@@ -4,13 +4,13 @@ from flask import Flask, Response, request
 
 from ml_backend.auth import require_login
 from ml_backend.backend import Backend, build_backend
-from ml_backend.settings import MEGABYTE, Settings, load_settings
+from ml_backend.settings import MEGABYTE, Settings
 from ml_backend.web.http_errors import answer_errors
 from ml_backend.web.learning_api import learning_api
 from ml_backend.web.learning_pages import learning_pages
 from ml_backend.web.operator_routes import PUBLIC, operator_routes
-from ml_backend.web.people import refuse_frames
 from ml_backend.web.protocol_routes import protocol_routes
+from ml_backend.web.same_site import refuse_frames
 
 WEBHOOK_WITHOUT_LOGIN = (
     "refused: it came without the login, so nothing is learned from it. Opening the project's "
@@ -19,16 +19,12 @@ WEBHOOK_WITHOUT_LOGIN = (
 )
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings) -> Flask:
     """Return the WSGI application; nothing is shared with another one.
-
-    Args:
-        settings: what the environment says by default.
 
     Raises:
         SettingsError: if the settings cannot be used.
     """
-    settings = settings or load_settings()
     backend = build_backend(settings)
     app = Flask(__name__)
     app.extensions["icmformer"] = backend
@@ -50,9 +46,14 @@ def _note_responses(app: Flask, backend: Backend) -> None:
         # Paths come from outside; only those that exist may become a series.
         route = request.url_rule.rule if request.url_rule else "unknown"
         backend.metrics.responses.labels(route, str(response.status_code)).inc()
-        if route == "/webhook" and response.status_code == 401:
-            # The one refusal that nobody would notice: Label Studio ignores what webhooks answer.
-            backend.recent.add("webhook", WEBHOOK_WITHOUT_LOGIN, failed=True)
-        elif route == "/predict" and response.status_code >= 400 and response.status_code != 401:
-            backend.recent.add("predict", response.get_json()["error"], failed=True)
+        if route in ("/predict", "/webhook") and response.status_code >= 400:
+            _note_refusal(route.removeprefix("/"), response, backend)
         return response
+
+
+def _note_refusal(kind: str, response: Response, backend: Backend) -> None:
+    """Show what nobody would notice: Label Studio ignores what webhooks answer, for one."""
+    if response.status_code != 401:
+        backend.recent.add(kind, response.get_json()["error"], failed=True)
+    elif kind == "webhook":
+        backend.recent.add(kind, WEBHOOK_WITHOUT_LOGIN, failed=True)

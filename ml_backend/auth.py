@@ -1,4 +1,4 @@
-"""Who may talk to this backend: everyone, or whoever knows the login (RFC 7617).
+"""Who may talk to this backend: everyone, or whoever knows the login (RFC 7617); and who does.
 
 Label Studio sends the login with /health, /setup, /predict, /versions and "start training", but
 not with the webhooks of annotations; those carry it only once the connection step has put the
@@ -46,6 +46,12 @@ def require_login(app: Flask, credentials: tuple[str, str] | None, public: froze
                 "this backend asks for a login: choose Basic Authentication for the model in Label "
                 "Studio and give what the backend has as BASIC_AUTH_USER and BASIC_AUTH_PASS"
             )
+
+
+def who() -> str:
+    """Return the name to write into the history: the login's, if there is one."""
+    login = request.authorization
+    return (login.username if login else None) or "somebody without a login"
 
 
 def _encodings(login: str) -> list[bytes]:

@@ -45,6 +45,7 @@ class Backend:
     connections: Connections
     webhook_login: WebhookLogin
     images: TaskImages
+    pointer: StoredPointer
     models: LiveModels
     sessions: ClickSessions
     admission: Admission
@@ -53,7 +54,7 @@ class Backend:
     readiness: Readiness
     metrics: Metrics
     recent: RecentRequests
-    inbox: HintedInbox
+    webhooks: HintedInbox
     learning: Learning
     lookout: Lookout
     hints: Hints
@@ -68,7 +69,7 @@ class Backend:
         """
         project = project_key(payload.get("project")) if isinstance(payload, dict) else ""
         written = body or json.dumps({**payload, "action": action}).encode()
-        self.inbox.put(action, project, written)
+        self.webhooks.put(action, project, written)
         self.metrics.count_webhook(action)
         # A line break in what came from outside would forge a log line.
         logger.info("event action=%r project=%s", action[:60], project_number(project) or "?")
@@ -120,6 +121,7 @@ def build_backend(settings: Settings) -> Backend:
         connections=Connections(settings.label_studio_url, settings.api_key),
         webhook_login=WebhookLogin(settings.credentials),
         images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
+        pointer=pointer,
         models=models,
         sessions=sessions,
         admission=Admission(settings.threads),
@@ -128,7 +130,7 @@ def build_backend(settings: Settings) -> Backend:
         readiness=Readiness(models, queue),
         metrics=metrics,
         recent=RecentRequests(),
-        inbox=HintedInbox(learning.inbox, learning.projects, hints),
+        webhooks=HintedInbox(learning.inbox, learning.projects, hints),
         learning=learning,
         lookout=Lookout(learning),
         hints=hints,

@@ -80,22 +80,23 @@ def predict_tasks(tasks: Sequence[Task], asked: Asked, backend: Backend) -> list
         try:
             asked.deadline.check()
             predictions.append(_predict(task, asked, backend))
-        except (DeadlineError, DeviceMemoryError, DeviceError) as error:
-            if predictions:
+        except Exception as error:
+            is_device = isinstance(error, (DeviceMemoryError, DeviceError))
+            # Waiting for an image ends at the deadline, too, with an error of its own.
+            is_late = isinstance(error, DeadlineError) or asked.deadline.remaining() == 0
+            if predictions and (is_device or is_late):
                 logger.warning("batch cut tasks=%d done=%d", len(tasks), len(predictions))
                 return predictions[:1]
-            if not isinstance(error, DeadlineError):
+            if is_device:
                 raise  # no task is at fault, and the next one would fare no better
-            predictions.append(_failed(task, asked, backend, error))
-        # Whatever is wrong with this task, the others still get their answer.
-        except Exception as error:
+            # Whatever is wrong with this task, the others still get their answer.
             predictions.append(_failed(task, asked, backend, error))
     return predictions
 
 
 def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
     if asked.context is None and not carries_objects(task, asked.config):
-        return _prediction([], backend.models.pointer.live(asked.project).name)
+        return _prediction([], backend.pointer.live(asked.project).name)
     with backend.metrics.image_seconds.time():
         label_studio = backend.connections.label_studio(asked.project)
         image = backend.images.load(
@@ -186,8 +187,7 @@ def _segment(
             result = model.predictor.segment(image, drawn.clicks[:count], before)
         backend.sessions.remember(key, result)
     backend.metrics.count_clicks(asked=len(drawn.clicks), known=known)
-    if result is None:
-        raise RequestError("an object without clicks has no mask")
+    assert result is not None, "an object without a box has clicks"
     return result
 
 
@@ -225,7 +225,7 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
         logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
         sentence = UNFORESEEN
     backend.metrics.errors.labels(name).inc()
-    version = backend.models.pointer.live(asked.project).name
+    version = backend.pointer.live(asked.project).name
     return {**_prediction([], version), "error": sentence}
 
 

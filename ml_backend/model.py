@@ -11,10 +11,12 @@ from label_studio_ml.model import LabelStudioMLBase
 
 from ml_backend.backend import Backend, backend_of_this_process
 from ml_backend.deadline import Deadline
+from ml_backend.errors import NotFoundError
 from ml_backend.interactive import Asked, Prediction, Task, predict_tasks
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_key
 from ml_backend.label_studio.protocol import KNOWN_ACTIONS
+from training.errors import DatabaseError
 
 
 class ICMFormerModel(LabelStudioMLBase):
@@ -39,7 +41,8 @@ class ICMFormerModel(LabelStudioMLBase):
 
     def setup(self) -> None:
         """Tell the 2.x line, which asks at every request, which version serves."""
-        self.set("model_version", self.backend.models.pointer.live(self.project_id).name)
+        project = self._key_of(self.project_id)
+        self.set("model_version", self.backend.pointer.live(project).name)
 
     def predict(
         self, tasks: list[Task], context: dict[str, Any] | None = None, **kwargs: Any
@@ -50,7 +53,7 @@ class ICMFormerModel(LabelStudioMLBase):
             LabelingConfigError: if the project cannot be served.
         """
         config = parse(kwargs.get("label_config") or self.label_config)
-        project = kwargs.get("project") or _project_of(tasks)
+        project = kwargs.get("project") or self._project_of(tasks)
         deadline = Deadline(self.backend.settings.predict_seconds)
         return predict_tasks(tasks, Asked(project, config, context, deadline), self.backend)
 
@@ -68,7 +71,12 @@ class ICMFormerModel(LabelStudioMLBase):
         self.backend.accept(event, data, kwargs.get("body"))
         return {}
 
+    def _project_of(self, tasks: list[Task]) -> str:
+        return self._key_of(project_key(str(tasks[0].get("project")))) if tasks else ""
 
-def _project_of(tasks: list[Task]) -> str:
-    """Return the key of the project, which label-studio-ml keeps to itself."""
-    return project_key(str(tasks[0].get("project"))) if tasks else ""
+    def _key_of(self, number: str) -> str:
+        """Return the key that webhooks bring: label-studio-ml hands on the number alone."""
+        try:
+            return self.backend.learning.projects.key_of(number)
+        except (NotFoundError, DatabaseError):
+            return number  # served with what the whole site is

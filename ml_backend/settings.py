@@ -204,10 +204,11 @@ class Settings(BaseSettings):
     @property
     def image_limits(self) -> ImageLimits:
         """What the image of a task may cost."""
+        hosts = (host.strip().lower() for host in self.allowed_image_hosts.split(","))
         return ImageLimits(
             max_bytes=self.max_image_mb * MEGABYTE,
             max_pixels=self.max_image_megapixels * 1_000_000,
-            allowed_hosts=frozenset(filter(None, self.allowed_image_hosts.split(","))),
+            allowed_hosts=frozenset(filter(None, hosts)),
         )
 
     @property

@@ -20,15 +20,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Fine-tune, print what became of it; return 0 unless the job failed or was cancelled."""
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_kept_learning(settings)
-    job = _claimed(learning, learning.projects.key_of(arguments.project))
-    # Importing it imports torch, for which --help and refusals need not wait.
-    from ml_backend.learning.job_runner import run_job
+    with open_kept_learning(settings) as learning:
+        job = _claimed(learning, learning.projects.key_of(arguments.project))
+        # Importing it imports torch, for which --help and refusals need not wait.
+        from ml_backend.learning.job_runner import run_job
 
-    run_job(learning, job)
-    ended = learning.jobs.get(job.id)
-    sys.stdout.write(f"job {job.id}: {_what_became_of(ended)}\n")
-    learning.close()
+        run_job(learning, job)
+        ended = learning.jobs.get(job.id)
+        sys.stdout.write(f"job {job.id}: {_what_became_of(ended)}\n")
     return int(ended.state != "finished")
 
 
@@ -50,8 +49,8 @@ def _claimed(learning: Learning, project: str) -> JobRow:
             "will do it"
         )
     # What a worker's job writes goes into this file as well; the page shows its end.
-    learning.job_folders.make(job.id)
-    handler = logging.FileHandler(learning.job_folders.log(job.id))
+    learning.job_folders.make(job)
+    handler = logging.FileHandler(learning.job_folders.log(job))
     handler.setFormatter(OneLine())
     logging.getLogger().addHandler(handler)
     return job

@@ -24,16 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
         NotFoundError: if no such project was ever seen.
         JobError: if a job of it runs.
     """
-    learning = open_kept_learning(load_settings())
-    project = learning.projects.named(arguments.project)
-    if arguments.yes:
-        _forget(learning, project.key)
-    else:
-        sys.stdout.write(
-            f"project {project.number} ({project.title or 'without a title'}): "
-            f"{_kept(learning, project.key)}; --yes deletes them\n"
-        )
-    learning.close()
+    with open_kept_learning(load_settings()) as learning:
+        project = learning.projects.named(arguments.project)
+        if arguments.yes:
+            _forget(learning, project.key)
+        else:
+            sys.stdout.write(
+                f"project {project.number} ({project.title or 'without a title'}): "
+                f"{_kept(learning, project.key)}; --yes deletes them\n"
+            )
     return 0
 
 

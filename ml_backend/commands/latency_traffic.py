@@ -70,7 +70,7 @@ class Annotators:
 
     def warm_up(self) -> None:
         """Click once on every image, so that all are decoded; the masks are submitted later."""
-        with requests.Session() as session:
+        with _session() as session:
             for number in range(len(self._images)):
                 address, body = self._click(number, 1)
                 answer = session.post(address, json=body, timeout=_TIMEOUT)
@@ -85,7 +85,7 @@ class Annotators:
     def click_calmly(self, seconds: float) -> Traffic:
         """One annotator: five clicks an object, with short pauses."""
         traffic, end = Traffic(), time.monotonic() + seconds
-        with requests.Session() as session:
+        with _session() as session:
             for number in self._numbers:
                 for clicks in range(1, CLICKS_AN_OBJECT + 1):
                     address, body = self._click(number, clicks)
@@ -114,7 +114,7 @@ class Annotators:
         """Submit annotations, at least one, at random moments, as independent people do."""
         traffic, end = Traffic(), time.monotonic() + seconds
         waits = np.random.default_rng(0)
-        with requests.Session() as session:
+        with _session() as session:
             while not traffic.seconds or time.monotonic() < end:
                 time.sleep(waits.exponential(1 / a_second))
                 body = self._webhook(next(self._numbers))
@@ -126,7 +126,8 @@ class Annotators:
     def all_stored(self) -> bool:
         """Return whether the worker has dealt with everything that was submitted."""
         address = f"{self._backend}/api/projects/{PROJECT['id']}"
-        answer = requests.get(address, timeout=_TIMEOUT)
+        with _session() as session:
+            answer = session.get(address, timeout=_TIMEOUT)
         # Before its first message the project is unknown.
         return answer.ok and answer.json()["messages"]["waiting"] == 0
 
@@ -137,7 +138,8 @@ class Annotators:
 
     def progress(self, job: int) -> tuple[str, int, int]:
         """Return the stage of a job, "ended" if it runs no more, and how far it is in it."""
-        facts = requests.get(f"{self._backend}/api/jobs/{job}", timeout=_TIMEOUT).json()
+        with _session() as session:
+            facts = session.get(f"{self._backend}/api/jobs/{job}", timeout=_TIMEOUT).json()
         stage = facts["stage"] if facts["state"] in ("waiting", "running") else "ended"
         return stage, facts["done"], facts["total"]
 
@@ -146,14 +148,15 @@ class Annotators:
         self._post(f"/api/jobs/{job}/cancel")
 
     def _post(self, path: str) -> dict[str, Any]:
-        answer = requests.post(f"{self._backend}{path}", json={}, timeout=_TIMEOUT)
+        with _session() as session:
+            answer = session.post(f"{self._backend}{path}", json={}, timeout=_TIMEOUT)
         answer.raise_for_status()
         facts: dict[str, Any] = answer.json()
         return facts
 
     def click_on(self) -> None:
         """Click without a pause, for as long as the process lives."""
-        with requests.Session() as session:
+        with _session() as session:
             for number in self._numbers:
                 for clicks in range(1, CLICKS_AN_OBJECT + 1):
                     address, body = self._click(number, clicks)
@@ -193,6 +196,13 @@ class Annotators:
 
     def _task(self, number: int) -> dict[str, Any]:
         return {"id": number, "data": {"image": self._images[number % len(self._images)]}}
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    # A proxy of the environment must not stand before the loopback address.
+    session.trust_env = False
+    return session
 
 
 def _crowd(backend: str, images: Sequence[str], size: int) -> None:

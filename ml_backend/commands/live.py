@@ -32,12 +32,11 @@ def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = No
     Raises:
         VersionError: if that cannot be done.
     """
-    learning = open_kept_learning(load_settings())
-    project = named_project(learning, arguments.project)
-    mover = Mover(_user(), arguments.reason.strip() or "command")
-    make_move(learning.stores.versions, project, kind, version, mover)
-    sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
-    learning.close()
+    with open_kept_learning(load_settings()) as learning:
+        project = named_project(learning, arguments.project)
+        mover = Mover(_user(), arguments.reason.strip() or "command")
+        make_move(learning.stores.versions, project, kind, version, mover)
+        sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
     return 0
 
 

@@ -19,17 +19,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what was found, one line a project; return 1 if one could not be compared."""
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_kept_learning(settings)
-    wanted = arguments.project and learning.projects.key_of(arguments.project)
-    worker = Worker(learning, threading.Event())
-    failed = False
-    known = learning.projects.all()
-    if not known:
-        sys.stdout.write("no project has connected yet\n")
-    for project in known:
-        if wanted in (None, project.key):
-            found = worker.reconcile(project)
-            sys.stdout.write(f"project {project.number}: {found.sentence}\n")
-            failed |= not found.succeeded
-    learning.close()
+    with open_kept_learning(settings) as learning:
+        wanted = arguments.project and learning.projects.key_of(arguments.project)
+        worker = Worker(learning, threading.Event())
+        failed = False
+        known = learning.projects.all()
+        if not known:
+            sys.stdout.write("no project has connected yet\n")
+        for project in known:
+            if wanted in (None, project.key):
+                found = worker.reconcile(project)
+                sys.stdout.write(f"project {project.number}: {found.sentence}\n")
+                failed |= not found.succeeded
     return int(failed)

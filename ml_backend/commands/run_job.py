@@ -23,13 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     worker = os.getppid()
     settings = load_settings()
     write_logs(settings.log_level)
-    learning = open_kept_learning(settings)
-    job = learning.jobs.get(arguments.job)
-    if job.state != "running" or job.worker != arguments.worker:
-        raise JobError(f"job {job.id} is not {arguments.worker}'s")
-    _yield_as_a_session()
-    run_job(learning, job, watched_by=worker)
-    learning.close()
+    with open_kept_learning(settings) as learning:
+        job = learning.jobs.get(arguments.job)
+        if job.state != "running" or job.worker != arguments.worker:
+            raise JobError(f"job {job.id} is not {arguments.worker}'s")
+        _yield_as_a_session()
+        run_job(learning, job, watched_by=worker)
     return 0
 
 

@@ -22,9 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Delete them and print how many there were."""
-    learning = open_kept_learning(load_settings())
-    sweep_files(learning, arguments.newest_versions)
-    learning.close()
+    with open_kept_learning(load_settings()) as learning:
+        sweep_files(learning, arguments.newest_versions)
     return 0
 
 

@@ -19,13 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a version, the newest first, and what is live where."""
-    learning = open_kept_learning(load_settings())
-    project = named_project(learning, arguments.project)
-    for row in learning.stores.versions.usable_by(project):
-        sys.stdout.write(f"{_line(row)}\n")
-    for key in [project] if project != SITE else [SITE, *_with_their_own(learning)]:
-        sys.stdout.write(f"live for {owner_name(key)}: {live_name(learning, key)}\n")
-    learning.close()
+    with open_kept_learning(load_settings()) as learning:
+        project = named_project(learning, arguments.project)
+        for row in learning.stores.versions.usable_by(project):
+            sys.stdout.write(f"{_line(row)}\n")
+        for key in [project] if project != SITE else [SITE, *_with_their_own(learning)]:
+            sys.stdout.write(f"live for {owner_name(key)}: {live_name(learning, key)}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,25 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Work until SIGTERM or SIGINT; a running job is given back, to be continued."""
+    """Work until SIGTERM, SIGINT or SIGHUP; a running job is given back, to be continued."""
     settings = load_settings()
     write_logs(settings.log_level)
     shorten_queue_log()
     _require_usable(settings)
-    learning = open_learning(settings)
-    queue = open_queue(settings)
-    require_reachable(queue)
-    consumer = queue.create_consumer(
-        workers=_THREADS, worker_type="thread", max_delay=_LONGEST_POLL_SECONDS
-    )
-    worker = Worker(learning, consumer.stop_flag)
-    declare_tasks(queue, worker).tick()
-    if settings.api_key is None:
-        logger.warning(_NO_TOKEN)
-    logger.info("working: %s", settings.model_dir)
-    consumer.run()
-    worker.wait_until_jobs_stop()
-    learning.close()
+    with open_learning(settings) as learning:
+        queue = open_queue(settings)
+        require_reachable(queue)
+        consumer = queue.create_consumer(
+            workers=_THREADS, worker_type="thread", max_delay=_LONGEST_POLL_SECONDS
+        )
+        # huey would begin anew, by running __main__.py as a file, which finds no package around it.
+        consumer._signal_actions[signal.SIGHUP] = (False, False)
+        worker = Worker(learning, consumer.stop_flag)
+        declare_tasks(queue, worker).tick()
+        if settings.api_key is None:
+            logger.warning(_NO_TOKEN)
+        logger.info("working: %s", settings.model_dir)
+        consumer.run()
+        worker.wait_until_jobs_stop()
     return 0
 
 

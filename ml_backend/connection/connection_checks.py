@@ -204,8 +204,8 @@ def _connected(connected: Sequence[dict[str, Any]], backend_url: str) -> Finding
         private = f"; {_BLOCKED}" if _is_private(backend_url) else ""
         return Finding(Level.FAILURE, "connection", f"{text}{private}")
     if ours.get("state") != "CO":
-        reason = ours.get("error_message") or "no reason given"
-        text = f"Label Studio says {ours.get('readable_state')}: {reason}"
+        why = ours.get("error_message") or "no reason given"
+        text = f"Label Studio says {ours.get('readable_state')}: {why}"
         return Finding(Level.FAILURE, "connection", text)
     interactive = [one for one in connected if one.get("is_interactive")]
     if ours not in interactive:

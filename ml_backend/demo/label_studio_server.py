@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ml_backend.demo.credentials import Credentials
-from ml_backend.local_servers.child_process import ChildProcess, answers
+from ml_backend.local_servers.child_process import PAST_PROXIES, ChildProcess, answers
 
 # the first start migrates an empty database: 50 s on two cores
 _FIRST_START_SECONDS = 600.0
@@ -60,7 +60,5 @@ def environment(port: int, credentials: Credentials) -> dict[str, str]:
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
         "LATEST_VERSION_CHECK": "false",
-        # a company proxy must not stand between Label Studio and a backend beside it
-        "NO_PROXY": "localhost,127.0.0.1",
-        "no_proxy": "localhost,127.0.0.1",
+        **PAST_PROXIES,
     }

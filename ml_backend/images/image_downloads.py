@@ -46,11 +46,6 @@ class ImageLimits:
     total_seconds: float = 60.0
     allowed_hosts: frozenset[str] = frozenset()
 
-    def __post_init__(self) -> None:
-        """Compare hosts without regard to case."""
-        hosts = frozenset(host.strip().lower() for host in self.allowed_hosts)
-        object.__setattr__(self, "allowed_hosts", hosts)
-
 
 class FetchError(Exception):
     """A server refused, did not answer, or stopped in the middle.
@@ -79,7 +74,7 @@ class Downloads:
         self._public = WayOut(self._private_fault)
         self._trusted = WayOut(link_local_fault)
 
-    def deadline(self, seconds: float | None = None) -> Deadline:
+    def deadline(self, seconds: float | None) -> Deadline:
         """Return how long to wait for a file from now on: `seconds`, and no longer than allowed."""
         allowed = self._limits.total_seconds
         return Deadline(min(allowed, math.inf if seconds is None else seconds), _too_slow)

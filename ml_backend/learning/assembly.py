@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Learning:
-    """The collaborators; each is safe to share between threads and processes."""
+    """The collaborators; each is safe to share between threads and processes.
+
+    As a context manager, it closes the databases in the end.
+    """
 
     settings: Settings
     stores: Stores
@@ -60,6 +63,12 @@ class Learning:
         stay = self.stores.versions.forget(project)
         self.projects.forget(project)
         return stay
+
+    def __enter__(self) -> "Learning":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the databases."""

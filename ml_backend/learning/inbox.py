@@ -8,7 +8,7 @@ SQLite lets one process write at a time. So the inbox has a file of its own, in 
 writes no more than a line for each message: a request never waits while it stores samples.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,12 +48,16 @@ class MessageRow(Base):
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many messages wait, since when, how many were given up, and what went wrong last."""
+    """How many messages of a project wait, since when, and how many were given up.
+
+    What went wrong last with either is said beside it.
+    """
 
     waiting: int
     oldest: datetime | None
+    waiting_problem: str
     failed: int
-    problem: str
+    failed_problem: str
 
 
 class Inbox:
@@ -165,22 +169,21 @@ class Inbox:
         with self._database.write() as session:
             session.execute(settled.values(state="done", body=b""))
 
-    def backlog(self, project: str | None = None) -> Backlog:
-        """Return what has not been dealt with, of one project or of all."""
-        rows = select(MessageRow).where(MessageRow.state != "done")
-        if project is not None:
-            rows = rows.where(MessageRow.project == project)
+    def backlog(self, project: str) -> Backlog:
+        """Return what has not been dealt with of a project."""
+        rows = select(MessageRow).where(MessageRow.state != "done", MessageRow.project == project)
         with self._database.read() as session:
             left = session.scalars(
                 rows.options(defer(MessageRow.body)).order_by(MessageRow.id)
             ).all()
-        waiting = [row.received_at for row in left if row.state == "waiting"]
-        problems = [row.note for row in left if row.note]
+        waiting = [row for row in left if row.state == "waiting"]
+        failed = [row for row in left if row.state == "failed"]
         return Backlog(
             waiting=len(waiting),
-            oldest=min(waiting, default=None),
-            failed=len(left) - len(waiting),
-            problem=problems[-1] if problems else "",
+            oldest=min((row.received_at for row in waiting), default=None),
+            waiting_problem=_last_problem(waiting),
+            failed=len(failed),
+            failed_problem=_last_problem(failed),
         )
 
     def has_waiting(self) -> bool:
@@ -226,6 +229,10 @@ class Inbox:
     def _change(self, message: int, **values: object) -> None:
         with self._database.write() as session:
             session.execute(update(MessageRow).where(MessageRow.id == message).values(**values))
+
+
+def _last_problem(rows: Sequence[MessageRow]) -> str:
+    return next((row.note for row in reversed(rows) if row.note), "")
 
 
 def _given_up(project: str, before: datetime) -> tuple[ColumnElement[bool], ...]:

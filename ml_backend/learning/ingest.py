@@ -236,11 +236,7 @@ class Ingest:
         news = ProjectNews(
             title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
         )
-        self.projects.remember(key, news)
-        project = self.projects.find(key)
-        if project is None:
-            raise AssertionError(f"project {key} was not remembered")
-        return project
+        return self.projects.remember(key, news)
 
 
 def _ids(value: Any) -> list[int]:

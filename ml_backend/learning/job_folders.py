@@ -18,29 +18,24 @@ class JobFolders:
 
         Args:
             folder: in which they lie.
-            jobs: those that it may be asked for.
+            jobs: says which are unfinished.
         """
         self._folder = folder
         self._jobs = jobs
 
-    def make(self, job: int) -> Path:
+    def make(self, job: JobRow) -> Path:
         """Return where a job keeps what it needs to be continued, and its log.
 
         Raises:
-            JobError: if there is no such job.
             OSError: if the folder cannot be made.
         """
-        folder = self._folder / _name(self._jobs.get(job))
+        folder = self._folder / _name(job)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def log(self, job: int) -> Path:
-        """Return the file that a job's log is in, which exists once it began.
-
-        Raises:
-            JobError: if there is no such job.
-        """
-        return self._folder / _name(self._jobs.get(job)) / _LOG_NAME
+    def log(self, job: JobRow) -> Path:
+        """Return the file that a job's log is in, which exists once it began."""
+        return self._folder / _name(job) / _LOG_NAME
 
     def tidy(self) -> None:
         """Delete what no job needs to be continued any more; the logs stay.

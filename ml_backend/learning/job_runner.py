@@ -108,7 +108,7 @@ def _note(ending: Callable[[], None]) -> None:
 
 
 def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
-    assignment = Assignment(job.project, f"job {job.id}", learning.job_folders.make(job.id))
+    assignment = Assignment(job.project, f"job {job.id}", learning.job_folders.make(job))
     options = improvement_options(learning.settings)
     if options.recipe.device == "auto" and (no_gpu := choose_device("auto")[1]):
         logger.warning(
@@ -133,7 +133,7 @@ class Heart:
         self._watched_by = watched_by
         self._click_mark = ClickMark(learning.settings.model_dir)
         self._clock = StageClock()
-        self._folder = learning.job_folders.make(job.id)
+        self._folder = learning.job_folders.make(job)
         self._begun_with = _kept(self._folder)
         self._beat = Beat("starting", 0, 0, None)
         self._told_at = 0.0

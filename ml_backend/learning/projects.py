@@ -25,7 +25,7 @@ class ReconcileRequestRow(Base):
 
 
 class ProjectRow(Base):
-    """What is known of a project; empty text where nothing is. No token is ever kept on disk.
+    """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
     that or of what was tried since, and `reconcile_asked_at` when somebody asked for another, which
@@ -47,6 +47,11 @@ class ProjectRow(Base):
         .where(ReconcileRequestRow.project == key)
         .scalar_subquery()
     )
+
+    @property
+    def shown_title(self) -> str:
+        """Its title, or what people call it that has none."""
+        return self.title or f"Project {self.number}"
 
     @property
     def is_reconcile_asked_for(self) -> bool:
@@ -92,12 +97,12 @@ class Projects:
                 self._heard.clear()
             self._heard[key] = time.monotonic(), news
 
-    def remember(self, key: str, news: ProjectNews) -> None:
-        """Note what a message says; writes only where it says something new."""
+    def remember(self, key: str, news: ProjectNews) -> ProjectRow:
+        """Note what a message says; return all that is known, written only if it is new."""
         told = {name: value for name, value in vars(news).items() if value}
-        row = self.find(key)
-        if row is not None and all(getattr(row, name) == value for name, value in told.items()):
-            return
+        known = self.find(key)
+        if known and all(getattr(known, name) == value for name, value in told.items()):
+            return known
         with self._database.write() as session:
             row = session.get(ProjectRow, key)
             if row is None:
@@ -106,6 +111,9 @@ class Projects:
             for name, value in told.items():
                 setattr(row, name, value)
             row.seen_at = now()
+            session.flush()
+            session.refresh(row)
+            return row
 
     def reconciled(self, before: ProjectRow, note: str) -> None:
         """Note that a project was compared with Label Studio just now, and what came of it.

@@ -186,8 +186,7 @@ def _as_described(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest
         title=str(described.get("title") or ""),
         label_config=str(described.get("label_config") or ""),
     )
-    ingest.projects.remember(project.key, news)
-    return ingest.projects.find(project.key) or project
+    return ingest.projects.remember(project.key, news)
 
 
 def _summary(listed: int, withdrawn: int, taking: _Taking) -> str:

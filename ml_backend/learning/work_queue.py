@@ -73,7 +73,8 @@ def open_queue(settings: Settings) -> Huey:
         return RedisHuey(_NAME, url=url, results=False)
     if url.startswith(("postgresql://", "postgres://")):
         try:
-            return PostgresHuey(_NAME, dsn=url, results=False)
+            # To make its tables here would keep clicks waiting for a queue that is down.
+            return PostgresHuey(_NAME, dsn=url, results=False, create_tables=False)
         except ConfigurationError as error:
             raise SettingsError(
                 "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: install "
@@ -83,8 +84,10 @@ def open_queue(settings: Settings) -> Huey:
 
 
 def require_reachable(queue: Huey) -> None:
-    """Raise SettingsError unless the queue answers."""
+    """Raise SettingsError unless the queue answers; make its tables where it has any."""
     try:
+        if isinstance(queue, PostgresHuey):
+            queue.storage.initialize_schema()
         queue.pending_count()
     except Exception as error:  # each kind of queue has its own
         raise SettingsError(
@@ -133,4 +136,4 @@ def _do(duty: Callable[[], None]) -> None:
 
 def said_by(error: Exception) -> str:
     """Return what a queue that cannot be reached says, to go on with in a sentence."""
-    return str(error).rstrip(".")
+    return " ".join(str(error).split()).rstrip(".?")

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import NamedTuple
 
 from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
@@ -20,7 +21,7 @@ from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.protocol import Json
 from ml_backend.learning.assembly import Learning
-from ml_backend.learning.fine_tune_jobs import worker_name
+from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.learning.ingest import Image, Ingest
 from ml_backend.learning.next_job import next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
@@ -50,13 +51,6 @@ class Reconciliation(NamedTuple):
     succeeded: bool
 
 
-class _Pause(NamedTuple):
-    """For how long a project is not compared again."""
-
-    since: datetime
-    length: timedelta
-
-
 class Worker:
     """The duties; each may be called from several threads."""
 
@@ -71,7 +65,8 @@ class Worker:
         self._stopping = stopping
         self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
         self._clients: dict[tuple[str, str], LabelStudio] = {}
-        self._compared_in_vain: dict[str, _Pause] = {}
+        # Until when (`monotonic`) a project is not compared again that could not be.
+        self._not_before: dict[str, float] = {}
         self._running = ""  # what this worker is called while a job of it runs
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
@@ -136,9 +131,10 @@ class Worker:
                 logger.exception("reconcile project=%s", project.key)
             problem = str(error) if is_ours else repr(error)
             self._learning.projects.not_reconciled(project, problem)
+            every = self._reconcile_every
             is_gone = isinstance(error, ProjectGoneError)
-            pause = self._reconcile_every if is_gone else _RETRY_RECONCILE
-            self._compared_in_vain[project.key] = _Pause(now(), pause)
+            pause = every if is_gone else min(every, _RETRY_RECONCILE)
+            self._not_before[project.key] = monotonic() + pause.total_seconds()
             found = Reconciliation(f"not compared: {problem}", succeeded=False)
         else:
             self._learning.projects.reconciled(project, sentence)
@@ -167,29 +163,42 @@ class Worker:
         if job is None:
             return False
         logger.info("job=%d project=%s running: %s", job.id, job.project, "; ".join(job.reasons))
-        self._learning.job_folders.make(job.id)
-        log = self._learning.job_folders.log(job.id)
+        try:
+            process = self._start(job, name)
+        except OSError as error:
+            with contextlib.suppress(JobError):  # its project was forgotten meanwhile
+                problem = f"its process cannot be started: {error}"
+                self._learning.jobs.fail(job.id, name, problem)
+        else:
+            self._running = name
+            self._wait_for(process, partial(self._learning.jobs.keep_claim, job.id, name))
+            self._running = ""
+            self._settle(job.id, name)
+        self._tell(job.id)
+        return True
+
+    def _start(self, job: JobRow, name: str) -> "subprocess.Popen[bytes]":
+        self._learning.job_folders.make(job)
         command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
-        with log.open("ab") as output:
-            process = subprocess.Popen(
+        with self._learning.job_folders.log(job).open("ab") as output:
+            return subprocess.Popen(
                 command,
                 stdout=output,
                 stderr=output,
                 env=child_environment({}),
                 start_new_session=True,  # the job lowers the priority of its session
             )
-            self._running = name
-            self._wait_for(process, partial(self._learning.jobs.keep_claim, job.id, name))
-            self._running = ""
-        # A job that ended says so itself; one that crashed, or was stopped before it could say
-        # anything, still looks as if it ran.
+
+    def _settle(self, job: int, name: str) -> None:
+        """Say what became of a job whose process ended: one that ended itself has said so.
+
+        One that crashed, or was stopped before it could say anything, still looks as if it ran.
+        """
         if self._stopping.is_set():
             with contextlib.suppress(JobError):
-                self._learning.jobs.release(job.id, name)
+                self._learning.jobs.release(job, name)
         else:
             self._learning.jobs.recover(name)
-        self._tell(job.id)
-        return True
 
     def _tell(self, number: int) -> None:
         """Log how a job ended, or that it waits to be continued."""
@@ -225,8 +234,7 @@ class Worker:
         if project.is_reconcile_asked_for:
             return True
         last, every = project.reconciled_at, self._reconcile_every
-        pause = self._compared_in_vain.get(project.key)
-        if not every or (pause is not None and now() - pause.since < min(every, pause.length)):
+        if not every or monotonic() < self._not_before.get(project.key, 0.0):
             return False
         # After the clock was set back, the last time may lie ahead.
         return last is None or not timedelta(0) <= now() - last < every

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ml_backend.local_servers.child_process import ChildProcess, answers
+from ml_backend.local_servers.child_process import PAST_PROXIES, ChildProcess, answers
 from ml_backend.settings import unset
 
 # reading the weights of the largest network from a slow disk, and one pass of it
@@ -33,9 +33,7 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def start(
-    model_dir: Path, port: int, log: Path, environment: Mapping[str, str] | None = None
-) -> ChildProcess:
+def start(model_dir: Path, port: int, log: Path, environment: Mapping[str, str]) -> ChildProcess:
     """Start the backend under gunicorn, on the loopback address; it is not ready yet.
 
     Args:
@@ -48,14 +46,12 @@ def start(
         LocalServerError: it cannot be started.
     """
     listen = {"ICMFORMER_HOST": "127.0.0.1", "ICMFORMER_PORT": str(port)}
-    return _start("The backend", "serve", model_dir, log, {**listen, **(environment or {})})
+    return _start("The backend", "serve", model_dir, log, {**listen, **environment})
 
 
-def start_worker(
-    model_dir: Path, log: Path, environment: Mapping[str, str] | None = None
-) -> ChildProcess:
+def start_worker(model_dir: Path, log: Path, environment: Mapping[str, str]) -> ChildProcess:
     """Start the worker that belongs to the backend with the same `model_dir`; see `start`."""
-    return _start("The worker", "work", model_dir, log, environment or {})
+    return _start("The worker", "work", model_dir, log, environment)
 
 
 def wait_until_ready(server: ChildProcess, port: int) -> None:
@@ -72,5 +68,5 @@ def _start(
 ) -> ChildProcess:
     program = [sys.executable, "-m", "ml_backend", command]
     place = {"ICMFORMER_MODEL_DIR": str(model_dir.resolve())}
-    settings = {**unset(*_NOT_OF_THIS_SHELL), **place, **environment}
+    settings = {**unset(*_NOT_OF_THIS_SHELL), **PAST_PROXIES, **place, **environment}
     return ChildProcess(name, program, settings, log)

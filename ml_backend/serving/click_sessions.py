@@ -17,7 +17,7 @@ class ObjectKey:
     """What a remembered mask depends on besides its clicks.
 
     Attributes:
-        project: Label Studio's number of the project.
+        project: key of the project.
         task: Label Studio's number of the task.
         image: digest of its file, so that a task starts afresh whose data or file were changed.
         label: of the object; None for the image before any click, encoded once for all of them.

@@ -21,7 +21,7 @@ class InferenceQueue:
     """Runs work in one thread, first come, first served."""
 
     def __init__(self, relieve: Callable[[], None]) -> None:
-        """Begin the thread.
+        """Have no thread yet: it begins with the first work.
 
         Args:
             relieve: as for `ml_backend.serving.device_trouble.despite_trouble`.

@@ -11,13 +11,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from icmformer.errors import ICMFormerError
 from ml_backend.errors import DeviceMemoryError, ModelError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.metrics import Metrics
 from ml_backend.serving.loaded_model import LoadedModel
+from ml_backend.serving.stored_pointer import StoredPointer
 from ml_backend.serving.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -26,25 +26,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 # What nobody asks for any more is no problem: after a rollback, say.
 REMEMBERED_SECONDS = 600.0
-
-
-class LivePointer(Protocol):
-    """Says which version is live. Asked at every request: it must answer from memory."""
-
-    def live(self, project: str) -> Version:
-        """Return the version that serves this project."""
-
-    def names(self, project: str) -> list[str]:
-        """Return the names of all versions that could serve this project, the newest first."""
-
-    def look_again(self, version: Version) -> bool:
-        """Look at the files of a version that did not load; return whether they are whole now.
-
-        If they are not, `live` says from now on what serves instead.
-        """
-
-    def problems(self) -> list[str]:
-        """Say which versions are damaged that would serve otherwise."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class LiveModels:
 
     def __init__(
         self,
-        pointer: LivePointer,
+        pointer: StoredPointer,
         load: Callable[[Version], LoadedModel],
         max_bytes: int,
         metrics: Metrics,
@@ -80,7 +61,7 @@ class LiveModels:
                 the version just asked for is kept in any case.
             metrics: told what is loaded, and what fails to.
         """
-        self.pointer = pointer
+        self._pointer = pointer
         self._load = load
         self._max_bytes = max_bytes
         self._metrics = metrics
@@ -96,11 +77,11 @@ class LiveModels:
         Raises:
             ModelError: if neither can be loaded.
         """
-        version = self.pointer.live(project)
+        version = self._pointer.live(project)
         try:
             model = self._in_memory(version)
         except ModelError:
-            if self.pointer.live(project) != version:
+            if self._pointer.live(project) != version:
                 return self.serving(project)
             before = self._serving.get(project)
             if before is None or before == version:
@@ -119,7 +100,7 @@ class LiveModels:
 
     def drop_idle(self) -> None:
         """Forget versions that serve no project now; who computes with one holds on to it."""
-        live = {project: self.pointer.live(project) for project in list(self._serving)}
+        live = {project: self._pointer.live(project) for project in list(self._serving)}
         with self._lock:
             used = {
                 version if version in self._loaded else self._serving[project]
@@ -145,7 +126,7 @@ class LiveModels:
         Raises:
             ModelError: if it is; the text says why.
         """
-        failure = self._failures.get(self.pointer.live(project))
+        failure = self._failures.get(self._pointer.live(project))
         if failure is None:
             return
         if failure.is_younger_than(REMEMBERED_SECONDS if failure.of_files else RETRY_SECONDS):
@@ -210,7 +191,7 @@ class LiveModels:
             return self._load(version)
         except (ICMFormerError, OSError):
             # Its files may have been altered or cleaned away since the pointer looked at them.
-            if not self.pointer.look_again(version):
+            if not self._pointer.look_again(version):
                 raise
             return self._load(version)
 

@@ -27,27 +27,19 @@ class Readiness:
         self._models = models
         self._queue = queue
         self._answered = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     @property
     def ready(self) -> bool:
         """Whether a network has answered."""
         return self._answered.is_set()
 
-    def warm_up(self, then: Callable[[], object] = lambda: None) -> None:
-        """Begin, unless it is ready or on its way; what fails is tried again until it answers.
+    def warm_up(self, then: Callable[[], object]) -> None:
+        """Begin, in a thread; what fails is tried again until a network answers.
 
         Args:
             then: called after the network has answered, before the process counts as ready.
         """
-        with self._lock:
-            if self.ready or (self._thread and self._thread.is_alive()):
-                return
-            self._thread = threading.Thread(
-                target=self._run, args=(then,), name="warm-up", daemon=True
-            )
-            self._thread.start()
+        threading.Thread(target=self._run, args=(then,), name="warm-up", daemon=True).start()
 
     def _run(self, then: Callable[[], object]) -> None:
         while not self._has_answered():

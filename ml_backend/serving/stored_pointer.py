@@ -42,7 +42,7 @@ class _Damage:
 
 
 class StoredPointer:
-    """Which version serves which project; thread-safe, follows `ml_backend.serving.live_models`."""
+    """Which version serves which project; thread-safe."""
 
     def __init__(self, versions: ModelVersions, fallback: Version) -> None:
         """Look at the site's default; `follow` begins to look for changes.

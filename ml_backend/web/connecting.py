@@ -60,4 +60,4 @@ def _checked(asked: SetupRequest, backend: Backend) -> str:
     parse(asked.schema)
     backend.connections.check(asked.project)
     backend.models.check(asked.project)
-    return backend.models.pointer.live(asked.project).name
+    return backend.pointer.live(asked.project).name

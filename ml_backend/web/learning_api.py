@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
@@ -20,7 +21,7 @@ from ml_backend.web.learning_facts import (
     version_list,
 )
 from ml_backend.web.lookups import find_job, find_version
-from ml_backend.web.people import refuse_other_sites, who
+from ml_backend.web.same_site import refuse_other_sites
 from training.store.live_pointer import SITE, Mover
 
 Answer = tuple[Response, int]
@@ -82,8 +83,8 @@ class _Api:
         return jsonify(version_facts(self._learning.stores.versions, number))
 
     def job(self, number: int) -> Response:
-        facts = job_facts(find_job(self._learning, number))
-        return jsonify({**facts, "log": log_tail(self._learning, number)})
+        job = find_job(self._learning, number)
+        return jsonify({**job_facts(job), "log": log_tail(self._learning, job)})
 
     def cancel(self, number: int) -> Answer:
         find_job(self._learning, number)

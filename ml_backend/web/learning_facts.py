@@ -53,7 +53,7 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
     return {
         "key": project.key,
         "number": project.number,
-        "title": project.title or f"Project {project.number}",
+        "title": project.shown_title,
         "live": live_facts(learning, project.key),
         "samples": {
             "total": samples.samples,
@@ -64,8 +64,9 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
         "messages": {
             "waiting": backlog.waiting,
             "oldest": _text(backlog.oldest),
+            "waiting_problem": backlog.waiting_problem,
             "failed": backlog.failed,
-            "problem": backlog.problem,
+            "failed_problem": backlog.failed_problem,
         },
         "reconciled": {"at": _text(project.reconciled_at), "note": project.told},
     }
@@ -143,7 +144,7 @@ def job_facts(job: JobRow) -> Facts:
     }
 
 
-def log_tail(learning: Learning, job: int, lines: int = 40) -> str:
+def log_tail(learning: Learning, job: JobRow, lines: int = 40) -> str:
     """Return the last lines of a job's log."""
     path = learning.job_folders.log(job)
     if not path.exists():

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as Answer
 
+from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.live_moves import make_move
@@ -21,8 +22,8 @@ from ml_backend.web.learning_facts import (
     version_facts,
 )
 from ml_backend.web.lookups import find_job, find_version
-from ml_backend.web.people import refuse_other_sites, who
 from ml_backend.web.rendered_pages import PAGES, rendered
+from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
 from training.moments import now
 from training.store.database import LARGEST_INTEGER
@@ -62,7 +63,7 @@ class _Pages:
     def __init__(self, backend: Backend) -> None:
         self._learning = backend.learning
         self._hints = backend.hints
-        self._pointer = backend.models.pointer
+        self._pointer = backend.pointer
 
     def projects(self) -> Response:
         return rendered("projects.html", **project_list(self._learning))
@@ -90,12 +91,13 @@ class _Pages:
 
     def job(self, name: str, number: int) -> Response:
         project = self._learning.projects.named(name)
-        facts = job_facts(find_job(self._learning, number, project.key))
+        job = find_job(self._learning, number, project.key)
+        facts = job_facts(job)
         return rendered(
             "job.html",
             project=project,
             job=facts,
-            log=log_tail(self._learning, number, lines=200),
+            log=log_tail(self._learning, job, lines=200),
             refresh=_JOB_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 

@@ -22,10 +22,9 @@ def operator_routes(backend: Backend) -> Blueprint:
 
     @routes.get("/ready")
     def ready() -> tuple[Response, int]:
-        """Say whether a network has answered once; begin to load one if not."""
+        """Say whether a network has answered once."""
         if backend.readiness.ready:
             return jsonify(status="READY"), 200
-        backend.readiness.warm_up()
         told = {"error": "; ".join(backend.models.problems())} if g.get("may_know", True) else {}
         return jsonify(status="LOADING", **told), 503
 

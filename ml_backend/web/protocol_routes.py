@@ -15,7 +15,7 @@ from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
-from ml_backend.web.people import refuse_other_sites
+from ml_backend.web.same_site import refuse_other_sites
 
 
 def protocol_routes(backend: Backend) -> Blueprint:
@@ -58,7 +58,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
     @routes.get("/versions")
     def versions() -> Response:
         project = project_key(request.args.get("project", ""))
-        return jsonify(versions=backend.models.pointer.names(project))
+        return jsonify(versions=backend.pointer.names(project))
 
     return routes
 

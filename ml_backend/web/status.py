@@ -34,7 +34,7 @@ class NeedLine:
 
 def status(backend: Backend) -> dict[str, Any]:
     """Return the variables of `templates/status.html`."""
-    live = backend.models.pointer.live("")
+    live = backend.pointer.live("")
     worker, worker_problems, needs = _learning(backend)
     return {
         "now": now().strftime("%Y-%m-%d %H:%M:%S"),
@@ -54,7 +54,7 @@ def status(backend: Backend) -> dict[str, Any]:
 def problems(backend: Backend, live: Version) -> list[str]:
     """Say everything an administrator should know, the worst first."""
     settings = backend.settings
-    found = backend.models.problems() + backend.models.pointer.problems()
+    found = backend.models.problems() + backend.pointer.problems()
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
     if backend.no_gpu:
@@ -101,7 +101,7 @@ def _needs(backend: Backend, seen: Attention) -> list[NeedLine]:
     if not seen.needs:
         return []
     return [
-        NeedLine(one.key, one.title or f"Project {one.number}", seen.needs[one.key])
+        NeedLine(one.key, one.shown_title, seen.needs[one.key])
         for one in backend.learning.projects.all()
         if one.key in seen.needs
     ]
@@ -109,7 +109,7 @@ def _needs(backend: Backend, seen: Attention) -> list[NeedLine]:
 
 def _projects(backend: Backend) -> list[ProjectLine]:
     """List the projects that connected to this process."""
-    pointer = backend.models.pointer
+    pointer = backend.pointer
     return [
         ProjectLine(
             project_number(one.project), one.address, pointer.live(one.project).name, one.problem

@@ -13,6 +13,7 @@ from label_studio_ml.api import init_app
 
 from ml_backend import backend, model
 from ml_backend.app import create_app
+from ml_backend.learning.projects import ProjectNews
 from ml_backend.model import ICMFormerModel
 from tests.ml_backend.label_studio_requests import (
     clicks,
@@ -24,6 +25,8 @@ from tests.ml_backend.label_studio_requests import (
 )
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from training.moments import now
+from training.store.live_pointer import Mover, promote
+from training.store.model_versions import Candidate
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 
@@ -89,9 +92,32 @@ def test_2x_is_told_which_version_serves(settings):
         def set(self, key, value):
             self.kept = (key, value)
 
-    bound = AsIn2x(backend=backend.build_backend(settings))
+    bound = AsIn2x(backend=with_a_version_of_its_own(backend.build_backend(settings)))
     bound.setup()
-    assert bound.kept == ("model_version", bound.backend.models.pointer.live("2").name)
+    name, version = bound.kept
+    assert (name, version[:3]) == ("model_version", "v2-")
+
+
+def with_a_version_of_its_own(backend):
+    """Make a version live for project 2, of which webhooks have told."""
+    learning, mover = backend.learning, Mover("ann", "because")
+    learning.projects.remember("2.1795327560", ProjectNews("Cells"))
+    candidate = Candidate("job 1", backend.settings.checkpoint, project="2.1795327560")
+    number = learning.stores.versions.publish(candidate)
+    move = functools.partial(promote, project="2.1795327560", version=number, mover=mover)
+    learning.stores.versions.move(move)
+    return backend
+
+
+def test_what_a_project_learned_serves_it_though_only_its_number_is_known(settings):
+    bound = ICMFormerModel(backend=with_a_version_of_its_own(backend.build_backend(settings)))
+    body = recorded("predict_batch_retrieve")
+    body["tasks"].append({**body["tasks"][0], "project": 3})
+    in_own, *_, elsewhere = (
+        bound.predict([task], label_config=body["label_config"])[0]["model_version"]
+        for task in body["tasks"]
+    )
+    assert (in_own[:3], elsewhere[:5]) == ("v2-", "tiny-")
 
 
 @pytest.mark.slow

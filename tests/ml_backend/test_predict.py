@@ -1,6 +1,7 @@
 """/predict through the real application, the real predictor and a tiny real network."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded,
     saved_task,
 )
+from tests.ml_backend.stand_in import Elsewhere, serving
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 NEGATIVE = keypoint(78.4, 31.1, id="c", positive=False)
@@ -87,7 +89,7 @@ def test_mask_is_what_the_predictor_computes(client, checkpoint, label_studio):
 
 def test_prediction_says_which_version_made_it_and_how_sure(client, app):
     (prediction,) = predict(client, clicks(FIRST))
-    version = app.extensions["icmformer"].models.pointer.live("2").name
+    version = app.extensions["icmformer"].pointer.live("2").name
     assert prediction["model_version"] == version
     assert prediction["model_version"].startswith("tiny-")
     assert prediction["score"] == prediction["result"][0]["score"]
@@ -280,6 +282,18 @@ def test_batch_that_takes_too_long_makes_label_studio_ask_one_by_one(settings):
     assert "result" not in prediction
     unhurried = create_app(settings).test_client()
     assert len(predict(unhurried, batch(*tasks))) == 3
+
+
+def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings):
+    over = threading.Event()
+    with serving(Elsewhere({"slow.png": lambda: str(over.wait(60))}).app()) as url:
+        slow = saved_task(FIRST, task=2) | {"data": {"image": f"{url}/slow.png"}}
+        changes = {"predict_seconds": 2.0, "allowed_image_hosts": "127.0.0.1"}
+        hurried = create_app(settings.model_copy(update=changes)).test_client()
+        predict(hurried, batch(saved_task(FIRST, task=1)))
+        (prediction,) = predict(hurried, batch(saved_task(FIRST, task=1), slow))
+        over.set()
+    assert len(prediction["result"]) == 1
 
 
 def test_alt_clicks_alone_say_why_nothing_comes(client, monkeypatch):

@@ -209,3 +209,8 @@ def test_variables_of_kubernetes_are_recognised(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"{name} .*enableServiceLinks: false"):
         load_settings()
+
+
+def test_hosts_of_images_may_be_written_in_any_case_and_with_spaces(tmp_path):
+    settings = Settings(model_dir=tmp_path, allowed_image_hosts=" Files.Example, 10.0.0.5:9000 ,,")
+    assert settings.image_limits.allowed_hosts == {"files.example", "10.0.0.5:9000"}

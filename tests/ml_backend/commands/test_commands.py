@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ml_backend.__main__ import main
@@ -113,3 +114,11 @@ def test_a_comparison_is_told_once(command):
     assert status == 1
     assert out.count("not compared") == 1
     assert "not compared" not in err
+
+
+def test_a_command_that_is_refused_closes_the_databases(command, learning, settings):
+    learning.close()
+    status, _, refused = command("versions", "--project", "77")
+    assert (status, refused) == (1, "project 77 has never been seen here\n")
+    opened = [file.path for file in psutil.Process().open_files()]
+    assert not [path for path in opened if path.startswith(str(settings.model_dir))]

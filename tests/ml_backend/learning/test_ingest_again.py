@@ -137,13 +137,13 @@ def test_while_label_studio_is_away_messages_wait_and_then_arrive(loop):
         loop.ingest.drain()
     backlog = loop.inbox.backlog(PROJECT)
     assert (backlog.waiting, backlog.failed) == (1, 0)
-    assert "cannot be reached" in backlog.problem
+    assert "cannot be reached" in backlog.waiting_problem
     assert loop.annotations() == {}
     loop.trouble = None
     loop.hurry()
     loop.ingest.drain()
     assert loop.areas() == [100]
-    assert loop.inbox.backlog().waiting == 0
+    assert loop.inbox.backlog(PROJECT).waiting == 0
 
 
 def test_an_image_that_cannot_be_used_is_tried_for_a_while_and_reported(loop):
@@ -153,7 +153,7 @@ def test_an_image_that_cannot_be_used_is_tried_for_a_while_and_reported(loop):
     for _ in range(ATTEMPTS):
         loop.hurry()
         loop.ingest.drain()
-    assert loop.inbox.backlog().failed == 1
+    assert loop.inbox.backlog(PROJECT).failed == 1
     assert loop.annotations()[4].notes == ["task 8: image is 404"]
 
 
@@ -190,9 +190,10 @@ def test_a_message_that_kills_the_worker_is_given_up_and_holds_up_no_other(loop)
             loop.ingest.drain()
     loop.hurry()
     loop.ingest.drain()
-    backlog = loop.inbox.backlog()
+    backlog = loop.inbox.backlog(PROJECT)
     assert (backlog.waiting, backlog.failed) == (0, 1)
-    assert backlog.problem == "given up after 6 attempts, in the last of which the worker died"
+    problem = "given up after 6 attempts, in the last of which the worker died"
+    assert backlog.failed_problem == problem
 
 
 def test_a_worker_that_died_once_hides_nothing_of_what_went_wrong_before(loop):
@@ -207,7 +208,7 @@ def test_a_worker_that_died_once_hides_nothing_of_what_went_wrong_before(loop):
         loop.ingest.drain()
     loop.hurry()
     loop.ingest.drain()
-    problem = loop.inbox.backlog().problem
+    problem = loop.inbox.backlog(PROJECT).failed_problem
     assert "in the last of which the worker died; in an earlier one: task 8" in problem
 
 
@@ -250,7 +251,7 @@ def test_a_server_of_images_that_stays_silent_uses_up_the_attempts(loop):
     for _ in range(ATTEMPTS):
         loop.hurry()
         loop.ingest.drain()
-    assert (loop.inbox.backlog().failed, len(loop.fetched)) == (1, ATTEMPTS)
+    assert (loop.inbox.backlog(PROJECT).failed, len(loop.fetched)) == (1, ATTEMPTS)
 
 
 def test_many_annotations_in_one_message_do_not_each_wait_for_a_silent_server(loop):
@@ -275,7 +276,7 @@ def test_messages_wait_while_the_stored_files_cannot_be_reached(loop):
     for _ in range(2 * ATTEMPTS):
         loop.hurry()
         loop.ingest.drain()
-    assert (loop.inbox.backlog().waiting, loop.annotations()) == (1, {})
+    assert (loop.inbox.backlog(PROJECT).waiting, loop.annotations()) == (1, {})
 
 
 def test_messages_put_off_while_the_clock_was_ahead_are_due(loop):

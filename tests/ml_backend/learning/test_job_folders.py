@@ -17,7 +17,7 @@ def test_ended_jobs_keep_only_their_logs(learning):
     folders = {}
     for project in "abcde":
         job = learning.jobs.request(project, "button")
-        folders[job] = learning.job_folders.make(job)
+        folders[job] = learning.job_folders.make(learning.jobs.get(job))
         (folders[job] / "decoded").mkdir()
         for name in ("log.txt", "plan.json", "state-000000000012.pt", "decoded/pixels.u8"):
             (folders[job] / name).write_text(project)
@@ -34,7 +34,8 @@ def test_ended_jobs_keep_only_their_logs(learning):
 
 
 def test_looking_for_the_log_of_a_job_that_did_not_begin_writes_nothing(learning, settings):
-    log = learning.job_folders.log(learning.jobs.request("a", "button"))
+    job = learning.jobs.get(learning.jobs.request("a", "button"))
+    log = learning.job_folders.log(job)
     assert not log.exists()
     assert not (settings.model_dir / "jobs").exists()
 
@@ -42,11 +43,11 @@ def test_looking_for_the_log_of_a_job_that_did_not_begin_writes_nothing(learning
 def test_what_cannot_be_deleted_keeps_nobody_from_the_rest(learning, monkeypatch):
     for project in "ab":
         job = learning.jobs.request(project, "button")
-        (learning.job_folders.make(job) / "plan.json").touch()
+        (learning.job_folders.make(learning.jobs.get(job)) / "plan.json").touch()
         learning.jobs.cancel(job)
     # As another user's, which a test that may run as root cannot make.
     real = Path.unlink
-    stuck = learning.job_folders.make(1) / "plan.json"
+    stuck = learning.job_folders.make(learning.jobs.get(1)) / "plan.json"
 
     def unlink(path, **options):
         if path == stuck:
@@ -60,15 +61,15 @@ def test_what_cannot_be_deleted_keeps_nobody_from_the_rest(learning, monkeypatch
 
 def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settings):
     first = learning.jobs.request("1.1795327560", "button")
-    kept = learning.job_folders.make(first) / "plan.json"
+    kept = learning.job_folders.make(learning.jobs.get(first)) / "plan.json"
     kept.write_text("of another project")
     learning.close()
     again = open_learning(settings)
-    assert again.job_folders.make(first) / "plan.json" == kept
+    assert again.job_folders.make(again.jobs.get(first)) / "plan.json" == kept
     again.close()
     for file in settings.model_dir.glob("state.db*"):
         file.unlink()
     new = open_learning(settings)
     assert new.jobs.request("2.1795327560", "button") == first
-    assert not list(new.job_folders.make(first).iterdir())
+    assert not list(new.job_folders.make(new.jobs.get(first)).iterdir())
     new.close()

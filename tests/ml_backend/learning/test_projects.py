@@ -69,3 +69,11 @@ def test_nothing_is_asked_of_a_project_that_was_never_seen(projects):
     projects.ask_to_reconcile("7.8")
     projects.remember("7.8", ProjectNews(title="seen later"))
     assert not projects.find("7.8").is_reconcile_asked_for
+
+
+def test_who_remembers_something_is_told_all_that_is_known(projects):
+    projects.ask_to_reconcile(KEY)
+    row = projects.remember(KEY, ProjectNews(hostname="http://ls:8080"))
+    told = (row.title, row.hostname, row.is_reconcile_asked_for)
+    assert told == ("Cells", "http://ls:8080", True)
+    assert projects.remember(KEY, ProjectNews()).seen_at == row.seen_at

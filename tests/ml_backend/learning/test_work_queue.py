@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from ml_backend.errors import SettingsError
@@ -5,6 +7,7 @@ from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue, 
 from ml_backend.settings import Settings
 
 UNREACHABLE = "redis://127.0.0.1:1/0"
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL")
 
 
 @pytest.fixture
@@ -58,3 +61,23 @@ def test_a_queue_that_is_down_is_named(settings):
     queue = open_queue(settings.model_copy(update={"queue_url": UNREACHABLE}))
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1.*ICMFORMER_QUEUE_URL"):
         require_reachable(queue)
+
+
+def test_a_postgresql_queue_that_is_down_stops_the_worker_alone(settings):
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    address = "postgresql://127.0.0.1:1/queue"
+    queue = open_queue(settings.model_copy(update={"queue_url": address}))
+    declare_tasks(queue, NoDuties())
+    with pytest.raises(SettingsError, match=r"^the queue cannot be reached: .*ICMFORMER_QUEUE_URL"):
+        require_reachable(queue)
+
+
+@pytest.mark.skipif(not POSTGRESQL, reason="TEST_POSTGRESQL is not set")
+def test_a_worker_makes_what_a_postgresql_queue_lacks(settings):
+    address = POSTGRESQL.replace("postgresql+psycopg://", "postgresql://")
+    queue = open_queue(settings.model_copy(update={"queue_url": address}))
+    require_reachable(queue)
+    declare_tasks(queue, NoDuties()).ingest()
+    assert queue.execute(queue.dequeue()) is None
+    queue.flush()
+    queue.storage.close()

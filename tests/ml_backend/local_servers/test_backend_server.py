@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from ml_backend.local_servers import backend_server, ports
+from tests.ml_backend.label_studio_requests import clicks, keypoint
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 
 
@@ -21,9 +22,13 @@ def operators_store(tmp_path, monkeypatch):
         "ICMFORMER_BASIC_AUTH_USER": "ann",
         "BASIC_AUTH_PASS": "secret",
         "ICMFORMER_PORT": "1",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
     }
     for name, value in shell.items():
         monkeypatch.setenv(name, value)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     return store
 
 
@@ -42,9 +47,15 @@ def test_it_keeps_to_its_own_store_and_asks_nobody_to_log_in(
     server = backend_server.start(tmp_path / "own", port, log, settings)
     try:
         backend_server.wait_until_ready(server, port)
-        page = requests.get(backend_server.url(port), timeout=10)
+        with requests.Session() as session:
+            session.trust_env = False
+            page = session.get(backend_server.url(port), timeout=10)
+            body = clicks(keypoint(50, 50))
+            clicked = session.post(f"{backend_server.url(port)}/predict", json=body, timeout=60)
         assert page.ok
         assert label_studio.url in page.text
+        (prediction,) = clicked.json()["results"]
+        assert "error" not in prediction
     finally:
         server.stop()
     assert (tmp_path / "own" / "state.db").exists()

@@ -33,9 +33,9 @@ class CrowdedGPU:
 def crowd(app, checkpoint):
     def replace_network(*full_at):
         network = CrowdedGPU(load_checkpoint(checkpoint), full_at)
-        models = app.extensions["icmformer"].models
-        version = models.pointer.live("")
-        models._keep(LoadedModel(version, Predictor.for_serving(network), 1))
+        backend = app.extensions["icmformer"]
+        version = backend.pointer.live("")
+        backend.models._keep(LoadedModel(version, Predictor.for_serving(network), 1))
         return network
 
     return replace_network

@@ -179,9 +179,9 @@ def test_a_version_that_does_not_fit_gets_the_room_of_others(
     monkeypatch.setattr(backend, "load_version", load)
     app = create_app(settings)
     models = app.extensions["icmformer"].models
-    models.pointer = MovablePointer(versions[0])
+    models._pointer = MovablePointer(versions[0])
     for version, project in zip(versions, projects, strict=True):
-        models.pointer.by_project[project] = version
+        models._pointer.by_project[project] = version
         assert models.serving(project).version == version
     assert held == [0, 1, 2, 0]
 
@@ -368,7 +368,7 @@ def test_serving_follows_its_setting_back_and_a_worker_leaves_it_alone(versions,
     def served(settings):
         backend = create_app(settings).extensions["icmformer"]
         backend.learning.close()
-        return backend.models.pointer.live("").name
+        return backend.pointer.live("").name
 
     assert served(starter) == versions[0].name
     assert served(own) == versions[1].name

@@ -190,6 +190,6 @@ def test_a_webhook_that_was_answered_survives_the_next_moment(environment, learn
             return session.query(SampleRow).count()
 
     with running("work", environment):
-        wait_until(lambda: samples() or learning.inbox.backlog().problem, 120)
-    assert learning.inbox.backlog().problem == ""
+        wait_until(lambda: samples() or learning.inbox.backlog(PROJECT).waiting_problem, 120)
+    assert learning.inbox.backlog(PROJECT).waiting_problem == ""
     assert samples() == 1

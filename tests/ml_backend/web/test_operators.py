@@ -87,6 +87,7 @@ def test_login_is_asked_for_everywhere_else(guarded, method, path):
 def test_ready_only_after_a_network_has_answered(client, app):
     first = client.get("/ready")
     assert (first.status_code, first.json["status"]) == (503, "LOADING")
+    app.extensions["icmformer"].readiness.warm_up(lambda: None)
     wait_until(lambda: app.extensions["icmformer"].readiness.ready, 30)
     assert client.get("/ready").status_code == 200
 
@@ -102,13 +103,14 @@ def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"nonsense")
     damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
-    client = create_app(settings.model_copy(update={"checkpoint": damaged})).test_client()
-    client.get("/ready")
+    app = create_app(settings.model_copy(update={"checkpoint": damaged}))
+    app.extensions["icmformer"].readiness.warm_up(lambda: None)
+    client = app.test_client()
     wait_until(lambda: "damaged" in client.get("/ready").json["error"], 30)
     assert client.get("/ready").status_code == 503
 
 
-def test_ready_once_a_network_can_be_loaded_whoever_asks(app, checkpoint, monkeypatch):
+def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, monkeypatch):
     backend = app.extensions["icmformer"]
     monkeypatch.setattr(readiness, "RETRY_SECONDS", 0.01)
     failures: list[Exception] = [BackendError("disk is busy"), ValueError()]
@@ -263,6 +265,17 @@ def test_another_sites_page_cannot_ask(client, path):
         assert refused.status_code == 403
         assert "the proxy in front of it must pass the Host header on" in refused.json["error"]
     assert client.post(path, **body).status_code != 403
+
+
+def test_a_refused_webhook_is_on_the_page_for_label_studio_says_nothing_of_it(settings):
+    app = create_app(settings.model_copy(update={"max_body_mb": 1}))
+    client, recent = app.test_client(), app.extensions["icmformer"].recent
+    client.post("/webhook", data=b" " * (2 << 20))
+    client.post("/webhook", json=["no event"])
+    unread, too_large = recent.failures()
+    assert (unread.kind, too_large.kind) == ("webhook", "webhook")
+    assert "larger than 1 MB" in too_large.outcome
+    assert unread.outcome in client.get("/").text
 
 
 def test_event_cannot_forge_a_log_line(client, caplog):

@@ -30,13 +30,13 @@ def test_messages_become_samples_with_images_from_label_studio(learning, worker,
     deliver(learning, server, 1, 2)
     worker.ingest()
     assert tasks_with_samples(learning) == [1, 2]
-    assert learning.inbox.backlog().waiting == 0
+    assert learning.inbox.backlog(PROJECT).waiting == 0
 
 
 def test_a_webhook_does_not_wait_while_samples_are_stored(learning, server):
     with learning.stores.database.write():
         deliver(learning, server, 1)
-    assert learning.inbox.backlog().waiting == 1
+    assert learning.inbox.backlog(PROJECT).waiting == 1
 
 
 def test_enough_new_samples_and_quiet_ask_for_a_job_once(learning, worker, server):
@@ -66,7 +66,7 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
 def test_only_a_job_that_keeps_something_new_gets_further(learning):
     learning.jobs.request(PROJECT, "Start training")
     job = learning.jobs.claim("worker")
-    folder = learning.job_folders.make(job.id)
+    folder = learning.job_folders.make(job)
     (folder / "state-000000000150.pt").touch()
     with learning.stores.database.write() as session:
         session.get(JobRow, job.id).attempts = 2

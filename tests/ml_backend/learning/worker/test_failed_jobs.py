@@ -181,3 +181,13 @@ def test_where_there_is_a_schedule_what_was_cancelled_is_learned_at_its_next_tim
     with changed.stores.database.write() as session:
         session.get(JobRow, 2).finished_at = now() - 2 * timedelta(minutes=1)
     assert reasons_after_a_tick(worker, changed) == ["scheduled (* * * * *)"]
+
+
+def test_a_job_whose_process_cannot_be_started_says_why(learning, worker, settings):
+    (settings.model_dir / "jobs").write_text("in the way of the folder")
+    job = learning.jobs.request(PROJECT, "Start training")
+    worker.train()
+    row = learning.jobs.get(job)
+    assert (row.state, row.attempts) == ("failed", 1)
+    assert row.message.startswith("its process cannot be started: ")
+    assert str(settings.model_dir / "jobs") in row.message

@@ -34,7 +34,7 @@ def project(learning, worker, server):
     worker.ingest()
     for reason in ("button", "more"):
         job = learning.jobs.request(PROJECT, reason)
-        (learning.job_folders.make(job) / "log.txt").write_text(reason)
+        (learning.job_folders.make(learning.jobs.get(job)) / "log.txt").write_text(reason)
         if reason == "button":
             learning.jobs.claim("w", job)
             learning.jobs.finish(job, "w", "promoted", "better", 2)

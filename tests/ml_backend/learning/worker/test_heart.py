@@ -13,7 +13,7 @@ def continued(learning):
     learning.jobs.request(PROJECT, "Start training")
     move_back(learning, JobRow, attempts=2)
     job = learning.jobs.claim("w")
-    (learning.job_folders.make(job.id) / "plan.json").write_text("of the first attempt")
+    (learning.job_folders.make(job) / "plan.json").write_text("of the first attempt")
     return job
 
 
@@ -24,7 +24,7 @@ def attempts(learning, job):
 def test_an_attempt_that_leaves_nothing_new_counts(learning, continued):
     with Heart(learning, continued, None) as heart:
         heart.report("training", 0, 300)
-        folder = learning.job_folders.make(continued.id)
+        folder = learning.job_folders.make(continued)
         (folder / "plan.json").write_text("written once more")
         (folder / "0001.png").write_bytes(b"decoded")
         (folder / ".unfinished.pt").write_bytes(b"half")
@@ -35,6 +35,6 @@ def test_an_attempt_that_leaves_nothing_new_counts(learning, continued):
 def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continued):
     with Heart(learning, continued, None) as heart:
         heart.report("training", 0, 300)
-        (learning.job_folders.make(continued.id) / "state-100.pt").write_bytes(b"weights")
+        (learning.job_folders.make(continued) / "state-100.pt").write_bytes(b"weights")
         heart.report("judging the candidate", 0, 9)
         assert attempts(learning, continued) == 1

@@ -84,14 +84,15 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
 
 
 @pytest.mark.slow
-def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server, told):
     deliver(learning, server, *range(12))
     with working(environment) as process:
         wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
         learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
         wait_until(lambda: stages(learning, 1)[0] == "running", 240, process)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(told)
         assert process.wait(60) == 0
     row = learning.jobs.get(1)
     assert (row.state, row.attempts) == ("waiting", 0)
@@ -135,7 +136,7 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
     trained = command(environment, "fine-tune", "--project", "1")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.startswith("job 1: ")
-    assert "step 12" in (learning.job_folders.make(1) / "log.txt").read_text()
+    assert "step 12" in (learning.job_folders.make(learning.jobs.get(1)) / "log.txt").read_text()
     listed = command(environment, "versions", "--project", "1").stdout
     number, name, *made_for = listed.split()[:4]
     assert (number, name[:3], made_for) == ("2", "v2-", ["project", "1"])

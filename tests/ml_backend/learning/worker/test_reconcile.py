@@ -4,6 +4,7 @@ import functools
 import re
 import threading
 from datetime import timedelta
+from time import monotonic
 
 from sqlalchemy import select
 
@@ -266,10 +267,28 @@ def test_a_project_that_label_studio_deleted_is_asked_for_at_its_usual_turns(
 
     monkeypatch.setattr(worker_module, "reconcile", counted)
     for minutes in (6, 61):
-        later = now() + timedelta(minutes=minutes)
-        monkeypatch.setattr(worker_module, "now", lambda later=later: later)
+        pass_time(monkeypatch, timedelta(minutes=minutes))
         worker.reconcile_due()
     assert compared.count(gone) == 1
+
+
+def pass_time(monkeypatch, time, clock=None):
+    """Let time pass, during which the clock may be set."""
+    clock, later = now() + (clock or time), monotonic() + time.total_seconds()
+    monkeypatch.setattr(worker_module, "now", lambda: clock)
+    monkeypatch.setattr(worker_module, "monotonic", lambda: later)
+
+
+def test_a_clock_that_was_set_back_keeps_no_project_from_being_compared(
+    learning, worker, server, monkeypatch
+):
+    worker_project(learning, server)
+    server.legacy_tokens_enabled = False
+    worker.reconcile_due()
+    server.legacy_tokens_enabled = True
+    pass_time(monkeypatch, timedelta(minutes=6), clock=timedelta(days=-1))
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).reconcile_note == "24 annotations compared, 0 withdrawn"
 
 
 def test_whoever_compares_hears_of_a_failure_though_another_asks_meanwhile(

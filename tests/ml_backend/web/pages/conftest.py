@@ -49,7 +49,8 @@ def state(tmp_path_factory):
         patch.setattr(trial, "evaluate", partial(evaluate, max_clicks=3))
         outcome = improve(job(folder), learning.stores, options(), quiet)
     learning.jobs.finish(number, "w", outcome.result, outcome.sentence, outcome.version)
-    (learning.job_folders.make(number) / "log.txt").write_text("first line\nthe last line\n")
+    log = learning.job_folders.make(learning.jobs.get(number)) / "log.txt"
+    log.write_text("first line\nthe last line\n")
     return app
 
 

@@ -51,3 +51,19 @@ def test_what_would_bury_the_jobs_is_folded_and_the_rest_counted(client, learnin
     assert "<summary>40 more</summary>" in text
     assert "And 10 more annotations." in text
     assert "And something of 10 more annotations." in text
+
+
+def test_messages_that_wait_and_those_given_up_each_say_their_own_problem(client, learning):
+    learning.projects.remember("25.1", ProjectNews("Mail"))
+    for given_up, problem in ((False, "Label Studio is away"), (True, "image is 404")):
+        message = learning.inbox.put("ANNOTATION_CREATED", "25.1", b"{}")
+        (learning.inbox.fail if given_up else learning.inbox.retry)(message, problem)
+    messages = client.get("/api/projects/25").json["messages"]
+    assert (messages["waiting_problem"], messages["failed_problem"]) == (
+        "Label Studio is away",
+        "image is 404",
+    )
+    text = page(client, "/projects/25")
+    assert text.count("Label Studio is away") == text.count("image is 404") == 1
+    assert "could not be dealt with: image is 404" in text
+    learning.inbox.forget("25.1")

@@ -39,6 +39,14 @@ def test_a_project_shows_samples_jobs_versions_and_what_to_look_at(client):
     assert "starter-" in text
 
 
+def test_a_project_without_a_title_has_the_same_name_everywhere(client, learning):
+    learning.projects.remember("35.1", ProjectNews())
+    job = learning.jobs.request("35.1", "button")
+    for path in ("", "35", f"35/jobs/{job}", "35/versions/1"):
+        assert ">Project 35</" in page(client, f"/projects/{path}")
+    learning.jobs.cancel(job)
+
+
 @pytest.mark.parametrize(
     ("hostname", "link"),
     [
@@ -321,10 +329,10 @@ def test_a_number_that_no_database_holds_is_of_nothing(client, path):
 
 
 def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
-    log = learning.job_folders.make(1) / "log.txt"
+    log = learning.job_folders.make(learning.jobs.get(1)) / "log.txt"
     before = log.read_bytes()
     log.write_bytes(b"first\n\rdecoding: 0 %\rdecoding: 100 %\r\nlast\n")
-    assert log_tail(learning, 1) == "first\ndecoding: 100 %\nlast"
+    assert log_tail(learning, learning.jobs.get(1)) == "first\ndecoding: 100 %\nlast"
     log.write_bytes(before)
 
 

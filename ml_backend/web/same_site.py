@@ -1,16 +1,10 @@
-"""Who asks, and whether the request came from our own page, in a window of its own."""
+"""Whether a request came from our own page, and our pages stand in a window of their own."""
 
 from urllib.parse import urlsplit
 
 from flask import Response, request
 
 from ml_backend.errors import ForeignSiteError
-
-
-def who() -> str:
-    """Return the name to write into the history: the login's, if there is one."""
-    login = request.authorization
-    return (login.username if login else None) or "somebody without a login"
 
 
 def refuse_other_sites() -> None:
