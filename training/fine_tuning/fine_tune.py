@@ -2,10 +2,11 @@
 
 A fine-tuning job runs exactly this function, and so does the command that measures what accepted
 masks are worth. The network starts from the live weights, is trained with iterative clicks as in
-`training.commands.train`, and ends with the average of its weights that did best on the validation
-images. So that it does not forget, it sees other images in between, on which it must go on
-answering every click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV
-2016).
+`training.commands.train`, to the average of its weights that did best on the validation images. So
+that it does not forget, it sees other images in between, on which it must go on answering every
+click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016), and in the
+end goes only a share of the way from those weights to these (Wortsman et al., *Robust fine-tuning
+of zero-shot models*, CVPR 2022).
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.
@@ -166,11 +167,20 @@ def fine_tune(
 
     average.load_state_dict(best)
     merge(average)
+    _go_part_of_the_way(before, average, recipe.share)
     candidate = folder / "candidate.safetensors"
     save_checkpoint(
         average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
     )
     return candidate
+
+
+@torch.no_grad()
+def _go_part_of_the_way(start: ICMFormer, end: ICMFormer, share: float) -> None:
+    """Move the second network to where that share of the way from the first one ends."""
+    begin = dict(start.named_parameters())
+    for name, parameter in end.named_parameters():
+        parameter.copy_(begin[name].lerp(parameter, share))
 
 
 def _batches(

@@ -179,7 +179,7 @@ def answers(path, images):
 
 def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
     """Learning moves the answers elsewhere, too, unless it is told to keep them."""
-    wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3")
+    wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3", "share=1")
     before = answers(base, DATA.replay)
     moved = {}
     for weight in ("0", "20"):
@@ -218,6 +218,18 @@ def test_low_rank_updates_become_ordinary_weights_of_attention(tmp_path, name):
     assert all(tensor.endswith(("qkv.weight", "proj.weight")) for tensor in moved)
     before, after = weights(base), weights(candidate)
     assert all(torch.linalg.matrix_rank(after[n] - before[n], atol=1e-5) <= 2 for n in moved)
+
+
+@pytest.mark.parametrize("adaptation", ["everything", "low_rank"])
+def test_a_share_of_the_way_is_gone(base, tmp_path, adaptation):
+    start = weights(base)
+    half, whole = (
+        weights(run(base, tmp_path / share, f"share={share}", f"adaptation={adaptation}"))
+        for share in ("0.5", "1")
+    )
+    assert any((whole[name] != start[name]).any() for name in start)
+    for name in start:
+        torch.testing.assert_close(half[name], start[name].lerp(whole[name], 0.5))
 
 
 def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
