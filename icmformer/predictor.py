@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from icmformer.clicks import Click
-from icmformer.close_up import blended
-from icmformer.closer_look import CloserLook
 from icmformer.errors import ConfigError, InputError
+from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast
 from icmformer.region_of_interest import RegionOfInterest, View, resize
+from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import Zoom, ZoomIn
@@ -75,7 +75,7 @@ class Predictor:
 
         Args:
             model: the network, on the device on which to compute.
-            zoom_in: what the network looks at; close looks at its own size by default.
+            zoom_in: what the network looks at; repeated zoom-in at its own size by default.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
             tidy: clear specks away, obey every click, and from the third one on change the mask
@@ -90,7 +90,7 @@ class Predictor:
         model.eval()
         self._model = model
         self._device = next(iter(model.parameters())).device
-        self._zoom: Zoom = CloserLook(model.input_size) if zoom_in is None else zoom_in
+        self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
         self._flip = flip
         self._precision = precision
         self._tidy = tidy
@@ -115,7 +115,7 @@ class Predictor:
 
     @classmethod
     def for_serving(cls, model: ClickNetwork) -> "Predictor":
-        """Return a predictor for people who click: close looks and tidy masks, no mirror image."""
+        """Return a predictor as people are served: repeated zoom-in, tidy masks, no mirror."""
         return cls(model)
 
     def encode(self, image: np.ndarray) -> Segmentation:
@@ -194,7 +194,7 @@ class Predictor:
     ) -> Segmentation:
         """Keep what the last click corrected near it, and look closely at that."""
         result = self._leaving_alone(before, after, clicks, region)
-        window = self._zoom.close_up(clicks.pixels[-1], region, _size_hw(image))
+        window = self._zoom.refinement_window(clicks.pixels[-1], region, _size_hw(image))
         if window is None:
             return result
         close = self._look(image, clicks, window, result)

@@ -68,7 +68,7 @@ class Zoom(Protocol):
             current: the region of the pass.
         """
 
-    def close_up(
+    def refinement_window(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
         """Return the surroundings of a correcting click, to be seen larger; None if they are not.
@@ -130,7 +130,7 @@ class ZoomIn:
         """Return None, always; see `Zoom`."""
         return None
 
-    def close_up(
+    def refinement_window(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
         """Return None, always; see `Zoom`."""

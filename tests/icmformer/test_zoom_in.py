@@ -78,4 +78,4 @@ def test_one_look_is_all():
     click, region = _clicks((300, 420), (130, 250, True)), RegionOfInterest(34, 234, 150, 350)
     zoom = ZoomIn((200, 200))
     assert zoom.look_again(_probability(*SMALL), click, WHOLE) is None
-    assert zoom.close_up(click.pixels[0], region, (300, 420)) is None
+    assert zoom.refinement_window(click.pixels[0], region, (300, 420)) is None

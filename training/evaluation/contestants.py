@@ -132,7 +132,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Served(Checkpoint):
-    """A network as people get it: with close looks and tidy masks, at its own size."""
+    """A network as people get it: with repeated zoom-in and tidy masks, at its own size."""
 
     def describe(self) -> str:
         """Return backbone, size and number of parameters."""

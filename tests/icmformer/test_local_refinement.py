@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 
 from icmformer.clicks import Click
-from icmformer.close_up import blended
-from icmformer.closer_look import CloserLook
+from icmformer.local_refinement import blended
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
+from icmformer.repeated_zoom_in import RepeatedZoomIn
 from tests.icmformer.redness_network import RednessNetwork
 
-LOOK = CloserLook((336, 336))
+LOOK = RepeatedZoomIn((336, 336))
 
 
-def test_a_close_up_shows_the_surroundings_of_the_click():
+def test_the_window_shows_the_surroundings_of_the_click():
     pixel = np.array([400, 700])
-    close = LOOK.close_up(pixel, RegionOfInterest(100, 599, 200, 1199), (2000, 2000))
+    close = LOOK.refinement_window(pixel, RegionOfInterest(100, 599, 200, 1199), (2000, 2000))
     assert close.size_hw == (400, 400)
     assert (close.row_min + close.row_max, close.column_min + close.column_max) == (799, 1399)
 
 
 def test_at_the_border_of_the_image_it_is_shifted_inside():
     whole = RegionOfInterest.whole((1000, 800))
-    assert LOOK.close_up(np.array([0, 799]), whole, (1000, 800)) == RegionOfInterest(
+    assert LOOK.refinement_window(np.array([0, 799]), whole, (1000, 800)) == RegionOfInterest(
         0, 399, 400, 799
     )
 
@@ -30,7 +30,7 @@ def test_at_the_border_of_the_image_it_is_shifted_inside():
 @pytest.mark.parametrize(("side", "shown"), [(300, 120), (100, 42), (61, 42), (59, None)])
 def test_it_is_never_magnified_more_than_the_rest_and_left_out_where_it_shows_no_more(side, shown):
     region = RegionOfInterest(500, 500 + side - 1, 500, 500 + side - 1)
-    close = LOOK.close_up(np.array([520, 520]), region, (2000, 2000))
+    close = LOOK.refinement_window(np.array([520, 520]), region, (2000, 2000))
     assert (close and close.size_hw) == (shown and (shown, shown))
 
 

@@ -1,4 +1,4 @@
-"""Putting what was seen in a close-up back into the mask of the whole object."""
+"""Local refinement: what a close-up of a correction shows goes back into the whole mask."""
 
 import numpy as np
 

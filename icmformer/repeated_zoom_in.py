@@ -16,7 +16,7 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 * A mask that runs into the border of its region is looked at again in a larger one.
 * A correction is looked at once more, in a window around its click, where that shows the outline
   larger: the whole of a large object is shrunk for the network. As in FocusCut (CVPR 2022), the
-  object is found in one view and its outline in another; see `icmformer.close_up`.
+  object is found in one view and its outline in another; see `icmformer.local_refinement`.
 * Regions are at most `_ASPECT` times longer than wide, also the first: a panorama squeezed into a
   square would show nothing.
 * Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
@@ -48,8 +48,8 @@ _ASPECT = 3.0
 
 
 @dataclass(frozen=True)
-class CloserLook:
-    """See the module.
+class RepeatedZoomIn:
+    """Zoom in until the region fits the object; see the module.
 
     Attributes:
         target: height and width of the network's input.
@@ -94,7 +94,7 @@ class CloserLook:
         fits = current.covers(box) and wanted.overlap(current) >= RECOMPUTE_OVERLAP
         return None if fits or wanted == current else wanted
 
-    def close_up(
+    def refinement_window(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
         """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from icmformer.clicks import Click, from_row_column
-from icmformer.closer_look import CloserLook
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
+from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import Segmentation
 from tests.icmformer.redness_network import RednessNetwork
 from training.evaluation.noc import iou
 
-LOOK = CloserLook((448, 448))
+LOOK = RepeatedZoomIn((448, 448))
 
 
 def _scene(image_hw, rows, columns):
@@ -67,7 +67,7 @@ def test_on_any_other_image_the_first_look_is_at_the_whole(click):
 
 
 def test_published_protocol_does_not_see_the_tiny_object():
-    """What the closer look is for."""
+    """What zooming in repeatedly is for."""
     rows, columns = (1100, 1105), (300, 305)
     image, target = _scene((1500, 2000), rows, columns)
     click = _middle_click(rows, columns)
