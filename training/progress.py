@@ -2,13 +2,24 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+# What a fine-tuning job does, in this order; people read it.
+Stage = Literal[
+    "reading what was accepted",
+    "judging the live version",
+    "judging the first version",
+    "preparing the images",
+    "training",
+    "judging the candidate",
+    "deciding",
+    "going live",
+]
 # (what is being done, how much of it is done, how much there is); may raise to stop the run.
-Report = Callable[[str, int, int], None]
+Report = Callable[[Stage, int, int], None]
 
 _SECONDS_IN_A_LOG = 30.0
 

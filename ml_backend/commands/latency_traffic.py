@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import requests
@@ -20,6 +20,7 @@ from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from training.moments import now
+from training.progress import Stage
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
 PROJECT_KEY = "1.1767225600"
@@ -136,11 +137,12 @@ class Annotators:
         job: int = self._post(f"/api/projects/{PROJECT['id']}/jobs")["job"]
         return job
 
-    def progress(self, job: int) -> tuple[str, int, int]:
+    def progress(self, job: int) -> tuple[Stage | Literal["ended"], int, int]:
         """Return the stage of a job, "ended" if it runs no more, and how far it is in it."""
         with _session() as session:
             facts = session.get(f"{self._backend}/api/jobs/{job}", timeout=_TIMEOUT).json()
-        stage = facts["stage"] if facts["state"] in ("waiting", "running") else "ended"
+        goes_on = facts["state"] in ("waiting", "running")
+        stage: Stage | Literal["ended"] = facts["stage"] if goes_on else "ended"
         return stage, facts["done"], facts["total"]
 
     def cancel(self, job: int) -> None:

@@ -32,6 +32,7 @@ from training.fine_tuning.improvement import Outcome, improve
 from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions
 from training.fine_tuning.promotion import Policy
 from training.fine_tuning.retention import PACKAGED
+from training.progress import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class Heart:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def report(self, stage: str, done: int, total: int) -> None:
+    def report(self, stage: Stage, done: int, total: int) -> None:
         """Note the progress, let people click; raise StopJob when the job is to stop.
 
         A new stage is told to the row before it begins: the last one goes live, and whoever has
@@ -227,10 +228,10 @@ class StageClock:
     """
 
     def __init__(self) -> None:
-        self._began: dict[str, tuple[float, int]] = {}
+        self._began: dict[Stage, tuple[float, int]] = {}
         self._judging: float | None = None
 
-    def seconds_left(self, stage: str, done: int, total: int) -> float | None:
+    def seconds_left(self, stage: Stage, done: int, total: int) -> float | None:
         """Return an estimate for the whole job, None while there is nothing to go by."""
         now = time.monotonic()
         began, done_before = self._began.setdefault(stage, (now, done))

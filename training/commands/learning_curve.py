@@ -31,7 +31,7 @@ from training.fine_tuning.fine_tune_recipe import FineTuneRecipe, load_fine_tune
 from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.fine_tuning.retention import PACKAGED, RetentionSet
 from training.home_paths import given_path
-from training.progress import Report
+from training.progress import Report, Stage
 from training.provenance import provenance
 from training.weights_file import weights_sha256
 from training.whole_numbers import positive
@@ -154,9 +154,9 @@ def _measured(
 
 def _sayer() -> Report:
     """Return what logs every fiftieth step, once however often it is reported."""
-    said: tuple[str, int] | None = None
+    said: tuple[Stage, int] | None = None
 
-    def say(stage: str, done: int, total: int) -> None:
+    def say(stage: Stage, done: int, total: int) -> None:
         nonlocal said
         if done % 50 == 0 and (stage, done) != said:
             said = (stage, done)

@@ -16,7 +16,7 @@ from training.evaluation.click_by_click import evaluate
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.promotion import Comparison
-from training.progress import Report
+from training.progress import Report, Stage
 
 MOST_ANNOTATORS = 4
 
@@ -87,7 +87,7 @@ class TrialScores:
 
 
 def run_trial(
-    checkpoint: Path, trial: Trial, kept: Path, stage: str, device: str, report: Report
+    checkpoint: Path, trial: Trial, kept: Path, stage: Stage, device: str, report: Report
 ) -> TrialScores:
     """Click on every object of the trial with a version, as it would be served.
 

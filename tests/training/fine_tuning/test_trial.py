@@ -45,7 +45,7 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
             tmp_path / "network.safetensors",
             Trial(held_out, retention),
             tmp_path / "scores.json",
-            "judging",
+            "judging the candidate",
             "cpu",
             report,
         )
@@ -54,7 +54,9 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     names = [sample.name for sample in scores.held_out.samples]
     assert names == ["image 0#disc", "image 1#disc"] * 3
     assert [sample.name for sample in scores.retention.samples] == ["image 2#disc"]
-    assert list(dict.fromkeys(progress)) == [("judging", done, 7) for done in range(8)]
+    assert list(dict.fromkeys(progress)) == [
+        ("judging the candidate", done, 7) for done in range(8)
+    ]
     assert len(progress) > 2 * 7, "before each click, too"
     tries = [sample.ious for sample in scores.held_out.samples]
     assert len(set(tries[::2])) == 3, "each clicks elsewhere"
@@ -67,6 +69,13 @@ def test_a_trial_without_objects(tmp_path):
     nothing = TrialScores(None, None)
     empty = Trial(None, None)
     assert len(empty) == 0
-    told = (tmp_path / "network.safetensors", empty, kept, "judging", "cpu", pytest.fail)
+    told = (
+        tmp_path / "network.safetensors",
+        empty,
+        kept,
+        "judging the candidate",
+        "cpu",
+        pytest.fail,
+    )
     assert run_trial(*told) == nothing
     assert json.loads(kept.read_text()) == {"held_out": None, "retention": None}
