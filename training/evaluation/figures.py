@@ -52,7 +52,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
         axes.set_xlim(0.5, None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="best")
         return _svg(figure)
 
 
