@@ -26,12 +26,12 @@ from ml_backend.errors import SettingsError
 from ml_backend.images.image_downloads import ImageLimits
 from training.device_names import DeviceName
 from training.misspelling import did_you_mean
+from training.store.state_folder import StateFolder
 
 PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
-STATE_FILE = "state.db"  # in MODEL_DIR, unless a database is named
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
@@ -187,19 +187,24 @@ class Settings(BaseSettings):
         return self.basic_auth_user, self.basic_auth_pass.get_secret_value()
 
     @property
-    def database(self) -> str:
-        """The database's address, as SQLAlchemy writes it."""
-        return self.database_url or f"sqlite:///{self.model_dir / STATE_FILE}"
+    def state_folder(self) -> StateFolder:
+        """Where things are in MODEL_DIR."""
+        return StateFolder(self.model_dir)
 
     @property
-    def inbox_database(self) -> str:
-        """The database's address that webhooks go to, see `ml_backend.learning.inbox`."""
-        return self.database_url or f"sqlite:///{self.model_dir / 'inbox.db'}"
+    def database(self) -> Path | str:
+        """Where the database is."""
+        return self.database_url or self.state_folder.database
 
     @property
-    def files(self) -> str:
-        """The address of stored files, as fsspec writes it."""
-        return self.files_url or str(self.model_dir / "files")
+    def inbox_database(self) -> Path | str:
+        """The database that webhooks go to, see `ml_backend.learning.inbox`."""
+        return self.database_url or self.model_dir / "inbox.db"
+
+    @property
+    def files(self) -> Path | str:
+        """Where stored files are."""
+        return self.files_url or self.state_folder.files
 
     @property
     def image_limits(self) -> ImageLimits:
