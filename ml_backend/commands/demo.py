@@ -49,8 +49,9 @@ _UNTRAINED_NOTE = """
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a person may choose."""
     parser.add_argument("--data-dir", type=Path, default=Path(".demo"), help="where all data live")
-    parser.add_argument("--label-studio-port", type=int, help="default: from 8080, the first free")
-    parser.add_argument("--backend-port", type=int, help="default: from 9090, the first free")
+    port = ports.given_port
+    parser.add_argument("--label-studio-port", type=port, help="default: from 8080, the first free")
+    parser.add_argument("--backend-port", type=port, help="default: from 9090, the first free")
     parser.add_argument("--checkpoint", type=Path, help="serve this .safetensors file")
     parser.add_argument(
         "--label-studio",

@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print one row for each situation, and stop everything that was started.
 
     Raises:
-        LocalServerError: something cannot start, a job does not train, or this was interrupted.
+        LocalServerError: something cannot start, or a job does not train.
+        KeyboardInterrupt: with what to say of it.
     """
     interruption.end_as_ctrl_c_does()
     with ExitStack() as running:
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             # the servers stop while this block is left
             interruption.ignore_from_now_on()
-            raise LocalServerError(
+            raise KeyboardInterrupt(
                 "interrupted: rows that are not above were not measured"
             ) from None
     return 0
