@@ -16,6 +16,7 @@ from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.local_servers.child_process import ChildProcess
 from ml_backend.serving.versions import UNTRAINED_NAME
+from training.home_paths import given_path
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +49,16 @@ _UNTRAINED_NOTE = """
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a person may choose."""
-    parser.add_argument("--data-dir", type=Path, default=Path(".demo"), help="where all data live")
+    parser.add_argument(
+        "--data-dir", type=given_path, default=Path(".demo"), help="where all data live"
+    )
     port = ports.given_port
     parser.add_argument("--label-studio-port", type=port, help="default: from 8080, the first free")
     parser.add_argument("--backend-port", type=port, help="default: from 9090, the first free")
-    parser.add_argument("--checkpoint", type=Path, help="serve this .safetensors file")
+    parser.add_argument("--checkpoint", type=given_path, help="serve this .safetensors file")
     parser.add_argument(
         "--label-studio",
-        type=Path,
+        type=given_path,
         default=Path(".venv-label-studio/bin/label-studio"),
         help="the label-studio program",
     )

@@ -1,5 +1,6 @@
 """Commands for administrators: what they refuse, and how they print."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import psutil
 import pytest
 
 from ml_backend.__main__ import main
-from ml_backend.commands import diagnose
+from ml_backend.commands import demo, diagnose, latency
 from ml_backend.learning.projects import ProjectNews
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from training import __version__
+from training.home_paths import given_path
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
 
@@ -110,6 +112,16 @@ def test_ctrl_c_is_a_word(command, monkeypatch):
     monkeypatch.setattr(diagnose, "check_connection", interrupt)
     status, _, err = command("diagnose", "--project", "1", "--url", "http://127.0.0.1:9")
     assert (status, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("command", [demo, latency])
+def test_a_tilde_in_an_option_is_the_home_folder(monkeypatch, command):
+    monkeypatch.setenv("HOME", "/home/ann")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    paths = [option for option in parser._actions if option.type in (Path, given_path)]
+    assert paths
+    assert [str(option.type("~/data")) for option in paths] == ["/home/ann/data"] * len(paths)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "80800", "-1", "http"])
