@@ -65,6 +65,7 @@ class LiveModels:
         self._load = load
         self._max_bytes = max_bytes
         self._metrics = metrics
+        # Not RecentlyUsed: the newest stays however large it is, and what is dropped is told.
         self._loaded: OrderedDict[Version, LoadedModel] = OrderedDict()
         self._serving: dict[str, Version] = {}
         self._failures: dict[Version, _Failure] = {}

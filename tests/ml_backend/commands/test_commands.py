@@ -12,6 +12,7 @@ import pytest
 from ml_backend.__main__ import main
 from ml_backend.commands import demo, diagnose, latency
 from ml_backend.learning.projects import ProjectNews
+from tests.locking import locked_by_another_process
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from training import __version__
 from training.home_paths import given_path
@@ -103,6 +104,13 @@ def test_a_folder_that_cannot_be_made_is_named(command, tmp_path):
     (tmp_path / "file").touch()
     status, _, err = command("demo", "--data-dir", str(tmp_path / "file" / "demo"))
     assert (status, err) == (1, f"{tmp_path / 'file' / 'demo'}: Not a directory\n")
+
+
+def test_a_demo_whose_data_another_one_uses_is_refused(command, tmp_path):
+    with locked_by_another_process(tmp_path):
+        status, _, err = command("demo", "--data-dir", str(tmp_path))
+    assert status == 1
+    assert err.startswith(f"A demo already runs with the data in {tmp_path}: stop it")
 
 
 def test_ctrl_c_is_a_word(command, monkeypatch):
