@@ -13,7 +13,7 @@ from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
-from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.learning_facts import (
     Part,
@@ -52,7 +52,7 @@ def learning_pages(backend: Backend) -> Blueprint:
     return routes
 
 
-def _show(routes: Blueprint, learning: Learning, pointer: StoredPointer) -> None:
+def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> None:
     stored = learning.stores.versions
 
     @routes.get("/", strict_slashes=False)
