@@ -7,7 +7,7 @@ from types import ModuleType
 
 from ml_backend.errors import BackendError
 from training import __version__
-from training.errors import TrainingError
+from training.exit_status import exit_status
 from training.terminal import print_in_any_encoding
 
 # Each is in a module of ml_backend.commands, with add_arguments(parser) and run(arguments), which
@@ -35,6 +35,10 @@ COMMANDS = {
 def main() -> int:
     """Run the command that is asked for; return the exit status."""
     print_in_any_encoding()
+    return exit_status(_run, BackendError)
+
+
+def _run() -> int:
     parser = argparse.ArgumentParser(prog="python -m ml_backend", description=__doc__)
     parser.add_argument("--version", action="version", version=f"iCMFormer backend {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -44,26 +48,12 @@ def main() -> int:
         if name in sys.argv[1:2]:
             _module(name).add_arguments(subparser)
     arguments = parser.parse_args()
-    try:
-        status: int = _module(arguments.command).run(arguments)
-    except (BackendError, TrainingError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except _error_of_the_network() as error:
-        print(error, file=sys.stderr)
-        return 1
+    status: int = _module(arguments.command).run(arguments)
     return status
 
 
 def _module(command: str) -> ModuleType:
     return importlib.import_module(f"ml_backend.commands.{COMMANDS[command][0]}")
-
-
-def _error_of_the_network() -> type[Exception]:
-    # Importing it imports torch, which most commands do without.
-    from icmformer.errors import ICMFormerError
-
-    return ICMFormerError
 
 
 if __name__ == "__main__":

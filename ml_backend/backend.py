@@ -21,11 +21,11 @@ from ml_backend.serving.click_mark import ClickMark
 from ml_backend.serving.click_sessions import ClickSessions
 from ml_backend.serving.device_trouble import despite_trouble
 from ml_backend.serving.inference_queue import InferenceQueue
-from ml_backend.serving.live_models import LiveModels
 from ml_backend.serving.loaded_model import choose_device, load_version
+from ml_backend.serving.model_memory import ModelMemory
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
-from ml_backend.serving.stored_pointer import StoredPointer
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
 
@@ -45,8 +45,8 @@ class Backend:
     connections: Connections
     webhook_login: WebhookLogin
     images: TaskImages
-    pointer: StoredPointer
-    models: LiveModels
+    pointer: PointerFollower
+    models: ModelMemory
     sessions: ClickSessions
     admission: Admission
     click_mark: ClickMark
@@ -96,7 +96,7 @@ def build_backend(settings: Settings) -> Backend:
         # not take it back.
         learning.stores.versions.install(default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
-    pointer = StoredPointer(learning.stores.versions, default)
+    pointer = PointerFollower(learning.stores.versions, default)
     sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
 
     def relieve() -> None:
@@ -107,7 +107,7 @@ def build_backend(settings: Settings) -> Backend:
         sessions.clear()
         models.drop_all()
 
-    models = LiveModels(
+    models = ModelMemory(
         pointer,
         lambda version: despite_trouble(lambda: load_version(version, device), make_room),
         settings.model_memory_mb * MEGABYTE,

@@ -25,13 +25,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ml_backend.errors import SettingsError
 from ml_backend.images.image_downloads import ImageLimits
 from training.device_names import DeviceName
+from training.home_paths import ExpandedPath
 from training.misspelling import did_you_mean
+from training.store.state_folder import StateFolder
 
 PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
-STATE_FILE = "state.db"  # in MODEL_DIR, unless a database is named
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
@@ -68,7 +69,7 @@ class Settings(BaseSettings):
         default="INFO", validation_alias=_also("LOG_LEVEL")
     )
 
-    model_dir: Path = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
+    model_dir: ExpandedPath = Field(default=Path(".icmformer"), validation_alias=_also("MODEL_DIR"))
     """Everything that outlives the process: database, samples, model versions."""
     database_url: str | None = None
     """postgresql+psycopg://… (needs "psycopg[binary]"); else a SQLite file in MODEL_DIR."""
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     queue_url: str | None = None
     """redis://… or postgresql://… (needs "psycopg[binary]"), for hints to the worker; else a
     SQLite file there."""
-    checkpoint: Path | None = None
+    checkpoint: ExpandedPath | None = None
     """A .safetensors file to serve instead of the network that ships with the project."""
     device: DeviceName = "auto"
     """auto (CUDA if there is one), cpu, cuda, cuda:1 …"""
@@ -125,11 +126,11 @@ class Settings(BaseSettings):
     """Cron expression, UTC: when to fine-tune projects with anything new, however little."""
     fine_tune_start: Literal["live", "base"] = "live"
     """What to start from: the live version, or the one all others descend from."""
-    fine_tune_recipe: Path | None = None
+    fine_tune_recipe: ExpandedPath | None = None
     """YAML with what differs from training/recipes/fine_tune.yaml."""
     fine_tune_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of a job; 0 is half the cores. Its priority is the lowest in any case."""
-    retention_set: Path | None = None
+    retention_set: ExpandedPath | None = None
     """Folder of images/ and masks/ that a job must not forget; else the one that is packaged."""
     gate_iou: float = Field(default=0.85, ge=0.5, le=0.9)
     """The IoU whose number of clicks the gate compares; lower where outlines are uncertain."""
@@ -187,19 +188,24 @@ class Settings(BaseSettings):
         return self.basic_auth_user, self.basic_auth_pass.get_secret_value()
 
     @property
-    def database(self) -> str:
-        """The database's address, as SQLAlchemy writes it."""
-        return self.database_url or f"sqlite:///{self.model_dir / STATE_FILE}"
+    def state_folder(self) -> StateFolder:
+        """Where things are in MODEL_DIR."""
+        return StateFolder(self.model_dir)
 
     @property
-    def inbox_database(self) -> str:
-        """The database's address that webhooks go to, see `ml_backend.learning.inbox`."""
-        return self.database_url or f"sqlite:///{self.model_dir / 'inbox.db'}"
+    def database(self) -> Path | str:
+        """Where the database is."""
+        return self.database_url or self.state_folder.database
 
     @property
-    def files(self) -> str:
-        """The address of stored files, as fsspec writes it."""
-        return self.files_url or str(self.model_dir / "files")
+    def inbox_database(self) -> Path | str:
+        """The database that webhooks go to, see `ml_backend.learning.inbox`."""
+        return self.database_url or self.model_dir / "inbox.db"
+
+    @property
+    def files(self) -> Path | str:
+        """Where stored files are."""
+        return self.files_url or self.state_folder.files
 
     @property
     def image_limits(self) -> ImageLimits:

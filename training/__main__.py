@@ -3,11 +3,10 @@
 import argparse
 import importlib
 import logging
-import signal
 import sys
 from types import ModuleType
 
-from training.errors import TrainingError
+from training.exit_status import exit_status
 from training.terminal import print_in_any_encoding
 
 # Each is a module of training.commands with add_arguments(parser) and run(arguments).
@@ -20,12 +19,15 @@ COMMANDS = {
     "learning-curve": "measure what accepted masks are worth",
     "cost": "parameters, FLOPs and seconds per click of every variant",
 }
-INTERRUPTED = 128 + signal.SIGINT  # as a shell says it
 
 
 def main() -> int:
     """Run the command that is asked for; return the exit status."""
     print_in_any_encoding()
+    return exit_status(_run)
+
+
+def _run() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -35,40 +37,13 @@ def main() -> int:
         if name in sys.argv[1:2]:
             module_of(name).add_arguments(subparser)
     arguments = parser.parse_args()
-    try:
-        module_of(arguments.command).run(arguments)
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        # A folder that cannot be written, a full disk: what is at fault here is not the program.
-        print(_in_a_sentence(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except _error_of_the_network() as error:
-        print(error, file=sys.stderr)
-        return 1
+    module_of(arguments.command).run(arguments)
     return 0
 
 
 def module_of(command: str) -> ModuleType:
     """Import the module of a command, which may take seconds."""
     return importlib.import_module(f"training.commands.{command.replace('-', '_')}")
-
-
-def _in_a_sentence(error: OSError) -> str:
-    if error.strerror is None:
-        return str(error)
-    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-
-
-def _error_of_the_network() -> type[Exception]:
-    # Importing it imports torch, which takes seconds.
-    from icmformer.errors import ICMFormerError
-
-    return ICMFormerError
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """`python -m ml_backend demo`: start both servers, connect them, say what to click, wait."""
 
 import argparse
-import fcntl
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from ml_backend.demo import label_studio_server, project
@@ -16,6 +14,8 @@ from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.local_servers.child_process import ChildProcess
 from ml_backend.serving.versions import UNTRAINED_NAME
+from training.folder_lock import locked
+from training.home_paths import given_path
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,16 @@ _UNTRAINED_NOTE = """
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a person may choose."""
-    parser.add_argument("--data-dir", type=Path, default=Path(".demo"), help="where all data live")
-    parser.add_argument("--label-studio-port", type=int, help="default: from 8080, the first free")
-    parser.add_argument("--backend-port", type=int, help="default: from 9090, the first free")
-    parser.add_argument("--checkpoint", type=Path, help="serve this .safetensors file")
+    parser.add_argument(
+        "--data-dir", type=given_path, default=Path(".demo"), help="where all data live"
+    )
+    port = ports.given_port
+    parser.add_argument("--label-studio-port", type=port, help="default: from 8080, the first free")
+    parser.add_argument("--backend-port", type=port, help="default: from 9090, the first free")
+    parser.add_argument("--checkpoint", type=given_path, help="serve this .safetensors file")
     parser.add_argument(
         "--label-studio",
-        type=Path,
+        type=given_path,
         default=Path(".venv-label-studio/bin/label-studio"),
         help="the label-studio program",
     )
@@ -141,16 +144,12 @@ def _provide_project(api: RestApi, login: Credentials, backend_url: str) -> str:
     return _INSTRUCTIONS.format(address=address, login=login, backend=backend_url, note=note)
 
 
-@contextmanager
-def _only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory: two Label Studios on one SQLite file would spoil each other."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalServerError(
-                f"A demo already runs with the data in {data_dir}: stop it, or choose another "
-                "place with --data-dir."
-            ) from None
-        yield
+def _only_one(data_dir: Path) -> AbstractContextManager[None]:
+    """Return what holds the data: two Label Studios on one SQLite file would spoil each other."""
+    return locked(
+        data_dir,
+        LocalServerError(
+            f"A demo already runs with the data in {data_dir}: stop it, or choose another place "
+            "with --data-dir."
+        ),
+    )

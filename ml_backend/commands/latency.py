@@ -20,6 +20,7 @@ from ml_backend.demo.project import IMAGES
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.settings import load_settings
+from training.home_paths import given_path
 
 CROWD = 8
 WEBHOOKS_A_SECOND = 5.0
@@ -35,13 +36,16 @@ _QUIET = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--images", type=Path, default=IMAGES, help="folder of photos (default: those of the demo)"
+        "--images",
+        type=given_path,
+        default=IMAGES,
+        help="folder of photos (default: those of the demo)",
     )
     parser.add_argument(
         "--seconds", type=_seconds, default=40.0, help="how long each row is measured (default: 40)"
     )
     parser.add_argument(
-        "--state", type=Path, help="keep the state and the logs in this folder, to look at"
+        "--state", type=given_path, help="keep the state and the logs in this folder, to look at"
     )
 
 
@@ -49,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print one row for each situation, and stop everything that was started.
 
     Raises:
-        LocalServerError: something cannot start, a job does not train, or this was interrupted.
+        LocalServerError: something cannot start, or a job does not train.
+        KeyboardInterrupt: with what to say of it.
     """
     interruption.end_as_ctrl_c_does()
     with ExitStack() as running:
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             # the servers stop while this block is left
             interruption.ignore_from_now_on()
-            raise LocalServerError(
+            raise KeyboardInterrupt(
                 "interrupted: rows that are not above were not measured"
             ) from None
     return 0

@@ -46,7 +46,13 @@ def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
 
 
 def shown(address: str) -> str:
-    """Return as much of an address as may stand in a log: signatures and logins are secrets."""
+    """Return as much of an address as may stand in a log: signatures and logins are secrets.
+
+    Of a data: address, the pixels are left out.
+    """
+    if address.startswith("data:"):
+        head, comma, _ = address.partition(",")
+        return f"{head[:_SHOWN_CHARACTERS]}{comma and ',…'}"
     scheme, mark, rest = address.partition("://")
     if not mark or address.startswith(CLOUD):
         return address[:_SHOWN_CHARACTERS]

@@ -15,7 +15,7 @@ from ml_backend.learning.job_folders import JobFolders
 from ml_backend.learning.projects import Projects
 from ml_backend.learning.sign_of_life import SignOfLife
 from ml_backend.serving.versions import default_version
-from ml_backend.settings import STATE_FILE, Settings
+from ml_backend.settings import Settings
 from training.store.database import Database
 from training.store.model_versions import ModelVersions
 from training.store.samples import SampleStore
@@ -100,7 +100,7 @@ def open_kept_learning(settings: Settings) -> Learning:
         SettingsError: if there are none, and as of `make_learning`.
     """
     # With another database, the folder holds nothing at first; a mistaken one is still not made.
-    kept = settings.model_dir if settings.database_url else settings.model_dir / STATE_FILE
+    kept = settings.model_dir if settings.database_url else settings.state_folder.database
     if not kept.exists():
         raise SettingsError(
             f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept ({kept} "
@@ -133,7 +133,7 @@ def _make(settings: Settings) -> Learning:
     with tempfile.TemporaryFile(dir=settings.model_dir):
         pass
     database = Database(settings.database)
-    files = StoredFiles(settings.files, settings.model_dir / "downloads")
+    files = StoredFiles(settings.files, settings.state_folder.downloads)
     jobs = FineTuneJobs(database)
     return Learning(
         settings=settings,

@@ -118,7 +118,7 @@ class Ingest:
         )
         if not self.samples.wants(state, listed_at):
             if listed_at is not None:
-                self.samples.relabel(state, region_labels(annotation["result"]), listed_at)
+                self.samples.relabel(state, region_labels(_result(annotation)), listed_at)
             return
         try:
             if not annotation.get("was_cancelled"):
@@ -134,7 +134,7 @@ class Ingest:
     ) -> Annotation:
         tag = parse_image(project.label_config)
         clicks = click_controls(project.label_config)
-        painted = painted_regions(annotation["result"], tag.name, clicks)
+        painted = painted_regions(_result(annotation), tag.name, clicks)
         image = self.fetch_image(project, task, tag) if painted.regions else None
         regions = accepted_regions(painted, None if image is None else image.shape[:2])
         if image is not None and not regions.objects:
@@ -237,6 +237,11 @@ class Ingest:
             title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
         )
         return self.projects.remember(key, news)
+
+
+def _result(annotation: Json) -> list[Json]:
+    # Label Studio keeps null of an annotation that was made over its API without a result.
+    return annotation.get("result") or []
 
 
 def _ids(value: Any) -> list[int]:

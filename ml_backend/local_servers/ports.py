@@ -1,10 +1,22 @@
 """Which port a server that is started here takes."""
 
+import argparse
 import socket
 
 from ml_backend.errors import LocalServerError
 
 _TRIES = 50
+
+
+def given_port(text: str) -> int:
+    """Return the number of a port; a `type` for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no such port.
+    """
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text} is no number of a port, from 1 to 65535")
+    return int(text)
 
 
 def is_free(port: int) -> bool:

@@ -11,7 +11,7 @@ from icmformer import Click
 from ml_backend.deadline import Deadline
 from ml_backend.errors import BackendError
 from ml_backend.serving.inference_queue import InferenceQueue
-from ml_backend.serving.live_models import LiveModels
+from ml_backend.serving.model_memory import ModelMemory
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ RETRY_SECONDS = 30.0
 class Readiness:
     """Loads the default network in the background and lets it answer once."""
 
-    def __init__(self, models: LiveModels, queue: InferenceQueue) -> None:
+    def __init__(self, models: ModelMemory, queue: InferenceQueue) -> None:
         self._models = models
         self._queue = queue
         self._answered = threading.Event()

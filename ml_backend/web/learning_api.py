@@ -8,6 +8,8 @@ from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
+from ml_backend.learning.assembly import Learning
+from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
 from ml_backend.web.learning_facts import (
     Part,
@@ -31,80 +33,71 @@ _KEYS = ("move", "reason", "state", "version")  # of all bodies
 
 def learning_api(backend: Backend) -> Blueprint:
     """Return the routes below /api, bound to their collaborators."""
-    api = _Api(backend)
     routes = Blueprint("learning_api", __name__, url_prefix="/api")
     routes.before_request(refuse_other_sites)
-    for method, rule, view in (
-        ("GET", "/projects", api.projects),
-        ("GET", "/projects/<name>", api.project),
-        ("POST", "/projects/<name>/jobs", api.request_job),
-        ("POST", "/projects/<name>/reconcile", api.ask_to_reconcile),
-        ("GET", "/projects/<name>/versions", api.versions),
-        ("POST", "/projects/<name>/live", api.move),
-        ("POST", "/site/live", api.move_site),
-        ("GET", "/jobs/<int:number>", api.job),
-        ("POST", "/jobs/<int:number>/cancel", api.cancel),
-        ("GET", "/versions/<int:number>", api.version),
-    ):
-        routes.add_url_rule(rule, f"{method} {rule}".replace(".", "-"), view, methods=[method])
+    _tell(routes, backend.learning)
+    _act(routes, backend.learning, backend.hints)
     return routes
 
 
-class _Api:
-    """One method a route."""
+def _tell(routes: Blueprint, learning: Learning) -> None:
+    @routes.get("/projects")
+    def projects() -> Response:
+        return jsonify(project_list(learning))
 
-    def __init__(self, backend: Backend) -> None:
-        self._learning = backend.learning
-        self._hints = backend.hints
+    @routes.get("/projects/<name>")
+    def project(name: str) -> Response:
+        return jsonify(overview(learning, learning.projects.named(name), Part(50), Part(100)))
 
-    def projects(self) -> Response:
-        return jsonify(project_list(self._learning))
+    @routes.get("/projects/<name>/versions")
+    def versions(name: str) -> Response:
+        return jsonify(versions=version_list(learning, learning.projects.key_of(name)))
 
-    def project(self, name: str) -> Response:
-        project = self._learning.projects.named(name)
-        return jsonify(overview(self._learning, project, Part(50), Part(100)))
+    @routes.get("/versions/<int:number>")
+    def version(number: int) -> Response:
+        find_version(learning, number)
+        return jsonify(version_facts(learning.stores.versions, number))
 
-    def request_job(self, name: str) -> Answer:
-        project = self._learning.projects.key_of(name)
-        job = self._learning.jobs.request(project, _text("reason", "REST"))
-        self._hints.train()
-        return jsonify(job_facts(self._learning.jobs.get(job))), 202
+    @routes.get("/jobs/<int:number>")
+    def job(number: int) -> Response:
+        found = find_job(learning, number)
+        return jsonify({**job_facts(found), "log": log_tail(learning, found)})
 
-    def ask_to_reconcile(self, name: str) -> Answer:
-        self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
+
+def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
+    @routes.post("/projects/<name>/jobs")
+    def request_job(name: str) -> Answer:
+        number = learning.jobs.request(learning.projects.key_of(name), _text("reason", "REST"))
+        hints.train()
+        return jsonify(job_facts(learning.jobs.get(number))), 202
+
+    @routes.post("/jobs/<int:number>/cancel")
+    def cancel(number: int) -> Answer:
+        find_job(learning, number)
+        learning.jobs.cancel(number)
+        return jsonify(job_facts(learning.jobs.get(number))), 202
+
+    @routes.post("/projects/<name>/reconcile")
+    def reconcile(name: str) -> Answer:
+        learning.projects.ask_to_reconcile(learning.projects.key_of(name))
         return jsonify(status="the worker will compare the project within a minute"), 202
 
-    def versions(self, name: str) -> Response:
-        project = self._learning.projects.key_of(name)
-        return jsonify(versions=version_list(self._learning, project))
+    @routes.post("/projects/<name>/live")
+    def move(name: str) -> Response:
+        return _moved(learning, learning.projects.key_of(name))
 
-    def version(self, number: int) -> Response:
-        find_version(self._learning, number)
-        return jsonify(version_facts(self._learning.stores.versions, number))
+    @routes.post("/site/live")
+    def move_site() -> Response:
+        return _moved(learning, SITE)
 
-    def job(self, number: int) -> Response:
-        job = find_job(self._learning, number)
-        return jsonify({**job_facts(job), "log": log_tail(self._learning, job)})
 
-    def cancel(self, number: int) -> Answer:
-        find_job(self._learning, number)
-        self._learning.jobs.cancel(number)
-        return jsonify(job_facts(self._learning.jobs.get(number))), 202
-
-    def move(self, name: str) -> Response:
-        return self._move(self._learning.projects.key_of(name))
-
-    def move_site(self) -> Response:
-        return self._move(SITE)
-
-    def _move(self, project: str) -> Response:
-        version = _number("version")
-        if version is not None:
-            find_version(self._learning, version, project)
-        mover = Mover(who(), _text("reason", "REST"), saw=_number("state"))
-        make_move(self._learning.stores.versions, project, _text("move"), version, mover)
-        live, moves = live_facts(self._learning, project), move_list(self._learning, project)
-        return jsonify(live=live, moves=moves)
+def _moved(learning: Learning, project: str) -> Response:
+    version = _number("version")
+    if version is not None:
+        find_version(learning, version, project)
+    mover = Mover(who(), _text("reason", "REST"), saw=_number("state"))
+    make_move(learning.stores.versions, project, _text("move"), version, mover)
+    return jsonify(live=live_facts(learning, project), moves=move_list(learning, project))
 
 
 def _body() -> dict[str, Any]:

@@ -10,7 +10,10 @@ from werkzeug.wrappers import Response as Answer
 from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.label_studio.protocol import read_text
+from ml_backend.learning.assembly import Learning
+from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.learning_facts import (
     Part,
@@ -28,6 +31,8 @@ from training.errors import FileStoreError, StoredFileError
 from training.moments import now
 from training.store.database import LARGEST_INTEGER
 from training.store.live_pointer import Mover
+from training.store.model_versions import ModelVersions
+from training.store.stored_files import StoredFiles
 
 _MOST_CLICKS = 20.0
 _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
@@ -38,41 +43,28 @@ _PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
 
 def learning_pages(backend: Backend) -> Blueprint:
     """Return the routes below /projects, bound to their collaborators."""
-    pages = _Pages(backend)
     routes = Blueprint("learning", __name__, url_prefix=PAGES)
     routes.before_request(refuse_other_sites)
-    for method, rule, view in (
-        ("GET", "/", pages.projects),
-        ("GET", "/<name>", pages.project),
-        ("POST", "/<name>/live", pages.move),
-        ("POST", "/<name>/jobs", pages.request_job),
-        ("POST", "/<name>/reconcile", pages.reconcile),
-        ("GET", "/<name>/jobs/<int:number>", pages.job),
-        ("POST", "/<name>/jobs/<int:number>/cancel", pages.cancel),
-        ("GET", "/<name>/versions/<int:number>", pages.version),
-    ):
-        routes.add_url_rule(rule, view.__name__, view, methods=[method], strict_slashes=False)
+    _show(routes, backend.learning, backend.pointer)
+    _act(routes, backend.learning, backend.hints)
     for helper in (clicks_bar, growth_chart, lineage_mark, counted, duration, moment, svg_address):
         routes.add_app_template_global(helper)
     return routes
 
 
-class _Pages:
-    """One method a route."""
+def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> None:
+    stored = learning.stores.versions
 
-    def __init__(self, backend: Backend) -> None:
-        self._learning = backend.learning
-        self._hints = backend.hints
-        self._pointer = backend.pointer
+    @routes.get("/", strict_slashes=False)
+    def projects() -> Response:
+        return rendered("projects.html", **project_list(learning))
 
-    def projects(self) -> Response:
-        return rendered("projects.html", **project_list(self._learning))
-
-    def project(self, name: str) -> Response:
-        project = self._learning.projects.named(name)
+    @routes.get("/<name>", strict_slashes=False)
+    def project(name: str) -> Response:
+        found = learning.projects.named(name)
         jobs, versions = _asked_for("before"), _asked_for("versions_before")
-        facts = overview(self._learning, project, jobs, versions)
-        undecided, stored = facts["undecided"], self._learning.stores.versions
+        facts = overview(learning, found, jobs, versions)
+        undecided = facts["undecided"]
         is_newest = (jobs.before, versions.before) == (None, None)
         return rendered(
             "project.html",
@@ -81,80 +73,89 @@ class _Pages:
             versions_before=versions.before,
             notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
             also_undecided=undecided[_MOST_NOTICES:],
-            served=self._pointer.live(project.key).name,
-            before=self._before(facts["live"], project.key),
+            served=pointer.live(found.key).name,
+            before=_before(stored, facts["live"], found.key),
             versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
             now=now(),
             most_clicks=_MOST_CLICKS,
             refresh=_PROJECT_REFRESH_SECONDS if is_newest and _is_busy(facts["jobs"]) else None,
         )
 
-    def job(self, name: str, number: int) -> Response:
-        project = self._learning.projects.named(name)
-        job = find_job(self._learning, number, project.key)
-        facts = job_facts(job)
+    @routes.get("/<name>/jobs/<int:number>", strict_slashes=False)
+    def job(name: str, number: int) -> Response:
+        found = learning.projects.named(name)
+        row = find_job(learning, number, found.key)
+        facts = job_facts(row)
         return rendered(
             "job.html",
-            project=project,
+            project=found,
             job=facts,
-            log=log_tail(self._learning, job, lines=200),
+            log=log_tail(learning, row, lines=200),
             refresh=_JOB_REFRESH_SECONDS if _is_busy([facts]) else None,
         )
 
-    def version(self, name: str, number: int) -> Response:
-        project, versions = self._learning.projects.named(name), self._learning.stores.versions
+    @routes.get("/<name>/versions/<int:number>", strict_slashes=False)
+    def version(name: str, number: int) -> Response:
+        found = learning.projects.named(name)
         # Also another project's: this one may follow it through the site, or descend from it.
-        row = find_version(self._learning, number)
-        live = live_facts(self._learning, project.key)
+        row = find_version(learning, number)
         return rendered(
             "version.html",
-            project=project,
-            version=version_facts(versions, number),
-            live=live,
-            is_usable=versions.may_use(project.key, number),
-            children=versions.children(project.key, number),
-            report=self._report(row.report),
+            project=found,
+            version=version_facts(stored, number),
+            live=live_facts(learning, found.key),
+            is_usable=stored.may_use(found.key, number),
+            children=stored.children(found.key, number),
+            report=_report(learning.stores.files, row.report),
             most_clicks=_MOST_CLICKS,
         )
 
-    def move(self, name: str) -> Answer:
-        project = self._learning.projects.key_of(name)
+
+def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
+    @routes.post("/<name>/live")
+    def move(name: str) -> Answer:
+        project = learning.projects.key_of(name)
         version = request.form.get("version", type=int)
         if version is not None:
-            find_version(self._learning, version, project)
+            find_version(learning, version, project)
         reason = read_text(request.form, "reason").strip()[:500] or "page"
         mover = Mover(who(), reason, saw=request.form.get("state", type=int))
-        move = request.form.get("move", "")
-        make_move(self._learning.stores.versions, project, move, version, mover)
+        kind = request.form.get("move", "")
+        make_move(learning.stores.versions, project, kind, version, mover)
         return _back_to(name, "#versions")
 
-    def request_job(self, name: str) -> Answer:
-        self._learning.jobs.request(self._learning.projects.key_of(name), f"{who()}, on the page")
-        self._hints.train()
+    @routes.post("/<name>/jobs")
+    def request_job(name: str) -> Answer:
+        learning.jobs.request(learning.projects.key_of(name), f"{who()}, on the page")
+        hints.train()
         return _back_to(name, "#jobs")
 
-    def cancel(self, name: str, number: int) -> Answer:
-        find_job(self._learning, number, self._learning.projects.key_of(name))
-        self._learning.jobs.cancel(number)
+    @routes.post("/<name>/jobs/<int:number>/cancel")
+    def cancel(name: str, number: int) -> Answer:
+        find_job(learning, number, learning.projects.key_of(name))
+        learning.jobs.cancel(number)
         return _back_to(name, "#jobs")
 
-    def reconcile(self, name: str) -> Answer:
-        self._learning.projects.ask_to_reconcile(self._learning.projects.key_of(name))
+    @routes.post("/<name>/reconcile")
+    def reconcile(name: str) -> Answer:
+        learning.projects.ask_to_reconcile(learning.projects.key_of(name))
         return _back_to(name, "#samples")
 
-    def _before(self, live: dict[str, Any] | None, project: str) -> int | None:
-        """Return what a rollback leads to; None where the project follows the site."""
-        is_own = live is not None and live["own"]
-        return self._learning.stores.versions.rollback_target(project) if is_own else None
 
-    def _report(self, key: str | None) -> dict[str, Any]:
-        if key is None:
-            return {}
-        try:
-            report: dict[str, Any] = json.loads(self._learning.stores.files.read_verified(key))
-        except (StoredFileError, FileStoreError) as error:
-            return {"problem": str(error)}
-        return report
+def _before(stored: ModelVersions, live: dict[str, Any] | None, project: str) -> int | None:
+    """Return what a rollback leads to; None where the project follows the site."""
+    is_own = live is not None and live["own"]
+    return stored.rollback_target(project) if is_own else None
+
+
+def _report(files: StoredFiles, key: str | None) -> dict[str, Any]:
+    if key is None:
+        return {}
+    try:
+        report: dict[str, Any] = json.loads(files.read_verified(key))
+    except (StoredFileError, FileStoreError) as error:
+        return {"problem": str(error)}
+    return report
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,6 +1,7 @@
 """The environment is read once, checked, and answered in sentences."""
 
 import os
+from pathlib import Path
 
 import pytest
 from huey import storage
@@ -61,6 +62,19 @@ def test_bare_names_without_a_tradition_are_not_read(monkeypatch):
 def test_model_dir_is_honoured(monkeypatch, tmp_path):
     monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     assert load_settings().model_dir == tmp_path
+
+
+@pytest.mark.parametrize("name", ["model_dir", "checkpoint", "fine_tune_recipe", "retention_set"])
+def test_a_tilde_in_a_path_is_the_home_folder(monkeypatch, name):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv(f"ICMFORMER_{name.upper()}", "~/data")
+    assert getattr(load_settings(), name) == Path("/home/ann/data")
+
+
+def test_the_home_folder_of_nobody_is_refused(monkeypatch):
+    monkeypatch.setenv("MODEL_DIR", "~nobody-here/x")
+    with pytest.raises(SettingsError, match=r"MODEL_DIR: ~nobody-here/x: there is no such home"):
+        load_settings()
 
 
 def test_empty_variables_count_as_unset(monkeypatch):

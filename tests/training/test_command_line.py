@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
 from training.__main__ import COMMANDS, module_of
@@ -58,6 +59,16 @@ def test_what_is_no_fault_of_the_program_is_a_sentence(
 
     assert command_line.main() == status
     assert capsys.readouterr().err.startswith(sentence)
+
+
+def test_output_that_nobody_reads_ends_a_command_quietly():
+    done = printed_into_a_broken_pipe("training", "--help", unbuffered="")
+    assert done == (141, "")
+
+
+def test_output_that_cannot_be_written_is_a_sentence():
+    done = printed_to_a_full_disk("training", "--help", unbuffered="")
+    assert done == (1, "No space left on device\n")
 
 
 def test_a_run_folder_that_cannot_be_made_is_named(shapes, tmp_path, monkeypatch, capsys):

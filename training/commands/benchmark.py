@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         _run(arguments)
     except KeyboardInterrupt as error:
-        raise BenchmarkError(
+        raise KeyboardInterrupt(
             "interrupted; what was measured is kept: repeat the command to go on"
         ) from error
 

@@ -14,6 +14,7 @@ from training.store.sample_rows import SampleRow
 from training.store.samples import SampleStore
 from training.store.snapshot import Snapshot, take_snapshot
 from training.store.split import TRAINING
+from training.store.state_folder import StateFolder
 from training.store.stored_files import StoredFiles
 
 _ADVICE = (
@@ -104,10 +105,11 @@ def accepted_store(folder: Path, project: int | None = None) -> AcceptedImages:
     Raises:
         DatasetError: if there is no store, or nothing in it to train on.
     """
-    if not (folder / "state.db").is_file():  # which opening would create
+    state = StateFolder(folder)
+    if not state.database.is_file():  # which opening would create
         raise DatasetError(f"there is no sample store in {folder}; {_ADVICE}")
-    database = Database(f"sqlite:///{folder / 'state.db'}")
-    files = StoredFiles(str(folder / "files"), folder / "downloads")
+    database = Database(state.database)
+    files = StoredFiles(state.files, state.downloads)
     try:
         SampleStore(database, files)  # creates the tables that a young database lacks
         snapshots = [take_snapshot(database, key) for key in _projects(database, project)]

@@ -1,4 +1,4 @@
-"""The database that outlives the processes: SQLite by default, any SQLAlchemy URL otherwise.
+"""The database that outlives the processes: a file of SQLite, or what SQLAlchemy has a URL for.
 
 Each module that keeps something declares its tables on `Base` and creates them when it is
 constructed. Writers take SQLite's one write lock at the start of their transaction: a transaction
@@ -11,9 +11,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -23,7 +25,6 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
-    make_url,
     text,
 )
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
@@ -69,18 +70,18 @@ class Database:
     Whatever is asked of it raises DatabaseError where the database cannot be reached or used.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, place: Path | str) -> None:
         """Open the database, creating it where it does not exist.
 
         Args:
-            url: as SQLAlchemy writes it, such as ``sqlite:////data/state.db``.
+            place: a file of SQLite; or text, a URL as SQLAlchemy writes it.
 
         Raises:
             DatabaseError: if it cannot be opened, or a newer version of this program wrote it.
         """
-        self._engine = _engine(url)
+        self._engine = _engine(place)
         event.listen(self._engine, "handle_error", _say_in_a_sentence)
-        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
         if self._is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -167,14 +168,16 @@ class Database:
                 )
 
 
-def _engine(url: str) -> Engine:
+def _engine(place: Path | str) -> Engine:
     """Prepare to connect; the address may hold a password, so only its kind is ever repeated."""
-    kind = url.partition(":")[0]
+    if isinstance(place, Path):
+        return create_engine(URL.create("sqlite", database=str(place)))
+    kind = place.partition(":")[0]
     # A server that was started again, or a proxy, has closed what the pool still holds. One that
     # hangs keeps the threads that ask it: those that find no free connection must go on soon.
     remote = {"pool_pre_ping": True, "pool_timeout": _FREE_CONNECTION_SECONDS}
     try:
-        return create_engine(url, **({} if url.startswith("sqlite") else remote))
+        return create_engine(place, **({} if place.startswith("sqlite") else remote))
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "

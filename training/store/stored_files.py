@@ -22,26 +22,19 @@ from training.errors import FileStoreError, StoredFileError
 class StoredFiles:
     """A folder of immutable files; safe to share between threads and processes."""
 
-    def __init__(self, address: str, download_folder: Path) -> None:
+    def __init__(self, place: Path | str, download_folder: Path) -> None:
         """Open the folder.
 
         Args:
-            address: a local path or an fsspec URL.
+            place: a local folder; or text, an address as fsspec writes it.
             download_folder: where `local_path` puts copies of files that are not local.
 
         Raises:
             StoredFileError: if the address is of no known kind, or its package is not installed.
         """
-        try:
-            filesystem, self._root = fsspec.core.url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            kind = address.partition(":")[0][:40]
-            raise StoredFileError(
-                f"stored files at {kind}:// cannot be opened: {error} (for s3:// install s3fs; "
-                "docs/learning.md says how)"
-            ) from error
-        self._filesystem: Any = filesystem
-        self._is_local = isinstance(filesystem, LocalFileSystem)
+        self._filesystem: Any
+        self._filesystem, self._root = _opened(place)
+        self._is_local = isinstance(self._filesystem, LocalFileSystem)
         self._downloads = download_folder
 
     def put(self, folder: str, suffix: str, content: bytes) -> str:
@@ -174,6 +167,21 @@ class StoredFiles:
 def key_of(folder: str, suffix: str, content_hash: str) -> str:
     """Return where content with this hash is kept, spread over 256 folders."""
     return f"{folder}/{content_hash[:2]}/{content_hash}{suffix}"
+
+
+def _opened(place: Path | str) -> tuple[Any, str]:
+    """Return the file system and the path of the folder in it."""
+    if isinstance(place, Path):
+        return LocalFileSystem(), str(place.absolute())
+    try:
+        filesystem, root = fsspec.core.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        kind = place.partition(":")[0][:40]
+        raise StoredFileError(
+            f"stored files at {kind}:// cannot be opened: {error} (for s3:// install s3fs; "
+            "docs/learning.md says how)"
+        ) from error
+    return filesystem, root
 
 
 def _has_content(path: Path, content: bytes) -> bool:

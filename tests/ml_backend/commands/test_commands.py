@@ -1,5 +1,6 @@
 """Commands for administrators: what they refuse, and how they print."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -9,8 +10,12 @@ import psutil
 import pytest
 
 from ml_backend.__main__ import main
+from ml_backend.commands import demo, diagnose, latency
 from ml_backend.learning.projects import ProjectNews
+from tests.locking import locked_by_another_process
+from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from training import __version__
+from training.home_paths import given_path
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
 
@@ -83,6 +88,55 @@ def test_such_a_terminal_shows_the_help_as_well(settings):
     done = as_a_program(settings, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "COMMAND ?" in done.stdout
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_is_lost_is_no_trace(settings, monkeypatch, unbuffered):
+    monkeypatch.setenv("MODEL_DIR", str(settings.model_dir))
+    done = printed_into_a_broken_pipe("ml_backend", "versions", unbuffered=unbuffered)
+    assert done == (141, "")
+    done = printed_to_a_full_disk("ml_backend", "versions", unbuffered=unbuffered)
+    assert done == (1, "No space left on device\n")
+
+
+def test_a_folder_that_cannot_be_made_is_named(command, tmp_path):
+    (tmp_path / "file").touch()
+    status, _, err = command("demo", "--data-dir", str(tmp_path / "file" / "demo"))
+    assert (status, err) == (1, f"{tmp_path / 'file' / 'demo'}: Not a directory\n")
+
+
+def test_a_demo_whose_data_another_one_uses_is_refused(command, tmp_path):
+    with locked_by_another_process(tmp_path):
+        status, _, err = command("demo", "--data-dir", str(tmp_path))
+    assert status == 1
+    assert err.startswith(f"A demo already runs with the data in {tmp_path}: stop it")
+
+
+def test_ctrl_c_is_a_word(command, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagnose, "check_connection", interrupt)
+    status, _, err = command("diagnose", "--project", "1", "--url", "http://127.0.0.1:9")
+    assert (status, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("command", [demo, latency])
+def test_a_tilde_in_an_option_is_the_home_folder(monkeypatch, command):
+    monkeypatch.setenv("HOME", "/home/ann")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    paths = [option for option in parser._actions if option.type in (Path, given_path)]
+    assert paths
+    assert [str(option.type("~/data")) for option in paths] == ["/home/ann/data"] * len(paths)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "80800", "-1", "http"])
+def test_a_port_that_no_computer_has_is_refused(command, capsys, port):
+    with pytest.raises(SystemExit):
+        command("demo", "--label-studio-port", port)
+    assert "from 1 to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("project")

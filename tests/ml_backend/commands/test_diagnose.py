@@ -239,8 +239,9 @@ def test_a_webhook_without_the_login_of_the_backend():
             assert [finding.subject for finding in faults(check(label_studio))] == ["images"]
 
 
-def test_the_command_prints_a_line_a_check(stand_in, monkeypatch, capsys):
-    command = ["ml_backend", "diagnose", "--project", "1"]
+@pytest.mark.parametrize("project", ["1", "1.1795325716"])
+def test_the_command_prints_a_line_a_check(stand_in, monkeypatch, capsys, project):
+    command = ["ml_backend", "diagnose", "--project", project]
     command += ["--url", stand_in.url, "--api-key", LEGACY_TOKEN]
     monkeypatch.setattr(sys, "argv", command)
     assert main() == 0
@@ -251,3 +252,10 @@ def test_the_command_prints_a_line_a_check(stand_in, monkeypatch, capsys):
     assert lines[0] == f"ok   Label Studio: answers at {stand_in.url}"
     assert lines[-1].startswith("FAIL webhook: no webhook calls")
     assert LEGACY_TOKEN not in "".join(lines)
+
+
+def test_a_project_that_nobody_can_mean_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ml_backend", "diagnose", "--project", "cats"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "cats is no number or key of a project" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def test_a_signal_that_ends_it_ends_its_servers_too(tmp_path, checkpoint, number
         assert family
         measuring.send_signal(number)
         _, said = measuring.communicate(timeout=60)
-        assert (measuring.returncode, said.splitlines()[0][:12]) == (1, "interrupted:")
+        assert (measuring.returncode, said.splitlines()[0][:12]) == (130, "interrupted:")
         _, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []
     finally:

@@ -14,6 +14,7 @@ from ml_backend.learning.inbox import MessageRow
 from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.message_loop import CONFIG, PROJECT, brush, fixture, saved
 from training.errors import DatabaseError
+from training.moments import now
 from training.store.sample_rows import SampleRow
 
 
@@ -73,6 +74,17 @@ def test_an_annotation_without_its_mask_is_reported(loop):
     loop.deliver(fixture("ANNOTATION_CREATED_pending_suggestion"))
     row = loop.annotations()[11]
     assert (row.status, row.labels_without_mask, row.task) == ("empty", ["Object"], 9)
+
+
+def test_an_annotation_that_was_made_without_a_result_is_empty(loop):
+    body = saved()
+    body["annotation"]["result"] = None
+    loop.deliver(body)
+    project = loop.ingest.projects.find(PROJECT)
+    loop.ingest.take(project, body["annotation"], body["task"], listed_at=now())
+    assert loop.annotations()[4].status == "empty"
+    assert loop.inbox.given_up(PROJECT, now()) == []
+    assert loop.fetched == []
 
 
 def test_the_start_button_asks_for_training(loop):

@@ -266,7 +266,7 @@ def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, monkeypatch, capsy
     command = ["--baseline", "grabcut", "--data", str(data), "--output", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
 
-    assert command_line.main() == 1
+    assert command_line.main() == 130
 
     assert "interrupted; what was measured is kept" in capsys.readouterr().err
 

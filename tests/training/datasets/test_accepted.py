@@ -15,6 +15,7 @@ from training.store.sample_files import SampleFiles
 from training.store.samples import AcceptedObject, Annotation, SampleStore
 from training.store.snapshot import SampleReference, Snapshot, take_snapshot
 from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
+from training.store.state_folder import StateFolder
 from training.store.stored_files import StoredFiles
 
 BOXES = [(1, 1, 6, 6), (1, 8, 6, 13), (3, 4, 9, 10)]
@@ -51,8 +52,9 @@ def stored(tmp_path):
 
 def accept(folder, project, photos):
     """Accept an object on each photo, in the store that a backend would keep in the folder."""
-    database = Database(f"sqlite:///{folder}/state.db")
-    store = SampleStore(database, StoredFiles(str(folder / "files"), folder / "downloads"))
+    state = StateFolder(folder)
+    database = Database(state.database)
+    store = SampleStore(database, StoredFiles(state.files, state.downloads))
     for number in photos:
         box = AcceptedObject("r", "Object", ObjectMask.of(box_mask(BOXES[0])))
         moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -139,6 +141,16 @@ def test_a_store_shows_its_training_side_only(tmp_path):
     assert photos_on(HELD_OUT)
     found = {images[index].image.tobytes() for index in range(len(images))}
     assert found == {photo(number).tobytes() for number in photos_on(TRAINING)}
+
+
+def test_a_store_may_be_in_a_folder_of_any_name(tmp_path):
+    stores = [tmp_path / "run?1", tmp_path / "run?2", tmp_path / "50%20off::today"]
+    for folder in stores:
+        folder.mkdir()
+        accept(folder, "2.1", photos_on(TRAINING)[:2])
+        assert len(accepted_store(folder)) == 2
+        assert accepted_store(folder)[0].image.shape == (12, 16, 3)
+    assert sorted(tmp_path.iterdir()) == sorted(stores)
 
 
 def test_a_store_may_be_asked_for_one_project(tmp_path):

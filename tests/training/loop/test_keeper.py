@@ -1,13 +1,12 @@
 """What a training leaves in its folder, and what it does not overwrite."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from icmformer import load_checkpoint
+from tests.locking import locked_by_another_process
 from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
 from training.errors import RecipeError
@@ -76,20 +75,11 @@ def test_a_state_of_another_kind_is_refused(shapes, tmp_path, content):
 
 def test_a_second_training_in_the_folder_is_refused(shapes, tmp_path):
     recipe = a_recipe(shapes, tmp_path / "run")
-    program = f"""
-import pathlib
-from training.loop.run_folder import held
-with held(pathlib.Path({str(recipe.run)!r})):
-    print("held", flush=True)
-    input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(RecipeError, match=r"another training is running in .*run: wait for it"):
-            train(recipe)
-        other.kill()
+    with (
+        locked_by_another_process(recipe.run),
+        pytest.raises(RecipeError, match=r"another training is running in .*run: wait for it"),
+    ):
+        train(recipe)
 
     with held(recipe.run):
         pass

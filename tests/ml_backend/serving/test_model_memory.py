@@ -19,10 +19,10 @@ from ml_backend.app import create_app
 from ml_backend.errors import DeviceMemoryError, ModelError, SettingsError
 from ml_backend.learning.assembly import open_learning
 from ml_backend.metrics import Metrics
-from ml_backend.serving import live_models, stored_pointer
-from ml_backend.serving.live_models import LiveModels
+from ml_backend.serving import model_memory, pointer_follower
 from ml_backend.serving.loaded_model import choose_device, load_version
-from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving.model_memory import ModelMemory
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version, default_version, version_of_file
 from ml_backend.settings import Settings
 from training.store.database import Database
@@ -79,7 +79,7 @@ def versions(tmp_path):
 
 def serving(pointer, max_bytes=1 << 30):
     loader = Loader()
-    return LiveModels(pointer, loader, max_bytes, Metrics()), loader
+    return ModelMemory(pointer, loader, max_bytes, Metrics()), loader
 
 
 def damage(version):
@@ -202,7 +202,7 @@ def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions, mon
     ]
     with pytest.raises(ModelError, match="too little memory"):
         models.check("2")
-    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0.0)
     models.check("2")
 
 
@@ -232,7 +232,7 @@ def test_damaged_version_never_serves_and_the_one_before_goes_on(versions, monke
     assert loader.loaded.count(versions[1].name) == 1
     (problem,) = models.problems()
     assert versions[1].name in problem
-    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0.0)  # unlike memory, files rarely mend
+    monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0.0)  # unlike memory, files rarely mend
     with pytest.raises(ModelError, match="cannot be loaded"):
         models.check("2")
 
@@ -246,7 +246,7 @@ def test_what_nobody_asks_for_any_more_is_no_problem(versions, monkeypatch):
     assert len(models.problems()) == 1
     pointer.default = versions[0]
     models.serving("2")
-    later = time.monotonic() + live_models.REMEMBERED_SECONDS
+    later = time.monotonic() + model_memory.REMEMBERED_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert models.problems() == []
 
@@ -267,7 +267,7 @@ def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
     versions[0].weights.write_bytes(good)
     with pytest.raises(ModelError):
         models.serving("2")
-    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0.0)
     assert models.serving("2").version == versions[0]
     assert models.problems() == []
 
@@ -314,7 +314,7 @@ def stored(tmp_path, versions):
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"altered")])
 def test_copy_that_was_damaged_after_it_was_loaded_is_fetched_again(stored, damage):
-    models, _ = serving(StoredPointer(stored, Version("untrained", None)), max_bytes=1)
+    models, _ = serving(PointerFollower(stored, Version("untrained", None)), max_bytes=1)
     first = models.serving("2").version
     assert models.serving("3").version != first
     damage(first.weights)
@@ -325,7 +325,7 @@ def test_copy_that_was_damaged_after_it_was_loaded_is_fetched_again(stored, dama
 def test_version_that_was_damaged_after_it_was_loaded_gives_way_to_the_one_before(
     stored, monkeypatch
 ):
-    pointer = StoredPointer(stored, Version("untrained", None))
+    pointer = PointerFollower(stored, Version("untrained", None))
     models, _ = serving(pointer, max_bytes=1)
     second, starter = models.serving("2").version, models.serving("3").version
     weights, remote = stored.get(2).weights, MemoryFileSystem()
@@ -336,8 +336,8 @@ def test_version_that_was_damaged_after_it_was_loaded_gives_way_to_the_one_befor
     assert models.serving("2").version == starter
     assert "version 2 cannot be served" in pointer.problems()[0]
     remote.pipe_file(path, whole)
-    monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
-    monkeypatch.setattr(live_models, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(pointer_follower, "LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0)
     pointer.refresh()
     assert models.serving("2").version == second
 

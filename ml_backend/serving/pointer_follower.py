@@ -41,7 +41,7 @@ class _Damage:
     sentence: str
 
 
-class StoredPointer:
+class PointerFollower:
     """Which version serves which project; thread-safe."""
 
     def __init__(self, versions: ModelVersions, fallback: Version) -> None:
@@ -225,7 +225,7 @@ class StoredPointer:
         return version
 
 
-def _follow(reference: "weakref.ref[StoredPointer]") -> None:
+def _follow(reference: "weakref.ref[PointerFollower]") -> None:
     said = ""
     while True:
         time.sleep(POLL_SECONDS)

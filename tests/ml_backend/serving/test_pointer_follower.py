@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from ml_backend.errors import ModelError
-from ml_backend.serving import stored_pointer
-from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving import pointer_follower
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version
 from tests.waiting import wait_until
 from training.store.live_pointer import SITE, Mover, promote, roll_back
@@ -41,14 +41,14 @@ def name(pointer, project):
 
 
 def test_until_something_is_published_the_fallback_serves(versions):
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert pointer.live(A) == pointer.live(SITE) == UNTRAINED
     assert pointer.names(A) == ["untrained"]
 
 
 def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
     make_live(versions, publish(versions, tmp_path, "two", A), A)
     assert name(pointer, A) == "starter"  # from memory, until the next look
@@ -64,14 +64,14 @@ def test_versions_whose_weights_were_swept_could_serve_nobody(versions, tmp_path
     versions.register_base(checkpoint(tmp_path, "starter"))
     swept = publish(versions, tmp_path, "two", A)
     versions.move(partial(give_up_weights, numbers=[swept]))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert [one.split("-")[0] for one in pointer.names(A)] == ["starter"]
 
 
 def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
     make_live(versions, publish(versions, tmp_path, "two", A), A)
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     for number in range(50):
         assert name(pointer, f"{number}.1") == "starter"
     assert name(pointer, A) == "v2"
@@ -88,7 +88,7 @@ def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
 
 def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == "starter"
     prepared = []
     pointer.follow(lambda version: prepared.append((version.name, name(pointer, A))))
@@ -99,7 +99,7 @@ def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path)
 
 def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
 
     def load(version):
@@ -115,7 +115,7 @@ def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_pa
 
 def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkeypatch):
     versions.register_base(checkpoint(tmp_path, "starter"))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
     second, third = (publish(versions, tmp_path, name, p) for name, p in (("two", A), ("three", B)))
     answers, read = threading.Event(), versions.checkpoint
@@ -126,7 +126,7 @@ def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkey
         return read(number)
 
     monkeypatch.setattr(versions, "checkpoint", read_late)
-    monkeypatch.setattr(stored_pointer, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(pointer_follower, "PATIENCE_SECONDS", 0.01)
     make_live(versions, second, A)
     make_live(versions, third, B)
     pointer.refresh()
@@ -146,18 +146,18 @@ def test_a_damaged_version_is_never_handed_out(versions, tmp_path, suffix):
     third = publish(versions, tmp_path, "three", A)
     versions.checkpoint(third).with_suffix(suffix).write_bytes(b"damaged")
     make_live(versions, third, A)
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == "v2"
     assert "version 3 cannot be served" in pointer.problems()[0]
     versions.checkpoint(2).with_suffix(suffix).unlink()
-    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+    assert name(PointerFollower(versions, UNTRAINED), A) == "starter"
 
 
 def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path, monkeypatch):
     versions.register_base(checkpoint(tmp_path, "starter"))
     unreadable = publish(versions, tmp_path, "two", A)
     path = versions.checkpoint(unreadable)
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
     open_file = Path.open
 
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_read_holds_up_no_other_project(versions, tmp_path
     assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
     assert "Input/output error" in pointer.problems()[0]
     make_live(versions, unreadable)
-    assert name(StoredPointer(versions, UNTRAINED), SITE) == "starter"
+    assert name(PointerFollower(versions, UNTRAINED), SITE) == "starter"
 
 
 def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch):
@@ -182,12 +182,12 @@ def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch)
     make_live(versions, second, A)
     weights = versions.checkpoint(second)
     weights.write_bytes(b"damaged")
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == "starter"
     weights.write_bytes(b"two")
     pointer.refresh()
     assert name(pointer, A) == "starter"  # it is not read again with every look
-    monkeypatch.setattr(stored_pointer, "LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(pointer_follower, "LOOK_AGAIN_SECONDS", 0)
     pointer.refresh()
     assert name(pointer, A) == "v2"
     assert pointer.problems() == []
@@ -200,7 +200,7 @@ def test_what_was_rolled_back_from_does_not_stand_in_for_what_is_damaged(version
     make_live(versions, third, A)
     versions.move(partial(roll_back, project=A, mover=PERSON))
     versions.checkpoint(second).write_bytes(b"damaged")
-    assert name(StoredPointer(versions, UNTRAINED), A) == "starter"
+    assert name(PointerFollower(versions, UNTRAINED), A) == "starter"
 
 
 def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
@@ -208,7 +208,7 @@ def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
     second = publish(versions, tmp_path, "two", A)
     make_live(versions, second, A)
     versions.checkpoint(second).write_bytes(b"damaged")
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == "starter"
     pointer.refresh()
     assert len(pointer.problems()) == 1
@@ -219,7 +219,7 @@ def test_damage_is_forgotten_once_nothing_points_there(versions, tmp_path):
 
 def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     for file in tmp_path.glob("state.db*"):
         file.unlink()
     versions._database.close()
@@ -228,11 +228,11 @@ def test_while_the_database_is_away_what_is_live_stays_live(versions, tmp_path):
 
 
 def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pointer_follower, "POLL_SECONDS", 0.01)
     looks = []
     pointers = versions.pointers
     monkeypatch.setattr(versions, "pointers", lambda: (looks.append(1), pointers())[1])
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     versions._database.close()
     for file in tmp_path.glob("state.db*"):
         file.unlink()
@@ -245,9 +245,9 @@ def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monk
 
 
 def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
-    monkeypatch.setattr(stored_pointer, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pointer_follower, "POLL_SECONDS", 0.01)
     before = set(threading.enumerate())
-    pointer = StoredPointer(versions, UNTRAINED)
+    pointer = PointerFollower(versions, UNTRAINED)
     pointer.follow(repr)
     (thread,) = (
         one for one in threading.enumerate() if one.name == "live-pointer" and one not in before

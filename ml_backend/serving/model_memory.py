@@ -17,7 +17,7 @@ from ml_backend.errors import DeviceMemoryError, ModelError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.metrics import Metrics
 from ml_backend.serving.loaded_model import LoadedModel
-from ml_backend.serving.stored_pointer import StoredPointer
+from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ class _Failure:
         return time.monotonic() - self.at < seconds
 
 
-class LiveModels:
+class ModelMemory:
     """The networks in memory, loaded on demand, the least recently used dropped first."""
 
     def __init__(
         self,
-        pointer: StoredPointer,
+        pointer: PointerFollower,
         load: Callable[[Version], LoadedModel],
         max_bytes: int,
         metrics: Metrics,
@@ -65,6 +65,7 @@ class LiveModels:
         self._load = load
         self._max_bytes = max_bytes
         self._metrics = metrics
+        # Not RecentlyUsed: the newest stays however large it is, and what is dropped is told.
         self._loaded: OrderedDict[Version, LoadedModel] = OrderedDict()
         self._serving: dict[str, Version] = {}
         self._failures: dict[Version, _Failure] = {}
