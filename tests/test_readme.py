@@ -12,6 +12,7 @@ from ml_backend.demo.project import LABELING_CONFIG
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 # made by tools, or by people for themselves
@@ -25,7 +26,7 @@ def blocks(text: str, language: str = "") -> list[str]:
 
 def tree() -> dict[str, str]:
     """Paths of the annotated tree, with their phrases."""
-    (drawn,) = [block for block in blocks(README) if "├──" in block]
+    (drawn,) = [block for block in blocks(ARCHITECTURE) if "├──" in block]
     parents: list[str] = []
     found = {}
     for line in drawn.splitlines():
@@ -52,8 +53,30 @@ def test_learning_curves_say_where_their_results_go(page: Path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, _, anchor in links(page):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not anchor or found.suffix != ".md" or anchor in anchors(found), (target, anchor)
+
+
+def links(page: Path) -> list[tuple[str, str, str]]:
+    return [
+        link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links may name: headings as GitHub makes anchors of them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_prose_is_no_wider_than_a_window(page: Path):
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "!["))]
+    assert [line for line in prose if len(line) > 120 and len(line.split()) > 3] == []
 
 
 def test_tree_is_true():
@@ -77,7 +100,6 @@ def test_makefile_variables_exist():
 
 
 def test_labelling_configuration_is_that_of_the_demo():
-    assert blocks(README, "xml") == [LABELING_CONFIG]
     guide = (ROOT / "docs" / "label-studio.md").read_text()
     assert blocks(guide, "xml") == [LABELING_CONFIG]
 
