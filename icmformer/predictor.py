@@ -113,11 +113,6 @@ class Predictor:
         zoom_in = ZoomIn(model.input_size if target is None else target)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
-    @classmethod
-    def for_serving(cls, model: ClickNetwork) -> "Predictor":
-        """Return a predictor as people are served: repeated zoom-in, tidy masks, no mirror."""
-        return cls(model)
-
     def encode(self, image: np.ndarray) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.
 

@@ -8,6 +8,7 @@ import torch
 from icmformer.clicks import Click, from_row_column
 from icmformer.errors import ConfigError, InputError
 from icmformer.predictor import Predictor
+from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import Segmentation
 from icmformer.variants import build_model
 from tests import golden_loops
@@ -110,7 +111,7 @@ def test_features_save_encoding_and_change_no_bit():
     assert result.nbytes == without.nbytes + 3 * 224 * 224 * 4
 
 
-@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor])
 def test_objects_on_an_encoded_image_need_it_encoded_once_and_change_no_bit(preset):
     torch.manual_seed(0)
     network, image, encoded = build_model("tiny"), golden_loops.image(), []
@@ -139,7 +140,7 @@ def test_features_of_another_network_are_not_used():
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
-@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor])
 def test_real_network_gives_the_same_bits_however_it_got_there(name, preset):
     torch.manual_seed(0)
     predictor, image = preset(build_model(name)), golden_loops.image()
@@ -165,9 +166,11 @@ def test_benchmark_uses_the_size_of_the_network_or_the_one_asked_for():
 
 def test_answers_as_people_are_served_unless_told_otherwise():
     image = golden_loops.image()
-    served = Predictor.for_serving(ToyNetwork()).segment(image, CLICKS)
+    network = ToyNetwork()
+    served = Predictor(network).segment(image, CLICKS)
+    told = {"zoom_in": RepeatedZoomIn(network.input_size), "flip": False, "tidy": True}
     np.testing.assert_array_equal(
-        Predictor(ToyNetwork()).segment(image, CLICKS).probability, served.probability
+        Predictor(network, **told).segment(image, CLICKS).probability, served.probability
     )
     published = Predictor.for_benchmark(ToyNetwork()).segment(image, CLICKS)
     assert not np.array_equal(published.probability, served.probability)

@@ -143,7 +143,7 @@ def _measured(
     for name, objects in tests.items():
         kept = folder / f"{name}.json"
         if not kept.exists():
-            predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
+            predictor = Predictor(load_checkpoint(checkpoint, device))
             card = evaluate(predictor, objects, target_iou=max(THRESHOLDS))
             write_atomically(kept, card.to_json().encode())
         cards[name] = ScoreCard.from_json(kept.read_text())

@@ -148,7 +148,7 @@ class Served(Checkpoint):
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and serve it."""
-        return Predictor.for_serving(self._network())
+        return Predictor(self._network())
 
     def _size(self, dataset: str) -> tuple[int, int]:
         return self._config.input_size

@@ -239,7 +239,7 @@ def _score(
         return 0.0
     # A perfect mask ends the sample: no later click can improve it.
     card = evaluate(
-        Interruptible(Predictor.for_serving(model), tell),
+        Interruptible(Predictor(model), tell),
         validation,
         max_clicks=recipe.validation_clicks,
         target_iou=1.0,
