@@ -158,9 +158,9 @@ def test_real_network_gives_the_same_bits_however_it_got_there(name, preset):
 
 
 def test_benchmark_uses_the_size_of_the_network_or_the_one_asked_for():
-    for target, expected in ((None, (64, 48)), ((96, 80), (96, 80))):
+    for size, expected in ((None, (64, 48)), ((96, 80), (96, 80))):
         network = ToyNetwork((64, 48))
-        Predictor.for_benchmark(network, target).segment(golden_loops.image(), CLICKS[:1])
+        Predictor.for_benchmark(network, size).segment(golden_loops.image(), CLICKS[:1])
         assert network.seen_sizes == [(2, 4, *expected)]
 
 
@@ -282,10 +282,10 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
 
 
-@pytest.mark.parametrize("target", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
-def test_refuses_sizes_that_mean_nothing(target):
+@pytest.mark.parametrize("size", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
+def test_refuses_sizes_that_mean_nothing(size):
     with pytest.raises(ConfigError, match=r"two whole numbers, such as \(448, 448\), not "):
-        Predictor.for_benchmark(ToyNetwork(), target)
+        Predictor.for_benchmark(ToyNetwork(), size)
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])

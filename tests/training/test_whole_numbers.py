@@ -15,7 +15,7 @@ from training.__main__ import main
         ("learning-curve --checkpoint c --data d --output o --test-objects 0", "0 is not a whole"),
         ("cost --repeats -1", "-1 is not a whole number from 0"),
         ("benchmark --data d --seed -1", "-1 is not a whole number from 0"),
-        ("export --checkpoint c --output o --size 0", "0 is not a whole number from 1"),
+        ("export --checkpoint c --output o --input-size 0", "0 is not a whole number from 1"),
     ],
 )
 def test_what_is_no_number_of_anything_is_answered_with_a_sentence(

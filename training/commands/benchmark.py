@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each checkpoint once more, with the zoom and the tidy masks that people get",
     )
     contestants.add_argument(
-        "--target-size",
+        "--input-size",
         type=_size,
         metavar="N or HxW",
         help="input size of the networks; by default the one they were last trained at; 448, and"
@@ -219,10 +219,10 @@ def _refuse_mixed_up_names(arguments: argparse.Namespace) -> None:
 
 def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
     _refuse_mixed_up_names(arguments)
-    checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
+    checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.input_size)
     contestants: list[Contestant] = [*checkpoints]
-    if arguments.as_served and arguments.target_size:
-        raise BenchmarkError("people are served at a network's own size: drop --target-size")
+    if arguments.as_served and arguments.input_size:
+        raise BenchmarkError("people are served at a network's own size: drop --input-size")
     if arguments.as_served:
         contestants += [Served(f"{c.name} as served", c.path, c.device) for c in checkpoints]
     if arguments.baseline:

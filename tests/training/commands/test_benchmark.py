@@ -191,10 +191,10 @@ def test_a_network_as_served_does_not_stand_unmarked_beside_published_rows(
         in capsys.readouterr().out
     )
 
-    command = ["benchmark", "--data", str(data), *weights, "--target-size", "64"]
+    command = ["benchmark", "--data", str(data), *weights, "--input-size", "64"]
     monkeypatch.setattr("sys.argv", ["training", *command])
     assert command_line.main() == 1
-    assert "drop --target-size" in capsys.readouterr().err
+    assert "drop --input-size" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -321,7 +321,7 @@ def test_what_cannot_be_run_is_answered_with_a_sentence(
     [
         ("--device=cuda:99", "torch cannot compute on 'cuda:99'"),
         ("--device=abacus", "torch cannot compute on 'abacus'"),
-        ("--target-size=axb", "axb is not of the form 448 or 448x672"),
+        ("--input-size=axb", "axb is not of the form 448 or 448x672"),
         ("--target-iou=3", "3 is not a number above 0"),
         ("--every=0", "0 is not a whole number from 1"),
     ],
