@@ -71,7 +71,7 @@ def test_a_training_that_decodes_writes_into_no_data_set(data, tmp_path, written
     "command",
     [
         ["benchmark", "--baseline", "grabcut", "folder:DATA"],
-        ["learning-curve", "--checkpoint", "any.safetensors", "--data", "DATA"],
+        ["learning-curve", "--checkpoint", "any.safetensors", "--domain", "DATA"],
     ],
     ids=lambda command: command[0],
 )
