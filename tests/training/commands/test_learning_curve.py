@@ -137,8 +137,8 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
         sys.executable, "-m", "training", "learning-curve",
         "--checkpoint", str(tmp_path / "tiny.safetensors"), "--domain", str(folder),
         "--masks", "10,30", "--test-objects", "4", "--output", str(tmp_path / "out"),
-        "steps=70", "validate_every=35", "share=1", "device=cpu",
-        "optimization.kind=muon", "optimization.learning_rate=3e-3",
+        "steps=70", "validate_every=35", "weight_interpolation=1", "device=cpu",
+        "optimization.optimizer=muon", "optimization.learning_rate=3e-3",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
