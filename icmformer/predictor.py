@@ -98,25 +98,20 @@ class Predictor:
 
     @classmethod
     def for_benchmark(
-        cls, model: ClickNetwork, target: tuple[int, int] | None = None
+        cls, model: ClickNetwork, input_size: tuple[int, int] | None = None
     ) -> "Predictor":
         """Return a predictor that follows the published protocol: fixed size, flip, fp32.
 
         Args:
             model: the network.
-            target: height and width of the network's input; the network's own by default. The
+            input_size: height and width of the network's input; the network's own by default. The
                 paper uses (448, 448), and (672, 672) for DAVIS.
 
         Raises:
-            ConfigError: if the target is not two whole numbers of at least 1.
+            ConfigError: if the size is not two whole numbers of at least 1.
         """
-        zoom_in = ZoomIn(model.input_size if target is None else target)
+        zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
-
-    @classmethod
-    def for_serving(cls, model: ClickNetwork) -> "Predictor":
-        """Return a predictor as people are served: repeated zoom-in, tidy masks, no mirror."""
-        return cls(model)
 
     def encode(self, image: np.ndarray) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.
@@ -214,7 +209,7 @@ class Predictor:
         return replace(after, probability=kept)
 
     def _view(self, region: RegionOfInterest, image_hw: tuple[int, int]) -> View:
-        return View(image_hw, region, self._zoom.target, self._zoom.as_published)
+        return View(image_hw, region, self._zoom.input_size, self._zoom.as_published)
 
     def _look(
         self,

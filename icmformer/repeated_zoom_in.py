@@ -52,10 +52,10 @@ class RepeatedZoomIn:
     """Zoom in until the region fits the object; see the module.
 
     Attributes:
-        target: height and width of the network's input.
+        input_size: height and width of the network's input.
     """
 
-    target: tuple[int, int]
+    input_size: tuple[int, int]
     looks: ClassVar[int] = 3
     as_published: ClassVar[bool] = False
 
@@ -99,7 +99,7 @@ class RepeatedZoomIn:
     ) -> RegionOfInterest | None:
         """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""
         longest = max(current.size_hw)
-        side = max(_WINDOW * longest, max(self.target) / _MAGNIFICATION)
+        side = max(_WINDOW * longest, max(self.input_size) / _MAGNIFICATION)
         if side > _WINDOW_MOST * longest:
             return None
         row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
@@ -122,8 +122,8 @@ class RepeatedZoomIn:
     ) -> RegionOfInterest:
         """Return the region for a box: expanded, not too small, not too long, inside the image."""
         height, width = (
-            max(EXPANSION * side, target / _MAGNIFICATION, least)
-            for side, target, least in zip(box.size_hw, self.target, least_hw, strict=True)
+            max(EXPANSION * side, seen / _MAGNIFICATION, least)
+            for side, seen, least in zip(box.size_hw, self.input_size, least_hw, strict=True)
         )
         height, width = max(height, width / _ASPECT), max(width, height / _ASPECT)
         row_min, row_max = _segment(box.row_min + box.row_max, height, image_hw[0])

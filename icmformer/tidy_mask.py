@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.region_of_interest import View, clicks_in_view
+from icmformer.region_of_interest import View, bounding_box, clicks_in_view
 from icmformer.segmentation import MASK_THRESHOLD
 
 # In pixels of the network, which cannot mean anything by 4 × 4 of them.
@@ -95,15 +95,23 @@ def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: Vi
         (H, W) float32 in [0, 1]: `after` itself where everything stays, or a new array.
     """
     changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
-    count, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
-    down, across = (_REACH * np.array(view.box.size_hw) / view.size_hw).astype(np.int64)
-    (top, left), (row, column) = np.maximum(pixel - (down, across), 0), pixel
+    box = bounding_box(changed)
+    if box is None:
+        return after
+    # The labels of a whole large image would take longer than the network.
+    inside = changed[box.slices].astype(np.uint8)
+    count, labels = cv2.connectedComponents(inside, connectivity=8)
+    reach = (_REACH * np.array(view.box.size_hw) / view.size_hw).astype(np.int64)
+    place = pixel - (box.row_min, box.column_min)
+    (top, left), (bottom, right) = np.maximum((place - reach, place + reach + 1), 0)
     stays = np.zeros(count, dtype=bool)
-    stays[labels[top : row + down + 1, left : column + across + 1]] = True
+    stays[labels[top:bottom, left:right]] = True
     if not stays[1:].any():
         return after
     stays[0] = True  # what did not change
-    return np.where(stays[labels], after, before)
+    result = after.copy()
+    np.copyto(result[box.slices], before[box.slices], where=~stays[labels])
+    return result
 
 
 def _small(

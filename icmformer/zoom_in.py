@@ -29,7 +29,7 @@ class Zoom(Protocol):
     """A way to look at the image; what the predictor asks of one."""
 
     @property
-    def target(self) -> tuple[int, int]:
+    def input_size(self) -> tuple[int, int]:
         """The height and width to which regions are resized, whatever their aspect ratio."""
 
     @property
@@ -84,24 +84,24 @@ class Zoom(Protocol):
 class ZoomIn:
     """The published protocol: RITM's zoom-in, with the fixed size of SimpleClick and iCMFormer.
 
-    The first click sees the whole image, resized to the target like every region.
+    The first click sees the whole image, resized like every region.
 
     Attributes:
-        target: (height, width) to which the region is resized whatever its aspect ratio.
+        input_size: (height, width) to which the region is resized whatever its aspect ratio.
 
     Raises:
-        ConfigError: if the target is not two whole numbers of at least 1.
+        ConfigError: if the size is not two whole numbers of at least 1.
     """
 
-    target: tuple[int, int]
+    input_size: tuple[int, int]
     looks: ClassVar[int] = 1
     as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not _is_size(self.target):
+        if not _is_size(self.input_size):
             raise ConfigError(
                 "height and width of a network's input need to be two whole numbers, such as"
-                f" (448, 448), not {self.target!r}"
+                f" (448, 448), not {self.input_size!r}"
             )
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:

@@ -16,11 +16,11 @@ SIZE = (300, 420)
 class Loop:
     """How the predictor was set up for one of the loops."""
 
-    target: tuple[int, int]
+    input_size: tuple[int, int]
     flip: bool = True
 
     def predictor(self, network):
-        zoom_in = ZoomIn(self.target)
+        zoom_in = ZoomIn(self.input_size)
         return Predictor(network, zoom_in=zoom_in, flip=self.flip, precision="fp32", tidy=False)
 
 

@@ -1,4 +1,6 @@
 """Turns masks into a better model: data sets, simulated clicks, recipes, benchmarks."""
 
-# Of the whole project. Here, because importing icmformer takes as long as importing torch does.
-__version__ = "0.1.0"
+from pathlib import Path
+
+# Of the whole project. Read, because importing icmformer takes as long as importing torch does.
+__version__ = (Path(__file__).parents[1] / "icmformer" / "version.txt").read_text().strip()

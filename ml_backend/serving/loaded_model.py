@@ -43,7 +43,7 @@ def load_version(version: Version, device: str) -> LoadedModel:
         keep_matrices_in_bf16(model)  # before they take twice the room on a GPU
     model.to(device)
     nbytes = sum(parameter.nbytes for parameter in model.parameters())
-    return LoadedModel(version, Predictor.for_serving(model), nbytes)
+    return LoadedModel(version, Predictor(model), nbytes)
 
 
 def choose_device(wanted: str) -> tuple[str, str | None]:

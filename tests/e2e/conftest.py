@@ -101,7 +101,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def predictor(checkpoint: Path) -> Predictor:
-    return Predictor.for_serving(load_checkpoint(checkpoint))
+    return Predictor(load_checkpoint(checkpoint))
 
 
 @pytest.fixture(scope="session")

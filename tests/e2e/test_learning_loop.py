@@ -27,7 +27,7 @@ CONFIG = parse(demo.LABELING_CONFIG)
 RECIPE = """
 steps: 240
 replay: 0
-share: 1
+weight_interpolation: 1
 batch_size: 8
 validate_every: 60
 validation_objects: 4

@@ -68,7 +68,7 @@ def test_a_correction_follows_what_only_a_close_up_shows():
     image = spiked()
     find = [Click(1000, 1000, True), Click(200, 200, False)]
     network = RednessNetwork()
-    predictor = Predictor.for_serving(network)
+    predictor = Predictor(network)
     found = predictor.segment(image, find)
     assert not found.mask[999, 1410:1490].any()
     network.passes = 0
@@ -81,6 +81,6 @@ def test_a_correction_follows_what_only_a_close_up_shows():
 
 def test_the_features_of_the_whole_view_are_kept_for_the_next_click():
     clicks = [Click(1000, 1000, True), Click(200, 200, False), Click(1450, 999, True)]
-    predictor = Predictor.for_serving(RednessNetwork())
+    predictor = Predictor(RednessNetwork())
     step = predictor.segment(spiked(), clicks)
     assert step.features.view.box == step.region

@@ -75,7 +75,7 @@ def test_gpu_agrees_with_cpu(name, image):
     on_cpu = Predictor.for_benchmark(_tiny(name)).segment(image, CLICKS)
     on_gpu = Predictor.for_benchmark(_tiny(name).cuda()).segment(image, CLICKS)
     np.testing.assert_allclose(on_gpu.probability, on_cpu.probability, atol=1e-3)
-    serving = Predictor.for_serving(_tiny(name).cuda())
+    serving = Predictor(_tiny(name).cuda())
     stepwise = None
     for count in range(1, len(CLICKS) + 1):
         stepwise = serving.segment(image, CLICKS[:count], stepwise)

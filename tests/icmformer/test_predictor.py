@@ -8,6 +8,7 @@ import torch
 from icmformer.clicks import Click, from_row_column
 from icmformer.errors import ConfigError, InputError
 from icmformer.predictor import Predictor
+from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import Segmentation
 from icmformer.variants import build_model
 from tests import golden_loops
@@ -110,7 +111,7 @@ def test_features_save_encoding_and_change_no_bit():
     assert result.nbytes == without.nbytes + 3 * 224 * 224 * 4
 
 
-@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor])
 def test_objects_on_an_encoded_image_need_it_encoded_once_and_change_no_bit(preset):
     torch.manual_seed(0)
     network, image, encoded = build_model("tiny"), golden_loops.image(), []
@@ -139,7 +140,7 @@ def test_features_of_another_network_are_not_used():
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
-@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor.for_serving])
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor])
 def test_real_network_gives_the_same_bits_however_it_got_there(name, preset):
     torch.manual_seed(0)
     predictor, image = preset(build_model(name)), golden_loops.image()
@@ -157,17 +158,19 @@ def test_real_network_gives_the_same_bits_however_it_got_there(name, preset):
 
 
 def test_benchmark_uses_the_size_of_the_network_or_the_one_asked_for():
-    for target, expected in ((None, (64, 48)), ((96, 80), (96, 80))):
+    for size, expected in ((None, (64, 48)), ((96, 80), (96, 80))):
         network = ToyNetwork((64, 48))
-        Predictor.for_benchmark(network, target).segment(golden_loops.image(), CLICKS[:1])
+        Predictor.for_benchmark(network, size).segment(golden_loops.image(), CLICKS[:1])
         assert network.seen_sizes == [(2, 4, *expected)]
 
 
 def test_answers_as_people_are_served_unless_told_otherwise():
     image = golden_loops.image()
-    served = Predictor.for_serving(ToyNetwork()).segment(image, CLICKS)
+    network = ToyNetwork()
+    served = Predictor(network).segment(image, CLICKS)
+    told = {"zoom_in": RepeatedZoomIn(network.input_size), "flip": False, "tidy": True}
     np.testing.assert_array_equal(
-        Predictor(ToyNetwork()).segment(image, CLICKS).probability, served.probability
+        Predictor(network, **told).segment(image, CLICKS).probability, served.probability
     )
     published = Predictor.for_benchmark(ToyNetwork()).segment(image, CLICKS)
     assert not np.array_equal(published.probability, served.probability)
@@ -279,10 +282,10 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
 
 
-@pytest.mark.parametrize("target", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
-def test_refuses_sizes_that_mean_nothing(target):
+@pytest.mark.parametrize("size", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
+def test_refuses_sizes_that_mean_nothing(size):
     with pytest.raises(ConfigError, match=r"two whole numbers, such as \(448, 448\), not "):
-        Predictor.for_benchmark(ToyNetwork(), target)
+        Predictor.for_benchmark(ToyNetwork(), size)
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])

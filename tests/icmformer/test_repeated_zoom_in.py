@@ -42,7 +42,7 @@ def _middle_click(rows, columns):
 def test_one_click_is_enough(image_hw, rows, columns):
     image, target = _scene(image_hw, rows, columns)
     network = RednessNetwork()
-    result = Predictor.for_serving(network).segment(image, [_middle_click(rows, columns)])
+    result = Predictor(network).segment(image, [_middle_click(rows, columns)])
     assert iou(target, result.mask) > 0.8
     assert network.passes <= 3
 
@@ -51,7 +51,7 @@ def test_one_click_is_enough(image_hw, rows, columns):
 def test_of_a_panorama_nothing_is_encoded_in_vain(image_hw):
     image, _ = _scene(image_hw, (30, 90), (30, 90))
     network, clicks = RednessNetwork(), [_middle_click((30, 90), (30, 90))]
-    predictor = Predictor.for_serving(network)
+    predictor = Predictor(network)
     start = predictor.encode(image)
     assert start.features is None
     shared, fresh = predictor.segment(image, clicks, start), predictor.segment(image, clicks)
@@ -78,7 +78,7 @@ def test_published_protocol_does_not_see_the_tiny_object():
 def test_large_object_costs_one_pass():
     network = RednessNetwork()
     image, _ = _scene((400, 500), (20, 390), (30, 480))
-    Predictor.for_serving(network).segment(image, [Click(250, 200, True)])
+    Predictor(network).segment(image, [Click(250, 200, True)])
     assert network.passes == 1
 
 
@@ -183,6 +183,6 @@ def test_existing_mask_is_seen_with_its_surroundings():
     mask = np.zeros((1000, 1000), dtype=bool)
     mask[400:500, 300:450] = True
     image, _ = _scene((1000, 1000), (400, 500), (300, 450))
-    predictor = Predictor.for_serving(RednessNetwork())
+    predictor = Predictor(RednessNetwork())
     result = predictor.segment(image, [Click(460, 450, False)], Segmentation.from_mask(mask))
     assert result.region == RegionOfInterest(380, 519, 270, 479)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from icmformer.clicks import Click
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest, View
+from icmformer.segmentation import MASK_THRESHOLD
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from tests.toy_network import ToyNetwork
 
@@ -180,3 +182,40 @@ def test_a_click_at_the_corner():
     kept = only_near(before, after, np.array([0, 0]), _whole_view())
     assert kept[0, 0] == np.float32(0.9)
     assert kept[90, 90] == np.float32(0.1)
+
+
+def _only_near_on_the_whole_image(before, after, pixel, view):
+    """The same, as plainly as it can be said: every pixel of the image has a label."""
+    changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
+    _, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+    down, across = (
+        int(2.5 * box / seen) for box, seen in zip(view.box.size_hw, view.size_hw, strict=True)
+    )
+    rows, columns = np.indices(before.shape)
+    near = (abs(rows - pixel[0]) <= down) & (abs(columns - pixel[1]) <= across)
+    reached = set(labels[near & changed])
+    if not reached:
+        return after
+    return np.where(changed & ~np.isin(labels, list(reached)), before, after)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    size_hw=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 2**32 - 1),
+    share=st.sampled_from([0, 0.002, 0.02, 0.2, 1]),
+    shrunk=st.integers(1, 5),
+)
+def test_what_is_taken_back_is_as_if_the_whole_image_were_labelled(size_hw, seed, share, shrunk):
+    random = np.random.default_rng(seed)
+    before = random.random(size_hw, dtype=np.float32)
+    other = random.random(size_hw, dtype=np.float32)
+    after = np.where(random.random(size_hw) < share, other, before)
+    pixel = random.integers(0, size_hw)
+    view = _whole_view(size_hw, tuple(-(-side // shrunk) for side in size_hw))
+    unchanged = before.copy(), after.copy()
+
+    kept = only_near(before, after, pixel, view)
+
+    np.testing.assert_array_equal(kept, _only_near_on_the_whole_image(before, after, pixel, view))
+    np.testing.assert_array_equal((before, after), unchanged)

@@ -80,7 +80,7 @@ def test_mask_is_what_the_predictor_computes(client, checkpoint, label_studio):
     data = label_studio.files["upload/2/7eff500a-103070.jpg"]
     image = decode(data, 1_000_000)
     height, width = SIZE_HW
-    predictor = Predictor.for_serving(load_checkpoint(checkpoint))
+    predictor = Predictor(load_checkpoint(checkpoint))
     expected = predictor.segment(image, [Click(0.614 * width, 0.547 * height, positive=True)])
     found = region(client, clicks(FIRST))
     np.testing.assert_array_equal(mask_of(found), expected.mask)

@@ -24,7 +24,7 @@ from training.store.stores import Stores
 
 PROJECT = "2.1795327560"
 QUICK = (
-    "batch_size=2", "steps=4", "validate_every=2", "optimization.warmup=0", "device=cpu",
+    "batch_size=2", "steps=4", "validate_every=2", "optimization.warmup_epochs=0", "device=cpu",
     "validation_objects=4", "validation_clicks=2",
 )  # fmt: skip
 

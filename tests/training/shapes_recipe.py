@@ -10,7 +10,12 @@ def a_recipe(shapes, run, **changes) -> Recipe:
         "network": {"name": "tiny", "overrides": {"head_dropout": 0.0}},
         "data": {"root": shapes.parent, "parts": [{"path": shapes.name}], "workers": 0},
         "sampling": {"augmentation": {"kind": "object_crop"}, "clicks": {"single": 0.4}},
-        "optimization": {"kind": "adamw", "learning_rate": 1e-3, "clip": 1.0, "ema": 0.9},
+        "optimization": {
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+            "clip_grad_norm": 1.0,
+            "ema": 0.9,
+        },
         "epoch": 16,
         "stages": [{"epochs": 2, "size": 32, "batch_size": 8}],
         "keep": 10,

@@ -48,4 +48,4 @@ def test_short_runs_can_be_repeated_with_today_s_recipe():
 
     recipe = load_recipe(ROOT / path, overrides)
 
-    assert (recipe.epoch, recipe.optimization.kind) == (2400, "adamw")
+    assert (recipe.epoch, recipe.optimization.optimizer) == (2400, "adamw")

@@ -54,7 +54,7 @@ def test_what_is_no_fault_of_the_program_is_a_sentence(
         raise error
 
     monkeypatch.setattr(learning_curve, "run", fail)
-    command = ["learning-curve", "--checkpoint", "a", "--data", "b", "--output", "c"]
+    command = ["learning-curve", "--checkpoint", "a", "--domain", "b", "--output", "c"]
     monkeypatch.setattr("sys.argv", ["training", *command])
 
     assert command_line.main() == status

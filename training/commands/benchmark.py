@@ -53,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     contestants.add_argument(
         "--checkpoint",
         type=given_path,
-        nargs="+",
+        action="append",
         default=[],
         metavar="FILE",
-        help=".safetensors of this project, or .pth of the authors'",
+        help=".safetensors of this project, or .pth of the authors'; once for each file",
     )
     contestants.add_argument(
         "--baseline", choices=["grabcut"], help="a classical method beside them"
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each checkpoint once more, with the zoom and the tidy masks that people get",
     )
     contestants.add_argument(
-        "--target-size",
+        "--input-size",
         type=_size,
         metavar="N or HxW",
         help="input size of the networks; by default the one they were last trained at; 448, and"
@@ -204,18 +204,25 @@ def _benchmark(
     )
 
 
-def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
+def _refuse_mixed_up_names(arguments: argparse.Namespace) -> None:
+    """Say when a file stands where data sets do, or the reverse."""
     for path in arguments.checkpoint:
         if not is_weights_file(path):
             raise BenchmarkError(
-                f"{path} is no file of weights, which end in .safetensors or .pth: if it is a data"
-                " set, name it before --checkpoint; docs/benchmark.md says how other networks are"
-                " benchmarked"
+                f"{path} is no file of weights, which end in .safetensors or .pth;"
+                " docs/benchmark.md says how other networks are benchmarked"
             )
-    checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.target_size)
+    for name in arguments.datasets:
+        if is_weights_file(Path(name)):
+            raise BenchmarkError(f"{name} is no data set: write --checkpoint before each file")
+
+
+def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
+    _refuse_mixed_up_names(arguments)
+    checkpoints = named_checkpoints(arguments.checkpoint, arguments.device, arguments.input_size)
     contestants: list[Contestant] = [*checkpoints]
-    if arguments.as_served and arguments.target_size:
-        raise BenchmarkError("people are served at a network's own size: drop --target-size")
+    if arguments.as_served and arguments.input_size:
+        raise BenchmarkError("people are served at a network's own size: drop --input-size")
     if arguments.as_served:
         contestants += [Served(f"{c.name} as served", c.path, c.device) for c in checkpoints]
     if arguments.baseline:

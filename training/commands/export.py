@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the stored weights; by default bfloat16, and float32 for the authors'",
     )
     parser.add_argument(
-        "--size",
+        "--input-size",
         type=positive,
         metavar="N",
         help="pixels a side that the network is to be used at; by default those of the last stage"
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.checkpoint,
         path,
         dtype=_DTYPES.get(arguments.dtype),
-        size=arguments.size,
+        size=arguments.input_size,
         notes=dict(arguments.note),
     )
     megabytes = path.stat().st_size / 1e6

@@ -1,4 +1,4 @@
-"""What accepted masks are worth: `python -m training learning-curve --checkpoint … --data … …`.
+"""What accepted masks are worth: `python -m training learning-curve --checkpoint … --domain … …`.
 
 Plays the learning loop on a data set whose masks are known. Images are split by the hash of their
 pixels, as the loop splits them, and annotators accept a few objects of each; a fifth of what they
@@ -46,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("--checkpoint", type=given_path, required=True, help="to start from")
     parser.add_argument(
-        "--data",
+        "--domain",
         type=given_path,
         required=True,
-        help="the domain: a folder of images/ and masks/",
+        help="what is learned: a folder of images/ and masks/",
     )
     parser.add_argument(
-        "--benchmarks", type=given_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
+        "--data", type=given_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
     )
     parser.add_argument("--retention", type=given_path, default=PACKAGED, help="what is replayed")
     parser.add_argument("--masks", type=_numbers, default="10,25,50,100,200", metavar="N,N,…")
@@ -72,21 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     recipe = load_fine_tune_recipe(arguments.recipe, arguments.overrides)
-    domain = AcceptedDomain(arguments.data, arguments.objects_per_image)
+    domain = AcceptedDomain(arguments.domain, arguments.objects_per_image)
     tests = _tests(domain, arguments)
     retention = RetentionSet(arguments.retention)
     replay = retention.replay()
     output: Path = arguments.output
-    for data in filter(None, (arguments.data, arguments.benchmarks)):
+    for data in filter(None, (arguments.domain, arguments.data)):
         require_outside("--output", output, data)
     taken = [domain.accepted(masks) for masks in arguments.masks]
     keep_to(
         {
             "weights": weights_sha256(arguments.checkpoint),
-            "data": files_fingerprint(arguments.data),
+            "domain": files_fingerprint(arguments.domain),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,
-            "benchmarks": arguments.benchmarks and files_fingerprint(arguments.benchmarks),
+            "benchmarks": arguments.data and files_fingerprint(arguments.data),
             "retention set": retention.fingerprint,
             "recipe": recipe.model_dump(mode="json"),
         },
@@ -106,18 +106,18 @@ def run(arguments: argparse.Namespace) -> None:
             fine_tune(arguments.checkpoint, data, recipe, folder, _sayer(), masks=masks)
         points.append(_measured(masks, candidate, tests, folder, recipe))
         origin = asdict(provenance(usable_device(recipe.device)))
-        write_learning_curve(points, arguments.data.name, origin, output)
+        write_learning_curve(points, arguments.domain.name, origin, output)
 
 
 def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, EvaluationDataset]:
     held_out = some_objects(domain.held_out, arguments.test_objects)
     tests: dict[str, EvaluationDataset] = {} if held_out is None else {_HELD_OUT: held_out}
-    if arguments.benchmarks is not None:
-        tests |= {name: open_benchmark(name, arguments.benchmarks) for name in _BENCHMARKS}
+    if arguments.data is not None:
+        tests |= {name: open_benchmark(name, arguments.data) for name in _BENCHMARKS}
     if not tests:
         raise DatasetError(
-            f"{arguments.data} has no object on an image that is held out, so there is nothing to "
-            "click on: add images, or give --benchmarks"
+            f"{arguments.domain} has no object on an image that is held out, so there is nothing"
+            " to click on: add images, or give --data"
         )
     return tests
 
@@ -143,7 +143,7 @@ def _measured(
     for name, objects in tests.items():
         kept = folder / f"{name}.json"
         if not kept.exists():
-            predictor = Predictor.for_serving(load_checkpoint(checkpoint, device))
+            predictor = Predictor(load_checkpoint(checkpoint, device))
             card = evaluate(predictor, objects, target_iou=max(THRESHOLDS))
             write_atomically(kept, card.to_json().encode())
         cards[name] = ScoreCard.from_json(kept.read_text())

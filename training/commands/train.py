@@ -250,8 +250,8 @@ def _accumulate_gradients(
 
 def _descend(accelerator: Accelerator, state: TrainingState, options: Optimization) -> None:
     """Move the weights against their gradients, and the average after them."""
-    if options.clip is not None:
-        accelerator.clip_grad_norm_(state.network.parameters(), options.clip)
+    if options.clip_grad_norm is not None:
+        accelerator.clip_grad_norm_(state.network.parameters(), options.clip_grad_norm)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     if options.ema:

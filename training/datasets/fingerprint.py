@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from training.errors import DatasetError
@@ -10,15 +11,14 @@ from training.errors import DatasetError
 def files_fingerprint(path: Path) -> str:
     """Return a text that depends on names, sizes and dates of a file, or of all below a folder.
 
-    Where the folder lies does not matter.
+    Linked folders count with what is in them. Where the folder lies does not matter.
     """
     if path.is_file():
         return _stamp(path)
     digest = hashlib.sha256()
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
+    for folder, names in _folders(path):
+        for name in names:
+            file = folder / name
             digest.update(f"{file.relative_to(path)} {_stamp(file)}\n".encode())
     return digest.hexdigest()
 
@@ -32,13 +32,27 @@ def require_outside(setting: str, place: Path, data: Path) -> None:
         data: the file or folder whose fingerprint counts.
 
     Raises:
-        DatasetError: if the place lies in the folder.
+        DatasetError: if the place lies in the folder, or in one that is linked there.
     """
-    if place.resolve().is_relative_to(data.resolve()):
+    written = place.resolve()
+    if any(written.is_relative_to(folder.resolve()) for folder, _ in _folders(data)):
         raise DatasetError(
             f"{setting} {place} lies in the data set {data}, which would look like other data"
             " whenever something is written there: choose a folder outside of it"
         )
+
+
+def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and all below it, linked ones too, each with the names of its files."""
+    for folder, folders, names in os.walk(path, followlinks=True):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not _leads_back(here / name))
+        yield here, sorted(names)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Say whether a folder is one of those that it was found in, so that it would never end."""
+    return folder.resolve() in {above.resolve() for above in folder.absolute().parents}
 
 
 def _stamp(file: Path) -> str:

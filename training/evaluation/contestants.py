@@ -50,7 +50,7 @@ class Checkpoint:
         name: for tables.
         path: of the weights, ours (.safetensors) or the authors' (.pth).
         device: on which to compute.
-        target_size: height and width of the network's input. None is the size of the last stage
+        input_size: height and width of the network's input. None is the size of the last stage
             of its training; but 448 for the paper's Swins, unless they were trained at another
             size than the paper's 384 and 224, as the authors' script has it, and 672 on DAVIS for
             these and for all networks of 448.
@@ -59,7 +59,7 @@ class Checkpoint:
     name: str
     path: Path
     device: str = "cpu"
-    target_size: tuple[int, int] | None = None
+    input_size: tuple[int, int] | None = None
 
     def describe(self) -> str:
         """Return backbone, number of parameters, and what size it is measured at."""
@@ -76,10 +76,10 @@ class Checkpoint:
 
     def deviation(self) -> str:
         """Return which size was asked for, if one was."""
-        if self.target_size is None:
+        if self.input_size is None:
             return ""
-        height, width = self.target_size
-        return f"it reads {height} x {width} pixels on every data set, as --target-size says"
+        height, width = self.input_size
+        return f"it reads {height} x {width} pixels on every data set, as --input-size says"
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return the hash of the weights and the input size."""
@@ -105,8 +105,8 @@ class Checkpoint:
         return network
 
     def _size(self, dataset: str) -> tuple[int, int]:
-        if self.target_size:
-            return self.target_size
+        if self.input_size:
+            return self.input_size
         trained = self._trained_size
         size = trained or self._config.input_size
         if size == _PAPER_SIZE or _is_of_the_paper(self._config, trained):
@@ -148,7 +148,7 @@ class Served(Checkpoint):
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and serve it."""
-        return Predictor.for_serving(self._network())
+        return Predictor(self._network())
 
     def _size(self, dataset: str) -> tuple[int, int]:
         return self._config.input_size
@@ -177,13 +177,13 @@ class ClassicalMethod:
 
 
 def named_checkpoints(
-    paths: list[Path], device: str, target_size: tuple[int, int] | None
+    paths: list[Path], device: str, input_size: tuple[int, int] | None
 ) -> list[Checkpoint]:
     """Name checkpoints after their files, with as many folders as tell those of one name apart.
 
     What a training calls `latest` or `best` is named after its run folder, too.
     """
-    return [Checkpoint(_name(path, paths), path, device, target_size) for path in paths]
+    return [Checkpoint(_name(path, paths), path, device, input_size) for path in paths]
 
 
 def _is_of_the_paper(config: ModelConfig, trained: tuple[int, int] | None) -> bool:

@@ -16,7 +16,7 @@ from icmformer import ICMFormer
 from icmformer.plain_vit import PlainViT
 from icmformer.swin import SHARED_STAGES
 
-Adaptation = Literal["everything", "all_but_image_branch", "low_rank"]
+Adaptation = Literal["full", "frozen_image_branch", "lora"]
 _ADAPTED_LAYERS = ("qkv", "proj")
 
 
@@ -25,14 +25,14 @@ def adapt(model: ICMFormer, adaptation: Adaptation, rank: int) -> None:
 
     Args:
         model: changed in place.
-        adaptation: "everything"; "all_but_image_branch" keeps what the image passes before it
-            meets the clicks; "low_rank" keeps the backbone but for updates of the attention.
+        adaptation: "full"; "frozen_image_branch" keeps what the image passes before it
+            meets the clicks; "lora" keeps the backbone but for updates of the attention.
         rank: of those updates.
     """
-    if adaptation == "all_but_image_branch":
+    if adaptation == "frozen_image_branch":
         for parameter in _image_branch(model):
             parameter.requires_grad_(False)
-    if adaptation == "low_rank":
+    if adaptation == "lora":
         model.backbone.requires_grad_(False)
         for layer in _attention_layers(model):
             parametrize.register_parametrization(layer, "weight", _LowRank(layer, rank))

@@ -139,7 +139,7 @@ def fine_tune(
         logits = _answer(model, batch, rounds, device).logits
         loss = segmentation_loss(logits, batch.labels.to(device), recipe.loss)
         loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
-        _descend(loss, network, optimizer, recipe.optimization.clip)
+        _descend(loss, network, optimizer, recipe.optimization.clip_grad_norm)
         update_average(average, network, recipe.optimization.ema or 0.0, step)
         step += 1
         report("training", step, recipe.steps)
@@ -167,7 +167,7 @@ def fine_tune(
 
     average.load_state_dict(best)
     merge(average)
-    _go_part_of_the_way(before, average, recipe.share)
+    _go_part_of_the_way(before, average, recipe.weight_interpolation)
     candidate = folder / "candidate.safetensors"
     save_checkpoint(
         average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
@@ -239,7 +239,7 @@ def _score(
         return 0.0
     # A perfect mask ends the sample: no later click can improve it.
     card = evaluate(
-        Interruptible(Predictor.for_serving(model), tell),
+        Interruptible(Predictor(model), tell),
         validation,
         max_clicks=recipe.validation_clicks,
         target_iou=1.0,

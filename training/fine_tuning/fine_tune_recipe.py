@@ -29,7 +29,7 @@ class FineTuneRecipe(BaseModel):
         replay: share of the samples that come from the retention set; on them the network is to
             answer as it did before.
         replay_weight: of that against learning what was accepted.
-        share: of the way from the weights before to those that were trained, at which it ends.
+        weight_interpolation: how far from the weights before to those that were trained it ends.
         objects: how targets are put together.
         sampling, iterative_clicks, loss: as in a training recipe.
         optimization: likewise, but that batches are computed in one piece.
@@ -51,7 +51,7 @@ class FineTuneRecipe(BaseModel):
     steps: int = Field(ge=1)
     replay: float = Field(ge=0, lt=1)
     replay_weight: float = Field(ge=0)
-    share: float = Field(gt=0, le=1)
+    weight_interpolation: float = Field(gt=0, le=1)
     objects: ObjectSampling
     sampling: Sampling
     iterative_clicks: IterativeClicks

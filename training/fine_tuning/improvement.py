@@ -139,8 +139,8 @@ def _judged_candidate(
     shown = improvement_report(
         *comparisons,
         trial.held_out,
-        Predictor.for_serving(load_checkpoint(live, device)),
-        Predictor.for_serving(load_checkpoint(trained, device)),
+        Predictor(load_checkpoint(live, device)),
+        Predictor(load_checkpoint(trained, device)),
         options.policy.threshold,
     )
     _check_untouched(trained)

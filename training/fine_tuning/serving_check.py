@@ -17,7 +17,7 @@ def check_serves(checkpoint: Path) -> None:
         CheckpointError: if it cannot be loaded.
         VersionError: if what it answers is no mask.
     """
-    predictor = Predictor.for_serving(load_checkpoint(checkpoint))
+    predictor = Predictor(load_checkpoint(checkpoint))
     rows, columns = np.mgrid[:_SIDE, :_SIDE]
     disc = (rows - 40) ** 2 + (columns - 40) ** 2 < 20**2
     image = np.where(disc[:, :, None], (200, 60, 40), (60, 90, 130)).astype(np.uint8)

@@ -114,7 +114,7 @@ def run_trial(
         done += 1
         tell()
 
-    predictor = Interruptible(Predictor.for_serving(load_checkpoint(checkpoint, device)), tell)
+    predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
 
     def judge(exercise: Exercise | None) -> ScoreCard | None:
         if exercise is None:

@@ -12,7 +12,7 @@ from training.errors import RecipeError
 from training.loop.muon import Muon
 from training.loop.recipe import Optimization
 
-_KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
+_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 
 # Learned positions are no matrices: shrinking them would say that positions matter less.
 _TABLES = ("relative_position_bias_table", "position_embedding")
@@ -32,7 +32,7 @@ def require_finite(model: nn.Module, seen: str, left: str = "") -> None:
     if not all(weight.isfinite().all() for weight in model.parameters()):
         raise RecipeError(
             f"the training has diverged, its weights are no finite numbers after {seen}: "
-            f"lower optimization.learning_rate, or set optimization.clip{left}"
+            f"lower optimization.learning_rate, or set optimization.clip_grad_norm{left}"
         )
 
 
@@ -44,10 +44,10 @@ def make_optimizer(model: ICMFormer, options: Optimization) -> torch.optim.Optim
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decays = parameter.ndim > 1 and not name.endswith(_TABLES)
-        orthogonal = options.kind == "muon" and decays and parameter.ndim == 2
+        orthogonal = options.optimizer == "muon" and decays and parameter.ndim == 2
         share = options.layer_decay ** _blocks_above(name, model.config.depths)
         groups.setdefault((share, decays, orthogonal), []).append(parameter)
-    return _KINDS[options.kind](
+    return _OPTIMIZERS[options.optimizer](
         [
             {
                 "params": parameters,
@@ -86,15 +86,15 @@ def _blocks_above(name: str, depths: Sequence[int]) -> int:
 
 def learning_rate(options: Optimization, epochs: float, total: float) -> float:
     """Return the learning rate after so many epochs of a training of `total` epochs."""
-    if epochs < options.warmup:
-        return options.learning_rate * epochs / options.warmup
-    if options.shape == "steps":
+    if epochs < options.warmup_epochs:
+        return options.learning_rate * epochs / options.warmup_epochs
+    if options.schedule == "steps":
         passed = sum(epochs >= milestone for milestone in options.milestones)
         return options.learning_rate * options.step_factor**passed
-    if options.shape == "cosine":
-        done = (epochs - options.warmup) / (total - options.warmup)
+    if options.schedule == "cosine":
+        done = (epochs - options.warmup_epochs) / (total - options.warmup_epochs)
         return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    return options.learning_rate * min((total - epochs) / options.decay, 1.0)
+    return options.learning_rate * min((total - epochs) / options.decay_epochs, 1.0)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

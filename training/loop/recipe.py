@@ -174,40 +174,40 @@ class Optimization(_Strict):
     """How the weights move.
 
     Attributes:
-        kind: "adam" with weight decay in the gradient, "adamw", or "muon" for matrices and
+        optimizer: "adam" with weight decay in the gradient, "adamw", or "muon" for matrices and
             "adamw" for everything else.
         learning_rate: at the height of the schedule.
         betas, eps, weight_decay: of the optimiser; biases, norms and tables never decay.
         layer_decay: factor of the learning rate from each block to the one before; 1 is off.
-        clip: largest norm of the gradient; None is off.
+        clip_grad_norm: largest norm of the gradient; None is off.
         accumulate: batches are computed in this many pieces.
         ema: decay of the moving average of the weights, a step; None is off.
-        warmup: epochs in which the learning rate rises from 0.
-        shape: "steps" multiplies it by `step_factor` at each of `milestones`; "cosine" lets it
-            fall to 0 at the end; "decay_at_end" lets it fall in the last `decay` epochs only, so
+        warmup_epochs: in which the learning rate rises from 0.
+        schedule: "steps" multiplies it by `step_factor` at each of `milestones`; "cosine" lets it
+            fall to 0 at the end; "decay_at_end" lets it fall in the last `decay_epochs` only, so
             that a run can be prolonged without regret.
-        milestones, step_factor, decay: see `shape`; in epochs.
+        milestones, step_factor, decay_epochs: see `schedule`; in epochs.
     """
 
-    kind: Literal["adam", "adamw", "muon"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(default=5e-5, gt=0)
     betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    clip: float | None = Field(default=None, gt=0)
+    clip_grad_norm: float | None = Field(default=None, gt=0)
     accumulate: int = Field(default=1, ge=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
-    warmup: float = Field(default=0.0, ge=0)
-    shape: Literal["steps", "cosine", "decay_at_end"] = "steps"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    schedule: Literal["steps", "cosine", "decay_at_end"] = "steps"
     milestones: tuple[int, ...] = ()
     step_factor: float = Field(default=0.1, gt=0)
-    decay: float = Field(default=0.0, ge=0)
+    decay_epochs: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
-    def _shape_has_its_lengths(self) -> "Optimization":
-        if (self.shape == "decay_at_end") != (self.decay > 0):
-            raise ValueError('decay belongs to shape "decay_at_end", which needs it')
+    def _schedule_has_its_lengths(self) -> "Optimization":
+        if (self.schedule == "decay_at_end") != (self.decay_epochs > 0):
+            raise ValueError('decay_epochs belongs to schedule "decay_at_end", which needs it')
         return self
 
 

@@ -191,13 +191,21 @@ def test_a_network_as_served_does_not_stand_unmarked_beside_published_rows(
         in capsys.readouterr().out
     )
 
-    command = ["benchmark", "--data", str(data), *weights, "--target-size", "64"]
+    command = ["benchmark", "--data", str(data), *weights, "--input-size", "64"]
     monkeypatch.setattr("sys.argv", ["training", *command])
     assert command_line.main() == 1
-    assert "drop --target-size" in capsys.readouterr().err
+    assert "drop --input-size" in capsys.readouterr().err
 
 
 @pytest.mark.slow
+def test_checkpoints_come_before_data_sets_or_after_them(benchmark, checkpoint, data):
+    other = shutil.copy(checkpoint, checkpoint.with_name("other.safetensors"))
+    shutil.copy(checkpoint.with_suffix(".json"), other.with_suffix(".json"))
+    weights = ("--checkpoint", str(checkpoint), "GrabCut", "--checkpoint", str(other))
+    folder = benchmark(*weights, "--every", "3", "--max-clicks", "1", "--pictures", "0")
+    assert len(scores_of(folder, "tiny")) == len(scores_of(folder, "other")) == 1
+
+
 def test_two_processes_find_what_one_finds(benchmark, checkpoint):
     arguments = ("GrabCut", "--checkpoint", str(checkpoint), "--max-clicks", "3", "--pictures", "0")
     alone = scores_of(benchmark(*arguments, output="alone"), "tiny")
@@ -290,7 +298,11 @@ def test_other_ways_to_click_are_marked_as_not_comparable(benchmark):
         (["GrabCut"], "give --checkpoint, --baseline, or both"),
         (["Berkeley", "--baseline", "grabcut"], "expected 100 images in .*Berkeley"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors: cannot be read"),
-        (["--checkpoint", "a.safetensors", "GrabCut"], "GrabCut is no file of weights, .* name it"),
+        (["--checkpoint", "a.onnx", "GrabCut"], "a.onnx is no file of weights, .* how other"),
+        (
+            ["--checkpoint", "a.pth", "b.pth"],
+            "b.pth is no data set: write --checkpoint before each",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_answered_with_a_sentence(
@@ -309,7 +321,7 @@ def test_what_cannot_be_run_is_answered_with_a_sentence(
     [
         ("--device=cuda:99", "torch cannot compute on 'cuda:99'"),
         ("--device=abacus", "torch cannot compute on 'abacus'"),
-        ("--target-size=axb", "axb is not of the form 448 or 448x672"),
+        ("--input-size=axb", "axb is not of the form 448 or 448x672"),
         ("--target-iou=3", "3 is not a number above 0"),
         ("--every=0", "0 is not a whole number from 1"),
     ],

@@ -81,7 +81,9 @@ def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, caps
     output = tmp_path / "new" / "out.safetensors"
     arguments = ["--checkpoint", str(a_training(tmp_path)), "--output", str(output)]
     notes = ["--note", "licence=for research", "--note", "model=early"]
-    monkeypatch.setattr(sys, "argv", ["training", "export", *arguments, "--size", "64", *notes])
+    monkeypatch.setattr(
+        sys, "argv", ["training", "export", *arguments, "--input-size", "64", *notes]
+    )
 
     assert main() == 0
 

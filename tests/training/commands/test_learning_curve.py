@@ -100,7 +100,7 @@ def run_with(data, masks, tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
     parser = argparse.ArgumentParser()
     learning_curve.add_arguments(parser)
-    words = ["--checkpoint", tmp_path / "tiny.safetensors", "--data", data, "--masks", masks]
+    words = ["--checkpoint", tmp_path / "tiny.safetensors", "--domain", data, "--masks", masks]
     words += ["--test-objects", "1", "--output", tmp_path / "out", "steps=2", "device=cpu"]
     learning_curve.run(parser.parse_args([str(word) for word in words]))
 
@@ -116,7 +116,7 @@ def copied(folder, side, data):
 
 def test_with_nothing_to_click_on_nothing_is_trained(folder, tmp_path):
     copied(folder, TRAINING, tmp_path / "data")
-    with pytest.raises(DatasetError, match="add images, or give --benchmarks"):
+    with pytest.raises(DatasetError, match="add images, or give --data"):
         run_with(tmp_path / "data", "2", tmp_path)
     assert not (tmp_path / "out").exists()
 
@@ -135,10 +135,10 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
     command = [
         sys.executable, "-m", "training", "learning-curve",
-        "--checkpoint", str(tmp_path / "tiny.safetensors"), "--data", str(folder),
+        "--checkpoint", str(tmp_path / "tiny.safetensors"), "--domain", str(folder),
         "--masks", "10,30", "--test-objects", "4", "--output", str(tmp_path / "out"),
-        "steps=70", "validate_every=35", "share=1", "device=cpu",
-        "optimization.kind=muon", "optimization.learning_rate=3e-3",
+        "steps=70", "validate_every=35", "weight_interpolation=1", "device=cpu",
+        "optimization.optimizer=muon", "optimization.learning_rate=3e-3",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

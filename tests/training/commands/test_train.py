@@ -25,7 +25,7 @@ from training.loop.recipe import Recipe
 
 # With its usual eps, Adam turns rounding errors of gradients that ought to be zero, such as those
 # of the keys' biases, into whole steps.
-TAME = {"kind": "adamw", "learning_rate": 1e-3, "eps": 1e-3, "clip": 1.0}
+TAME = {"optimizer": "adamw", "learning_rate": 1e-3, "eps": 1e-3, "clip_grad_norm": 1.0}
 
 
 def assert_same_weights(path, expected, *, rtol, atol):
@@ -36,7 +36,7 @@ def assert_same_weights(path, expected, *, rtol, atol):
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_a_killed_training_ends_where_an_uninterrupted_one_does(shapes, tmp_path, kind):
-    options = {"kind": kind, "learning_rate": 1e-3, "ema": 0.9}
+    options = {"optimizer": kind, "learning_rate": 1e-3, "ema": 0.9}
     stages = [
         {"epochs": 1, "size": 32, "batch_size": 8},
         {"epochs": 2, "size": 64, "batch_size": 4},
@@ -115,7 +115,7 @@ def test_validation_draws_measures_and_keeps_the_best(shapes, tmp_path):
 def test_weights_alone_can_be_continued_from(shapes, tmp_path):
     first = train(a_recipe(shapes, tmp_path / "first"))
     network = {"name": "tiny", "overrides": {"head_dropout": 0.0}, "checkpoint": first}
-    options = {"kind": "adamw", "learning_rate": 1e-9}
+    options = {"optimizer": "adamw", "learning_rate": 1e-9}
 
     second = train(a_recipe(shapes, tmp_path / "second", network=network, optimization=options))
 
@@ -128,7 +128,7 @@ def test_a_pretrained_backbone_neither_replaces_a_checkpoint_nor_is_needed_to_co
     network = {"name": "tiny", "overrides": {"head_dropout": 0.0}}
     first = train(a_recipe(shapes, tmp_path / "first", network=network))
     network |= {"backbone_weights": str(tmp_path / "not there.safetensors")}
-    options = {"kind": "adamw", "learning_rate": 1e-9}
+    options = {"optimizer": "adamw", "learning_rate": 1e-9}
 
     second = train(
         a_recipe(
@@ -169,7 +169,12 @@ def test_a_run_goes_on_without_the_weights_it_began_with(shapes, tmp_path):
 def test_what_a_changed_recipe_says_counts_when_a_run_is_continued(shapes, tmp_path):
     first = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 1, "size": 32, "batch_size": 8}])
     train(first)
-    options = {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.2, "betas": (0.8, 0.9)}
+    options = {
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.2,
+        "betas": (0.8, 0.9),
+    }
 
     train(a_recipe(shapes, tmp_path / "run", optimization=options))
 
@@ -186,7 +191,9 @@ def test_the_weights_themselves_go_on_when_averaging_ends(shapes, tmp_path):
     weights = torch.load(max(run.glob("state-*.pt")), weights_only=True)["network"]
     (run / "latest.safetensors").unlink()
 
-    path = train(a_recipe(shapes, run, stages=short, optimization={"kind": "adamw", "ema": None}))
+    path = train(
+        a_recipe(shapes, run, stages=short, optimization={"optimizer": "adamw", "ema": None})
+    )
 
     found = load_checkpoint(path).state_dict()
     assert all(torch.equal(found[name], weights[name]) for name in found)
@@ -334,7 +341,13 @@ def test_two_processes_equal_one(shapes, tmp_path):
 
 @pytest.mark.slow
 def test_it_learns(shapes, tmp_path):
-    options = {"kind": "adamw", "learning_rate": 2e-3, "clip": 1.0, "ema": 0.95, "warmup": 1}
+    options = {
+        "optimizer": "adamw",
+        "learning_rate": 2e-3,
+        "clip_grad_norm": 1.0,
+        "ema": 0.95,
+        "warmup_epochs": 1,
+    }
     stages = [{"epochs": 40, "size": 64, "batch_size": 16}]
     before = train(a_recipe(shapes, tmp_path / "before", stages=[stages[0] | {"epochs": 1}]))
 

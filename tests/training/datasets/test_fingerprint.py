@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
-from training.datasets.fingerprint import files_fingerprint
+from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.errors import DatasetError
 from training.loop.training_data import open_mixture
 
@@ -23,6 +23,35 @@ def test_a_fingerprint_follows_files_and_not_where_they_lie(data, tmp_path):
     assert files_fingerprint(moved) == before
     os.utime(moved / "masks" / "0.png", (1, 1))
     assert files_fingerprint(moved) != before
+
+
+def test_a_fingerprint_follows_the_files_of_linked_folders(data, tmp_path):
+    elsewhere = (data / "images").rename(tmp_path / "photos")
+    (data / "images").symlink_to(elsewhere)
+    before = files_fingerprint(data)
+    os.utime(next(elsewhere.iterdir()), (1, 1))
+    changed = files_fingerprint(data)
+    (elsewhere / "new.png").touch()
+    assert len({before, changed, files_fingerprint(data)}) == 3
+
+
+def test_links_that_lead_back_are_not_followed_for_ever(data, tmp_path):
+    alone = files_fingerprint(data)
+    (data / "above").symlink_to(tmp_path)
+    (data / "itself").symlink_to(data)
+    assert files_fingerprint(data) == alone
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "back").symlink_to(data / "images")
+    (data / "images" / "round").symlink_to(tmp_path / "other")
+    assert files_fingerprint(data) == alone
+
+
+def test_nothing_is_written_into_a_folder_that_a_data_set_links_to(data, tmp_path):
+    elsewhere = (data / "images").rename(tmp_path / "photos")
+    (data / "images").symlink_to(elsewhere)
+    with pytest.raises(DatasetError, match=f"run {elsewhere / 'run'} lies in the data set {data}"):
+        require_outside("run", elsewhere / "run", data)
+    require_outside("run", tmp_path / "run", data)
 
 
 @pytest.mark.parametrize("written", ["run", "data.cache"])
@@ -42,7 +71,7 @@ def test_a_training_that_decodes_writes_into_no_data_set(data, tmp_path, written
     "command",
     [
         ["benchmark", "--baseline", "grabcut", "folder:DATA"],
-        ["learning-curve", "--checkpoint", "any.safetensors", "--data", "DATA"],
+        ["learning-curve", "--checkpoint", "any.safetensors", "--domain", "DATA"],
     ],
     ids=lambda command: command[0],
 )

@@ -95,7 +95,7 @@ def test_a_network_is_measured_at_the_size_it_was_last_trained_at(tmp_path):
 
 
 def test_a_size_that_is_asked_for_holds_everywhere(at_448):
-    assert input_size(Checkpoint("large", at_448, target_size=(224, 320)), "DAVIS") == "(224, 320)"
+    assert input_size(Checkpoint("large", at_448, input_size=(224, 320)), "DAVIS") == "(224, 320)"
 
 
 def test_a_checkpoint_is_described_without_loading_its_weights(at_448, tmp_path):
@@ -181,7 +181,7 @@ def test_as_served_it_keeps_its_own_size_and_its_own_results(at_448):
     assert served.describe().endswith("reads 448 x 448 pixels, as served")
     assert "tidies its masks" in served.deviation()
     assert not published.deviation()
-    assert "224 x 320" in Checkpoint("large", at_448, target_size=(224, 320)).deviation()
+    assert "224 x 320" in Checkpoint("large", at_448, input_size=(224, 320)).deviation()
 
 
 def test_as_served_every_click_is_obeyed(tmp_path):

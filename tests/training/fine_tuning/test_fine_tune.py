@@ -42,7 +42,7 @@ class Discs:
 DATA = FineTuneData(Discs(6), Discs(3, first=50), EachObject(Discs(3, first=100)))
 QUICK = (
     "batch_size=4", "steps=6", "validate_every=2", "validation_clicks=2", "size=32",
-    "optimization.warmup=0", "device=cpu",
+    "optimization.warmup_epochs=0", "device=cpu",
 )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
 
 
 def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, tmp_path):
-    changes = ("optimization.learning_rate=1e8", "optimization.clip=null")
+    changes = ("optimization.learning_rate=1e8", "optimization.clip_grad_norm=null")
     data = FineTuneData(Discs(4), None, None)
     with pytest.raises(RecipeError, match=r"after \d steps: lower optimization\.learning_rate"):
         run(base, tmp_path / "job", *changes, data=data)
@@ -179,7 +179,12 @@ def answers(path, images):
 
 def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
     """Learning moves the answers elsewhere, too, unless it is told to keep them."""
-    wanted = ("steps=40", "validate_every=40", "optimization.learning_rate=1e-3", "share=1")
+    wanted = (
+        "steps=40",
+        "validate_every=40",
+        "optimization.learning_rate=1e-3",
+        "weight_interpolation=1",
+    )
     before = answers(base, DATA.replay)
     moved = {}
     for weight in ("0", "20"):
@@ -197,7 +202,7 @@ def changed(base, candidate):
 def test_the_image_branch_can_be_kept(tmp_path, name):
     base = tmp_path / "base.safetensors"
     save_checkpoint(build_model(name), base)
-    moved = changed(base, run(base, tmp_path / "job", "adaptation=all_but_image_branch"))
+    moved = changed(base, run(base, tmp_path / "job", "adaptation=frozen_image_branch"))
     kept = ("image_embed", "position", "blocks.0.", "blocks.1.", "patch_embed", "stages.0.")
     assert any("head." in tensor for tensor in moved)
     assert any("cross_modality" in tensor for tensor in moved)
@@ -212,7 +217,7 @@ def test_the_image_branch_can_be_kept(tmp_path, name):
 def test_low_rank_updates_become_ordinary_weights_of_attention(tmp_path, name):
     base = tmp_path / "base.safetensors"
     save_checkpoint(build_model(name), base)
-    candidate = run(base, tmp_path / "job", "adaptation=low_rank", "rank=2")
+    candidate = run(base, tmp_path / "job", "adaptation=lora", "rank=2")
     moved = {tensor for tensor in changed(base, candidate) if tensor.startswith("backbone.")}
     assert moved
     assert all(tensor.endswith(("qkv.weight", "proj.weight")) for tensor in moved)
@@ -220,11 +225,13 @@ def test_low_rank_updates_become_ordinary_weights_of_attention(tmp_path, name):
     assert all(torch.linalg.matrix_rank(after[n] - before[n], atol=1e-5) <= 2 for n in moved)
 
 
-@pytest.mark.parametrize("adaptation", ["everything", "low_rank"])
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
 def test_a_share_of_the_way_is_gone(base, tmp_path, adaptation):
     start = weights(base)
     half, whole = (
-        weights(run(base, tmp_path / share, f"share={share}", f"adaptation={adaptation}"))
+        weights(
+            run(base, tmp_path / share, f"weight_interpolation={share}", f"adaptation={adaptation}")
+        )
         for share in ("0.5", "1")
     )
     assert any((whole[name] != start[name]).any() for name in start)
@@ -237,7 +244,7 @@ def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
     changes.write_text("steps: 7\noptimization: {learning_rate: 0.5}\n")
     recipe = load_fine_tune_recipe(changes)
     assert (recipe.steps, recipe.optimization.learning_rate) == (7, 0.5)
-    assert recipe.optimization.kind == load_fine_tune_recipe().optimization.kind
+    assert recipe.optimization.optimizer == load_fine_tune_recipe().optimization.optimizer
     changes.write_text("stepz: 7\n")
     with pytest.raises(RecipeError, match=r"mine\.yaml does not work: stepz"):
         load_fine_tune_recipe(changes)

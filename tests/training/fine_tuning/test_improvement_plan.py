@@ -26,7 +26,9 @@ def stores(tmp_path):
     ("changed", "said"),
     [
         pytest.param(
-            options("steps=9", "optimization.clip=0.5"), "steps, optimization", id="recipe"
+            options("steps=9", "optimization.clip_grad_norm=0.5"),
+            "steps, optimization",
+            id="recipe",
         ),
         pytest.param(options(start="base"), "the version to start from", id="start"),
     ],

@@ -59,12 +59,12 @@ def test_another_experiment_is_refused(shapes, run, change, sentence, stages):
 def test_a_finished_run_says_that_nothing_was_trained(shapes, run, caplog):
     before = contents(run)
 
-    train(a_recipe(shapes, run, stages=SHORT, optimization={"kind": "adam", "ema": 0.9}))
+    train(a_recipe(shapes, run, stages=SHORT, optimization={"optimizer": "adam", "ema": 0.9}))
 
     assert contents(run) == before
     (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "run is finished already, after 16 samples" in line.message
-    assert 'optimization.kind="adam" (was "adamw")' in line.message
+    assert 'optimization.optimizer="adam" (was "adamw")' in line.message
     assert "nothing is trained; for another training give another run=FOLDER" in line.message
 
 

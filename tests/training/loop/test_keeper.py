@@ -13,14 +13,14 @@ from training.errors import RecipeError
 from training.loop.run_folder import held
 
 
-@pytest.mark.parametrize("options", [{"ema": 0.9}, {"ema": 0.9, "clip": 1.0}, {}])
+@pytest.mark.parametrize("options", [{"ema": 0.9}, {"ema": 0.9, "clip_grad_norm": 1.0}, {}])
 def test_a_training_that_diverges_stops_and_keeps_what_was_good(shapes, tmp_path, options):
-    good = {"kind": "adam", "learning_rate": 1e-3}
+    good = {"optimizer": "adam", "learning_rate": 1e-3}
     stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
     train(a_recipe(shapes, tmp_path / "run", optimization=good, stages=stages, keep=1))
     kept = {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*t*s")}
     stages[0]["epochs"] = 3
-    wild = {"kind": "adam", "learning_rate": 1e30, **options}
+    wild = {"optimizer": "adam", "learning_rate": 1e30, **options}
 
     with pytest.raises(RecipeError, match=r"diverged.* after 32 samples: lower .* is from before"):
         train(a_recipe(shapes, tmp_path / "run", optimization=wild, stages=stages, keep=1))

@@ -120,7 +120,7 @@ def test_it_continues_from_its_state():
 def test_of_a_network_it_takes_the_matrices_that_decay(name):
     model = build_model(name)
 
-    optimizer = make_optimizer(model, Optimization(kind="muon", weight_decay=0.1))
+    optimizer = make_optimizer(model, Optimization(optimizer="muon", weight_decay=0.1))
 
     taken = {id(p) for g in optimizer.param_groups if g["orthogonal"] for p in g["params"]}
     names = {n for n, p in model.named_parameters() if id(p) in taken}

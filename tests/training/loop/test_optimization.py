@@ -17,8 +17,8 @@ from training.loop.recipe import Optimization
     ("options", "expected"),
     [
         ({"milestones": (50, 55)}, {0: 1, 49.9: 1, 50: 0.1, 54.9: 0.1, 55: 0.01}),
-        ({"shape": "cosine", "warmup": 10}, {0: 0, 5: 0.5, 10: 1, 35: 0.5, 60: 0}),
-        ({"shape": "decay_at_end", "decay": 20}, {0: 1, 40: 1, 50: 0.5, 60: 0}),
+        ({"schedule": "cosine", "warmup_epochs": 10}, {0: 0, 5: 0.5, 10: 1, 35: 0.5, 60: 0}),
+        ({"schedule": "decay_at_end", "decay_epochs": 20}, {0: 1, 40: 1, 50: 0.5, 60: 0}),
     ],
 )
 def test_learning_rates_over_60_epochs(options, expected):
@@ -36,7 +36,7 @@ def groups(optimizer):
 def test_every_parameter_is_optimised_once_and_only_matrices_decay(name):
     model = build_model(name)
 
-    optimizer = make_optimizer(model, Optimization(kind="adamw", weight_decay=0.1))
+    optimizer = make_optimizer(model, Optimization(optimizer="adamw", weight_decay=0.1))
 
     assert groups(optimizer) == {(1.0, 0.1), (1.0, 0.0)}
     placed = [id(p) for group in optimizer.param_groups for p in group["params"]]

@@ -20,7 +20,7 @@ steps: 12
 validate_every: 4
 validation_objects: 2
 validation_clicks: 1
-optimization: {warmup: 0}
+optimization: {warmup_epochs: 0}
 """
 RETAINED = (502, 503, 504)  # one of them judges
 
