@@ -159,7 +159,7 @@ def test_label_studio_makes_a_webhook_to_the_address_that_is_to_be_connected():
     (host,) = COMPOSE["services"]["backend"]["networks"]["default"]["aliases"]
     assert is_host_for_webhooks(host)
     comment = COMPOSE_TEXT.split("\n\n")[0]
-    for text in (comment, (ROOT / "README.md").read_text()):
+    for text in (comment, (ROOT / "docs" / "deployment.md").read_text()):
         assert f"http://{host}:9090" in text
 
 

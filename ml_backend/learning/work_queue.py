@@ -78,7 +78,7 @@ def open_queue(settings: Settings) -> Huey:
         except ConfigurationError as error:
             raise SettingsError(
                 "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: install "
-                '"psycopg[binary]" (docs/learning.md says how)'
+                '"psycopg[binary]" (docs/deployment.md says how)'
             ) from error
     raise SettingsError("ICMFORMER_QUEUE_URL must start with redis:// or postgresql://")
 

@@ -181,8 +181,8 @@ def _engine(place: Path | str) -> Engine:
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "
-            'PostgreSQL install "psycopg[binary]" (docs/learning.md says how) and let the address '
-            "begin with postgresql+psycopg://"
+            'PostgreSQL install "psycopg[binary]" (docs/deployment.md says how) and let the '
+            "address begin with postgresql+psycopg://"
         ) from error
     except ArgumentError as error:
         raise DatabaseError(

@@ -179,7 +179,7 @@ def _opened(place: Path | str) -> tuple[Any, str]:
         kind = place.partition(":")[0][:40]
         raise StoredFileError(
             f"stored files at {kind}:// cannot be opened: {error} (for s3:// install s3fs; "
-            "docs/learning.md says how)"
+            "docs/deployment.md says how)"
         ) from error
     return filesystem, root
 
