@@ -11,6 +11,7 @@ from training.loop.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "benchmark.md").read_text()
+EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text()
 PYTHON = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def test_its_python_draws_one_object_click_by_click(monkeypatch, tmp_path):
 
 
 def test_short_runs_can_be_repeated_with_today_s_recipe():
-    section = DOCUMENT.split("### From nothing, in minutes")[1].split("\n## ")[0]
+    section = EXPERIMENTS.split("### From nothing, in minutes")[1].split("\n## ")[0]
     (command,) = re.findall(r"`python -m training train (.*?)`", section, re.DOTALL)
     (today,) = re.findall(r"With today's recipe add `(.*?)`", section, re.DOTALL)
     path, *overrides = shlex.split(f"{command} {today}")
