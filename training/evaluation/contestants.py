@@ -10,7 +10,7 @@ from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
-from training.evaluation.classical import GrabCutBaseline
+from training.evaluation.classical import VALUES, GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
 from training.weights_file import load_network, read_config, trained_size, weights_sha256
 
@@ -161,7 +161,7 @@ class ClassicalMethod:
 
     def describe(self) -> str:
         """Return its source and values."""
-        return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {GrabCutBaseline()}"
+        return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {VALUES}"
 
     def deviation(self) -> str:
         """Return nothing: the method has no input size and sees the whole image."""
@@ -169,7 +169,7 @@ class ClassicalMethod:
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return its values."""
-        return {"method": str(GrabCutBaseline())}
+        return {"method": f"GrabCut, {VALUES}"}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Return the method, which needs no preparation."""
