@@ -5,14 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from icmformer import ICMFormer, ModelConfig
+from icmformer import ICMFormer, ModelConfig, load_checkpoint
 from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
 from training.evaluation.classical import VALUES, GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
-from training.weights_file import load_network, read_config, trained_size, weights_sha256
+from training.weights_file import read_config, trained_size, weights_sha256
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -95,7 +95,7 @@ class Checkpoint:
 
     def _network(self) -> ICMFormer:
         sha256 = self._sha256
-        network = load_network(self.path, self.device)
+        network = load_checkpoint(self.path, self.device)
         # Not before: the file might be replaced in between.
         if weights_sha256(self.path) != sha256:
             raise BenchmarkError(
