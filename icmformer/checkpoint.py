@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from icmformer.assembly import assemble
 from icmformer.config import ModelConfig
 from icmformer.devices import usable_device
 from icmformer.errors import CheckpointError, ConfigError
-from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer, network_without_weights
+from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer
+from icmformer.upstream_checkpoint import load as load_upstream
 
 FORMAT = "icmformer-1"
 # the weights that ship with this package
@@ -83,7 +84,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     """Return the model a checkpoint describes, with float32 weights, in evaluation mode.
 
     Args:
-        path: of the weights, as in `save_checkpoint`.
+        path: of the weights, as in `save_checkpoint`, or a file of the authors' release (.pth).
         device: where to compute; "auto" is CUDA where torch can use it.
 
     Raises:
@@ -92,6 +93,8 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
         ConfigError: if torch cannot compute on the device.
     """
     place = usable_device(device)
+    if Path(path).suffix == ".pth":
+        return load_upstream(path).to(place)
     description = read_description(path)
     weights_path, description_path = _paths(path)
     try:
@@ -120,12 +123,6 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    if Path(path).suffix == ".pth":
-        raise CheckpointError(
-            f"{path}: a file of the authors' is read by icmformer.upstream_checkpoint.load; or"
-            f" convert it: python -m training export --checkpoint {path}"
-            f" --output {Path(path).with_suffix('.safetensors')}"
-        )
     weights_path, description_path = _paths(path)
     # unlike Path.exists, also of names that no file could have
     if not (os.path.exists(description_path) or os.path.exists(weights_path)):
@@ -138,52 +135,6 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     if problem:
         raise CheckpointError(f"{description_path}: {problem}")
     return description
-
-
-def assemble(
-    config: ModelConfig, weights: Mapping[str, torch.Tensor], source: str | os.PathLike[str]
-) -> ICMFormer:
-    """Return the network with exactly these weights, as float32, in evaluation mode.
-
-    Args:
-        config: of the network.
-        weights: a tensor for every parameter.
-        source: what to call the origin of the weights when they do not fit.
-
-    Raises:
-        CheckpointError: if a tensor is missing, superfluous, or of another shape, or no memory
-            could hold such a network.
-    """
-    try:
-        model = network_without_weights(config)
-    except (RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{source}: a network of these sizes cannot be built") from error
-    problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
-    if problem:
-        raise CheckpointError(f"{source}: {problem}")
-    model.load_state_dict(
-        {name: _own_copy(tensor) for name, tensor in weights.items()}, assign=True
-    )
-    return model.eval()
-
-
-def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
-    contiguous = torch.contiguous_format
-    return tensor.to("cpu", torch.float32, copy=True, memory_format=contiguous)
-
-
-def misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
-    """Say in half a sentence how the weights differ from the expected names and shapes."""
-    missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(weights.keys() - expected.keys())
-    if missing:
-        return f"{len(missing)} tensors are missing, the first is {missing[0]}"
-    if unknown:
-        return f"{len(unknown)} tensors are unknown, the first is {unknown[0]}"
-    for name, shape in expected.items():
-        if weights[name].shape != shape:
-            return f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(shape)}"
-    return None
 
 
 def _misdescribed(description: Any) -> str | None:

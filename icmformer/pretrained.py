@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch.nn import functional as F
 
-from icmformer.checkpoint import misfit
+from icmformer.assembly import misfit
 from icmformer.errors import CheckpointError
 from icmformer.model import ICMFormer
 from icmformer.plain_vit import grid_size, resize_position_embedding

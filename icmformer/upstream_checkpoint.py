@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from icmformer.checkpoint import assemble
+from icmformer.assembly import assemble
 from icmformer.config import ModelConfig
 from icmformer.errors import CheckpointError, ConfigError
 from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer

@@ -1,11 +1,10 @@
-"""A file of weights that a command is given: ours (.safetensors) or the authors' (.pth)."""
+"""What a file of weights says of itself: ours (.safetensors) or the authors' (.pth)."""
 
 from pathlib import Path
 from typing import Any
 
-from icmformer import ICMFormer, ModelConfig, upstream_checkpoint
-from icmformer.checkpoint import load_checkpoint, read_description
-from icmformer.devices import usable_device
+from icmformer import ModelConfig, load_checkpoint
+from icmformer.checkpoint import read_description
 from icmformer.errors import CheckpointError
 from training.atomic_files import file_sha256
 
@@ -20,18 +19,6 @@ def is_of_the_authors(path: Path) -> bool:
     return path.suffix == ".pth"
 
 
-def load_network(path: Path, device: str = "cpu") -> ICMFormer:
-    """Return the network of the file, with float32 weights, in evaluation mode.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or no such checkpoint.
-        ConfigError: if torch cannot compute on the device.
-    """
-    if is_of_the_authors(path):
-        return upstream_checkpoint.load(path).to(usable_device(device))
-    return load_checkpoint(path, device)
-
-
 def read_config(path: Path) -> ModelConfig:
     """Return the numbers of the network; of our files without reading the weights.
 
@@ -40,7 +27,7 @@ def read_config(path: Path) -> ModelConfig:
         ConfigError: if the numbers in our file do not make a network.
     """
     if is_of_the_authors(path):
-        return upstream_checkpoint.load(path).config
+        return load_checkpoint(path).config
     return ModelConfig.from_dict(read_description(path)["config"])
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from icmformer import build_model, load_checkpoint, save_checkpoint
+from icmformer import build_model, load_checkpoint, save_checkpoint, upstream_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.errors import CheckpointError, ConfigError
 from tests.authors_files import save_small_vit
@@ -268,12 +267,15 @@ def test_a_path_of_another_kind_is_refused(tmp_path):
         load_checkpoint(tmp_path / "model.pt")
 
 
-def test_of_a_file_of_the_authors_it_is_said_how_to_convert_it(tmp_path):
+def test_a_file_of_the_authors_is_read_likewise(tmp_path):
     path = tmp_path / "model.pth"
     save_small_vit(path)
-    command = f"training export --checkpoint {path} --output {path.with_suffix('.safetensors')}"
-    with pytest.raises(CheckpointError, match=f"convert .* {re.escape(command)}"):
-        load_checkpoint(path)
+    expected, found = upstream_checkpoint.load(path), load_checkpoint(str(path), "cpu")
+    assert found.config == expected.config
+    weights = found.state_dict()
+    assert all(torch.equal(weights[name], each) for name, each in expected.state_dict().items())
+    with pytest.raises(ConfigError, match="torch cannot compute on 'abacus'"):
+        load_checkpoint(path, "abacus")
 
 
 def test_loading_brings_no_more_of_torch_than_it_needs(path):

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from icmformer import ICMFormer, save_checkpoint
+from icmformer import ICMFormer, load_checkpoint, save_checkpoint
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from training.datasets.benchmarks import FOLDER_PREFIX
 from training.home_paths import given_path
-from training.weights_file import is_of_the_authors, load_network, read_provenance, trained_size
+from training.weights_file import is_of_the_authors, read_provenance, trained_size
 from training.whole_numbers import positive
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def export(
         ConfigError: if the network cannot work at this size.
     """
     provenance = read_provenance(checkpoint)
-    network = load_network(checkpoint)
+    network = load_checkpoint(checkpoint)
     dtype = dtype or (torch.float32 if is_of_the_authors(checkpoint) else torch.bfloat16)
     size = size or trained_size(checkpoint) or network.input_size[0]
     kept = {key: value for key, value in provenance.items() if key != "command"}

@@ -44,7 +44,9 @@ _HELD_OUT = "held out"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("--checkpoint", type=given_path, required=True, help="to start from")
+    parser.add_argument(
+        "--checkpoint", type=given_path, required=True, help="to start from: .safetensors or .pth"
+    )
     parser.add_argument(
         "--domain",
         type=given_path,

@@ -5,7 +5,6 @@ and its background, and has never seen another image.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,25 +14,23 @@ from icmformer.segmentation import Segmentation
 
 # OpenCV fits mixtures of five colours to object and background; fewer pixels it refuses.
 _COLOURS = 5
+# The values were chosen on every third image of GrabCut, where others (radius 10, surroundings 0.08
+# to 0.25, 1 to 3 rounds) did not do better. Radius of the disk that a click fixes, in pixels:
+_RADIUS = 5
+# Radius of what it suggests, as a share of the image's shorter side.
+_SURROUNDINGS = 0.1
+# Of fitting colours and cutting, for each click.
+_ROUNDS = 2
+# What its scores depend on, for reports.
+VALUES = f"radius {_RADIUS}, surroundings {_SURROUNDINGS}, {_ROUNDS} rounds"
 
 
-@dataclass(frozen=True)
 class GrabCutBaseline:
     """Answers clicks like `icmformer.Predictor`, with graph cuts and colour mixtures.
 
     A click fixes the disk around it and suggests that its wider surroundings are the same; the rest
-    is suggested by the mask before. The values were chosen on every third image of GrabCut, where
-    others (radius 10, surroundings 0.08 to 0.25, 1 to 3 rounds) did not do better.
-
-    Attributes:
-        radius: of the fixed disk, in pixels.
-        surroundings: radius of the suggestion, as a share of the image's shorter side.
-        rounds: of fitting colours and cutting, for each click.
+    is suggested by the mask before.
     """
-
-    radius: int = 5
-    surroundings: float = 0.1
-    rounds: int = 2
 
     def segment(
         self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
@@ -54,9 +51,9 @@ class GrabCutBaseline:
     def _cut(self, image: np.ndarray, clicks: Sequence[Click], before: np.ndarray) -> np.ndarray:
         """Return the mask (H, W) bool after the last click."""
         labels = np.where(before, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-        reach = round(self.surroundings * min(before.shape))
+        reach = round(_SURROUNDINGS * min(before.shape))
         _draw(labels, clicks[-1:], reach, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-        _draw(labels, clicks, self.radius, cv2.GC_FGD, cv2.GC_BGD)
+        _draw(labels, clicks, _RADIUS, cv2.GC_FGD, cv2.GC_BGD)
         object_pixels = np.count_nonzero(_is_object(labels))
         if _COLOURS <= object_pixels <= labels.size - _COLOURS:
             # Its clustering starts from random colours; the same clicks shall give the same mask.
@@ -64,7 +61,7 @@ class GrabCutBaseline:
             background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
             whole = (0, 0, image.shape[1], image.shape[0])
             mode = cv2.GC_INIT_WITH_MASK
-            cv2.grabCut(image, labels, whole, background, foreground, self.rounds, mode)
+            cv2.grabCut(image, labels, whole, background, foreground, _ROUNDS, mode)
         return _is_object(labels)
 
 

@@ -5,14 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from icmformer import ICMFormer, ModelConfig
+from icmformer import ICMFormer, ModelConfig, load_checkpoint
 from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
-from training.evaluation.classical import GrabCutBaseline
+from training.evaluation.classical import VALUES, GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
-from training.weights_file import load_network, read_config, trained_size, weights_sha256
+from training.weights_file import read_config, trained_size, weights_sha256
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -95,7 +95,7 @@ class Checkpoint:
 
     def _network(self) -> ICMFormer:
         sha256 = self._sha256
-        network = load_network(self.path, self.device)
+        network = load_checkpoint(self.path, self.device)
         # Not before: the file might be replaced in between.
         if weights_sha256(self.path) != sha256:
             raise BenchmarkError(
@@ -161,7 +161,7 @@ class ClassicalMethod:
 
     def describe(self) -> str:
         """Return its source and values."""
-        return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {GrabCutBaseline()}"
+        return f"OpenCV's GrabCut (Rother et al. 2004), seeded by the clicks: {VALUES}"
 
     def deviation(self) -> str:
         """Return nothing: the method has no input size and sees the whole image."""
@@ -169,7 +169,7 @@ class ClassicalMethod:
 
     def settings(self, dataset: str) -> dict[str, str]:
         """Return its values."""
-        return {"method": str(GrabCutBaseline())}
+        return {"method": f"GrabCut, {VALUES}"}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Return the method, which needs no preparation."""

@@ -26,6 +26,9 @@ from training.store.version_rows import VersionRow
 
 logger = logging.getLogger(__name__)
 
+# To train on, of all that were accepted.
+_MOST_IMAGES = 300
+
 
 @dataclass(frozen=True)
 class ImprovementOptions:
@@ -36,7 +39,6 @@ class ImprovementOptions:
         policy: of the gate.
         start: fine-tune the live version, or the base it descends from.
         retention: folder of the retention set; None for none.
-        images: most images to train on, of all that were accepted.
         held_out_tries: most held-out objects to judge by; fewer are clicked by several annotators,
             as long as that makes no more tries than this.
         retention_tries: the same of the retention set.
@@ -46,7 +48,6 @@ class ImprovementOptions:
     policy: Policy
     start: Literal["live", "base"]
     retention: Path | None
-    images: int = 300
     held_out_tries: int = 120
     retention_tries: int = 60
 
@@ -127,7 +128,7 @@ def _whole_snapshot(
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
     set_aside(())  # takes back what can be read again
     while True:
-        snapshot = thinned(take_snapshot(stores.database, project), options.images, most)
+        snapshot = thinned(take_snapshot(stores.database, project), _MOST_IMAGES, most)
         damaged = set_aside(snapshot.images())
         if not damaged:
             return snapshot

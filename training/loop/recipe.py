@@ -34,7 +34,7 @@ class Network(_Strict):
         name: one of `icmformer.MODEL_NAMES`.
         overrides: settings of `icmformer.ModelConfig` that differ.
         backbone_weights: ImageNet or MAE weights: a timm model name or a local file.
-        checkpoint: our own weights of such a network to continue from, as a .safetensors file.
+        checkpoint: weights of such a network to continue from, ours or the authors' (.pth).
     """
 
     name: str

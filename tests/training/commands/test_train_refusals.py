@@ -9,6 +9,7 @@ import pytest
 
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
+from tests.authors_files import save_small_vit
 from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
 from training.errors import DatasetError, RecipeError
@@ -39,6 +40,13 @@ def test_of_weights_of_another_network_it_is_said_how_they_differ(shapes, tmp_pa
 
     with pytest.raises(RecipeError, match=re.escape(sentence)):
         train(a_recipe(shapes, tmp_path / "run", network=network))
+
+
+def test_weights_of_the_authors_are_read_to_start_from(shapes, tmp_path):
+    path = tmp_path / "theirs.pth"
+    save_small_vit(path)
+    with pytest.raises(RecipeError, match=r"theirs\.pth holds another network than tiny"):
+        train(a_recipe(shapes, tmp_path / "run", network={"name": "tiny", "checkpoint": path}))
 
 
 def test_an_override_that_was_advised_makes_the_weights_fit(shapes, tmp_path):

@@ -1,0 +1,56 @@
+"""Configuration and weights become a network; what does not fit is said."""
+
+import os
+from collections.abc import Mapping
+
+import torch
+
+from icmformer.config import ModelConfig
+from icmformer.errors import CheckpointError
+from icmformer.model import ICMFormer, network_without_weights
+
+
+def assemble(
+    config: ModelConfig, weights: Mapping[str, torch.Tensor], source: str | os.PathLike[str]
+) -> ICMFormer:
+    """Return the network with exactly these weights, as float32, in evaluation mode.
+
+    Args:
+        config: of the network.
+        weights: a tensor for every parameter.
+        source: what to call the origin of the weights when they do not fit.
+
+    Raises:
+        CheckpointError: if a tensor is missing, superfluous, or of another shape, or no memory
+            could hold such a network.
+    """
+    try:
+        model = network_without_weights(config)
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{source}: a network of these sizes cannot be built") from error
+    problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
+    if problem:
+        raise CheckpointError(f"{source}: {problem}")
+    model.load_state_dict(
+        {name: _own_copy(tensor) for name, tensor in weights.items()}, assign=True
+    )
+    return model.eval()
+
+
+def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
+    contiguous = torch.contiguous_format
+    return tensor.to("cpu", torch.float32, copy=True, memory_format=contiguous)
+
+
+def misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Say in half a sentence how the weights differ from the expected names and shapes."""
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(weights.keys() - expected.keys())
+    if missing:
+        return f"{len(missing)} tensors are missing, the first is {missing[0]}"
+    if unknown:
+        return f"{len(unknown)} tensors are unknown, the first is {unknown[0]}"
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            return f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(shape)}"
+    return None
