@@ -196,8 +196,11 @@ def test_same_keypoint_id_on_another_task_or_label_is_another_region(client):
 
 def test_labels_are_kept_apart(client, settings):
     other = keypoint(20, 20, id="o", label="Other")
-    both = regions(client, clicks(FIRST, other, SECOND))
+    (prediction,) = predict(client, clicks(FIRST, other, SECOND))
+    both = prediction["result"]
     assert [found["value"]["brushlabels"] for found in both] == [["Object"], ["Other"]]
+    low, high = sorted(found["score"] for found in both)
+    assert prediction["score"] == low < high
     alone = create_app(settings).test_client()
     assert regions(alone, clicks(FIRST, SECOND)) == both[:1]
     assert regions(alone, clicks(other)) == both[1:]

@@ -10,6 +10,7 @@ from icmformer.checkpoint import read_description
 from training.datasets.each_object import EachObject
 from training.datasets.sample import AnnotatedImage, layered
 from training.errors import DatasetError, RecipeError
+from training.evaluation.click_by_click import evaluate
 from training.fine_tuning.fine_tune import FineTuneData, fine_tune
 from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 from training.loop.training_state import load_state
@@ -178,6 +179,17 @@ def test_people_are_let_through_before_each_click_on_validation_images(base, tmp
     looks = [done for _, done, _ in reports if done % 2 == 0]
     objects = len(DATA.validation)
     assert len(looks) >= 3 * (1 + objects), "a step, and at least a click an object"
+
+
+def test_validation_clicks_as_people_are_served(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tuning.fine_tune")
+    network = load_checkpoint(run(base, tmp_path / "job", "steps=2", "share=1"))
+    served, published = (
+        evaluate(predictor, DATA.validation, max_clicks=2).mean_ious().mean()
+        for predictor in (Predictor(network), Predictor.for_benchmark(network))
+    )
+    assert f"IoU {served:.4f}" in caplog.text
+    assert f"IoU {published:.4f}" not in caplog.text
 
 
 def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
