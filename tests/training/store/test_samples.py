@@ -326,7 +326,6 @@ NUMBER_OF_MESSAGES = len(messages(PROJECT))
 
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
