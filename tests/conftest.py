@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores among parallel test processes: torch would give all of them to each."""
+    """Let examples take their time, and share the cores among parallel test processes.
+
+    Torch would give all of them to each.
+    """
+    hypothesis.settings.register_profile("any machine", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("any machine")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))

@@ -84,3 +84,55 @@ def test_the_features_of_the_whole_view_are_kept_for_the_next_click():
     predictor = Predictor(RednessNetwork())
     step = predictor.segment(spiked(), clicks)
     assert step.features.view.box == step.region
+
+
+class Fickle(RednessNetwork):
+    """Takes blue for the object, too, from when it is told so; notes the masks it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.takes_blue = False
+        self.shown = []
+
+    def fuse(self, features, click_maps, previous_mask):
+        self.shown.append(previous_mask)
+        colour = [0, 2] if self.takes_blue else [0]
+        brightest = features.image[:, colour].amax(1, keepdim=True)
+        return self.weight * (brightest - features.image[:, 1:2] - 0.5)
+
+
+NEAR, FAR = (slice(12, 18), slice(24, 26)), (slice(12, 18), slice(27, 29))
+
+
+def after_a_change_of_mind(count, scale):
+    """Return the mask, a pixel for each cell, after so many clicks: blue counts for the last."""
+    cells = np.full((36, 36, 3), 100, dtype=np.uint8)
+    cells[4:32, 4:24] = (255, 0, 0)
+    cells[NEAR] = cells[FAR] = (0, 0, 255)
+    image = cells.repeat(scale, axis=0).repeat(scale, axis=1)
+    *first, last = [
+        Click(column * scale, row * scale, positive)
+        for column, row, positive in [*[(14, 18, True), (2, 2, False)][: count - 1], (25, 15, True)]
+    ]
+    network = Fickle()
+    predictor = Predictor(network)
+    before = predictor.segment(image, first)
+    assert not before.mask[::scale, ::scale][FAR].any()
+    network.takes_blue = True
+    after = predictor.segment(image, [*first, last], before)
+    return after.mask[scale // 2 :: scale, scale // 2 :: scale], network
+
+
+@pytest.mark.parametrize("scale", [1, 10], ids=["without a close-up", "with one"])
+@pytest.mark.parametrize(("count", "takes_far"), [(2, True), (3, False)])
+def test_from_the_third_click_on_only_what_is_around_the_click_changes(count, takes_far, scale):
+    mask, _ = after_a_change_of_mind(count, scale)
+    assert mask[NEAR].all()
+    assert (mask[FAR] == takes_far).all()
+
+
+def test_the_close_up_starts_from_what_the_look_before_it_found():
+    _, network = after_a_change_of_mind(3, scale=10)
+    *_, whole, close = network.shown
+    assert not (whole[0, 0, 75:110, 150:160] > 0.5).any(), "the part is new to the first look"
+    assert close[0, 0, 112, 112] > 0.5, "the click is in the middle of the window"

@@ -103,7 +103,7 @@ def test_disks_grow_with_the_pixels_that_the_network_saw():
     assert probability[300, 400 - 21] == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     places=st.lists(
         st.tuples(

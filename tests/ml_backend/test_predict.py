@@ -10,7 +10,9 @@ from PIL import Image
 
 from icmformer import Click, ICMFormer, Predictor
 from icmformer.checkpoint import load_checkpoint
+from ml_backend import model
 from ml_backend.app import create_app
+from ml_backend.deadline import Deadline
 from ml_backend.images import task_images
 from ml_backend.images.image_decoding import decode
 from tests.ml_backend.label_studio_requests import (
@@ -196,8 +198,11 @@ def test_same_keypoint_id_on_another_task_or_label_is_another_region(client):
 
 def test_labels_are_kept_apart(client, settings):
     other = keypoint(20, 20, id="o", label="Other")
-    both = regions(client, clicks(FIRST, other, SECOND))
+    (prediction,) = predict(client, clicks(FIRST, other, SECOND))
+    both = prediction["result"]
     assert [found["value"]["brushlabels"] for found in both] == [["Object"], ["Other"]]
+    low, high = sorted(found["score"] for found in both)
+    assert prediction["score"] == low < high
     alone = create_app(settings).test_client()
     assert regions(alone, clicks(FIRST, SECOND)) == both[:1]
     assert regions(alone, clicks(other)) == both[1:]
@@ -284,14 +289,16 @@ def test_batch_that_takes_too_long_makes_label_studio_ask_one_by_one(settings):
     assert len(predict(unhurried, batch(*tasks))) == 3
 
 
-def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings):
+def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings, monkeypatch):
     over = threading.Event()
     with serving(Elsewhere({"slow.png": lambda: str(over.wait(60))}).app()) as url:
         slow = saved_task(FIRST, task=2) | {"data": {"image": f"{url}/slow.png"}}
-        changes = {"predict_seconds": 2.0, "allowed_image_hosts": "127.0.0.1"}
-        hurried = create_app(settings.model_copy(update=changes)).test_client()
-        predict(hurried, batch(saved_task(FIRST, task=1)))
-        (prediction,) = predict(hurried, batch(saved_task(FIRST, task=1), slow))
+        changes = {"allowed_image_hosts": "127.0.0.1"}
+        client = create_app(settings.model_copy(update=changes)).test_client()
+        predict(client, batch(saved_task(FIRST, task=1)))
+        # From here on the first task is remembered, and needs none of the time.
+        monkeypatch.setattr(model, "Deadline", lambda seconds: Deadline(2.0))
+        (prediction,) = predict(client, batch(saved_task(FIRST, task=1), slow))
         over.set()
     assert len(prediction["result"]) == 1
 

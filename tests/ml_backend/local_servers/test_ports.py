@@ -7,12 +7,25 @@ from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import ports
 
 
+@contextlib.contextmanager
+def busy_ports(count):
+    """Listen on so many ports in a row, which nobody else has; give the first of them."""
+    with contextlib.ExitStack() as listeners:
+        for first in range(24000, 60000, count):
+            with contextlib.suppress(OSError):
+                for port in range(first, first + count):
+                    listener = listeners.enter_context(socket.socket())
+                    listener.bind(("127.0.0.1", port))
+                    listener.listen()
+                break
+            listeners.close()  # somebody else has one of them
+        yield first
+
+
 @pytest.fixture
 def busy():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
+    with busy_ports(1) as port:
+        yield port
 
 
 def test_busy_port_that_was_asked_for_is_not_replaced(busy):
@@ -25,14 +38,11 @@ def test_busy_default_gives_the_next_free_one(busy):
 
 
 def test_without_a_free_port_the_caller_says_what_to_do():
-    with contextlib.ExitStack() as listeners:
-        for port in range(24000, 24050):
-            listener = listeners.enter_context(socket.socket())
-            with contextlib.suppress(OSError):  # somebody else has it
-                listener.bind(("127.0.0.1", port))
-                listener.listen()
-        with pytest.raises(LocalServerError, match=r"24000 to 24049 is free: stop one\.$"):
-            ports.choose(None, 24000, "stop one")
+    with (
+        busy_ports(50) as first,
+        pytest.raises(LocalServerError, match=rf"{first} to {first + 49} is free: stop one\.$"),
+    ):
+        ports.choose(None, first, "stop one")
 
 
 def test_two_servers_never_get_one_port():

@@ -10,6 +10,7 @@ from icmformer.checkpoint import read_description
 from training.datasets.each_object import EachObject
 from training.datasets.sample import AnnotatedImage, layered
 from training.errors import DatasetError, RecipeError
+from training.evaluation.click_by_click import evaluate
 from training.fine_tuning.fine_tune import FineTuneData, fine_tune
 from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 from training.loop.training_state import load_state
@@ -106,27 +107,46 @@ def test_the_loss_falls(base, tmp_path, caplog):
     assert losses[-1] < losses[0]
 
 
-def test_it_stops_early_and_returns_what_was_best(base, tmp_path, caplog):
+@pytest.fixture
+def averages(monkeypatch):
+    """Judge every look at the validation images worse than the one before; note what is judged."""
+    looks = []
+
+    def worse_and_worse(average, validation, recipe, tell):
+        looks.append({name: tensor.clone() for name, tensor in average.state_dict().items()})
+        return 1 / len(looks)
+
+    monkeypatch.setattr(training.fine_tuning.fine_tune, "_score", worse_and_worse)
+    return looks
+
+
+STOPS_EARLY = ("steps=40", "patience=1", "weight_interpolation=1")
+
+
+def test_it_stops_early_and_returns_what_was_best(base, tmp_path, averages, caplog):
     caplog.set_level("INFO", "training.fine_tuning.fine_tune")
-    candidate = run(
-        base, tmp_path / "job", "steps=40", "patience=1", "optimization.learning_rate=1e-9"
-    )
+    candidate = run(base, tmp_path / "job", *STOPS_EARLY)
     assert "no improvement" in caplog.text
-    assert read_description(candidate)["provenance"]["steps"] < 40
+    assert read_description(candidate)["provenance"]["steps"] == 2
+    best, last = averages
+    returned = weights(candidate)
+    assert all(torch.equal(best[name], returned[name]) for name in best)
+    assert any(not torch.equal(last[name], returned[name]) for name in best)
 
 
 def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
-    base, tmp_path, monkeypatch
+    base, tmp_path, averages, monkeypatch
 ):
-    changes = ("steps=40", "patience=1", "optimization.learning_rate=1e-9")
-    whole = run(base, tmp_path / "whole", *changes)
     with monkeypatch.context() as patch:
         patch.setattr(training.fine_tuning.fine_tune, "save_checkpoint", Mock(side_effect=Stopped))
         with pytest.raises(Stopped):
-            run(base, tmp_path / "killed", *changes)
-    resumed = run(base, tmp_path / "killed", *changes, report=Mock(side_effect=AssertionError))
-    one, other = (read_description(path)["provenance"]["steps"] for path in (whole, resumed))
-    assert one == other
+            run(base, tmp_path / "killed", *STOPS_EARLY)
+    best, _ = averages
+    no_step = Mock(side_effect=AssertionError)
+    resumed = run(base, tmp_path / "killed", *STOPS_EARLY, report=no_step)
+    assert read_description(resumed)["provenance"]["steps"] == 2
+    returned = weights(resumed)
+    assert all(torch.equal(best[name], returned[name]) for name in best)
 
 
 def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, tmp_path):
@@ -159,6 +179,17 @@ def test_people_are_let_through_before_each_click_on_validation_images(base, tmp
     looks = [done for _, done, _ in reports if done % 2 == 0]
     objects = len(DATA.validation)
     assert len(looks) >= 3 * (1 + objects), "a step, and at least a click an object"
+
+
+def test_validation_clicks_as_people_are_served(base, tmp_path, caplog):
+    caplog.set_level("INFO", "training.fine_tuning.fine_tune")
+    network = load_checkpoint(run(base, tmp_path / "job", "steps=2", "weight_interpolation=1"))
+    served, published = (
+        evaluate(predictor, DATA.validation, max_clicks=2).mean_ious().mean()
+        for predictor in (Predictor(network), Predictor.for_benchmark(network))
+    )
+    assert f"IoU {served:.4f}" in caplog.text
+    assert f"IoU {published:.4f}" not in caplog.text
 
 
 def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):

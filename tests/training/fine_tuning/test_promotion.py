@@ -52,6 +52,10 @@ SAME = both(spread(5), spread(5))
             "retention set is kept", id="a little worse elsewhere",
         ),
         pytest.param(
+            both(spread(6), spread(4)), both([10] * 100, [*[10] * 9, 11] * 10, per_image=10),
+            "promote", "retention set is kept", id="surely worse elsewhere, by one percent",
+        ),
+        pytest.param(
             both(spread(6), spread(4)), both(spread(5, 40), [*spread(5, 38), 9, 9]), "ask",
             "may have forgotten too much", id="perhaps worse elsewhere",
         ),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer import build_model, save_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from tests.training.disc_project import disc
 from training.clicks.annotator import CentreAnnotator, JitteredAnnotator
 from training.datasets.sample import EvaluationSample
@@ -61,6 +61,17 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     tries = [sample.ious for sample in scores.held_out.samples]
     assert len(set(tries[::2])) == 3, "each clicks elsewhere"
     assert run(pytest.fail) == scores, "what is kept is not clicked again"
+
+    def clicked_by(predictor):
+        cards = [
+            trial.evaluate(predictor, held_out.objects, annotator=annotator)
+            for annotator in held_out.annotators()
+        ]
+        return [sample.ious for card in cards for sample in card.samples]
+
+    network = load_checkpoint(tmp_path / "network.safetensors")
+    assert tries == clicked_by(Predictor(network)), "as people are served"
+    assert tries != clicked_by(Predictor.for_benchmark(network))
 
 
 def test_a_trial_without_objects(tmp_path):

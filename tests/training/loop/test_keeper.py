@@ -4,13 +4,20 @@ import json
 
 import pytest
 import torch
+from accelerate import Accelerator
 
-from icmformer import load_checkpoint
+from icmformer import build_model, load_checkpoint
 from tests.locking import locked_by_another_process
 from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
 from training.errors import RecipeError
+from training.evaluation.noc import SampleScore, ScoreCard
+from training.loop.keeper import Keeper
+from training.loop.monitor import Monitor
 from training.loop.run_folder import held
+from training.loop.training_state import TrainingState
+from training.loop.validation import Look, ValidationOptions
+from training.provenance import provenance
 
 
 @pytest.mark.parametrize("options", [{"ema": 0.9}, {"ema": 0.9, "clip_grad_norm": 1.0}, {}])
@@ -83,3 +90,34 @@ def test_a_second_training_in_the_folder_is_refused(shapes, tmp_path):
 
     with held(recipe.run):
         pass
+
+
+class Looks:
+    """Validation that finds 3, 1 and 2 clicks needed, whatever it is shown; notes that."""
+
+    def __init__(self):
+        self.options = ValidationOptions(every=1, data="here", sets=("GrabCut",))
+        self.seen = []
+
+    def look(self, network, size):
+        clicks = (3, 1, 2)[len(self.seen)]
+        self.seen.append(network)
+        ious = (0.5,) * (clicks - 1) + (0.95,)
+        return Look({"GrabCut": ScoreCard((SampleScore("1#1", ious, 0.0, 0.1),), 20)}, None)
+
+
+def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 3, "size": 32, "batch_size": 8}])
+    network, average = build_model("tiny"), build_model("tiny")
+    state = TrainingState(network, average, torch.optim.SGD(network.parameters(), 0.1))
+    looks, monitor = Looks(), Monitor(recipe.run, recipe.samples, 0, silent=False)
+    keeper = Keeper(recipe, provenance("cpu"), Accelerator(cpu=True), looks, monitor, None)
+    for epoch in (1, 2, 3):
+        state.samples = epoch * recipe.epoch
+        torch.nn.init.constant_(next(average.parameters()), epoch)
+        keeper.after_step(state)
+
+    assert [look is average for look in looks.seen] == [True] * 3
+    assert state.best == -1
+    best = load_checkpoint(recipe.run / "best.safetensors")
+    assert (next(best.parameters()) == 2).all()

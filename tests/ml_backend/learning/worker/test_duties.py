@@ -7,7 +7,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
 
 from ml_backend.learning.assembly import open_learning
 from ml_backend.learning.fine_tune_jobs import JobRow
@@ -146,9 +145,7 @@ def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
     assert learning.jobs.of_project(PROJECT) == []
     deliver(learning, server, 1)
     worker.ingest()
-    with learning.stores.database.write() as session:
-        for row in session.scalars(select(SampleRow)):
-            row.stored_at = row.stored_at.replace(year=2025)
+    move_back(learning, SampleRow, stored_at=now() - timedelta(days=400))
     worker.tick()
     (job,) = learning.jobs.of_project(PROJECT)
     assert job.reasons == ["scheduled (* * * * *)"]

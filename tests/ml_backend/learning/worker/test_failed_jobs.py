@@ -108,8 +108,9 @@ def test_a_failure_that_lies_ahead_does_not_wait_for_the_clock(learning, worker,
         give_up(learning, ago=-5 * DAY)
     else:
         fail(learning, ago=-5 * DAY, reason="Start training")
+    before = now()
     said = next_job(learning, PROJECT)
-    assert f"is tried again after {now():%Y-%m-%d}" in said
+    assert any(f"is tried again after {day:%Y-%m-%d}" in said for day in (before, now()))
     assert reasons_after_a_tick(worker, learning) == [AGAIN]
     fail(learning, ago=timedelta(0))
     assert (GIVEN_UP in next_job(learning, PROJECT)) == is_given_up

@@ -1,9 +1,13 @@
-"""What a running job tells its row: its attempts are counted since it last got further."""
+"""What a running job tells its row, and what it does between two steps."""
+
+import os
+import time
 
 import pytest
 
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.job_runner import Heart
+from ml_backend.serving.click_mark import ClickMark
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
 
 
@@ -38,3 +42,17 @@ def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continue
         (learning.job_folders.make(continued) / "state-100.pt").write_bytes(b"weights")
         heart.report("judging the candidate", 0, 9)
         assert attempts(learning, continued) == 1
+
+
+def test_a_job_holds_still_after_a_click(learning, continued, monkeypatch):
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    heart = Heart(learning, continued, None)
+    heart.report("training", 0, 300)
+    ClickMark(learning.settings.model_dir).leave()
+    heart.report("training", 1, 300)
+    os.utime(learning.settings.model_dir / "last-click", (0, 0))
+    heart.report("training", 2, 300)
+    before, after, long_after = slept
+    assert before == long_after == 0
+    assert 0 < after <= 1

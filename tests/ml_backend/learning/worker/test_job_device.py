@@ -1,5 +1,6 @@
-"""A job says in its log where it trains, if that is not where people expect."""
+"""Where a job trains, and with how much of the machine."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,14 +12,20 @@ from tests.ml_backend.learning.worker.disc_tasks import PROJECT
 
 
 @pytest.fixture
-def said(learning, tmp_path, monkeypatch, caplog):
+def given_way(monkeypatch):
+    """By how much each job gave way to others; it does not here, because the other tests go on."""
+    priorities = []
+    monkeypatch.setattr(os, "nice", priorities.append)
+    threads = torch.get_num_threads()
+    yield priorities
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def said(learning, given_way, tmp_path, monkeypatch, caplog):
     """Run a job of a project without masks, on a machine with a GPU that torch cannot use."""
-    monkeypatch.setattr(
-        "ml_backend.learning.job_runner.LOWEST_PRIORITY", 0
-    )  # the other tests go on
     monkeypatch.setattr(loaded_model, "NVIDIA_DRIVER", tmp_path / "version")
     monkeypatch.setattr(loaded_model, "why_unusable", lambda device: "its driver is too old")
-    threads = torch.get_num_threads()
 
     def run(device):
         changed = replace(
@@ -29,8 +36,7 @@ def said(learning, tmp_path, monkeypatch, caplog):
         run_job(changed, learning.jobs.claim("worker"))
         return [line for line in caplog.messages if "GPU" in line]
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def test_a_job_that_falls_back_to_the_cpu_says_why(said, tmp_path):
@@ -41,3 +47,15 @@ def test_a_job_that_falls_back_to_the_cpu_says_why(said, tmp_path):
         "its driver is too old"
     ]
     assert said("cpu") == []
+
+
+@pytest.mark.parametrize(("wanted", "cores", "threads"), [(3, 8, 3), (0, 10, 5), (0, 1, 1)])
+def test_a_job_leaves_half_the_cores_to_clicks_or_what_was_set(
+    learning, given_way, monkeypatch, wanted, cores, threads
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    settings = learning.settings.model_copy(update={"fine_tune_threads": wanted})
+    learning.jobs.request(PROJECT, "Start training")
+    run_job(replace(learning, settings=settings), learning.jobs.claim("worker"))
+    assert torch.get_num_threads() == threads
+    assert given_way == [19]
