@@ -38,8 +38,9 @@ def test_busy_default_gives_the_next_free_one(busy):
 
 
 def test_without_a_free_port_the_caller_says_what_to_do():
-    with busy_ports(50) as first, pytest.raises(
-        LocalServerError, match=rf"{first} to {first + 49} is free: stop one\.$"
+    with (
+        busy_ports(50) as first,
+        pytest.raises(LocalServerError, match=rf"{first} to {first + 49} is free: stop one\.$"),
     ):
         ports.choose(None, first, "stop one")
 
