@@ -186,3 +186,20 @@ def test_existing_mask_is_seen_with_its_surroundings():
     predictor = Predictor(RednessNetwork())
     result = predictor.segment(image, [Click(460, 450, False)], Segmentation.from_mask(mask))
     assert result.region == RegionOfInterest(380, 519, 270, 479)
+
+
+def test_where_a_mask_is_cut_off_the_region_grows_by_half_of_its_own():
+    probability = np.zeros((1000, 1000), dtype=np.float32)
+    probability[180:500, 230:571] = 0.9
+    clicks = PlacedClicks.on_image([Click(350, 300, True)], (1000, 1000))
+    larger = LOOK.look_again(probability, clicks, RegionOfInterest(100, 499, 200, 599))
+    # Rows 180 to 499 + 200, that is 520, and columns 230 to 570, that is 341; 1.4 times of both.
+    assert larger.size_hw == (728, 478)
+    assert abs(larger.row_min + larger.row_max - (180 + 699)) <= 1
+
+
+def test_a_first_click_beside_an_existing_mask_is_seen_with_it():
+    mask = np.zeros((1000, 1000), dtype=np.float32)
+    mask[400:500, 300:450] = 1
+    clicks = PlacedClicks.on_image([Click(800, 450, True)], (1000, 1000))
+    assert LOOK.region(mask, clicks, None).covers(RegionOfInterest(400, 499, 300, 800))

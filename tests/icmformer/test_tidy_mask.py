@@ -219,3 +219,55 @@ def test_what_is_taken_back_is_as_if_the_whole_image_were_labelled(size_hw, seed
 
     np.testing.assert_array_equal(kept, _only_near_on_the_whole_image(before, after, pixel, view))
     np.testing.assert_array_equal((before, after), unchanged)
+
+
+def _large_blob():
+    probability = np.full((460, 460), 0.1, dtype=np.float32)
+    probability[:400, :400] = 0.9
+    return probability
+
+
+@pytest.mark.parametrize(("rows", "columns", "stays"), [(39, 40, False), (41, 40, True)])
+def test_parts_below_a_hundredth_of_a_large_mask_go(rows, columns, stays):
+    parts = _large_blob()
+    parts[410 : 410 + rows, :columns] = 0.9
+    assert without_specks(parts, CLICK_INSIDE, POSITIVE)[415, 5] == np.float32(0.9 * stays)
+
+
+@pytest.mark.parametrize(("rows", "columns", "stays"), [(12, 13, False), (13, 13, True)])
+def test_holes_below_a_thousandth_of_a_large_mask_are_filled(rows, columns, stays):
+    lattice = _large_blob()
+    lattice[100 : 100 + rows, 100 : 100 + columns] = 0.1
+    filled = without_specks(lattice, CLICK_INSIDE, POSITIVE)[105, 105]
+    assert filled == np.float32(0.1 if stays else 1)
+
+
+def test_a_hole_that_touches_the_background_at_a_corner_is_a_hole():
+    dented = _blob()
+    dented[20, 20] = 0.1
+    dented[21:23, 21:23] = 0.1
+    assert (without_specks(dented, CLICK_INSIDE, POSITIVE)[21:23, 21:23] == 1).all()
+
+
+def test_the_disk_of_a_click_reaches_half_the_way_to_the_next_of_the_other_sign():
+    probability = np.zeros((600, 800), dtype=np.float32)
+    view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
+    clicks = PlacedClicks.on_image([Click(400, 300, True), Click(412, 300, False)], (600, 800))
+    obey_clicks(probability, clicks, view)
+    painted = np.flatnonzero(probability[300])
+    assert (painted[0], painted[-1]) == (394, 406)
+
+
+def test_what_changed_and_touches_at_a_corner_is_one_area():
+    before, after = _blob(), _blob()
+    after[25:30, 40:45] = after[30:35, 45:50] = 0.1
+    kept = only_near(before, after, np.array([27, 42]), _whole_view())
+    np.testing.assert_array_equal(kept, after)
+
+
+@pytest.mark.parametrize(("distance", "stays"), [(25, True), (26, False)])
+def test_a_click_reaches_two_and_a_half_pixels_of_the_network(distance, stays):
+    before, after = np.zeros((2, 200, 200), dtype=np.float32)
+    after[50, 50] = after[50:60, 50 + distance : 60 + distance] = 0.9
+    kept = only_near(before, after, np.array([50, 50]), _whole_view((200, 200), (20, 20)))
+    assert (kept[55, 50 + distance] > 0.5) == stays

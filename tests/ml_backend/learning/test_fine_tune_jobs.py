@@ -241,3 +241,8 @@ def test_of_many_jobs_the_last_of_each_project_is_found(jobs):
     assert [job.id for job in jobs.failed_last()] == [last, last + 1]
     end(jobs, "cancelled")
     assert [job.project for job in jobs.failed_last()] == [B]
+
+
+@pytest.mark.parametrize(("leases", "is_silent"), [(1.5, False), (2.1, True), (-2.1, True)])
+def test_a_worker_that_missed_one_lease_is_not_said_to_be_silent(leases, is_silent):
+    assert JobRow(state="running", beat_at=now() - leases * LEASE).is_silent == is_silent

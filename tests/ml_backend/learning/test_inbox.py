@@ -1,4 +1,4 @@
-"""How long messages are kept, and that keeping them in order holds up no webhook."""
+"""How long messages wait and are kept, and that keeping them in order holds up no webhook."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from ml_backend.learning import inbox as inbox_module
-from ml_backend.learning.inbox import KEPT, Inbox, MessageRow
+from ml_backend.learning.inbox import KEPT, LONGEST_RETRY, Inbox, MessageRow
 from training.moments import now
 from training.store.database import Database
 
@@ -54,3 +54,43 @@ def test_where_nothing_is_old_nobody_waits_for_the_right_to_write(inbox, databas
     with database.write():
         inbox.tidy()
     assert states(database) == ["done"] * 3
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the inbox reads: the last of these moments."""
+    moments = [now()]
+    monkeypatch.setattr(inbox_module, "now", lambda: moments[-1])
+    return moments
+
+
+def wait_of(database, clock):
+    with database.read() as session:
+        return session.scalars(select(MessageRow.due_at)).one() - clock[-1]
+
+
+def test_every_attempt_waits_twice_as_long_as_the_one_before_up_to_ten_minutes(
+    inbox, database, clock
+):
+    message = inbox.put("ANNOTATION_CREATED", "2.1", b"{}")
+    waits = []
+    for _ in range(9):
+        inbox.begin(message)
+        inbox.retry(message, "Label Studio is away")
+        waits.append(wait_of(database, clock).total_seconds())
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+
+
+@pytest.mark.parametrize(
+    ("waited", "waits"),
+    [
+        (timedelta(0), timedelta(seconds=5)),
+        (timedelta(minutes=3), timedelta(minutes=3)),
+        (timedelta(days=3), LONGEST_RETRY),
+    ],
+)
+def test_what_is_postponed_waits_as_long_as_it_has_waited(inbox, database, clock, waited, waits):
+    message = inbox.put("ANNOTATION_CREATED", "2.1", b"{}")
+    clock.append(clock[-1] + waited)
+    inbox.postpone(message, "Label Studio is away")
+    assert wait_of(database, clock) == waits

@@ -13,18 +13,18 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from icmformer import Click, build_model
 from icmformer.checkpoint import save_checkpoint
-from icmformer.errors import CheckpointError
 from ml_backend import backend
 from ml_backend.app import create_app
 from ml_backend.errors import DeviceMemoryError, ModelError, SettingsError
 from ml_backend.learning.assembly import open_learning
 from ml_backend.metrics import Metrics
 from ml_backend.serving import model_memory, pointer_follower
-from ml_backend.serving.loaded_model import choose_device, load_version
+from ml_backend.serving.loaded_model import load_version
 from ml_backend.serving.model_memory import ModelMemory
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version, default_version, version_of_file
 from ml_backend.settings import Settings
+from tests.waiting import wait_until
 from training.store.database import Database
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate, ModelVersions
@@ -276,13 +276,13 @@ def test_swap_under_load_fails_no_request(versions):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer, max_bytes=1)
     stop = threading.Event()
-    failures = []
+    answers, failures = [], []
 
     def annotator():
         while not stop.is_set():
             try:
                 model = models.serving("2")
-                model.predictor.segment(IMAGE, [Click(9, 9, True)])
+                answers.append(model.predictor.segment(IMAGE, [Click(9, 9, True)]))
             except Exception as error:
                 failures.append(error)
 
@@ -292,10 +292,25 @@ def test_swap_under_load_fails_no_request(versions):
     for number in range(12):
         pointer.default = versions[number % 3]
         models.serving("2")
+        seen = len(answers)
+        wait_until(lambda seen=seen: failures or len(answers) > seen, 30, every=0.002)
     stop.set()
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_what_served_before_is_remembered_of_some_projects_only(versions, monkeypatch):
+    monkeypatch.setattr(model_memory, "MOST_PROJECTS", 2)
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer)
+    for project in ("2", "3", "4"):
+        models.serving(project)
+    damage(versions[1])
+    pointer.default = versions[1]
+    assert models.serving("2").version == versions[0]
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        models.serving("4")
 
 
 @pytest.fixture
@@ -376,25 +391,3 @@ def test_serving_follows_its_setting_back_and_a_worker_leaves_it_alone(versions,
     assert worker.stores.versions.live("").version == 2
     worker.close()
     assert served(starter) == versions[0].name
-
-
-def test_untrained_network_is_the_same_in_every_process():
-    untrained = Version("untrained", None)
-    assert not untrained.trained
-    clicks = [Click(20, 20, True)]
-    one, other = (load_version(untrained, "cpu").predictor.segment(IMAGE, clicks) for _ in "ab")
-    np.testing.assert_array_equal(one.probability, other.probability)
-
-
-def test_file_that_is_no_checkpoint_is_named(tmp_path):
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match=r"x\."):
-        load_version(version_of_file(path), "cpu")
-
-
-def test_device_must_exist():
-    assert choose_device("cpu") == ("cpu", None)
-    assert choose_device("auto")[0] in ("cpu", "cuda")
-    with pytest.raises(SettingsError, match="is cuda:99: torch cannot compute on 'cuda:99'"):
-        choose_device("cuda:99")

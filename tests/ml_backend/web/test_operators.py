@@ -118,9 +118,16 @@ def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, 
     monkeypatch.setattr(
         backend.models, "serving", lambda name: fail(failures) if failures else serving(name)
     )
-    backend.readiness.warm_up(lambda: done.append(True))
+    backend.readiness.warm_up(lambda: done.append(backend.readiness.ready))
     wait_until(lambda: backend.readiness.ready, 30)
-    assert done == [True]
+    assert done == [False], "what is done before traffic comes"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_ready_though_what_is_to_be_done_before_fails(app):
+    backend = app.extensions["icmformer"]
+    backend.readiness.warm_up(lambda: fail([ValueError()]))
+    wait_until(lambda: backend.readiness.ready, 30)
 
 
 def fail(failures):

@@ -91,3 +91,15 @@ def test_jittered_annotator_has_nothing_to_correct():
     target = np.ones((4, 4), dtype=np.int8)
     click = JitteredAnnotator().next_click(target, target == 1, [])
     assert click == from_row_column(0, 0, False)
+
+
+def test_objects_of_one_shape_are_clicked_at_different_places():
+    one, other = np.zeros((2, 24, 24), dtype=np.int8)
+    one[2:10, 2:10] = 1
+    other[9:17, 7:15] = 1
+    nothing = np.zeros((24, 24), dtype=bool)
+    offsets = set()
+    for seed in range(5):
+        first, second = (JitteredAnnotator(seed).next_click(t, nothing, []) for t in (one, other))
+        offsets.add((second.y - first.y, second.x - first.x))
+    assert offsets != {(7, 5)}

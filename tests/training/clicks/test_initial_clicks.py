@@ -216,3 +216,32 @@ def test_what_is_not_the_target_is_other_objects_or_else_everything():
     assert alone.others.sum() == 56
     assert one.labels()[7, 7] == -1
     assert one.labels().sum() == 8 - 1
+
+
+def test_what_is_ignored_around_an_object_alone_is_not_clicked(rng):
+    mask = np.zeros((32, 32), bool)
+    mask[10:20, 10:20] = True
+    ignored = np.zeros((32, 32), bool)
+    ignored[:, 20:] = True
+    target = Target((mask,), mask, ~mask, ignored)
+    options = ClickSampling(background=0, other=1, border=0)
+
+    for _ in range(50):
+        slots = sample_clicks(target, options, rng)[NEGATIVE]
+        places = slots[slots[:, 0] != EMPTY]
+        assert not (mask | ignored)[tuple(places.T)].any()
+
+
+@pytest.mark.parametrize(("side", "is_eroded"), [(9, False), (10, True)])
+def test_an_object_keeps_its_border_where_its_core_has_ten_pixels_or_fewer(rng, side, is_eroded):
+    layers = np.zeros((32, 32, 1), np.int16)
+    layers[8 : 8 + side, 8 : 8 + side] = 1
+    target = make_target(layers, ((0, 1),), ((0, 1),))
+    hits = np.zeros((32, 32), bool)
+    for _ in range(200):
+        slots = sample_clicks(target, ClickSampling(erosion_probability=1), rng)[POSITIVE]
+        hits[tuple(slots[slots[:, 0] != EMPTY].T)] = True
+
+    core = np.zeros((32, 32), bool)
+    core[11 : 5 + side, 11 : 5 + side] = True
+    np.testing.assert_array_equal(hits, core if is_eroded else target.mask)

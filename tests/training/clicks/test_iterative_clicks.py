@@ -114,3 +114,12 @@ def test_samples_of_a_batch_do_not_touch_each_other():
         alone = find_correction(label, answer)
         assert correction.positive == alone.positive
         np.testing.assert_array_equal(correction.depth, alone.depth)
+
+
+@pytest.mark.parametrize("placement", ["inner_half", "centre_and_border"])
+def test_an_error_of_one_pixel_is_clicked_wherever_clicks_are_placed(placement):
+    labels = np.zeros((9, 9), np.int8)
+    labels[4, 5] = 1
+    correction = find_correction(labels, np.zeros((9, 9)))
+    rng = np.random.default_rng(0)
+    assert {place_click(correction, placement, rng) for _ in range(20)} == {(4, 5)}

@@ -8,6 +8,8 @@ import torch
 
 from icmformer import build_model
 from training.clicks.initial_clicks import EMPTY, POSITIVE
+from training.clicks.iterative_clicks import place_click
+from training.loop import click_training
 from training.loop.click_training import ClickTraining
 from training.loop.losses import normalized_focal_loss
 
@@ -151,3 +153,15 @@ def test_iterative_clicks_depend_on_the_sample_alone(batch):
     second = training(images[1:], labels[1:], slots[1:], indices[1:], 2).logits
 
     torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-5)
+
+
+def test_every_click_of_every_sample_is_another_draw(batch, monkeypatch):
+    draws = set()
+
+    def watched(correction, placement, rng):
+        draws.add(str(rng.bit_generator.state))
+        return place_click(correction, placement, rng)
+
+    monkeypatch.setattr(click_training, "place_click", watched)
+    ClickTraining(network(), "inner_half", 0)(*batch, 3)
+    assert len(draws) == 3 * 2

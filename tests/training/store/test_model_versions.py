@@ -126,6 +126,14 @@ def test_the_gate_does_not_undo_what_a_person_did_after_it_promoted(versions, ba
     assert versions.ever_live() == {1, number}
 
 
+def test_what_a_person_tried_and_took_back_does_not_count_as_promoted(versions, base, tmp_path):
+    number = publish(versions, tmp_path, "better", project=PROJECT)
+    versions.choose(PROJECT, number, PERSON)
+    versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
+    is_promoted = versions.promote_if_live(PROJECT, number, 1, GATE)
+    assert is_promoted == (numbers(versions, PROJECT) == (number,))
+
+
 def test_a_promotion_made_twice_takes_one_rollback(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     for _ in range(2):
