@@ -1,7 +1,5 @@
 """A backend with a login makes Label Studio send it with webhooks, too."""
 
-import time
-
 import pytest
 
 from ml_backend.app import create_app
@@ -91,13 +89,14 @@ def test_webhook_that_appears_later_is_found_at_the_next_setup(guarded, label_st
     connect(guarded)
     wait_for(label_studio, "GET", 1)
     # … and found again after somebody deleted it and connected the backend once more.
+
+    def is_found():
+        connect(guarded)
+        return label_studio.webhooks[0]["headers"]
+
     for number in (2, 3):
         label_studio.webhooks = [webhook(number, "http://backend:9090/webhook")]
-        for _ in range(100):
-            connect(guarded)
-            if label_studio.webhooks[0]["headers"]:
-                break
-            time.sleep(0.02)
+        wait_until(is_found, 10)
         assert label_studio.webhooks[0]["headers"] == {"Authorization": HEADER}
 
 

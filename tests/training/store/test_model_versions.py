@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from tests.training.version_files import checkpoint, publish
 from training.errors import VersionError
 from training.moments import now
 from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
@@ -14,21 +15,9 @@ GATE = Mover("gate", "12 % fewer clicks")
 PROJECT, OTHER = "2.1795327560", "3.1795327999"
 
 
-def checkpoint(tmp_path, name):
-    path = tmp_path / f"{name}.safetensors"
-    path.write_bytes(f"weights of {name}".encode())
-    path.with_suffix(".json").write_text(f'{{"name": "{name}"}}')
-    return path
-
-
 @pytest.fixture
 def base(versions, tmp_path):
     return versions.register_base(checkpoint(tmp_path, "starter"))
-
-
-def publish(versions, tmp_path, name, **values):
-    candidate = Candidate(f"job {name}", checkpoint(tmp_path, name), **{"parent": 1, **values})
-    return versions.publish(candidate)
 
 
 def numbers(versions, *projects):

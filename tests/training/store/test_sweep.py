@@ -7,10 +7,11 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
+from tests.training import version_files
 from training.errors import VersionError
 from training.store.database import Database
 from training.store.live_pointer import Mover
-from training.store.model_versions import Candidate, ModelVersions
+from training.store.model_versions import ModelVersions
 from training.store.object_mask import ObjectMask
 from training.store.sample_files import SampleFiles
 from training.store.samples import AcceptedObject, Annotation, SampleStore
@@ -50,12 +51,9 @@ def accept(stores, annotation, *lefts, project=PROJECT, second=0):
 
 
 def publish(stores, tmp_path, name, project=PROJECT, **judged):
-    path = tmp_path / f"{name}.safetensors"
-    path.write_bytes(name.encode())
-    path.with_suffix(".json").write_text(f'"{name}"')
     report = stores.files.put("reports", ".json", name.encode())
-    return stores.versions.publish(
-        Candidate(f"job {name}", path, project=project, parent=1, report=report, **judged)
+    return version_files.publish(
+        stores.versions, tmp_path, name, project=project, report=report, **judged
     )
 
 
