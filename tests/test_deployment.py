@@ -12,7 +12,7 @@ import yaml
 from flask import Flask
 from pydantic import AliasChoices, SecretStr
 
-from ml_backend.__main__ import COMMANDS
+from ml_backend.__main__ import PROGRAM
 from ml_backend.app import create_app
 from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.demo import label_studio_server
@@ -92,7 +92,7 @@ def test_the_health_check_passes_a_proxy_by_and_knows_the_prefix(prefix):
 def test_image_starts_what_the_tests_start():
     assert instructions("ENTRYPOINT ") == ['["python", "-m", "ml_backend"]']
     assert instructions("CMD ") == ['["serve"]']
-    assert {COMPOSE["services"][name]["command"][0] for name in OURS} <= set(COMMANDS)
+    assert {COMPOSE["services"][name]["command"][0] for name in OURS} <= set(PROGRAM.commands)
 
 
 def test_image_copies_what_exists_and_is_not_ignored():

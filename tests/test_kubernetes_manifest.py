@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import SecretStr
 
-from ml_backend.__main__ import COMMANDS
+from ml_backend.__main__ import PROGRAM
 from ml_backend.app import create_app
 from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.settings import Settings
@@ -40,7 +40,7 @@ def test_both_containers_run_the_image_that_compose_builds():
     for container, name in ((SERVER, "backend"), (WORKER, "worker")):
         assert container["image"].rpartition("/")[2] == COMPOSE["services"][name]["image"]
         assert container.get("args", ["serve"]) == COMPOSE["services"][name]["command"]
-        assert container.get("args", ["serve"])[0] in COMMANDS
+        assert container.get("args", ["serve"])[0] in PROGRAM.commands
 
 
 def test_pod_runs_as_the_user_of_the_image_who_may_write_to_the_volume():

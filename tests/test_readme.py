@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ml_backend.__main__ import COMMANDS
+from ml_backend.__main__ import PROGRAM
 from ml_backend.demo.project import LABELING_CONFIG
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def test_commands_exist(page: Path):
     text = page.read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
-    assert set(re.findall(r"python -m ml_backend ([a-z-]+)", text)) <= set(COMMANDS)
+    assert set(re.findall(r"python -m ml_backend ([a-z-]+)", text)) <= set(PROGRAM.commands)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,7 +12,8 @@ import pytest
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
-from training.__main__ import COMMANDS, module_of
+from training import __version__
+from training.__main__ import PROGRAM
 from training.commands import learning_curve
 from training.home_paths import given_path
 
@@ -23,8 +24,15 @@ def test_the_help_lists_the_commands_without_waiting_for_torch():
     command = [sys.executable, "-X", "importtime", "-m", "training", "--help"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert all(name in said.stdout for name in COMMANDS)
+    assert all(name in said.stdout for name in PROGRAM.commands)
     assert "torch" not in said.stderr
+
+
+@pytest.mark.parametrize("package", ["training", "ml_backend"])
+def test_each_program_tells_its_version(package):
+    command = [sys.executable, "-m", package, "--version"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout == f"{package} {__version__}\n"
 
 
 def test_a_terminal_that_lacks_letters_shows_question_marks():
@@ -81,12 +89,12 @@ def test_a_run_folder_that_cannot_be_made_is_named(shapes, tmp_path, monkeypatch
     assert capsys.readouterr().err == f"{tmp_path / 'file' / 'run'}: Not a directory\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", PROGRAM.commands)
 def test_a_tilde_in_an_argument_is_the_home_folder(monkeypatch, command):
     """`--data=~/photos` reaches the program as it is written."""
     monkeypatch.setenv("HOME", "/home/ann")
     parser = argparse.ArgumentParser()
-    module_of(command).add_arguments(parser)
+    PROGRAM.module(command).add_arguments(parser)
 
     paths = [option for option in parser._actions if option.type in (Path, given_path)]
 

@@ -54,7 +54,7 @@ from training.store.version_rows import VersionRow
 
 GATE = "gate"
 
-Result = Literal["promoted", "kept", "asked", "unchanged"]
+Result = Literal["promoted", "not better", "asked", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _conclude(
     report("deciding", 1, 1)
     reasons = "; ".join(version.reasons)
     if version.verdict == "keep":
-        return Outcome("kept", reasons, version.number)
+        return Outcome("not better", reasons, version.number)
     check_serves(versions.checkpoint(version.number))
     if version.verdict == "ask":
         return Outcome("asked", reasons, version.number)

@@ -14,7 +14,6 @@ from ml_backend.commands import demo, diagnose, latency
 from ml_backend.learning.projects import ProjectNews
 from tests.locking import locked_by_another_process
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
-from training import __version__
 from training.home_paths import given_path
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
@@ -67,14 +66,6 @@ def test_a_forgotten_model_dir_is_refused_and_not_made(
     assert (status, out) == (1, "")
     assert f"MODEL_DIR {settings.model_dir} holds nothing that serve or work has kept" in err
     assert not settings.model_dir.exists()
-
-
-def test_the_release_is_told():
-    done = subprocess.run(
-        [sys.executable, "-m", "ml_backend", "--version"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == f"iCMFormer backend {__version__}\n"
 
 
 @pytest.mark.usefixtures("project")

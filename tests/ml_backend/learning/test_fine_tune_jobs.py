@@ -45,7 +45,7 @@ def test_one_job_a_project_runs_at_a_time_and_one_more_waits(jobs):
     assert jobs.claim("w2") is None
     other = jobs.request(B, "button")
     assert jobs.claim("w2").id == other
-    jobs.finish(first, "w1", "kept", "no better", 2)
+    jobs.finish(first, "w1", "not better", "no better", 2)
     assert jobs.claim("w1").id == second
 
 
@@ -205,7 +205,7 @@ def end(jobs, outcome):
     if outcome == "failed":
         jobs.fail(job, "w", "No space left on device")
     else:
-        jobs.finish(job, "w", "kept", "no better", 2)
+        jobs.finish(job, "w", "not better", "no better", 2)
     return job
 
 

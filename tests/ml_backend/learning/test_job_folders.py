@@ -24,7 +24,7 @@ def test_ended_jobs_keep_only_their_logs(learning):
     running, waiting, *ended = folders
     for job in (running, *ended[:2]):
         learning.jobs.claim("w", job)
-    learning.jobs.finish(ended[0], "w", "kept", "no better", None)
+    learning.jobs.finish(ended[0], "w", "not better", "no better", None)
     learning.jobs.fail(ended[1], "w", "out of memory")
     learning.jobs.cancel(ended[2])
     before = left()

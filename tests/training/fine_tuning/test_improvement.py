@@ -109,7 +109,7 @@ def test_a_better_candidate_goes_live(folder, stores, verdict):
 def test_a_worse_candidate_is_published_and_stays_where_it_is(folder, stores, verdict):
     verdict("keep")
     outcome = improve(job(folder), stores, options(), quiet)
-    assert (outcome.result, outcome.version) == ("kept", 2)
+    assert (outcome.result, outcome.version) == ("not better", 2)
     assert stores.versions.live(PROJECT).version == 1
 
 
@@ -350,7 +350,7 @@ def test_little_losses_do_not_add_up(folder, stores, retention, verdict, monkeyp
     outcome = improve(job(folder, 3), stores, options(retention=retention), quiet)
     scores = stores.versions.get(outcome.version).scores
     assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
-    assert outcome.result == "kept"
+    assert outcome.result == "not better"
     assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
 
 
