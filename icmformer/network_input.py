@@ -51,6 +51,6 @@ def click_planes(
     if mirrored:
         places = np.stack([places[:, 0], view.size_hw[1] - places[:, 1] - 1], axis=1)
     # Above and left of the view at once means "no click" in the reference's lists of points, so
-    # there not even the rim of a disk is drawn.
-    drawn = places.max(axis=1, initial=-np.inf) >= 0
+    # there not even the rim of a disk is drawn. Placed by length, the first pixel begins at -0.5.
+    drawn = places.max(axis=1, initial=-np.inf) >= (0 if view.as_published else -0.5)
     return draw(places[drawn], clicks.positive[drawn], view.size_hw)[None]

@@ -77,3 +77,10 @@ def test_rim_of_a_disk_reaches_into_the_view_unless_it_is_above_and_to_the_left(
     corner = PlacedClicks.on_image([Click(9.5, 9.5, False)], (40, 50))
     assert click_planes(draw, beside, VIEW, mirrored=False).any()
     assert not click_planes(draw, corner, VIEW, mirrored=False).any(), "as published"
+
+
+def test_a_click_anywhere_on_the_first_pixel_is_drawn_where_clicks_are_placed_by_length():
+    """That pixel, of a network that sees photos smaller, is many pixels of the photo."""
+    whole = View((3000, 4000), RegionOfInterest.whole((3000, 4000)), (80, 80), as_published=False)
+    clicks = PlacedClicks.on_image([Click(0.0, 0.0, True)], (3000, 4000))
+    assert click_planes(draw, clicks, whole, mirrored=False)[0, 0, 0, 0] == 1
