@@ -141,7 +141,9 @@ class SampleStream(Dataset[Sample]):
         if not shows_something and rng.random() >= options.keep_empty:
             return None
         chosen = visible if focus else choose_objects(layers, visible, part.objects, rng)
-        target = make_target(layers, chosen, annotated.objects if focus else visible)
+        # Negative clicks go to other objects; of those that are not in view there is no pixel.
+        others = with_area(layers, annotated.objects, 1) if focus else visible
+        target = make_target(layers, chosen, others)
         return image, target.labels(), sample_clicks(target, options.clicks, rng)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from training.clicks.initial_clicks import EMPTY, POSITIVE
+from training.clicks.initial_clicks import EMPTY, NEGATIVE, POSITIVE, ClickSampling
 from training.datasets.accepted import AcceptedImages
 from training.datasets.image_folder import ImageFolder
 from training.datasets.mixture import Mixture, Part
@@ -136,6 +136,18 @@ def test_the_processes_share_each_batch_and_together_see_all_of_it():
             key for rank in pieces for piece in rank[2 * number : 2 * number + 2] for key in piece
         ]
         assert sorted(shared) == batch
+
+
+def test_negative_clicks_on_other_objects_do_not_vanish_where_none_is_in_view():
+    layers = np.zeros((400, 400, 1), np.int32)
+    layers[20:80, 20:80, 0], layers[320:380, 320:380, 0] = 1, 2
+    far_apart = AnnotatedImage("far", np.zeros((400, 400, 3), np.uint8), layers, ((0, 1), (0, 2)))
+    clicks = ClickSampling(background=0, other=1, border=0)
+    dataset = stream([far_apart], augmentation=ObjectCrop(whole=0), clicks=clicks)
+
+    negative = [(dataset[index, 64][3][NEGATIVE, :, 0] != EMPTY).any() for index in range(40)]
+
+    assert sum(negative) > 10
 
 
 def test_a_plan_goes_on_in_the_middle_of_a_stage():
