@@ -88,7 +88,7 @@ class View:
 
 
 def bounding_box(mask: np.ndarray) -> RegionOfInterest | None:
-    """Return the box of the true pixels of an (H, W) mask, or None if there are none."""
+    """Return the box of the pixels of an (H, W) mask that are not 0, or None if all are."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

@@ -6,9 +6,13 @@ It may be emptied at any moment, and no two processes need to share it.
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from icmformer import Click, Segmentation
+from icmformer.region_of_interest import RegionOfInterest, bounding_box
 from ml_backend.recently_used import RecentlyUsed
 
 
@@ -31,6 +35,37 @@ class ObjectKey:
     version: str
 
 
+@dataclass(frozen=True)
+class _Trimmed:
+    """A segmentation without the rows and columns at its sides that hold nothing but zeros.
+
+    Before the first click that is all of it, and as soon as the predictor looks closer all that it
+    does not look at: 48 MB of a photo of twelve megapixels become a few.
+    """
+
+    size_hw: tuple[int, ...]
+    box: RegionOfInterest | None
+    inside: NDArray[np.float32]
+    rest: Segmentation  # all but the probability
+
+    @classmethod
+    def of(cls, segmentation: Segmentation) -> "_Trimmed":
+        whole = segmentation.probability
+        box, none = bounding_box(whole), whole[:0, :0]
+        inside = whole[box.slices].copy() if box else none
+        return cls(whole.shape, box, inside, replace(segmentation, probability=none.copy()))
+
+    @property
+    def nbytes(self) -> int:
+        return self.inside.nbytes + self.rest.nbytes
+
+    def segmentation(self) -> Segmentation:
+        probability = np.zeros(self.size_hw, np.float32)
+        if self.box:
+            probability[self.box.slices] = self.inside
+        return replace(self.rest, probability=probability)
+
+
 class ClickSessions:
     """Segmentations by object and clicks, the least recently used dropped first; thread-safe.
 
@@ -41,7 +76,7 @@ class ClickSessions:
     def __init__(self, max_bytes: int) -> None:
         """Remember at most `max_bytes` of masks and image features."""
         self._lock = threading.Lock()
-        self._entries: RecentlyUsed[tuple[ObjectKey, tuple[Click, ...]], Segmentation]
+        self._entries: RecentlyUsed[tuple[ObjectKey, tuple[Click, ...]], _Trimmed]
         self._entries = RecentlyUsed(max_bytes)
 
     @property
@@ -51,18 +86,16 @@ class ClickSessions:
 
     def longest_prefix(self, key: ObjectKey, clicks: Sequence[Click]) -> Segmentation | None:
         """Return the segmentation of as many of the first clicks as possible, if any is known."""
-        clicks = tuple(clicks)
+        prefixes = (tuple(clicks[:count]) for count in range(len(clicks), -1, -1))
         with self._lock:
-            for count in range(len(clicks), -1, -1):
-                found = self._entries.get((key, clicks[:count]))
-                if found is not None:
-                    return found
-        return None
+            found = next(filter(None, (self._entries.get((key, some)) for some in prefixes)), None)
+        return found.segmentation() if found else None
 
     def remember(self, key: ObjectKey, segmentation: Segmentation) -> None:
         """Keep a segmentation, unless it alone is larger than the bound."""
+        trimmed = _Trimmed.of(segmentation)
         with self._lock:
-            self._entries.put((key, segmentation.clicks), segmentation)
+            self._entries.put((key, segmentation.clicks), trimmed)
 
     def clear(self) -> None:
         """Forget everything."""

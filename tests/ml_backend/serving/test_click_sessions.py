@@ -1,11 +1,16 @@
 """The memory of masks: the longest prefix, within its bound, shared by threads."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from icmformer import Click, Segmentation
+from icmformer.region_of_interest import RegionOfInterest, bounding_box
 from ml_backend.serving.click_sessions import ClickSessions, ObjectKey
 
 KEY = ObjectKey(project="2.17", task="9", image="abc", label="Object", version="v1")
@@ -14,7 +19,11 @@ BYTES = 4 * 10 * 10
 
 
 def segmentation(*clicks, size_hw=(10, 10)):
-    return Segmentation(np.zeros(size_hw, np.float32), clicks)
+    return Segmentation(np.full(size_hw, 0.25, np.float32), clicks)
+
+
+def same(found, kept):
+    return found.clicks == kept.clicks and np.array_equal(found.probability, kept.probability)
 
 
 def holding(*entries, max_bytes=10 * BYTES):
@@ -27,10 +36,10 @@ def holding(*entries, max_bytes=10 * BYTES):
 def test_longest_prefix_wins():
     one, two = segmentation(A), segmentation(A, B)
     sessions = holding(one, two)
-    assert sessions.longest_prefix(KEY, [A, B, C]) is two
-    assert sessions.longest_prefix(KEY, [A, B]) is two
-    assert sessions.longest_prefix(KEY, [A, C]) is one
-    assert sessions.longest_prefix(KEY, [A]) is one
+    assert same(sessions.longest_prefix(KEY, [A, B, C]), two)
+    assert same(sessions.longest_prefix(KEY, [A, B]), two)
+    assert same(sessions.longest_prefix(KEY, [A, C]), one)
+    assert same(sessions.longest_prefix(KEY, [A]), one)
     assert sessions.longest_prefix(KEY, [B, A]) is None
     assert sessions.longest_prefix(KEY, []) is None
 
@@ -52,7 +61,7 @@ def test_what_an_object_starts_from_has_no_clicks_and_is_not_its_own():
     sessions, start = holding(segmentation(A)), segmentation()
     of_image = replace(KEY, label=None)
     sessions.remember(of_image, start)
-    assert sessions.longest_prefix(of_image, []) is start
+    assert same(sessions.longest_prefix(of_image, []), start)
     assert sessions.longest_prefix(KEY, [B]) is None
 
 
@@ -71,6 +80,23 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_drops_nothing():
     sessions.remember(KEY, segmentation(B, size_hw=(100, 100)))
     assert sessions.longest_prefix(KEY, [B]) is None
     assert sessions.longest_prefix(KEY, [A]) is not None
+
+
+@given(
+    arrays(
+        np.float32,
+        array_shapes(min_dims=2, max_dims=2, max_side=6),
+        elements=st.sampled_from([0, 0.5, 1]),
+    ),
+)
+def test_what_lies_outside_the_object_takes_no_memory(probability):
+    kept = Segmentation(probability, (A,), RegionOfInterest(0, 1, 2, 3), image=7)
+    sessions = holding(kept)
+    found = sessions.longest_prefix(KEY, [A])
+    box = bounding_box(probability)
+    assert same(found, kept)
+    assert (found.region, found.image, found.features) == (kept.region, 7, None)
+    assert sessions.nbytes == (4 * math.prod(box.size_hw) if box else 0)
 
 
 def test_remembering_twice_counts_once():
