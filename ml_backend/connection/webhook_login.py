@@ -25,9 +25,9 @@ class WebhookLogin:
         """Do nothing at all where this backend asks for no login (None)."""
         self._header = authorization_header(*credentials) if credentials else None
         self._lock = threading.Lock()
-        self._busy = False
+        self._busy: set[str] = set()
 
-    def ensure(self, label_studio: LabelStudio | None, project: str, host: str) -> None:
+    def ensure(self, label_studio: LabelStudio | None, project: str, place: str) -> None:
         """Begin to look whether the header is set, and set it, unless that is on its way.
 
         Every /setup looks again: the webhook may have been deleted and made anew since.
@@ -35,19 +35,19 @@ class WebhookLogin:
         Args:
             label_studio: of the project.
             project: its key.
-            host: host and port under which Label Studio reaches this backend.
+            place: host, port and path under which Label Studio reaches this backend.
         """
         with self._lock:
-            if not (self._header and label_studio and project) or self._busy:
+            if not (self._header and label_studio and project) or project in self._busy:
                 return
-            self._busy = True
-        arguments = (label_studio, project, host)
+            self._busy.add(project)
+        arguments = (label_studio, project, place)
         threading.Thread(target=self._set, args=arguments, name="webhook", daemon=True).start()
 
-    def _set(self, label_studio: LabelStudio, project: str, host: str) -> None:
+    def _set(self, label_studio: LabelStudio, project: str, place: str) -> None:
         try:
             webhooks = label_studio.webhooks(project_number(project))
-            ours = [one for one in webhooks if _calls(one, host)]
+            ours = [one for one in webhooks if _calls(one, place)]
             if not ours and webhooks:
                 # A proxy in between may have changed the host: where it is the only backend, its
                 # address in Label Studio tells.
@@ -57,33 +57,35 @@ class WebhookLogin:
                 ours = [one for one in webhooks if only and _address(one) == f"{only}/webhook"]
             if not ours:
                 seen = ", ".join(map(_address, webhooks)) or "none"
-                logger.warning("no webhook of project=%s calls %s yet: %s", project, host, seen)
-            elif self._change(label_studio, ours[0]):
-                logger.info("webhook carries the login project=%s", project)
+                logger.warning("no webhook of project=%s calls %s yet: %s", project, place, seen)
+            for webhook in ours:
+                self._change(label_studio, webhook, project)
         except BackendError as error:
             logger.warning("webhook of project=%s cannot be given the login: %s", project, error)
         finally:
-            self._busy = False
+            with self._lock:
+                self._busy.discard(project)
 
-    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any]) -> bool:
-        """Set the header where it is missing or another; return whether it was."""
+    def _change(self, label_studio: LabelStudio, webhook: dict[str, Any], project: str) -> None:
+        """Set the header where it is missing or another."""
         headers = dict(webhook.get("headers") or {})
-        if headers.get("Authorization") == self._header:
-            return False
-        changed = {**headers, "Authorization": self._header}
-        label_studio.change_webhook(webhook["id"], {"headers": changed})
-        return True
+        if headers.get("Authorization") != self._header:
+            changed = {**headers, "Authorization": self._header}
+            label_studio.change_webhook(webhook["id"], {"headers": changed})
+            logger.info("webhook carries the login project=%s", project)
 
 
-def _calls(webhook: dict[str, Any], host: str) -> bool:
+def _calls(webhook: dict[str, Any], place: str) -> bool:
     """Say whether a webhook calls this backend; a proxy in between may change the scheme."""
     try:
-        address, asked = urlsplit(_address(webhook)), urlsplit(f"//{host}")
+        address, asked = urlsplit(_address(webhook)), urlsplit(f"//{place}")
         usual = 443 if address.scheme == "https" else 80
         same_port = (address.port or usual) == (asked.port or usual)
     except ValueError:  # no address at all
         return False
-    return same_port and address.hostname == asked.hostname and address.path.endswith("/webhook")
+    # Other services of the host may have webhooks, too.
+    same_path = address.path == f"{asked.path.rstrip('/')}/webhook"
+    return same_port and address.hostname == asked.hostname and same_path
 
 
 def _address(webhook: dict[str, Any]) -> str:

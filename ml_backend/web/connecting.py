@@ -15,12 +15,12 @@ from ml_backend.learning.projects import ProjectNews
 from training.errors import TrainingError
 
 
-def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
+def connect(asked: SetupRequest, place: str, backend: Backend) -> dict[str, str]:
     """Return the answer to /setup: the version that will serve the project.
 
     Args:
         asked: what Label Studio said.
-        host: host and port under which it reached this backend.
+        place: host, port and path under which it reached this backend.
         backend: the collaborators.
 
     Raises:
@@ -39,7 +39,7 @@ def connect(asked: SetupRequest, host: str, backend: Backend) -> dict[str, str]:
             backend.learning.projects.hear(asked.project, news)
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)
-        backend.webhook_login.ensure(label_studio, asked.project, host)
+        backend.webhook_login.ensure(label_studio, asked.project, place)
         problem = ""
         return {"model_version": version}
     except (BackendError, TrainingError) as error:

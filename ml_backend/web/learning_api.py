@@ -74,12 +74,15 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/jobs/<int:number>/cancel")
     def cancel(number: int) -> Answer:
         find_job(learning, number)
+        _body()
         learning.jobs.cancel(number)
         return jsonify(job_facts(learning.jobs.get(number))), 202
 
     @routes.post("/projects/<name>/reconcile")
     def reconcile(name: str) -> Answer:
-        learning.projects.ask_to_reconcile(learning.projects.key_of(name))
+        project = learning.projects.key_of(name)
+        _body()
+        learning.projects.ask_to_reconcile(project)
         return jsonify(status="the worker will compare the project within a minute"), 202
 
     @routes.post("/projects/<name>/live")

@@ -27,7 +27,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
     @routes.post("/setup")
     def setup() -> Response:
         asked = protocol.read_setup(request.get_data())
-        return jsonify(connect(asked, request.host, backend))
+        return jsonify(connect(asked, request.host + request.script_root, backend))
 
     @routes.post("/predict")
     def predict() -> Response:

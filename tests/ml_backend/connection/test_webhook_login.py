@@ -66,6 +66,21 @@ def test_one_address_may_be_written_in_several_ways(guarded, label_studio, host,
     assert label_studio.webhooks[1]["headers"] == LOGIN
 
 
+def test_another_service_of_the_same_host_does_not_get_the_login(guarded, label_studio):
+    label_studio.webhooks = [
+        webhook(1, "http://tools/sam/webhook", headers={"Authorization": "theirs"}),
+        webhook(2, "http://tools/icmformer/webhook"),
+        webhook(3, "http://tools/icmformer/webhook/"),
+    ]
+    answer = guarded.test_client().post(
+        "/setup", json=recorded_setup(), headers=LOGIN, base_url="http://tools/icmformer"
+    )
+    assert answer.status_code == 200, answer.text
+    wait_for(label_studio, "PATCH", 2)
+    headers = [one["headers"]["Authorization"] for one in label_studio.webhooks]
+    assert headers == ["theirs", HEADER, HEADER]
+
+
 def test_behind_a_proxy_that_changes_the_host_the_only_backend_is_ours(guarded, label_studio):
     label_studio.webhooks = [
         webhook(1, "http://elsewhere/webhook"),
@@ -117,4 +132,4 @@ def test_without_a_login_nothing_is_changed(app, label_studio):
 def test_refused_webhook_shows_on_the_page(guarded):
     client = guarded.test_client()
     assert client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED")).status_code == 401
-    assert "came without the login" in client.get("/", headers=LOGIN).text
+    assert "came without the right login" in client.get("/", headers=LOGIN).text
