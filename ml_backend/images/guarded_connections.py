@@ -97,7 +97,8 @@ class WayOut:
         """Look where a name leads as seen from here: a proxy connects, so no connection tells."""
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        with suppress(OSError):  # behind a proxy, names may be unknown here
+        # Behind a proxy, names may be unknown here; what is no name is said by whoever connects.
+        with suppress(OSError, UnicodeError):
             for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
                 _check(self._rule, host, port, str(found[0]))
 

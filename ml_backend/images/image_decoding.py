@@ -13,6 +13,7 @@ from training.datasets.shown_pixels import shown_pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+_TIFF = (b"II*\0", b"MM\0*")
 _MOST_MISSING = 0.05
 
 # What it is, and what it begins with, or holds at a place.
@@ -105,4 +106,6 @@ def _why_no_image(data: bytes) -> str:
     for name, sign, place in _NOT_SERVED:
         if start.startswith(sign) if place is None else data.startswith(sign, place):
             return f"it looks like {name}, which is not served: store it as PNG or JPEG"
+    if data.startswith(_TIFF):
+        return "this kind of TIFF is not served: store it with 8 or 16 bits a channel"
     return f"it is not an image (it begins with {data[:8].hex(' ')})"

@@ -44,6 +44,8 @@ _NO_LOGIN = (
     ": logins for other sites, also the project's task data credentials, are not used here; upload "
     "the files or connect their storage to the project"
 )
+# Too many requests, or a proxy whose server is away: not what is wrong with a file.
+_NOT_NOW = (429, 502, 503, 504)
 _KEPT_SECONDS = 3600.0
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
@@ -235,9 +237,10 @@ class TaskImages:
                 "it is kept by Label Studio, whose address is unknown here: set LABEL_STUDIO_URL "
                 "and LABEL_STUDIO_API_KEY"
             )
-        return self._from_label_studio(
-            address if path is None else f"{label_studio.url}{path}", label_studio, deadline
-        )
+        whole = address if path is None else f"{label_studio.url}{path}"
+        if not label_studio.is_here(whole):
+            raise TaskImageError(f"its address leads out of Label Studio's own, {label_studio.url}")
+        return self._from_label_studio(whole, label_studio, deadline)
 
     def _from_elsewhere(self, address: str, deadline: Deadline) -> bytes:
         try:
@@ -260,6 +263,9 @@ class TaskImages:
                 raise ImageHostError(f"Label Studio does not finish sending it: {error}") from error
             if error.status == 401:
                 raise LabelStudioError(label_studio.refusal(401), 401) from error
+            if error.status in _NOT_NOW:
+                away = f"Label Studio at {label_studio.url} answers {error.status}"
+                raise LabelStudioError(away, error.status) from error
             before, upload, name = address.partition("/data/upload/")
             if error.status == 404 and upload:
                 # An installation that keeps uploads in a cloud storage serves them here only.
@@ -283,7 +289,8 @@ class TaskImages:
 
 
 def _not_given(error: FetchError, sentence: str) -> TaskImageError:
-    return ImageHostError(sentence) if error.status is None else TaskImageError(sentence)
+    is_away = error.status is None or error.status in _NOT_NOW
+    return ImageHostError(sentence) if is_away else TaskImageError(sentence)
 
 
 def _check_size(image: RgbImage, shown_hw: tuple[int, int] | None) -> None:

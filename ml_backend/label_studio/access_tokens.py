@@ -50,6 +50,7 @@ class AccessTokens:
         self._lock = threading.Lock()
         self._access = ""
         self._usable_until = 0.0
+        self._failure: LabelStudioError | None = None  # of the last exchange that failed
         self.kind = kind_of(self._key)
 
     def header(self) -> str:
@@ -74,13 +75,25 @@ class AccessTokens:
         return self.kind is TokenKind.PERSONAL
 
     def _current(self) -> str:
-        # One thread exchanges while the others wait for what it gets.
+        known = self._failure
+        # One thread exchanges while the others wait for what it gets, be it a refusal: thirty that
+        # each waited for a silent Label Studio, one after the other, would wait for minutes.
         with self._lock:
             if not self._access or time.monotonic() >= self._usable_until:
-                _refuse_expired(self._key)
-                self._access = self._exchange(self._key)
-                self._usable_until = time.monotonic() + _lifetime(self._access) - MARGIN_SECONDS
+                failure = self._failure
+                if failure is not None and failure is not known:
+                    raise LabelStudioError(str(failure), failure.answered)
+                self._exchange_key()
             return self._access
+
+    def _exchange_key(self) -> None:
+        _refuse_expired(self._key)
+        try:
+            self._access = self._exchange(self._key)
+        except LabelStudioError as error:
+            self._failure = error
+            raise
+        self._usable_until = time.monotonic() + _lifetime(self._access) - MARGIN_SECONDS
 
 
 def kind_of(api_key: str) -> TokenKind:

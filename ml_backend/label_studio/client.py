@@ -5,10 +5,11 @@ one must become a sentence that names the kind of token and the setting to chang
 """
 
 import json
+import posixpath
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 
@@ -63,8 +64,13 @@ class LabelStudio:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def is_here(self, address: str) -> bool:
-        """Return whether an absolute address is this Label Studio's, so may see the token."""
-        return origin(address) == origin(self.url)
+        """Return whether an absolute address is this Label Studio's, so may see the token.
+
+        Other programs may lie beside it on the same host, under other paths.
+        """
+        own = urlsplit(self.url).path
+        path = posixpath.normpath(unquote(urlsplit(address).path) or "/")
+        return origin(address) == origin(self.url) and f"{path}/".startswith(f"{own}/")
 
     def version(self) -> str:
         """Return the release, such as 1.23.2."""

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -224,6 +225,12 @@ def test_deep_tiff_with_holes_and_negative_values():
     values = np.float32([[np.nan, np.inf, -np.inf], [-3, 0.5, 1]])
     decoded = decode(encoded(values, format="TIFF"), LIMIT)[..., 0]
     np.testing.assert_array_equal(decoded, [[0, 0, 0], [0, 128, 255]])
+
+
+def test_a_tiff_of_another_kind_is_not_called_something_else():
+    _, of_doubles = cv2.imencode(".tiff", np.zeros((4, 4)))
+    with pytest.raises(TaskImageError, match="this kind of TIFF is not served"):
+        decode(of_doubles.tobytes(), LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,30 @@ def test_a_refused_token_or_a_silent_label_studio_is_no_fault_of_the_image(stand
         images().load(task(UPLOAD), TAG, LabelStudio("http://127.0.0.1:1", LEGACY_TOKEN))
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_that_is_away_for_a_moment_is_no_fault_of_the_image(stand_in, elsewhere, status):
+    app = stand_in.app()
+    app.view_functions["/data/upload/<path:name>"] = lambda name: Response(status=status)
+    with (
+        serving(app) as url,
+        pytest.raises(LabelStudioError, match=f"answers {status}") as of_theirs,
+    ):
+        images().load(task(UPLOAD), TAG, LabelStudio(url, LEGACY_TOKEN))
+    assert of_theirs.value.answered == status
+    elsewhere.answers["cells.png"] = lambda: ("", status)
+    with pytest.raises(ImageHostError, match=f"it answers {status}"):
+        images(allowed_hosts=frozenset({elsewhere.host})).load(
+            task(f"{elsewhere.url}/cells.png"), TAG
+        )
+
+
+def test_an_address_may_not_lead_past_label_studio(stand_in):
+    label_studio = LabelStudio(f"{stand_in.url}/studio", LEGACY_TOKEN)
+    for address in ("/../other/a.png", "/data/../../other/a.png"):
+        assert "leads out of Label Studio's own" in failure(images(), address, label_studio)
+    assert stand_in.requests == []
+
+
 def test_one_file_that_label_studio_may_not_show_is_no_fault_of_the_token(stand_in):
     stand_in.forbidden_files = {"a.png", "upload/1/0123abcd-cells.png"}
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)

@@ -1,6 +1,7 @@
 import re
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, redirect
@@ -17,6 +18,7 @@ from tests.ml_backend.stand_in import (
     serving,
     token,
 )
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,27 @@ def test_a_personal_token_is_exchanged_once_by_many_threads(stand_in):
     assert len(stand_in.paths("/api/version/")) == 8
     assert len(stand_in.paths("refresh")) == 1
     assert {header for _, path, header in stand_in.requests if "refresh" in path} == {""}
+
+
+def test_who_waits_for_an_exchange_that_fails_does_not_try_again():
+    calls, silence = [], threading.Event()
+
+    def fail(key):
+        calls.append(key)
+        silence.wait(10)
+        raise LabelStudioError("it does not answer", 504)
+
+    tokens = access_tokens.AccessTokens(PERSONAL_TOKEN, fail)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(tokens.header) for _ in range(4)]
+        wait_until(lambda: all(one.running() for one in asked), 10)
+        silence.set()
+        errors = [one.exception() for one in asked]
+    assert {(str(error), error.answered) for error in errors} == {("it does not answer", 504)}
+    tried = len(calls)
+    with pytest.raises(LabelStudioError):
+        tokens.header()
+    assert (tried, len(calls)) == (1, 2)
 
 
 def test_an_access_token_is_replaced_before_it_expires(stand_in):
@@ -268,6 +291,21 @@ def test_backends_of_a_project(stand_in):
 )
 def test_only_its_own_addresses_may_see_the_token(address, here):
     assert LabelStudio("http://host", "x").is_here(address) is here
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("https://tools/label-studio/data/upload/1/a.png", True),
+        ("https://tools/label-studio", True),
+        ("https://tools/label-studio-2/a.png", False),
+        ("https://tools/other/a.png", False),
+        ("https://tools/label-studio/../other/a.png", False),
+        ("https://tools/label-studio/%2e%2e/other/a.png", False),
+    ],
+)
+def test_other_programs_on_its_host_may_not(address, here):
+    assert LabelStudio("https://tools/label-studio/", "x").is_here(address) is here
 
 
 def test_origins():
