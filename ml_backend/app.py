@@ -13,9 +13,9 @@ from ml_backend.web.protocol_routes import protocol_routes
 from ml_backend.web.same_site import refuse_frames
 
 WEBHOOK_WITHOUT_LOGIN = (
-    "refused: it came without the login, so nothing is learned from it. Opening the project's "
-    "Model page makes this backend set the Authorization header of its webhook; or set it by hand "
-    "under Settings > Webhooks"
+    "refused: it came without the right login, so nothing is learned from it. Opening the "
+    "project's Model page makes this backend set the Authorization header of its webhook; or set "
+    "it by hand under Settings > Webhooks"
 )
 
 

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def sweep_files(learning: Learning, newest_versions: int | None = None) -> None:
     """Delete stored files that nothing needs, and print how many there were."""
+    learning.forget_leftovers()
     swept = sweep(learning.stores, newest_versions)
     sys.stdout.write(f"{swept.deleted} files deleted")
     if swept.young:

@@ -64,6 +64,12 @@ class Learning:
         self.projects.forget(project)
         return stay
 
+    def forget_leftovers(self) -> None:
+        """Delete the samples that a worker, in the middle of it, stored of a forgotten project."""
+        stored = self.samples.projects()  # first: a project is known before its samples
+        for project in stored - {known.key for known in self.projects.all()}:
+            self.samples.forget(project)
+
     def __enter__(self) -> "Learning":
         return self
 

@@ -5,7 +5,7 @@ Failures are remembered apart: with a few annotators, fifty requests are those o
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from training.moments import now
@@ -54,12 +54,16 @@ class RecentRequests:
         failed: bool = False,
         milliseconds: float = 0.0,
     ) -> None:
-        """Note a request."""
+        """Note a request; a failure like the one before takes its place.
+
+        Anybody may repeat what is refused, which must not drive out what else went wrong.
+        """
         request = RecentRequest(now(), kind, project, task, outcome, failed, milliseconds)
         with self._lock:
-            self._requests.append(request)
-            if failed:
-                self._failures.append(request)
+            for kept in (self._requests, self._failures) if failed else (self._requests,):
+                if kept and _alike(kept[-1], request):
+                    kept.pop()
+                kept.append(request)
 
     def newest_first(self) -> list[RecentRequest]:
         """Return the remembered requests, the newest first."""
@@ -70,3 +74,8 @@ class RecentRequests:
         """Return the remembered failures, the newest first."""
         with self._lock:
             return list(reversed(self._failures))
+
+
+def _alike(one: RecentRequest, other: RecentRequest) -> bool:
+    again = replace(one, at=other.at, milliseconds=other.milliseconds)
+    return other.failed and again == other

@@ -167,6 +167,12 @@ class SampleStore:
                 session.execute(insert(deleted), rows)
                 _withdraw(session, project, session.scalars(theirs).all())
 
+    def projects(self) -> set[str]:
+        """Return the keys of all projects of which anything is known."""
+        with self._database.read() as session:
+            columns = AnnotationRow.project, DeletedTaskRow.project
+            return {key for column in columns for key in session.scalars(select(column).distinct())}
+
     def forget(self, project: str) -> None:
         """Delete everything that is known of a project's annotations."""
         with self._database.write() as session:

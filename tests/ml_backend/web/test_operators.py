@@ -144,6 +144,16 @@ def test_failures_stay_on_the_page_whatever_comes_after_them(app):
     assert text.count("no image") == 1
 
 
+def test_what_is_refused_again_and_again_drives_no_other_failure_out(app):
+    backend, client = app.extensions["icmformer"], app.test_client()
+    backend.recent.add("click", "no image", failed=True)
+    for _ in range(100):
+        backend.recent.add("webhook", "refused", failed=True)
+    assert [one.outcome for one in backend.recent.failures()] == ["refused", "no image"]
+    assert [one.outcome for one in backend.recent.newest_first()] == ["refused", "no image"]
+    assert "no image" in client.get("/").text
+
+
 def test_versions_are_listed(client):
     (version,) = client.get("/versions").json["versions"]
     assert version.startswith("tiny-")

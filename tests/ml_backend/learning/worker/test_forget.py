@@ -22,6 +22,7 @@ from training.moments import now
 from training.store.database import Base
 from training.store.live_pointer import SITE, Mover, promote, roll_back
 from training.store.model_versions import Candidate
+from training.store.samples import Annotation
 from training.store.sweep import sweep
 
 ANN = Mover("ann", "looks better")
@@ -100,6 +101,21 @@ def test_nothing_of_it_stays(learning, project, command):
     assert learning.stores.versions.is_whole(1)
     status, printed = command("forget", "--project", "1")
     assert (status, printed) == (1, "project 1 has never been seen here\n")
+
+
+def test_what_a_worker_stored_meanwhile_goes_with_the_next_sweep(
+    learning, project, command, server
+):
+    """It was in the middle of a comparison, and had read of the project before."""
+    described = learning.projects.find(PROJECT)
+    learning.forget(PROJECT)
+    annotation = Annotation(PROJECT, 9, 9, now(), "empty")
+    learning.samples.replace(annotation)
+    learning.samples.withdraw_tasks("8.1", [1])
+    learning.projects.remember("8.1", ProjectNews(title="of another"))
+    command("sweep")
+    assert rows_that_name(learning, described.key) == set()
+    assert rows_that_name(learning, "8.1") == {"deleted_tasks"}
 
 
 def test_files_too_young_to_go_are_said(learning, project, command):

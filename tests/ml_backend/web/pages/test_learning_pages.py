@@ -94,6 +94,14 @@ def test_unknown_things_are_said_to_be_unknown(client):
     assert client.post("/api/jobs/77/cancel").status_code == 404
 
 
+def test_what_is_done_over_rest_wants_a_body_as_all_is(client, learning):
+    number = learning.jobs.request("2.1", "button")
+    for path in (f"/api/jobs/{number}/cancel", "/api/projects/2/reconcile", "/api/projects/2/jobs"):
+        for body in ({"data": "no json"}, {"json": {"nonsense": 1}}, {}):
+            assert client.post(path, **body).status_code == 400, path
+    assert learning.jobs.get(number).state == "waiting"
+
+
 def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
     number = learning.jobs.request("3.1", "of project 3")
     assert client.get(f"/projects/2/jobs/{number}").status_code == 404
@@ -252,7 +260,7 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     assert "cancelling" in page(client, f"/projects/2/jobs/{number}")
     learning.jobs.release(number, "w2")
     assert client.get(f"/api/jobs/{number}").json["state"] == "cancelled"
-    assert client.post(f"/api/jobs/{number}/cancel").status_code == 409
+    assert client.post(f"/api/jobs/{number}/cancel", json={}).status_code == 409
     assert 'http-equiv="refresh"' not in page(client, "/projects/2")
 
 
