@@ -119,11 +119,14 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     )
     silent = not accelerator.is_main_process
     monitor = Monitor(recipe.run, recipe.samples, state.samples, silent)
-    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved)
     stop = StopSignals()
+    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved, stop.interrupt)
 
     try:
+        keeper.look_if_due(state)
         for pieces in _grouped(sound(loader), options.accumulate):
+            if stop.agreed(accelerator):
+                break
             rounds = _settle_chance(recipe, state.step, accelerator.process_index)
             rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
             set_learning_rate(state.optimizer, rate)
@@ -133,8 +136,6 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
             monitor.step(state.samples, rate, loss=loss, iou=iou)
             keeper.after_step(state)
-            if stop.agreed(accelerator):
-                break
     finally:
         ending.set()
         stop.forget()

@@ -72,6 +72,7 @@ class TrainingState:
         samples: seen so far.
         step: how often the weights have moved.
         best: quality of the best weights that validation has seen; larger is better.
+        look_due: whether validation is still to look at these weights.
     """
 
     network: ICMFormer
@@ -80,6 +81,7 @@ class TrainingState:
     samples: int = 0
     step: int = 0
     best: float = float("-inf")
+    look_due: bool = False
 
     def restore(self, state: dict[str, Any], recipe: Recipe, measure: str, changes: str) -> None:
         """Continue from a state.
@@ -100,6 +102,7 @@ class TrainingState:
                 self.average.load_state_dict(state["average"])
             _load_moments(self.optimizer, state["optimizer"])
             self.samples, self.step = state["samples"], state["step"]
+            self.look_due = state.get("look_due", False)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
                 f"{folder} holds the state of another network, or of another kind of optimiser:"
@@ -126,6 +129,7 @@ class TrainingState:
             "step": self.step,
             "best": self.best,
             "measure": measure,
+            "look_due": self.look_due,
             "config": self.network.config.to_dict(),
             "recipe": recipe.model_dump(mode="json"),
         }
