@@ -80,4 +80,5 @@ def _fingerprint(dataset: TrainingDataset, path: Path, recipe: Recipe) -> str:
     require_outside("run", recipe.run, path)
     if recipe.data.cache is not None:
         require_outside("data.cache", recipe.data.cache, path)
-    return f"{path.resolve()} {files_fingerprint(path)}"
+    files = dataset.fingerprint if isinstance(dataset, LayeredFolder) else files_fingerprint(path)
+    return f"{path.resolve()} {files}"
