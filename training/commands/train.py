@@ -30,7 +30,7 @@ from training.errors import RecipeError
 from training.home_paths import given_path
 from training.loop.click_training import ClickTraining
 from training.loop.continued_run import changed_settings, differing_numbers
-from training.loop.keeper import Keeper, quality_depends_on
+from training.loop.keeper import Keeper
 from training.loop.losses import mean_iou, segmentation_loss
 from training.loop.monitor import Monitor
 from training.loop.optimization import (
@@ -155,9 +155,10 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
-    state = TrainingState(network, average, make_optimizer(network, options))
+    measure = recipe.validation.measure() if recipe.validation else ""
+    state = TrainingState(network, average, make_optimizer(network, options), measure=measure)
     if found is not None:
-        state.restore(found, recipe, quality_depends_on(recipe), changes)
+        state.restore(found, recipe, changes)
     return state
 
 

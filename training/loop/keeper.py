@@ -15,12 +15,6 @@ from training.loop.validation import Validation
 from training.provenance import Provenance
 
 
-def quality_depends_on(recipe: Recipe) -> str:
-    """Return the settings on which the quality of a look depends, as text."""
-    options = recipe.validation
-    return "" if options is None else options.model_dump_json(exclude={"every", "pictures"})
-
-
 @dataclass
 class Keeper:
     """Writes into the run folder, in the main process alone.
@@ -104,13 +98,13 @@ class Keeper:
             state.best = look.quality()
             self._save_weights(state, "best.safetensors")
         state.look_due = False
-        state.save(self.recipe, quality_depends_on(self.recipe))
+        state.save(self.recipe)
 
     def _save(self, state: TrainingState) -> None:
         if self.accelerator.is_main_process:
             # In this order: where there is a state, there are weights.
             self._save_weights(state, "latest.safetensors")
-            state.save(self.recipe, quality_depends_on(self.recipe))
+            state.save(self.recipe)
         self.saved = state.samples
 
     def _save_weights(self, state: TrainingState, name: str) -> None:

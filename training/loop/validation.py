@@ -40,6 +40,10 @@ class ValidationOptions(BaseModel):
     clicks: int = Field(default=20, ge=1)
     pictures: int = Field(default=4, ge=0)
 
+    def measure(self) -> str:
+        """Return what the quality of a look depends on, as text; not where the data lies."""
+        return self.model_dump_json(exclude={"every", "data", "pictures"})
+
 
 @dataclass(frozen=True)
 class Look:

@@ -75,6 +75,29 @@ def test_what_was_best_by_another_measure_is_forgotten(shapes, tmp_path, change,
     assert (run / "best.safetensors").exists() != remembered
 
 
+def test_what_was_best_outlives_a_stretch_without_validation_and_a_move(shapes, tmp_path):
+    run = tmp_path / "run"
+    validation = {"data": "here", "sets": ["GrabCut"]}
+    first = a_recipe(shapes, run, validation=validation)
+    moved = a_recipe(shapes, run, validation=validation | {"data": "there"})
+
+    def a_state(recipe, samples=0):
+        network = build_model("tiny")
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        measure = recipe.validation.measure() if recipe.validation else ""
+        return TrainingState(network, network, optimizer, samples, measure=measure)
+
+    state = a_state(first, samples=16)
+    state.best = -2.0
+    state.save(first)
+    for recipe in (a_recipe(shapes, run), moved):
+        state = a_state(recipe)
+        state.restore(load_state(run), recipe, "")
+        state.save(recipe)
+
+    assert state.best == -2.0
+
+
 @pytest.mark.parametrize("content", [[], {}, {"network": 1}])
 def test_a_state_of_another_kind_is_refused(shapes, tmp_path, content):
     recipe = a_recipe(shapes, tmp_path / "run")
