@@ -35,7 +35,8 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
         recipe: by which it is to go on.
 
     Raises:
-        RecipeError: if the state is of no training, of another network, or of another seed.
+        RecipeError: if the state is of no training, of another network, or of another seed, or if
+            its optimiser has other groups of weights.
     """
     if state is None:
         return ""
@@ -62,6 +63,13 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
         raise RecipeError(
             f"{recipe.run} holds the state of another run, of seed {was}, the recipe's is {now}:"
             f" {advice}"
+        )
+    was, now = changes.get("optimization.layer_decay", (None, None))
+    if 1 in (was, now):
+        # Then the optimiser has one group of weights for all layers, else one for each.
+        raise RecipeError(
+            f"{recipe.run} holds the state of a run with optimization.layer_decay={was}, the"
+            f" recipe's is {now}: keep it, or {advice}"
         )
     changes.pop("run", None)
     named = [f"{name}={_text(now)} (was {_text(was)})" for name, (was, now) in changes.items()]

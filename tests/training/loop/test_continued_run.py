@@ -45,6 +45,10 @@ def contents(run):
             {"network": {"name": "tiny", "overrides": {"cross_direction": "clicks_to_image"}}},
             'of another network, its cross_direction is "image_to_clicks", the recipe\'s "clicks',
         ),
+        (
+            {"optimization": {"optimizer": "adamw", "ema": 0.9, "layer_decay": 0.9}},
+            r"a run with optimization\.layer_decay=1\.0, the recipe's is 0\.9: keep it, or choose",
+        ),
     ],
 )
 def test_another_experiment_is_refused(shapes, run, change, sentence, stages):
