@@ -6,9 +6,11 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
+import logging
 import multiprocessing
 import os
 import signal
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -26,10 +28,11 @@ from torch.utils.data import DataLoader
 from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
+from training.datasets.mixture import Mixture
 from training.errors import RecipeError
 from training.home_paths import given_path
 from training.loop.click_training import ClickTraining
-from training.loop.continued_run import changed_settings, differing_numbers
+from training.loop.continued_run import changed_data, changed_settings, differing_numbers
 from training.loop.keeper import Keeper
 from training.loop.losses import mean_iou, segmentation_loss
 from training.loop.monitor import Monitor
@@ -43,10 +46,12 @@ from training.loop.processes import StopSignals, fast_attention, make_accelerato
 from training.loop.recipe import Network, Optimization, Recipe, load_recipe
 from training.loop.run_folder import held
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
-from training.loop.training_data import open_mixture
+from training.loop.training_data import contents, open_mixture
 from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Validation
 from training.provenance import provenance
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +99,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             " that all machines share"
         )
     recipe.check_continues(state.samples)
-    with accelerator.local_main_process_first():  # which fills the cache of decoded images
-        mixture = open_mixture(recipe)
+    mixture = _opened(recipe, accelerator, state)
     model: torch.nn.Module = ClickTraining(
         state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
     )
@@ -144,6 +148,25 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     # Threads that still listen to the other processes would abort this one where it exits.
     accelerator.end_training()
     return weights
+
+
+def _opened(recipe: Recipe, accelerator: Accelerator, state: TrainingState) -> Mixture:
+    """Return what is trained on, and say if it is not what the state learned from."""
+    with accelerator.local_main_process_first():  # which fills the cache of decoded images
+        mixture = open_mixture(recipe)
+    now = contents(mixture)
+    if not same_in_all(accelerator, zlib.crc32(repr(now).encode())):
+        raise RecipeError(
+            f"the processes of {recipe.run} found different images, as when some are accepted"
+            " meanwhile: start it again"
+        )
+    if changed := changed_data(state.data, now):
+        logger.warning(
+            "%s goes on with other images than before, so it will not end where it would have"
+            " ended: %s", recipe.run, changed,
+        )  # fmt: skip
+    state.data = now
+    return mixture
 
 
 def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:

@@ -1,7 +1,7 @@
 """Whether a recipe continues the run whose state lies in its folder, or is another experiment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icmformer import ModelConfig
@@ -74,6 +74,22 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
     changes.pop("run", None)
     named = [f"{name}={_text(now)} (was {_text(was)})" for name, (was, now) in changes.items()]
     return f", with other settings than before: {', '.join(named)}" if named else ""
+
+
+def changed_data(found: Sequence[tuple[str, int]], now: Sequence[tuple[str, int]]) -> str:
+    """Return which parts hold other images than before, in words; "" if none do.
+
+    Args:
+        found: in the state that is continued from, see `contents`; empty without one.
+        now: as they were opened.
+    """
+    pairs = list(zip(found, now, strict=False))
+    parts = [
+        f"data.parts.{number} ({new[1]} images, {old[1]} before)"
+        for number, (old, new) in enumerate(pairs)
+        if old != new
+    ]
+    return ", ".join(parts)
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints of a running training: written whole or not at all, the newest few kept."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class TrainingState:
         measure: what validation measures by; "" without it, until a state is continued from.
         best: quality of the best weights by that measure; larger is better.
         look_due: whether validation is still to look at these weights.
+        data: what it learns from, or learned from before it was continued; see `contents`.
     """
 
     network: ICMFormer
@@ -84,6 +85,7 @@ class TrainingState:
     measure: str = ""
     best: float = float("-inf")
     look_due: bool = False
+    data: list[tuple[str, int]] = field(default_factory=list)
 
     def restore(self, state: dict[str, Any], recipe: Recipe, changes: str) -> None:
         """Continue from a state; what was best by another measure is forgotten.
@@ -103,7 +105,7 @@ class TrainingState:
                 self.average.load_state_dict(state["average"])
             _load_moments(self.optimizer, state["optimizer"])
             self.samples, self.step = state["samples"], state["step"]
-            self.look_due = state.get("look_due", False)
+            self.look_due, self.data = state.get("look_due", False), state.get("data", [])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
                 f"{folder} holds the state of another network, or of another kind of optimiser:"
@@ -132,6 +134,7 @@ class TrainingState:
             "best": self.best,
             "measure": self.measure,
             "look_due": self.look_due,
+            "data": self.data,
             "config": self.network.config.to_dict(),
             "recipe": recipe.model_dump(mode="json"),
         }

@@ -91,6 +91,25 @@ def test_what_a_longer_recipe_changes_is_named_in_one_line(shapes, run, tmp_path
     assert [state.name for state in moved.glob("state-*")] == ["state-000000000032.pt"]
 
 
+def test_images_that_changed_are_named(shapes, tmp_path, caplog):
+    photos = shutil.copytree(shapes, tmp_path / "photos")
+    data = {"root": tmp_path, "parts": [{"path": "photos"}], "workers": 0}
+    train(a_recipe(shapes, tmp_path / "run", stages=SHORT, data=data))
+    for kind in ("images", "masks"):
+        (photos / kind / "0.png").unlink()
+
+    train(a_recipe(shapes, tmp_path / "run", stages=LONGER, data=data))
+
+    (line,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert "run goes on with other images than before, so it will not end where" in line
+    assert line.endswith(": data.parts.0 (5 images, 6 before)")
+
+    caplog.clear()
+    prolonged = [LONGER[0] | {"epochs": 3}]
+    train(a_recipe(shapes, tmp_path / "run", stages=prolonged, data=data))
+    assert "other images" not in caplog.text
+
+
 def test_the_same_recipe_has_nothing_to_name(shapes, run, caplog):
     train(a_recipe(shapes, run, stages=SHORT))
 
