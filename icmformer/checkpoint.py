@@ -8,7 +8,6 @@ whatever it does not understand.
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -167,22 +166,20 @@ def _read(path: Path) -> bytes:
 
 def _write(contents: dict[Path, bytes]) -> None:
     """Write files that belong together: all are complete before the first gets its name."""
-    written: dict[Path, str] = {}
+    written: dict[Path, Path] = {}
     try:
         for path, content in contents.items():
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=path.name, delete=False
-            ) as file:
-                written[path] = file.name
+            # One name, so that the next writer replaces what a killed one left: gigabytes.
+            unfinished = path.with_name(f"{path.name}.unfinished")
+            with unfinished.open("wb") as file:
+                written[path] = unfinished
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(file.name, 0o644)  # temporary files are private to their writer
-        for path in contents:
-            os.replace(written[path], path)
-            del written[path]
+        for path, unfinished in written.items():
+            unfinished.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         for unfinished in written.values():
-            os.unlink(unfinished)
+            unfinished.unlink(missing_ok=True)

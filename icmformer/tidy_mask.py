@@ -50,12 +50,38 @@ def without_specks(probability: np.ndarray, pixels: np.ndarray, positive: np.nda
         return result
     mask = result > MASK_THRESHOLD
     area = np.count_nonzero(mask)
-    result[_small(mask, max(_LEAST_AREA, _LEAST_PART * area), pixels[positive], 8)] = 0
+    labels, small = small_parts(mask, max(_LEAST_AREA, _LEAST_PART * area), pixels[positive], 8)
+    result[small[labels]] = 0
     # Whatever reaches the border of the crop is no hole: the padding connects it.
     background = np.pad(result <= MASK_THRESHOLD, 1, constant_values=True)
     least = max(_LEAST_AREA, _LEAST_HOLE * area)
-    result[_small(background, least, pixels[~positive] + 1, 4)[1:-1, 1:-1]] = 1
+    labels, small = small_parts(background, least, pixels[~positive] + 1, 4)
+    result[small[labels][1:-1, 1:-1]] = 1
     return result
+
+
+def small_parts(
+    mask: np.ndarray, least_area: float, clicked: np.ndarray, connectivity: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which parts of a mask are small and have no click.
+
+    Args:
+        mask: (h, w) bool.
+        least_area: in pixels, of a part that is not small.
+        clicked: (N, 2) int, row and column of the clicks that keep a part.
+        connectivity: 4, or 8 where corners connect, too.
+
+    Returns:
+        The number of each pixel's part, (h, w) int32, 0 outside of the mask; and which numbers are
+        those of such parts, (count,) bool.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    small = stats[:, cv2.CC_STAT_AREA] < least_area
+    small[labels[clicked[:, 0], clicked[:, 1]]] = False
+    small[0] = False  # what is not in the mask
+    return labels, small
 
 
 def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> None:
@@ -112,19 +138,6 @@ def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: Vi
     result = after.copy()
     np.copyto(result[box.slices], before[box.slices], where=~stays[labels])
     return result
-
-
-def _small(
-    mask: np.ndarray, least_area: float, clicked: np.ndarray, connectivity: int
-) -> np.ndarray:
-    """Return the pixels of a mask's parts that are small and have no click."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity
-    )
-    small = stats[:, cv2.CC_STAT_AREA] < least_area
-    small[labels[clicked[:, 0], clicked[:, 1]]] = False
-    small[0] = False  # what is not in the mask
-    return small[labels]
 
 
 def _paint_disk(

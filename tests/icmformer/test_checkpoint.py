@@ -110,6 +110,21 @@ def test_nothing_else_is_left_beside_a_checkpoint(path):
     ]
 
 
+def test_what_a_killed_writer_left_is_replaced_by_the_next(path):
+    killed = (
+        "import os, sys; from icmformer import build_model, save_checkpoint;"
+        "os.fsync = lambda file: os.kill(os.getpid(), 9);"
+        "save_checkpoint(build_model('tiny'), sys.argv[1])"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", killed, path], check=False)
+        assert len(list(path.parent.iterdir())) == 1
+
+    save_checkpoint(build_model("tiny"), path)
+
+    assert {file.name for file in path.parent.iterdir()} == {"model.json", "model.safetensors"}
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(path):
     save_checkpoint(build_model("tiny"), path, round=1)
 

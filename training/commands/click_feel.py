@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from icmformer.clicks import Click, rows_columns
+from icmformer.tidy_mask import small_parts
 from training.clicks.annotator import JitteredAnnotator
 from training.datasets.benchmarks import BENCHMARKS, open_benchmark
 from training.datasets.sample import EvaluationSample
@@ -155,7 +156,9 @@ def count_specks(mask: np.ndarray, clicks: Sequence[Click]) -> int:
     # Whatever reaches the border is no hole: the padding connects it, and is never small.
     background = np.pad(~mask, 1, constant_values=True)
     kept = np.concatenate([[(0, 0)], pixels[~positive] + 1])
-    return _small_parts(mask, least, pixels[positive], 8) + _small_parts(background, least, kept, 4)
+    _, parts = small_parts(mask, least, pixels[positive], 8)
+    _, holes = small_parts(background, least, kept, 4)
+    return int(parts.sum() + holes.sum())
 
 
 def effect_of_change(
@@ -227,14 +230,3 @@ def _neighbourhood(target: np.ndarray, mask: np.ndarray, click: Click) -> np.nda
     error[row, column] = True
     distance = cv2.distanceTransform((~error).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return distance <= _NEIGHBOURHOOD * np.sqrt(np.count_nonzero(target == 1))
-
-
-def _small_parts(mask: np.ndarray, least_area: float, kept: np.ndarray, connectivity: int) -> int:
-    """Count the parts of a mask that are small and hold none of the (N, 2) pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity
-    )
-    small = stats[:, cv2.CC_STAT_AREA] < least_area
-    small[labels[tuple(kept.T)]] = False
-    small[0] = False  # what is not in the mask
-    return int(small.sum())

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=positive,
         metavar="N",
-        help="pixels a side that the network is to be used at; by default those of the last stage"
-        " it was trained in",
+        help="pixels a side that the network is to be served at; by default those of the last"
+        " stage it was trained in, at which `benchmark` measures it whatever is said here",
     )
     parser.add_argument(
         "--note",
@@ -109,7 +109,10 @@ def export(
 
 
 def _at_size(network: ICMFormer, size: int) -> ICMFormer:
-    """Return the same network with another nominal input size; what it computes is the same."""
+    """Return the same network with another nominal input size, at which it computes the same.
+
+    At other sizes a plain ViT's answers differ a little: its positions are resized twice then.
+    """
     config = replace(network.config, input_size=(size, size))
     resized = ICMFormer(config)
     weights = network.state_dict()

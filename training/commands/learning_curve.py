@@ -16,7 +16,7 @@ from pathlib import Path
 from icmformer import Predictor, load_checkpoint
 from icmformer.devices import usable_device
 from training.atomic_files import write_atomically
-from training.datasets.benchmarks import open_benchmark
+from training.datasets.benchmarks import benchmark_folder, open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import files_fingerprint, require_outside
@@ -79,8 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
     retention = RetentionSet(arguments.retention)
     replay = retention.replay()
     output: Path = arguments.output
-    for data in filter(None, (arguments.domain, arguments.data)):
-        require_outside("--output", output, data)
+    clicked = _benchmark_folders(arguments)
+    for folder in (arguments.domain, *clicked.values()):
+        require_outside("--output", output, folder)
     taken = [domain.accepted(masks) for masks in arguments.masks]
     keep_to(
         {
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
             "domain": files_fingerprint(arguments.domain),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,
-            "benchmarks": arguments.data and files_fingerprint(arguments.data),
+            "benchmarks": {name: files_fingerprint(path) for name, path in clicked.items()},
             "retention set": retention.fingerprint,
             "recipe": recipe.model_dump(mode="json"),
         },
@@ -109,6 +110,13 @@ def run(arguments: argparse.Namespace) -> None:
         points.append(_measured(masks, candidate, tests, folder, recipe))
         origin = asdict(provenance(usable_device(recipe.device)))
         write_learning_curve(points, arguments.domain.name, origin, output)
+
+
+def _benchmark_folders(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return where the benchmarks lie: what else is in the data folder may change."""
+    if arguments.data is None:
+        return {}
+    return {name: benchmark_folder(name, arguments.data) for name in _BENCHMARKS}
 
 
 def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, EvaluationDataset]:

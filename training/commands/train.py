@@ -6,9 +6,11 @@ Read it from top to bottom. The same command runs on a CPU, a GPU, or, under `ac
 
 import argparse
 import copy
+import logging
 import multiprocessing
 import os
 import signal
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -26,11 +28,12 @@ from torch.utils.data import DataLoader
 from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
+from training.datasets.mixture import Mixture
 from training.errors import RecipeError
 from training.home_paths import given_path
 from training.loop.click_training import ClickTraining
-from training.loop.continued_run import changed_settings, differing_numbers
-from training.loop.keeper import Keeper, quality_depends_on
+from training.loop.continued_run import changed_data, changed_settings, differing_numbers
+from training.loop.keeper import Keeper
 from training.loop.losses import mean_iou, segmentation_loss
 from training.loop.monitor import Monitor
 from training.loop.optimization import (
@@ -43,10 +46,12 @@ from training.loop.processes import StopSignals, fast_attention, make_accelerato
 from training.loop.recipe import Network, Optimization, Recipe, load_recipe
 from training.loop.run_folder import held
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
-from training.loop.training_data import open_mixture
+from training.loop.training_data import contents, open_mixture
 from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Validation
 from training.provenance import provenance
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +99,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             " that all machines share"
         )
     recipe.check_continues(state.samples)
-    with accelerator.local_main_process_first():  # which fills the cache of decoded images
-        mixture = open_mixture(recipe)
+    mixture = _opened(recipe, accelerator, state)
     model: torch.nn.Module = ClickTraining(
         state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
     )
@@ -119,11 +123,14 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     )
     silent = not accelerator.is_main_process
     monitor = Monitor(recipe.run, recipe.samples, state.samples, silent)
-    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved)
     stop = StopSignals()
+    keeper = Keeper(recipe, origin, accelerator, validation, monitor, saved, stop.interrupt)
 
     try:
+        keeper.look_if_due(state)
         for pieces in _grouped(sound(loader), options.accumulate):
+            if stop.agreed(accelerator):
+                break
             rounds = _settle_chance(recipe, state.step, accelerator.process_index)
             rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
             set_learning_rate(state.optimizer, rate)
@@ -133,8 +140,6 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
             monitor.step(state.samples, rate, loss=loss, iou=iou)
             keeper.after_step(state)
-            if stop.agreed(accelerator):
-                break
     finally:
         ending.set()
         stop.forget()
@@ -143,6 +148,25 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     # Threads that still listen to the other processes would abort this one where it exits.
     accelerator.end_training()
     return weights
+
+
+def _opened(recipe: Recipe, accelerator: Accelerator, state: TrainingState) -> Mixture:
+    """Return what is trained on, and say if it is not what the state learned from."""
+    with accelerator.local_main_process_first():  # which fills the cache of decoded images
+        mixture = open_mixture(recipe)
+    now = contents(mixture)
+    if not same_in_all(accelerator, zlib.crc32(repr(now).encode())):
+        raise RecipeError(
+            f"the processes of {recipe.run} found different images, as when some are accepted"
+            " meanwhile: start it again"
+        )
+    if changed := changed_data(state.data, now):
+        logger.warning(
+            "%s goes on with other images than before, so it will not end where it would have"
+            " ended: %s", recipe.run, changed,
+        )  # fmt: skip
+    state.data = now
+    return mixture
 
 
 def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
@@ -154,9 +178,10 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
-    state = TrainingState(network, average, make_optimizer(network, options))
+    measure = recipe.validation.measure() if recipe.validation else ""
+    state = TrainingState(network, average, make_optimizer(network, options), measure=measure)
     if found is not None:
-        state.restore(found, recipe, quality_depends_on(recipe), changes)
+        state.restore(found, recipe, changes)
     return state
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from training.errors import DatasetError
@@ -20,6 +20,14 @@ def files_fingerprint(path: Path) -> str:
         for name in names:
             file = folder / name
             digest.update(f"{file.relative_to(path)} {_stamp(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def stamps_fingerprint(files: Iterable[Path]) -> str:
+    """Return a text that depends on sizes and dates of these files, in this order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{_stamp(file)}\n".encode())
     return digest.hexdigest()
 
 

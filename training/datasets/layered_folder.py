@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from training.atomic_files import write_atomically
+from training.datasets.fingerprint import files_fingerprint, stamps_fingerprint
 from training.datasets.image_files import read_image, read_rgb
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
@@ -66,6 +67,12 @@ class LayeredFolder:
     def names(self) -> list[str]:
         """The name of each image."""
         return [entry["name"] for entry in self._entries]
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes when the files do, and the photos, which may lie outside the folder."""
+        photos = stamps_fingerprint(self._path / entry["image"] for entry in self._entries)
+        return f"{files_fingerprint(self._path)} {photos}"
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         entry = self._entries[index]

@@ -18,12 +18,14 @@ class Part:
         weight: its share of the samples, relative to the other parts'.
         objects: how targets are put together from its objects.
         image_weights: (N,) relative probability of each image; None draws them uniformly.
+        fingerprint: changes when the images do; "" where nobody asks.
     """
 
     dataset: TrainingDataset
     weight: float
     objects: ObjectSampling
     image_weights: np.ndarray | None = None
+    fingerprint: str = ""
 
 
 class Mixture:

@@ -1,7 +1,7 @@
 """Whether a recipe continues the run whose state lies in its folder, or is another experiment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icmformer import ModelConfig
@@ -35,7 +35,8 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
         recipe: by which it is to go on.
 
     Raises:
-        RecipeError: if the state is of no training, of another network, or of another seed.
+        RecipeError: if the state is of no training, of another network, or of another seed, or if
+            its optimiser has other groups of weights.
     """
     if state is None:
         return ""
@@ -63,9 +64,32 @@ def changed_settings(state: Mapping[str, Any] | None, recipe: Recipe) -> str:
             f"{recipe.run} holds the state of another run, of seed {was}, the recipe's is {now}:"
             f" {advice}"
         )
+    was, now = changes.get("optimization.layer_decay", (None, None))
+    if 1 in (was, now):
+        # Then the optimiser has one group of weights for all layers, else one for each.
+        raise RecipeError(
+            f"{recipe.run} holds the state of a run with optimization.layer_decay={was}, the"
+            f" recipe's is {now}: keep it, or {advice}"
+        )
     changes.pop("run", None)
     named = [f"{name}={_text(now)} (was {_text(was)})" for name, (was, now) in changes.items()]
     return f", with other settings than before: {', '.join(named)}" if named else ""
+
+
+def changed_data(found: Sequence[tuple[str, int]], now: Sequence[tuple[str, int]]) -> str:
+    """Return which parts hold other images than before, in words; "" if none do.
+
+    Args:
+        found: in the state that is continued from, see `contents`; empty without one.
+        now: as they were opened.
+    """
+    pairs = list(zip(found, now, strict=False))
+    parts = [
+        f"data.parts.{number} ({new[1]} images, {old[1]} before)"
+        for number, (old, new) in enumerate(pairs)
+        if old != new
+    ]
+    return ", ".join(parts)
 
 
 def _text(value: object) -> str:

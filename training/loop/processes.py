@@ -64,6 +64,10 @@ def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:
     return bool((gathered == gathered[0]).all())
 
 
+class StopRequested(Exception):
+    """Raised where something long ends early, because the process was asked to stop."""
+
+
 class StopSignals:
     """Remembers requests to stop, so that the step in progress ends and is saved."""
 
@@ -80,6 +84,11 @@ class StopSignals:
             return self._received
         flag = torch.tensor(int(self._received), device=accelerator.device)
         return bool(accelerator.reduce(flag, "sum").item())
+
+    def interrupt(self) -> None:
+        """Raise StopRequested if this process was asked to stop."""
+        if self._received:
+            raise StopRequested
 
     def forget(self) -> None:
         """Leave signals to whoever had them before."""

@@ -38,6 +38,11 @@ def open_mixture(recipe: Recipe) -> Mixture:
     return Mixture(parts, recipe.seed, recipe.epoch if in_turn else None)
 
 
+def contents(mixture: Mixture) -> list[tuple[str, int]]:
+    """Return what the samples of a run follow from: each part's fingerprint and length."""
+    return [(part.fingerprint, len(part.dataset)) for part in mixture.parts]
+
+
 def _open(recipe: Recipe, part: DataPart) -> Part:
     data = recipe.data
     path = data.root / part.path
@@ -47,17 +52,18 @@ def _open(recipe: Recipe, part: DataPart) -> Part:
     weights: np.ndarray | None = None
     if part.scores is not None:
         weights = read_image_weights(data.root / part.scores, named.names, part.score_exponent)
+    fingerprint = _fingerprint(named, path, recipe)
     dataset: TrainingDataset = named
     if data.cache is not None:
         folder = data.cache / part.cache_name
-        dataset = decoded(named, folder, _fingerprint(named, path, recipe), data.max_side)
+        dataset = decoded(named, folder, f"{path.resolve()} {fingerprint}", data.max_side)
     if not _shows_an_object(dataset, part):
         shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
         raise DatasetError(
             f"{path} holds no object to train on{shrunk}: outline some in its masks, or leave it"
             " out"
         )
-    return Part(dataset, part.weight, part.objects, weights)
+    return Part(dataset, part.weight, part.objects, weights, fingerprint)
 
 
 def _shows_an_object(dataset: TrainingDataset, part: DataPart) -> bool:
@@ -80,4 +86,4 @@ def _fingerprint(dataset: TrainingDataset, path: Path, recipe: Recipe) -> str:
     require_outside("run", recipe.run, path)
     if recipe.data.cache is not None:
         require_outside("data.cache", recipe.data.cache, path)
-    return f"{path.resolve()} {files_fingerprint(path)}"
+    return dataset.fingerprint if isinstance(dataset, LayeredFolder) else files_fingerprint(path)

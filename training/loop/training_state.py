@@ -1,7 +1,7 @@
 """Checkpoints of a running training: written whole or not at all, the newest few kept."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,10 @@ class TrainingState:
         optimizer: with its moments.
         samples: seen so far.
         step: how often the weights have moved.
-        best: quality of the best weights that validation has seen; larger is better.
+        measure: what validation measures by; "" without it, until a state is continued from.
+        best: quality of the best weights by that measure; larger is better.
+        look_due: whether validation is still to look at these weights.
+        data: what it learns from, or learned from before it was continued; see `contents`.
     """
 
     network: ICMFormer
@@ -79,15 +82,17 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     samples: int = 0
     step: int = 0
+    measure: str = ""
     best: float = float("-inf")
+    look_due: bool = False
+    data: list[tuple[str, int]] = field(default_factory=list)
 
-    def restore(self, state: dict[str, Any], recipe: Recipe, measure: str, changes: str) -> None:
-        """Continue from a state.
+    def restore(self, state: dict[str, Any], recipe: Recipe, changes: str) -> None:
+        """Continue from a state; what was best by another measure is forgotten.
 
         Args:
             state: as `load_state` returned it.
             recipe: of what is to be continued, perhaps changed.
-            measure: what quality depends on; what was best by another measure is forgotten.
             changes: by the recipe, in words to append; see `changed_settings`.
 
         Raises:
@@ -100,13 +105,15 @@ class TrainingState:
                 self.average.load_state_dict(state["average"])
             _load_moments(self.optimizer, state["optimizer"])
             self.samples, self.step = state["samples"], state["step"]
+            self.look_due, self.data = state.get("look_due", False), state.get("data", [])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
                 f"{folder} holds the state of another network, or of another kind of optimiser:"
                 " choose another run folder, or start from its weights with network.checkpoint"
             ) from error
-        if state.get("measure") == measure:
-            self.best = state["best"]
+        found = state.get("measure", "")
+        if self.measure in ("", found):  # without validation, it is kept for when there is one
+            self.measure, self.best = found, state["best"]
         if self.samples < recipe.samples:
             logger.info("continuing %s after %d samples%s", folder, self.samples, changes)
         else:
@@ -116,7 +123,7 @@ class TrainingState:
                 folder, self.samples, changes,
             )  # fmt: skip
 
-    def save(self, recipe: Recipe, measure: str) -> None:
+    def save(self, recipe: Recipe) -> None:
         """Write the state, and what it was trained by; see `save_state` and `restore`."""
         state = {
             "network": self.network.state_dict(),
@@ -125,7 +132,9 @@ class TrainingState:
             "samples": self.samples,
             "step": self.step,
             "best": self.best,
-            "measure": measure,
+            "measure": self.measure,
+            "look_due": self.look_due,
+            "data": self.data,
             "config": self.network.config.to_dict(),
             "recipe": recipe.model_dump(mode="json"),
         }

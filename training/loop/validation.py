@@ -1,6 +1,6 @@
 """Looks at the network now and then while it trains: clicks on benchmarks, and pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,10 @@ class ValidationOptions(BaseModel):
     clicks: int = Field(default=20, ge=1)
     pictures: int = Field(default=4, ge=0)
 
+    def measure(self) -> str:
+        """Return what the quality of a look depends on, as text; not where the data lies."""
+        return self.model_dump_json(exclude={"every", "data", "pictures"})
+
 
 @dataclass(frozen=True)
 class Look:
@@ -75,16 +79,22 @@ class Validation:
             for name in options.sets
         }
 
-    def look(self, network: ICMFormer, size: int) -> Look:
+    def look(self, network: ICMFormer, size: int, interrupt: Callable[[], None]) -> Look:
         """Click on everything; the network is in evaluation mode afterwards.
 
         Args:
             network: as it is now.
             size: at which it is being trained, in pixels a side.
+            interrupt: called after each object; what it raises ends the look.
         """
         predictor = Predictor.for_benchmark(network, (size, size))
         cards = {
-            name: evaluate(predictor, objects, max_clicks=self.options.clicks)
+            name: evaluate(
+                predictor,
+                objects,
+                max_clicks=self.options.clicks,
+                progress=lambda _: interrupt(),
+            )
             for name, objects in self._sets.items()
         }
         first = next(iter(self._sets.values()))

@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -95,13 +96,13 @@ def test_a_curve_is_continued_with_the_same_settings_alone(tmp_path):
         keep_to(settings, tmp_path)
 
 
-def run_with(data, masks, tmp_path):
+def run_with(data, masks, tmp_path, *more):
     torch.manual_seed(0)
     save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors")
     parser = argparse.ArgumentParser()
     learning_curve.add_arguments(parser)
     words = ["--checkpoint", tmp_path / "tiny.safetensors", "--domain", data, "--masks", masks]
-    words += ["--test-objects", "1", "--output", tmp_path / "out", "steps=2", "device=cpu"]
+    words += ["--test-objects", "1", "--output", tmp_path / "out", "steps=2", "device=cpu", *more]
     learning_curve.run(parser.parse_args([str(word) for word in words]))
 
 
@@ -127,6 +128,20 @@ def test_with_masks_to_validate_on_alone_nothing_is_measured(folder, tmp_path):
     with pytest.raises(DatasetError, match=r"none to train on.*ask for more --masks"):
         run_with(tmp_path / "data", "2", tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_of_the_data_folder_only_what_is_clicked_must_stay_as_it_is(folder, data, tmp_path):
+    for there, here in {"data_GT": "images", "boundary_GT": "masks"}.items():
+        shutil.copytree(data / "GrabCut" / there, data / "Berkeley" / here)
+    command = (folder, "4", tmp_path, "--data", data, "--output", data / "curve")
+    run_with(*command)
+    (data / "another archive").write_bytes(b"unpacked meanwhile")
+    run_with(*command)
+
+    os.utime(min((data / "GrabCut" / "data_GT").iterdir()), (1, 1))
+
+    with pytest.raises(BenchmarkError, match=r"measured with benchmarks\.GrabCut = "):
+        run_with(*command)
 
 
 @pytest.mark.slow

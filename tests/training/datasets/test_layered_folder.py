@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.training.shapes_recipe import a_recipe
 from training.datasets.layered_folder import LayeredFolder, write_layers
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
+from training.loop.training_data import open_mixture
 
 
 @pytest.fixture
@@ -52,6 +54,19 @@ def test_layers_without_their_photos_are_refused_at_once(folder):
 
     with pytest.raises(DatasetError, match=r"1 of the 2 files .* are not there.*put the photos"):
         LayeredFolder(folder)
+
+
+def test_the_decoded_cache_notices_another_photo(folder, shapes, tmp_path_factory):
+    photos = tmp_path_factory.mktemp("photos")
+    (folder / "photo.jpg").rename(photos / "photo.png")
+    index = folder / "index.jsonl"
+    entry = json.loads(index.read_text()) | {"image": str(photos / "photo.png")}
+    index.write_text(json.dumps(entry) + "\n")
+    data = {"root": folder, "parts": [{"kind": "layered_folder", "path": "."}]}
+    recipe = a_recipe(shapes, photos / "run", data=data | {"cache": photos / "cache"})
+    for grey in (10, 200):
+        cv2.imwrite(str(photos / "photo.png"), np.full((20, 30, 3), grey, np.uint8))
+        assert (open_mixture(recipe).parts[0].dataset[0].image == grey).all()
 
 
 def test_an_index_of_another_kind_is_refused_by_its_line(folder):

@@ -45,6 +45,10 @@ def contents(run):
             {"network": {"name": "tiny", "overrides": {"cross_direction": "clicks_to_image"}}},
             'of another network, its cross_direction is "image_to_clicks", the recipe\'s "clicks',
         ),
+        (
+            {"optimization": {"optimizer": "adamw", "ema": 0.9, "layer_decay": 0.9}},
+            r"a run with optimization\.layer_decay=1\.0, the recipe's is 0\.9: keep it, or choose",
+        ),
     ],
 )
 def test_another_experiment_is_refused(shapes, run, change, sentence, stages):
@@ -85,6 +89,25 @@ def test_what_a_longer_recipe_changes_is_named_in_one_line(shapes, run, tmp_path
         assert named in line
     assert "run=" not in line
     assert [state.name for state in moved.glob("state-*")] == ["state-000000000032.pt"]
+
+
+def test_images_that_changed_are_named(shapes, tmp_path, caplog):
+    photos = shutil.copytree(shapes, tmp_path / "photos")
+    data = {"root": tmp_path, "parts": [{"path": "photos"}], "workers": 0}
+    train(a_recipe(shapes, tmp_path / "run", stages=SHORT, data=data))
+    for kind in ("images", "masks"):
+        (photos / kind / "0.png").unlink()
+
+    train(a_recipe(shapes, tmp_path / "run", stages=LONGER, data=data))
+
+    (line,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert "run goes on with other images than before, so it will not end where" in line
+    assert line.endswith(": data.parts.0 (5 images, 6 before)")
+
+    caplog.clear()
+    prolonged = [LONGER[0] | {"epochs": 3}]
+    train(a_recipe(shapes, tmp_path / "run", stages=prolonged, data=data))
+    assert "other images" not in caplog.text
 
 
 def test_the_same_recipe_has_nothing_to_name(shapes, run, caplog):

@@ -1,7 +1,11 @@
 """What a training leaves in its folder, and what it does not overwrite."""
 
 import json
+import shutil
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -10,12 +14,13 @@ from icmformer import build_model, load_checkpoint
 from tests.locking import locked_by_another_process
 from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
-from training.errors import RecipeError
+from training.errors import DatasetError, RecipeError
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.loop.keeper import Keeper
 from training.loop.monitor import Monitor
+from training.loop.processes import StopRequested
 from training.loop.run_folder import held
-from training.loop.training_state import TrainingState
+from training.loop.training_state import TrainingState, load_state
 from training.loop.validation import Look, ValidationOptions
 from training.provenance import provenance
 
@@ -70,6 +75,29 @@ def test_what_was_best_by_another_measure_is_forgotten(shapes, tmp_path, change,
     assert (run / "best.safetensors").exists() != remembered
 
 
+def test_what_was_best_outlives_a_stretch_without_validation_and_a_move(shapes, tmp_path):
+    run = tmp_path / "run"
+    validation = {"data": "here", "sets": ["GrabCut"]}
+    first = a_recipe(shapes, run, validation=validation)
+    moved = a_recipe(shapes, run, validation=validation | {"data": "there"})
+
+    def a_state(recipe, samples=0):
+        network = build_model("tiny")
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        measure = recipe.validation.measure() if recipe.validation else ""
+        return TrainingState(network, network, optimizer, samples, measure=measure)
+
+    state = a_state(first, samples=16)
+    state.best = -2.0
+    state.save(first)
+    for recipe in (a_recipe(shapes, run), moved):
+        state = a_state(recipe)
+        state.restore(load_state(run), recipe, "")
+        state.save(recipe)
+
+    assert state.best == -2.0
+
+
 @pytest.mark.parametrize("content", [[], {}, {"network": 1}])
 def test_a_state_of_another_kind_is_refused(shapes, tmp_path, content):
     recipe = a_recipe(shapes, tmp_path / "run")
@@ -93,25 +121,37 @@ def test_a_second_training_in_the_folder_is_refused(shapes, tmp_path):
 
 
 class Looks:
-    """Validation that finds 3, 1 and 2 clicks needed, whatever it is shown; notes that."""
+    """Validation that finds 3, 1 and 2 clicks needed, whatever it is shown; notes that.
+
+    It sees two objects.
+    """
 
     def __init__(self):
         self.options = ValidationOptions(every=1, data="here", sets=("GrabCut",))
         self.seen = []
 
-    def look(self, network, size):
+    def look(self, network, size, interrupt):
+        interrupt()
+        interrupt()
         clicks = (3, 1, 2)[len(self.seen)]
         self.seen.append(network)
         ious = (0.5,) * (clicks - 1) + (0.95,)
         return Look({"GrabCut": ScoreCard((SampleScore("1#1", ious, 0.0, 0.1),), 20)}, None)
 
 
-def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
-    recipe = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 3, "size": 32, "batch_size": 8}])
+def a_keeper(recipe, looks, interrupt):
     network, average = build_model("tiny"), build_model("tiny")
     state = TrainingState(network, average, torch.optim.SGD(network.parameters(), 0.1))
-    looks, monitor = Looks(), Monitor(recipe.run, recipe.samples, 0, silent=False)
-    keeper = Keeper(recipe, provenance("cpu"), Accelerator(cpu=True), looks, monitor, None)
+    monitor, process = Monitor(recipe.run, recipe.samples, 0, silent=False), Accelerator(cpu=True)
+    keeper = Keeper(recipe, provenance("cpu"), process, looks, monitor, None, interrupt)
+    return state, keeper
+
+
+def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run", stages=[{"epochs": 3, "size": 32, "batch_size": 8}])
+    looks = Looks()
+    state, keeper = a_keeper(recipe, looks, interrupt=lambda: None)
+    average = state.average
     for epoch in (1, 2, 3):
         state.samples = epoch * recipe.epoch
         torch.nn.init.constant_(next(average.parameters()), epoch)
@@ -121,3 +161,57 @@ def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
     assert state.best == -1
     best = load_checkpoint(recipe.run / "best.safetensors")
     assert (next(best.parameters()) == 2).all()
+
+
+def test_a_request_to_stop_ends_a_look_which_is_made_up_later(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    requests = iter([None, StopRequested()])
+
+    def interrupt():
+        if request := next(requests, None):
+            raise request
+
+    state, keeper = a_keeper(recipe, Looks(), interrupt)
+    state.samples = recipe.epoch
+    keeper.after_step(state)
+
+    assert load_state(recipe.run)["look_due"]
+    assert not (recipe.run / "best.safetensors").exists()
+
+    keeper.look_if_due(state)
+
+    kept = load_state(recipe.run)
+    assert (kept["look_due"], kept["best"]) == (False, -3)
+    assert load_checkpoint(recipe.run / "best.safetensors")
+
+
+def a_small_grabcut(shapes, data):
+    """Make the benchmark of one object, and return its image."""
+    image = min((shapes / "images").iterdir())
+    mask = cv2.imread(str(shapes / "masks" / f"{image.stem}.png"), cv2.IMREAD_UNCHANGED)
+    for folder in ("data_GT", "boundary_GT"):
+        (data / "GrabCut" / folder).mkdir(parents=True)
+    cv2.imwrite(str(data / "GrabCut" / "boundary_GT" / "1.bmp"), (mask == 1) * np.uint8(255))
+    return Path(shutil.copy(image, data / "GrabCut" / "data_GT" / f"1{image.suffix}"))
+
+
+def test_a_look_that_fails_costs_no_epoch_and_is_made_up(shapes, tmp_path):
+    damaged = a_small_grabcut(shapes, tmp_path)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:500])
+    validation = {"every": 1, "data": tmp_path, "sets": ["GrabCut"], "clicks": 1, "pictures": 0}
+    stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    recipe = a_recipe(shapes, tmp_path / "run", validation=validation, stages=stages)
+
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=f"{damaged.name} is not a readable image"):
+            train(recipe)
+        assert load_state(recipe.run)["samples"] == recipe.samples
+        assert load_checkpoint(recipe.run / "latest.safetensors")
+
+    damaged.write_bytes(content)
+    train(recipe)
+
+    kept = load_state(recipe.run)
+    assert (kept["look_due"], kept["best"]) == (False, -1)
+    assert load_checkpoint(recipe.run / "best.safetensors")

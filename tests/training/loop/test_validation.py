@@ -14,7 +14,7 @@ def test_clicks_are_drawn_where_they_are(shapes):
     options = ValidationOptions(data=shapes.parent, sets=(name,), objects=2, clicks=1, pictures=2)
     network = build_model("tiny").eval()
 
-    look = Validation(options).look(network, 32)
+    look = Validation(options).look(network, 32, interrupt=lambda: None)
 
     assert look.pictures is not None
     assert look.pictures.shape == (2 * 240, 3 * 320, 3)
