@@ -105,13 +105,13 @@ class TrainingState:
                 self.average.load_state_dict(state["average"])
             _load_moments(self.optimizer, state["optimizer"])
             self.samples, self.step = state["samples"], state["step"]
-            self.look_due, self.data = state.get("look_due", False), state.get("data", [])
+            self.look_due, self.data = state["look_due"], state["data"]
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
                 f"{folder} holds the state of another network, or of another kind of optimiser:"
                 " choose another run folder, or start from its weights with network.checkpoint"
             ) from error
-        found = state.get("measure", "")
+        found = state["measure"]
         if self.measure in ("", found):  # without validation, it is kept for when there is one
             self.measure, self.best = found, state["best"]
         if self.samples < recipe.samples:
