@@ -83,7 +83,7 @@ def test_an_annotation_that_was_made_without_a_result_is_empty(loop):
     project = loop.ingest.projects.find(PROJECT)
     loop.ingest.take(project, body["annotation"], body["task"], listed_at=now())
     assert loop.annotations()[4].status == "empty"
-    assert loop.inbox.given_up(PROJECT, now()) == []
+    assert loop.inbox.given_up(PROJECT, now()) == set()
     assert loop.fetched == []
 
 
