@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from torch.utils.data import Dataset
 
 from training.clicks.initial_clicks import ClickSampling, sample_clicks
+from training.datasets.copy_paste import CopyPaste
 from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import (
     ObjectIds,
@@ -35,6 +36,7 @@ class Sampling(BaseModel):
 
     Attributes:
         augmentation: the random view.
+        copy_paste: objects of other images in this one.
         clicks: the clicks a sample starts from.
         min_object_area: objects that cover less of the view are not asked for, in pixels.
         keep_empty: probability of keeping a view without any object.
@@ -43,6 +45,7 @@ class Sampling(BaseModel):
     model_config = STRICT
 
     augmentation: Augmentation
+    copy_paste: CopyPaste = CopyPaste()
     clicks: ClickSampling = ClickSampling()
     min_object_area: int = Field(default=80, ge=1)
     keep_empty: float = Field(default=0.01, ge=0, le=1)
@@ -103,6 +106,7 @@ class SampleStream(Dataset[Sample]):
         annotated, part = self._mixture.draw(index, rng)
         for _ in range(_IMAGES_PER_SAMPLE):
             annotated = settle_stuff(annotated, part.objects, rng)
+            annotated = self._with_another_object(annotated, part, rng)
             for _ in range(_ATTEMPTS_PER_IMAGE):
                 found = self._attempt(annotated, part, size, rng)
                 if found is not None:
@@ -123,6 +127,17 @@ class SampleStream(Dataset[Sample]):
             return [self[key] for key in keys]
         except TrainingError as error:
             return error
+
+    def _with_another_object(
+        self, annotated: AnnotatedImage, part: Part, rng: np.random.Generator
+    ) -> AnnotatedImage:
+        copy_paste = self._sampling.copy_paste
+        # Nothing is drawn where nothing is pasted: recipes without it see the samples they saw.
+        if not copy_paste.probability or rng.random() >= copy_paste.probability:
+            return annotated
+        is_own = rng.random() < copy_paste.itself
+        donor = annotated if is_own else self._mixture.redraw(part, rng)
+        return copy_paste(annotated, donor, rng)
 
     def _attempt(
         self, annotated: AnnotatedImage, part: Part, size: int, rng: np.random.Generator
