@@ -93,7 +93,7 @@ def test_a_job_that_failed_is_said_everywhere_until_another_follows(client, lear
     learning.jobs.fail(number + 1, "w", "No space left on device")
     assert needs(client)["failed_job"] == number + 1
     learning.jobs.request(PROJECT, "again")
-    learning.jobs.finish(learning.jobs.claim("w").id, "w", "kept", "no better", 2)
+    learning.jobs.finish(learning.jobs.claim("w").id, "w", "not better", "no better", 2)
     assert needs(client)["failed_job"] is None
     assert scraped(client, 'icmformer_jobs{state="running"}') == 0
 

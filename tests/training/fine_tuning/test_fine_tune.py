@@ -221,7 +221,7 @@ def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
     for weight in ("0", "20"):
         candidate = run(base, tmp_path / weight, *wanted, f"replay_weight={weight}")
         moved[weight] = np.abs(answers(candidate, DATA.replay) - before).mean()
-    assert moved["20"] < 0.5 * moved["0"]
+    assert moved["20"] < 0.7 * moved["0"]
 
 
 def changed(base, candidate):

@@ -72,7 +72,9 @@ def test_a_job_that_a_person_asked_for_is_tried_again_whatever_the_threshold(
 ):
     if not is_new:
         learning.jobs.request(PROJECT, "20 new samples")
-        learning.jobs.finish(learning.jobs.claim("worker").id, "worker", "kept", "no better", 2)
+        learning.jobs.finish(
+            learning.jobs.claim("worker").id, "worker", "not better", "no better", 2
+        )
     fail(learning, ago=HOUR / 2, reason="Start training")
     assert reasons_after_a_tick(worker, learning) is None
     move_back(learning, JobRow, finished_at=now() - HOUR)

@@ -20,7 +20,7 @@ def job(project, number):
     return {
         "project": project, "reasons": ["20 new samples"], "state": "finished", "attempts": 1,
         "requested_at": now(), "worker": "w", "cancel": False, "stage": "", "done": 0, "total": 0,
-        "result": "kept", "message": f"as good as job {number}",
+        "result": "not better", "message": f"as good as job {number}",
     }  # fmt: skip
 
 
