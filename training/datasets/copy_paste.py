@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
+from icmformer.region_of_interest import bounding_box
 from training.datasets.object_sampling import with_area
 from training.datasets.sample import AnnotatedImage
 from training.recipe_files import STRICT
@@ -50,9 +51,10 @@ class CopyPaste(BaseModel):
             return image
         layer, number = donor.objects[rng.integers(len(donor.objects))]
         mask = donor.layers[:, :, layer] == number
-        if not mask.any():
+        box = bounding_box(mask)
+        if box is None:
             return image
-        patch, alpha = _cut_out(donor.image, mask)
+        patch, alpha = (plane[box.slices].astype(np.float32) for plane in (donor.image, mask))
         shorter = min(image.image.shape[:2])
         patch, alpha = _scaled(patch, alpha, shorter * rng.uniform(*self.side))
         if rng.random() < 0.5:
@@ -84,13 +86,6 @@ class CopyPaste(BaseModel):
         window[:, :, 0][covered] = new
         kept = with_area(layers, (*image.objects, (0, new)), self.least)
         return replace(image, image=pixels, layers=layers, objects=kept)
-
-
-def _cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an object's box: (h, w, 3) float32 pixels and (h, w) float32 cover in [0, 1]."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return image[box].astype(np.float32), mask[box].astype(np.float32)
 
 
 def _scaled(patch: np.ndarray, alpha: np.ndarray, longer: float) -> tuple[np.ndarray, np.ndarray]:
