@@ -68,6 +68,11 @@ class JitteredAnnotator:
         return from_row_column(int(row), int(column), positive)
 
 
+def several_annotators(count: int) -> tuple[Annotator, ...]:
+    """Return the annotator of the published protocol, and `count` - 1 who miss the centre."""
+    return (CentreAnnotator(), *(JitteredAnnotator(seed) for seed in range(1, count)))
+
+
 def deepest_error(
     target: np.ndarray, mask: np.ndarray, clicks: Sequence[Click]
 ) -> tuple[bool, np.ndarray]:

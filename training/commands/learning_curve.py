@@ -22,7 +22,6 @@ from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.errors import DatasetError
-from training.evaluation.click_by_click import evaluate
 from training.evaluation.noc import ScoreCard
 from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain
@@ -30,6 +29,7 @@ from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.fine_tuning.retention import PACKAGED, RetentionSet
+from training.fine_tuning.trial import Exercise
 from training.home_paths import given_path
 from training.progress import Report, Stage
 from training.provenance import provenance
@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--test-objects", type=positive, default=100, help="held-out objects to click"
     )
     parser.add_argument(
+        "--annotators",
+        type=positive,
+        default=3,
+        help="who click on every object: the one of the published protocol, and others less exact",
+    )
+    parser.add_argument(
         "--recipe", type=given_path, help="what differs from recipes/fine_tune.yaml"
     )
     parser.add_argument("--output", type=given_path, required=True, help="folder for the results")
@@ -89,6 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
             "domain": files_fingerprint(arguments.domain),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,
+            "annotators": arguments.annotators,
             "benchmarks": {name: files_fingerprint(path) for name, path in clicked.items()},
             "retention set": retention.fingerprint,
             "recipe": recipe.model_dump(mode="json"),
@@ -119,7 +126,7 @@ def _benchmark_folders(arguments: argparse.Namespace) -> dict[str, Path]:
     return {name: benchmark_folder(name, arguments.data) for name in _BENCHMARKS}
 
 
-def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, EvaluationDataset]:
+def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, Exercise]:
     held_out = some_objects(domain.held_out, arguments.test_objects)
     tests: dict[str, EvaluationDataset] = {} if held_out is None else {_HELD_OUT: held_out}
     if arguments.data is not None:
@@ -129,7 +136,7 @@ def _tests(domain: AcceptedDomain, arguments: argparse.Namespace) -> dict[str, E
             f"{arguments.domain} has no object on an image that is held out, so there is nothing"
             " to click on: add images, or give --data"
         )
-    return tests
+    return {name: Exercise(objects, arguments.annotators) for name, objects in tests.items()}
 
 
 def _validation(images: TrainingDataset, recipe: FineTuneRecipe) -> EvaluationDataset | None:
@@ -142,7 +149,7 @@ def _validation(images: TrainingDataset, recipe: FineTuneRecipe) -> EvaluationDa
 def _measured(
     masks: int,
     checkpoint: Path,
-    tests: dict[str, EvaluationDataset],
+    tests: dict[str, Exercise],
     folder: Path,
     recipe: FineTuneRecipe,
 ) -> Point:
@@ -150,11 +157,11 @@ def _measured(
     folder.mkdir(parents=True, exist_ok=True)
     device = usable_device(recipe.device)
     cards: dict[str, ScoreCard] = {}
-    for name, objects in tests.items():
+    for name, exercise in tests.items():
         kept = folder / f"{name}.json"
         if not kept.exists():
             predictor = Predictor(load_checkpoint(checkpoint, device))
-            card = evaluate(predictor, objects, target_iou=max(THRESHOLDS))
+            card = exercise.judge(predictor, max(THRESHOLDS))
             write_atomically(kept, card.to_json().encode())
         cards[name] = ScoreCard.from_json(kept.read_text())
         clicks = ", ".join(f"{cards[name].noc(t):.2f} to {t:.0%}" for t in THRESHOLDS)

@@ -177,8 +177,8 @@ def _trial(
     accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
     others = None if retention is None else retention.judged(options.retention_tries)
     return Trial(
-        Exercise(accepted, tries) if held_out.samples else None,
-        None if others is None else Exercise(others, options.retention_tries),
+        Exercise.of_tries(accepted, tries) if held_out.samples else None,
+        None if others is None else Exercise.of_tries(others, options.retention_tries),
     )
 
 

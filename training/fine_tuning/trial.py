@@ -5,42 +5,71 @@ clicks or eight. So few objects say little of a version, and more if several ann
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icmformer import Predictor, load_checkpoint
 from training.atomic_files import write_atomically
-from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
+from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationDataset
-from training.evaluation.click_by_click import evaluate
+from training.evaluation.click_by_click import ClickSegmenter, evaluate
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.promotion import Comparison
 from training.progress import Report, Stage
 
-MOST_ANNOTATORS = 4
+_MOST_ANNOTATORS = 4
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """Objects, and how often they are clicked at most.
+    """Objects, and how many simulated annotators click on each.
 
     Attributes:
         objects: at least one.
-        tries: objects times annotators; one annotator clicks each object whatever this is.
+        annotators: how many; the first is the one of the published protocol.
     """
 
     objects: EvaluationDataset
-    tries: int
+    annotators: int
 
-    def annotators(self) -> tuple[Annotator, ...]:
-        """Return the one of the published protocol, and others who do not find the centre."""
-        count = min(MOST_ANNOTATORS, max(1, self.tries // len(self.objects)))
-        return (CentreAnnotator(), *(JitteredAnnotator(seed) for seed in range(1, count)))
+    @classmethod
+    def of_tries(cls, objects: EvaluationDataset, tries: int) -> "Exercise":
+        """Return one with as many annotators as stay within so many tries, from one to four."""
+        return cls(objects, min(_MOST_ANNOTATORS, max(1, tries // len(objects))))
 
     def __len__(self) -> int:
         """Return how often an object is clicked."""
-        return len(self.objects) * len(self.annotators())
+        return len(self.objects) * self.annotators
+
+    def judge(
+        self,
+        predictor: ClickSegmenter,
+        target_iou: float = 0.90,
+        progress: Callable[[SampleScore], None] | None = None,
+    ) -> ScoreCard:
+        """Let every annotator click on every object.
+
+        Args:
+            predictor: that is judged.
+            target_iou: at which an object ends.
+            progress: called after each object that an annotator is done with.
+
+        Returns:
+            Every object once an annotator, the published one's first.
+        """
+        cards = [
+            evaluate(
+                predictor,
+                self.objects,
+                target_iou=target_iou,
+                annotator=annotator,
+                progress=progress,
+            )
+            for annotator in several_annotators(self.annotators)
+        ]
+        return replace(cards[0], samples=tuple(score for card in cards for score in card.samples))
 
 
 @dataclass(frozen=True)
@@ -117,13 +146,7 @@ def run_trial(
     predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
 
     def judge(exercise: Exercise | None) -> ScoreCard | None:
-        if exercise is None:
-            return None
-        cards = [
-            evaluate(predictor, exercise.objects, annotator=annotator, progress=count)
-            for annotator in exercise.annotators()
-        ]
-        return replace(cards[0], samples=tuple(score for card in cards for score in card.samples))
+        return None if exercise is None else exercise.judge(predictor, progress=count)
 
     scores = TrialScores(judge(trial.held_out), judge(trial.retention))
     write_atomically(kept, scores.to_json().encode())

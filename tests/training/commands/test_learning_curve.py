@@ -151,7 +151,8 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     command = [
         sys.executable, "-m", "training", "learning-curve",
         "--checkpoint", str(tmp_path / "tiny.safetensors"), "--domain", str(folder),
-        "--masks", "10,30", "--test-objects", "4", "--output", str(tmp_path / "out"),
+        "--masks", "10,30", "--test-objects", "4", "--annotators", "2",
+        "--output", str(tmp_path / "out"),
         "steps=70", "validate_every=35", "weight_interpolation=1", "device=cpu",
         "optimization.optimizer=muon", "optimization.learning_rate=3e-3",
     ]  # fmt: skip
@@ -165,7 +166,10 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     assert "| 30 |" in (tmp_path / "out" / "learning_curve.md").read_text()
     assert (tmp_path / "out" / "learning_curve.svg").read_text().startswith("<svg")
     kept = json.loads((tmp_path / "out" / "settings.json").read_text())
-    assert (kept["test objects"], kept["recipe"]["steps"]) == (4, 70)
+    assert (kept["test objects"], kept["annotators"], kept["recipe"]["steps"]) == (4, 2, 70)
+    card = json.loads((tmp_path / "out" / "0 masks" / "held out.json").read_text())
+    names = [sample["name"] for sample in card["samples"]]
+    assert names == names[:4] * 2
     done = subprocess.run(
         [*command, "seed=7"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -7,7 +7,7 @@ import torch
 
 from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from tests.training.disc_project import disc
-from training.clicks.annotator import CentreAnnotator, JitteredAnnotator
+from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationSample
 from training.fine_tuning import trial
 from training.fine_tuning.trial import Exercise, Trial, TrialScores, run_trial
@@ -26,18 +26,16 @@ def discs(count):
     [(1, 60, 4), (15, 60, 4), (16, 60, 3), (30, 60, 2), (31, 60, 1), (61, 60, 1)],
 )
 def test_few_objects_are_clicked_by_several_annotators(objects, tries, annotators):
-    exercise = Exercise([None] * objects, tries)
+    exercise = Exercise.of_tries([None] * objects, tries)
+    assert exercise.annotators == annotators
     assert len(exercise) == objects * annotators
-    first, *others = exercise.annotators()
-    assert first == CentreAnnotator()
-    assert others == [JitteredAnnotator(seed) for seed in range(1, annotators)]
 
 
 def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=3))
     torch.manual_seed(0)
     save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
-    held_out, retention = Exercise(discs(2), 6), Exercise(discs(3)[2:], 1)
+    held_out, retention = Exercise(discs(2), 3), Exercise(discs(3)[2:], 1)
     progress = []
 
     def run(report):
@@ -65,7 +63,7 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     def clicked_by(predictor):
         cards = [
             trial.evaluate(predictor, held_out.objects, annotator=annotator)
-            for annotator in held_out.annotators()
+            for annotator in several_annotators(held_out.annotators)
         ]
         return [sample.ious for card in cards for sample in card.samples]
 
