@@ -14,8 +14,8 @@ from ml_backend.learning.work_queue import declare_tasks, open_queue, require_re
 from ml_backend.learning.worker import Worker
 from ml_backend.logs import write_logs
 from ml_backend.settings import Settings, child_environment, load_settings
-from training.datasets.image_folder import ImageFolder
 from training.errors import DatasetError
+from training.fine_tuning.retention import retention_folders
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _require_usable(settings: Settings) -> None:
 
 def _require_images(retention_set: Path) -> None:
     try:
-        ImageFolder(retention_set)
+        retention_folders(retention_set)
     except DatasetError as error:
         raise SettingsError(f"ICMFORMER_RETENTION_SET: {error}") from error
 

@@ -43,7 +43,7 @@ from training.loop.optimization import (
     set_learning_rate,
     update_average,
 )
-from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
+from training.loop.sample_stream import Batch, BatchPlan, SampleStream, Sampling, collate, sound
 from training.loop.training_state import load_state, save_state
 from training.progress import Report
 
@@ -121,8 +121,9 @@ def fine_tune(
     others: Iterable[Batch | None] = repeat(None)
     if data.replay is not None and recipe.replayed:
         replayed = recipe.replayed
-        others = _batches(data.replay, replayed, size, step, recipe)
-    accepted = _batches(data.accepted, recipe.batch_size - replayed, size, step, recipe)
+        others = _batches(data.replay, replayed, size, step, recipe, recipe.replay_sampling)
+    learned = recipe.batch_size - replayed
+    accepted = _batches(data.accepted, learned, size, step, recipe, recipe.sampling)
     model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
 
     for batch, other in zip(accepted, others, strict=False):
@@ -184,12 +185,17 @@ def _go_part_of_the_way(start: ICMFormer, end: ICMFormer, share: float) -> None:
 
 
 def _batches(
-    images: TrainingDataset, samples: int, size: int, step: int, recipe: FineTuneRecipe
+    images: TrainingDataset,
+    samples: int,
+    size: int,
+    step: int,
+    recipe: FineTuneRecipe,
+    sampling: Sampling,
 ) -> Iterable[Batch]:
     """Return the batches of all steps from `step` on, each of so many samples of the images."""
     mixture = Mixture([Part(images, 1.0, recipe.objects)], recipe.seed)
     plan = BatchPlan(((recipe.steps * samples, size, samples),), start=step * samples)
-    stream = SampleStream(mixture, recipe.sampling, recipe.seed)
+    stream = SampleStream(mixture, sampling, recipe.seed)
     return sound(DataLoader(stream, batch_sampler=plan, collate_fn=collate))
 
 

@@ -29,6 +29,7 @@ class FineTuneRecipe(BaseModel):
         replay: share of the samples that come from the retention set; on them the network is to
             answer as it did before.
         replay_weight: of that against learning what was accepted.
+        replay_sampling: like `sampling`, of the images that are replayed.
         weight_interpolation: how far from the weights before to those that were trained it ends.
         objects: how targets are put together.
         sampling, iterative_clicks, loss: as in a training recipe.
@@ -51,6 +52,7 @@ class FineTuneRecipe(BaseModel):
     steps: int = Field(ge=1)
     replay: float = Field(ge=0, lt=1)
     replay_weight: float = Field(ge=0)
+    replay_sampling: Sampling
     weight_interpolation: float = Field(gt=0, le=1)
     objects: ObjectSampling
     sampling: Sampling
@@ -89,6 +91,7 @@ class FineTuneRecipe(BaseModel):
     @model_validator(mode="after")
     def _clicks_have_room(self) -> "FineTuneRecipe":
         check_slots(self.sampling, self.iterative_clicks)
+        check_slots(self.replay_sampling, self.iterative_clicks)
         return self
 
 

@@ -49,7 +49,7 @@ class ImprovementOptions:
     start: Literal["live", "base"]
     retention: Path | None
     held_out_tries: int = 120
-    retention_tries: int = 60
+    retention_tries: int = 90
 
 
 @dataclass(frozen=True)

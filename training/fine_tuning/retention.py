@@ -1,7 +1,6 @@
 """The retention set: other objects than a project's, against forgetting.
 
-Half of its images are replayed while a model is fine-tuned, the other half says what it forgot.
-An image is on the same side in every run, by a hash of its pixels.
+Some of its images are replayed while a model is fine-tuned, the others say what it forgot.
 """
 
 import hashlib
@@ -17,9 +16,13 @@ from training.store.split import image_hash
 
 PACKAGED = Path(__file__).parents[1] / "retention"
 
+_SIDES = ("replayed", "judged")
+
 
 class RetentionSet:
-    """A folder as `ImageFolder` reads it, cut in two.
+    """A folder as `ImageFolder` reads it, cut in two, or two of them: `replayed` and `judged`.
+
+    One that is cut has each image on the same side in every run, by a hash of its pixels.
 
     Attributes:
         fingerprint: of all images and masks, 64 hexadecimal digits.
@@ -31,22 +34,47 @@ class RetentionSet:
         Raises:
             DatasetError: if the folder is not such a data set.
         """
-        images = ImageFolder(folder)
-        sides: tuple[list[int], list[int]] = ([], [])
         content = hashlib.sha256()
-        for index in range(len(images)):
-            shown = images[index]
-            name = image_hash(shown.image)
-            sides[int(name[:8], 16) % 2].append(index)
-            content.update(name.encode() + np.ascontiguousarray(shown.layers).tobytes())
-        self._images = images
-        self._replayed, self._judged = sides
+        images, *others = retention_folders(folder)
+        names = _read(images, content)
+        if others:
+            content.update(b"judged")
+            _read(others[0], content)
+            self._replayed: TrainingDataset = images
+            self._judged: TrainingDataset = others[0]
+        else:
+            odd = [int(name[:8], 16) % 2 for name in names]
+            self._replayed, self._judged = (
+                Subset(images, [index for index, side in enumerate(odd) if side == wanted])
+                for wanted in (0, 1)
+            )
         self.fingerprint = content.hexdigest()
 
     def replay(self) -> TrainingDataset | None:
         """Return the images to train on; None if there is none."""
-        return Subset(self._images, self._replayed) if self._replayed else None
+        return self._replayed if len(self._replayed) else None
 
     def judged(self, limit: int) -> EvaluationDataset | None:
         """Return at most `limit` objects of the other images, spread over all; None if none."""
-        return some_objects(Subset(self._images, self._judged), limit)
+        return some_objects(self._judged, limit)
+
+
+def retention_folders(folder: Path) -> list[ImageFolder]:
+    """Return what the folder holds: one data set to cut in two, or what is replayed and judged.
+
+    Raises:
+        DatasetError: if it is neither.
+    """
+    if any((folder / side).is_dir() for side in _SIDES):
+        return [ImageFolder(folder / side) for side in _SIDES]
+    return [ImageFolder(folder)]
+
+
+def _read(images: ImageFolder, content: "hashlib._Hash") -> list[str]:
+    """Return the hashes of the images' pixels, and add these and the masks to the content."""
+    names = []
+    for index in range(len(images)):
+        shown = images[index]
+        names.append(image_hash(shown.image))
+        content.update(names[-1].encode() + np.ascontiguousarray(shown.layers).tobytes())
+    return names

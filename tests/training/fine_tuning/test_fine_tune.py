@@ -287,6 +287,27 @@ def test_a_step_replays_its_share(replay, replayed):
     assert chosen.replayed == replayed
 
 
+def test_what_is_replayed_is_shown_in_views_of_its_own(base, tmp_path):
+    others_pasted_in = "replay_sampling.copy_paste.probability=1"
+    with_replay = [
+        run(base, tmp_path / "never", "replay_sampling.copy_paste.probability=0"),
+        run(base, tmp_path / "always", others_pasted_in),
+    ]
+    assert changed(*with_replay)
+    data = FineTuneData(DATA.accepted, None, DATA.validation)
+    without = [
+        run(base, tmp_path / "none", data=data),
+        run(base, tmp_path / "none, always", others_pasted_in, data=data),
+    ]
+    assert not changed(*without)
+
+
+@pytest.mark.parametrize("name", ["sampling", "replay_sampling"])
+def test_samples_without_room_for_iterative_clicks_are_refused(name):
+    with pytest.raises(RecipeError, match="slots 2 has no room for 6 iterative clicks"):
+        load_fine_tune_recipe(overrides=[f"{name}.clicks.slots=2"])
+
+
 def test_replay_that_leaves_nothing_to_learn_is_refused():
     with pytest.raises(RecipeError, match="leaves none of batch_size 1"):
         load_fine_tune_recipe(overrides=["batch_size=1"])

@@ -10,23 +10,22 @@ def _names(images):
     return {images[index].name for index in range(len(images))}
 
 
-def test_the_packaged_set_has_something_to_replay_and_something_to_judge_by():
+def test_the_packaged_set_judges_by_other_photos_than_it_replays():
     packaged = RetentionSet(PACKAGED)
     replay, judged = packaged.replay(), packaged.judged(100)
     judged_images = {judged[index].name.rsplit("#")[0] for index in range(len(judged))}
-    assert len(replay) >= 3
-    assert len(judged) >= 8
-    assert len(judged_images) >= 3
+    assert len(replay) >= 30
+    assert len(judged) >= 20
+    assert len(judged_images) >= 10
     assert not _names(replay) & judged_images
 
 
 def test_every_packaged_image_has_its_terms():
     terms = (PACKAGED / "LICENSES.md").read_text()
-    images = sorted(path.name for path in (PACKAGED / "images").iterdir())
-    masks = sorted(path.stem for path in (PACKAGED / "masks").iterdir())
+    images = sorted(path.name for path in PACKAGED.glob("*/images/*"))
+    masks = sorted(path.stem for path in PACKAGED.glob("*/masks/*"))
     assert [name.removesuffix(".jpg") for name in images] == masks
-    for name in images:
-        assert f"`{name}`" in terms
+    assert [name for name in images if f"`{name}`" not in terms] == []
 
 
 @pytest.fixture
@@ -79,6 +78,30 @@ def test_a_half_without_objects_judges_nothing(folder, lacking):
             for kind in ("images", "masks"):
                 (folder / kind / f"{number}.png").unlink()
     assert RetentionSet(folder).judged(100) is None
+
+
+def test_a_set_that_says_what_is_replayed_is_not_cut(folder, tmp_path):
+    for side in ("replayed", "judged"):
+        (tmp_path / "two" / side).mkdir(parents=True)
+    for kind in ("images", "masks"):
+        (folder / kind).rename(tmp_path / "two" / "replayed" / kind)
+    with pytest.raises(DatasetError, match="judged"):
+        RetentionSet(tmp_path / "two")
+
+    for kind in ("images", "masks"):
+        (tmp_path / "two" / "judged" / kind).mkdir()
+    for kind in ("images", "masks"):
+        for number in (4, 5):
+            name = f"{kind}/{number}.png"
+            (tmp_path / "two" / "replayed" / name).rename(tmp_path / "two" / "judged" / name)
+    two = RetentionSet(tmp_path / "two")
+    assert _names(two.replay()) == {str(number) for number in range(12)} - {"4", "5"}
+    assert {name.split("#")[0] for name in _names(two.judged(100))} == {"4", "5"}
+
+    for kind in ("images", "masks"):
+        name = f"{kind}/4.png"
+        (tmp_path / "two" / "judged" / name).rename(tmp_path / "two" / "replayed" / name)
+    assert RetentionSet(tmp_path / "two").fingerprint != two.fingerprint
 
 
 def test_a_missing_folder_is_said(tmp_path):
