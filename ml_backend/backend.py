@@ -4,8 +4,11 @@ import functools
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from icmformer import load_checkpoint
+from icmformer.errors import CheckpointError
 from ml_backend.connection.connections import Connections
 from ml_backend.connection.webhook_login import WebhookLogin
 from ml_backend.images.task_images import TaskImages
@@ -28,6 +31,7 @@ from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
+from training.store.model_versions import ModelVersions
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +96,7 @@ def build_backend(settings: Settings) -> Backend:
     learning = make_learning(settings)
     default = default_version(settings.checkpoint)
     if default.weights is not None:
-        # Only who serves moves the default: the worker may be started without the setting, and must
-        # not take it back.
-        learning.stores.versions.install(default.weights)
+        _install(learning.stores.versions, default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
     pointer = PointerFollower(learning.stores.versions, default)
     sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
@@ -142,6 +144,20 @@ def build_backend(settings: Settings) -> Backend:
     if not pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
     return backend
+
+
+def _install(versions: ModelVersions, weights: Path) -> None:
+    """Make the weights of the settings the default, unless they do not load.
+
+    Only who serves moves the default: the worker may be started without the setting, and must not
+    take it back.
+    """
+    try:
+        load_checkpoint(weights)
+    except CheckpointError as error:
+        logger.error("what ICMFORMER_CHECKPOINT names does not go live: %s", error)
+    else:
+        versions.install(weights)
 
 
 @functools.cache

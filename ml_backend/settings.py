@@ -134,9 +134,9 @@ class Settings(BaseSettings):
     """Folder of images/ and masks/ that a job must not forget; else the one that is packaged."""
     gate_iou: float = Field(default=0.85, ge=0.5, le=0.9)
     """The IoU whose number of clicks the gate compares; lower where outlines are uncertain."""
-    gate_min_objects: int = Field(default=20, ge=1)
-    """Held-out masks below which a person decides about a candidate."""
-    gate_min_images: int = Field(default=5, ge=1)
+    gate_min_objects: int = Field(default=20, ge=1, le=120)
+    """Held-out masks below which a person decides about a candidate; no job judges by over 120."""
+    gate_min_images: int = Field(default=5, ge=1, le=90)
     """Held-out images below which a person decides about a candidate."""
     gate_max_retention_loss: float = Field(default=0.02, ge=0)
     """Share by which the retention set may need more clicks."""
@@ -162,6 +162,8 @@ class Settings(BaseSettings):
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        if value is not None and "@" in value.split("/", 3)[2]:
+            raise ValueError("must hold no login, which is not sent, while the address is shown")
         return value.rstrip("/") if value else None
 
     @model_validator(mode="after")

@@ -6,8 +6,10 @@ PostgreSQL, as the settings say, and none of them needs to be safe from power cu
 """
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey, crontab
@@ -61,14 +63,12 @@ def open_queue(settings: Settings) -> Huey:
 
     Raises:
         SettingsError: if its address is of no kind that is known, or needs a package that is not
-            installed.
+            installed, or if the file cannot be used.
     """
     url = settings.queue_url
     if url is None:
         settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return SqliteHuey(
-            _NAME, filename=str(settings.model_dir / "queue.db"), results=False, fsync=False
-        )
+        return _queue_in(settings.model_dir / "queue.db")
     if url.startswith(("redis://", "rediss://")):
         return RedisHuey(_NAME, url=url, results=False)
     if url.startswith(("postgresql://", "postgres://")):
@@ -81,6 +81,25 @@ def open_queue(settings: Settings) -> Huey:
                 '"psycopg[binary]" (docs/deployment.md says how)'
             ) from error
     raise SettingsError("ICMFORMER_QUEUE_URL must start with redis:// or postgresql://")
+
+
+def _queue_in(file: Path) -> Huey:
+    """Open the file; one that is damaged, as after a power cut, begins anew: it holds hints."""
+    try:
+        return _opened(file)
+    except sqlite3.OperationalError as error:
+        raise SettingsError(f"the queue {file} cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        logger.warning("the queue %s was damaged and begins anew: %s", file, error)
+    for ending in ("", "-wal", "-shm"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+    return _opened(file)
+
+
+def _opened(file: Path) -> Huey:
+    queue = SqliteHuey(_NAME, filename=str(file), results=False, fsync=False)
+    queue.pending_count()  # a truncated file can be opened, but not read
+    return queue
 
 
 def require_reachable(queue: Huey) -> None:

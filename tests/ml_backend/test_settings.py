@@ -123,6 +123,8 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
         ("PORT", "70000"),
         ("ICMFORMER_DEVICE", "gpu"),
         ("LABEL_STUDIO_URL", "labelstudio:8080"),
+        ("LABEL_STUDIO_URL", "https://user:secret@labelstudio"),
+        ("ICMFORMER_GATE_MIN_OBJECTS", "121"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),
         ("LOG_LEVEL", "chatty"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "at three"),

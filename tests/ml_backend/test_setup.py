@@ -103,10 +103,15 @@ def test_what_setup_brings_is_used_when_the_environment_is_silent(
     assert not any(LEGACY_TOKEN.encode() in path.read_bytes() for path in tmp_path.rglob("*.db*"))
 
 
-def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(checkpoint.read_bytes()[:-100])
-    damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
+@pytest.fixture
+def damaged(tmp_path, checkpoint):
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(checkpoint.read_bytes()[:-100])
+    path.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
+    return path
+
+
+def test_damaged_network_is_said(tmp_path, label_studio, damaged):
     settings = Settings(
         model_dir=tmp_path,
         checkpoint=damaged,
@@ -118,6 +123,15 @@ def test_damaged_network_is_said(tmp_path, label_studio, checkpoint):
     assert "damaged" in prediction["error"]
     assert "damaged" in refusal(client, recorded_setup(), 503)
     assert "cannot be loaded" in client.get("/").text
+
+
+def test_a_damaged_network_leaves_what_served_before(tmp_path, checkpoint, damaged, caplog):
+    for network in (checkpoint, damaged):
+        settings = Settings(model_dir=tmp_path / "state", checkpoint=network)
+        backend = create_app(settings).extensions["icmformer"]
+        assert backend.models.serving("").version.name.startswith(checkpoint.stem)
+        backend.learning.close()
+    assert "ICMFORMER_CHECKPOINT names does not go live" in caplog.text
 
 
 def test_the_starter_is_the_one_of_the_network_package():

@@ -4,13 +4,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import urllib3
 from flask import Flask, redirect
 from requests.exceptions import SSLError
+from urllib3.exceptions import MaxRetryError
 
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio import access_tokens
 from ml_backend.label_studio.access_tokens import TokenKind, kind_of
 from ml_backend.label_studio.client import LabelStudio, origin
+from ml_backend.label_studio.no_answer import reason
 from tests.ml_backend.stand_in import (
     LEGACY_TOKEN,
     PERSONAL_TOKEN,
@@ -34,6 +37,16 @@ def test_why_tls_fails_is_said(said, words):
     error = SSLError(ssl.SSLError(1, f"[SSL: {said}"))
     sentence = str(LabelStudio("https://ls", LEGACY_TOKEN).unreachable(error))
     assert re.search(words, sentence)
+
+
+def test_why_tls_fails_is_said_without_the_query_which_may_be_a_signature():
+    cause = urllib3.exceptions.SSLError(ssl.SSLError(1, "[SSL: TLSV1_ALERT] alert"))
+    pool = urllib3.HTTPSConnectionPool("bucket")
+    error = SSLError(MaxRetryError(pool, "/a.jpg?X-Amz-Signature=secret", cause))
+    assert "secret" in str(error)
+    said = reason(error)
+    assert "TLSV1_ALERT" in said
+    assert "secret" not in said
 
 
 def test_an_address_without_tls_and_a_missing_file_of_certificates_are_named(stand_in, monkeypatch):

@@ -81,3 +81,29 @@ def test_a_worker_makes_what_a_postgresql_queue_lacks(settings):
     assert queue.execute(queue.dequeue()) is None
     queue.flush()
     queue.storage.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated"])
+def test_a_damaged_file_begins_anew_for_it_holds_hints_alone(settings, caplog, damage):
+    queue = open_queue(settings)
+    hint = declare_tasks(queue, NoDuties()).ingest
+    for _ in range(200):
+        hint()
+    queue.storage.close()
+    file = settings.model_dir / "queue.db"
+    for rest in settings.model_dir.glob("queue.db-*"):
+        rest.unlink()
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"garbage!" * 1000)
+
+    queue = open_queue(settings)
+
+    require_reachable(queue)
+    assert f"the queue {file} was damaged and begins anew" in caplog.text
+    queue.storage.close()
+
+
+def test_a_file_that_cannot_be_used_is_named(settings):
+    (settings.model_dir / "queue.db").mkdir()
+    with pytest.raises(SettingsError, match=r"^the queue .*queue\.db cannot be used: [^\n]*$"):
+        open_queue(settings)

@@ -211,8 +211,8 @@ def answers(path, images):
 def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
     """Learning moves the answers elsewhere, too, unless it is told to keep them."""
     wanted = (
-        "steps=40",
-        "validate_every=40",
+        "steps=80",
+        "validate_every=80",
         "optimization.learning_rate=1e-3",
         "weight_interpolation=1",
     )
