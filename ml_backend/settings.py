@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     fine_tune_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of a job; 0 is half the cores. Its priority is the lowest in any case."""
     retention_set: ExpandedPath | None = None
-    """Folder of images/ and masks/ that a job must not forget; else the one that is packaged."""
+    """Folder of what a job must not forget; else the packaged one."""
     gate_iou: float = Field(default=0.85, ge=0.5, le=0.9)
     """The IoU whose number of clicks the gate compares; lower where outlines are uncertain."""
     gate_min_objects: int = Field(default=20, ge=1, le=120)
