@@ -47,18 +47,25 @@ _NO_LOGIN = (
 # Too many requests, or a proxy whose server is away: not what is wrong with a file.
 _NOT_NOW = (429, 502, 503, 504)
 _KEPT_SECONDS = 3600.0
+# Each click on an image that does not come would hold a thread for as long as the one before it.
+_NOT_ASKED_AGAIN_SECONDS = 10.0
+_FAILURES_BYTES = 1 << 20
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An image that somebody asks for, and how long that person still waits."""
+    """An image that somebody asks for, and how long that person still waits.
+
+    In a hurry is who waits for less than an image may take.
+    """
 
     address: str
     task_id: str
     label_studio: LabelStudio | None
     deadline: Deadline
+    is_in_a_hurry: bool
 
     @property
     def key(self) -> _Key:
@@ -103,6 +110,19 @@ class _Kept:
         return self.image.pixels.nbytes
 
 
+@dataclass(frozen=True)
+class _NotGiven:
+    """Why an image did not come, and when that was known (`time.monotonic`)."""
+
+    sentence: str
+    failed_at: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes, of those that vary."""
+        return len(self.sentence)
+
+
 class TaskImages:
     """Loads images and keeps the recently used ones; thread-safe.
 
@@ -122,6 +142,7 @@ class TaskImages:
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._kept: RecentlyUsed[_Key, _Kept] = RecentlyUsed(cache_bytes)
+        self._not_given: RecentlyUsed[_Key, _NotGiven] = RecentlyUsed(_FAILURES_BYTES)
         self._loading: dict[_Key, Future[TaskImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         self.lookups = {"hit": 0, "miss": 0}
@@ -152,13 +173,15 @@ class TaskImages:
 
         Raises:
             TaskImageError: if there is no image or it cannot be used; the text names task, address
-                and problem. An ImageHostError if its server is away, silent or too slow.
+                and problem. An ImageHostError if its server is away, silent or too slow, also if
+                that was so a moment ago: then nobody waits for it again.
             LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
                 other image would come either.
         """
         address = image_address(task, tag)
         deadline = self._downloads.deadline(seconds)
-        wanted = _Wanted(address, str(task.get("id")), label_studio, deadline)
+        is_in_a_hurry = seconds is not None and seconds < self._limits.total_seconds
+        wanted = _Wanted(address, str(task.get("id")), label_studio, deadline, is_in_a_hurry)
         try:
             image = self._kept_or_loaded(wanted)
             if shown_hw not in (None, image.pixels.shape[:2]):
@@ -192,6 +215,9 @@ class TaskImages:
                 self.lookups["hit"] += 1
                 result.set_result(kept.image)
                 return result, False
+            failed = self._not_given.get(key)
+            if failed and time.monotonic() - failed.failed_at < _NOT_ASKED_AGAIN_SECONDS:
+                raise ImageHostError(failed.sentence)
             self.lookups["miss"] += 1
             loading = self._loading.setdefault(key, result)
         return loading, loading is result
@@ -205,12 +231,19 @@ class TaskImages:
             self._keep(key, image)
             result.set_result(image)
         except BaseException as error:
+            self._note_failure(wanted, error)
             result.set_exception(error)
             raise
         finally:
             with self._lock:
                 del self._loading[key]
         return image
+
+    def _note_failure(self, wanted: _Wanted, error: BaseException) -> None:
+        is_hurry = isinstance(error, SlowImageError) and wanted.is_in_a_hurry
+        if isinstance(error, ImageHostError) and not is_hurry:
+            with self._lock:
+                self._not_given.put(wanted.key, _NotGiven(str(error), time.monotonic()))
 
     def _forget(self, key: _Key, image: TaskImage) -> None:
         with self._lock:

@@ -1,7 +1,8 @@
 """Keeps threads free for what must always be answered at once: liveness, webhooks, the page.
 
-A request for masks holds its thread while it waits for the network. If all threads waited, Label
-Studio's one second for /health and for a webhook would pass, and an accepted mask would be lost.
+A request for masks holds its thread while it waits for its image and for the network. If all
+threads waited, Label Studio's one second for /health and for a webhook would pass, and an accepted
+mask would be lost.
 """
 
 import threading
@@ -30,8 +31,9 @@ class Admission:
         """
         if not self._free.acquire(blocking=False):
             raise BusyError(
-                f"{self._places} requests for masks are waiting already: set THREADS higher, or "
-                "compute on a GPU"
+                f"{self._places} requests for masks are waiting already, for the network or for "
+                "images: compute on a GPU, mend the server of the images (the log names it), or "
+                "set THREADS higher"
             )
         try:
             yield

@@ -1,11 +1,12 @@
 """Several people wait for the same image, each as long as they have time."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ml_backend.errors import TaskImageError
+from ml_backend.errors import ImageHostError, SlowImageError, TaskImageError
 from tests.ml_backend.stand_in import Elsewhere, serving
 from tests.ml_backend.task_pictures import PICTURE, TAG, images, png, task
 
@@ -69,3 +70,55 @@ def test_concurrent_requests_load_an_image_once(elsewhere, slow_picture):
         results = [future.result() for future in futures]
     assert len(elsewhere.requests) == 1
     assert all(result is results[0] for result in results)
+
+
+@pytest.fixture
+def silent_server(elsewhere):
+    """Say nothing until told to go on."""
+    go_on = threading.Event()
+
+    def answer():
+        go_on.wait(10)
+        return png()
+
+    elsewhere.answers["silent.png"] = answer
+    yield go_on
+    go_on.set()
+
+
+def test_nobody_waits_again_for_an_image_that_did_not_come_a_moment_ago(
+    elsewhere, silent_server, monkeypatch
+):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}), read_seconds=0.1)
+    one = task(f"{elsewhere.url}/silent.png")
+    with pytest.raises(ImageHostError, match="no answer") as first:
+        loader.load(one, TAG)
+    silent_server.set()
+    with pytest.raises(ImageHostError) as second:
+        loader.load(one, TAG)
+    assert str(second.value) == str(first.value)
+    assert len(elsewhere.requests) <= 1
+
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert loader.load(one, TAG).pixels.shape == PICTURE.shape
+
+
+def test_an_image_that_took_all_the_time_it_may_is_not_waited_for_by_the_next(
+    elsewhere, silent_server
+):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}), total_seconds=0.1)
+    one = task(f"{elsewhere.url}/silent.png")
+    for _ in range(2):
+        with pytest.raises(ImageHostError, match=r"longer than 0\.1 seconds"):
+            loader.load(one, TAG, seconds=80)
+    assert len(elsewhere.requests) <= 1
+
+
+def test_who_was_in_a_hurry_keeps_the_image_from_nobody(elsewhere, silent_server):
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    one = task(f"{elsewhere.url}/silent.png")
+    with pytest.raises(SlowImageError):
+        loader.load(one, TAG, seconds=0.1)
+    silent_server.set()
+    assert loader.load(one, TAG).pixels.shape == PICTURE.shape

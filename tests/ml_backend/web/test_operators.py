@@ -68,7 +68,7 @@ def test_waiting_annotators_leave_threads_for_everything_else(settings):
         wait_until(lambda: queue.depth == 3, 30)
         refused = ask(2)
         assert refused.status_code == 503
-        assert "THREADS" in refused.json["error"]
+        assert "for the network or for images: compute on a GPU" in refused.json["error"]
         release.set()
         assert [future.result().status_code for future in waiting] == [200, 200]
     busy.join()
