@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     device: DeviceName = "auto"
     """auto (CUDA if there is one), cpu, cuda, cuda:1 …"""
     torch_threads: int = Field(default=0, ge=0, le=1024)
-    """CPU threads of one forward pass; 0 leaves the choice to torch."""
+    """CPU threads of one forward pass; 0 is torch's choice, within a container's quota."""
 
     label_studio_url: str | None = Field(default=None, validation_alias=_also("LABEL_STUDIO_URL"))
     """Label Studio as seen from here; without it, the address that /setup brings is used."""
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     fine_tune_recipe: ExpandedPath | None = None
     """YAML with what differs from training/recipes/fine_tune.yaml."""
     fine_tune_threads: int = Field(default=0, ge=0, le=1024)
-    """CPU threads of a job; 0 is half the cores. Its priority is the lowest in any case."""
+    """CPU threads of a job; 0 is half the usable cores. Its priority is the lowest in any case."""
     retention_set: ExpandedPath | None = None
     """Folder of what a job must not forget; else the packaged one."""
     gate_iou: float = Field(default=0.85, ge=0.5, le=0.9)

@@ -11,6 +11,7 @@ from ml_backend.errors import BackendError
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings
 from training.errors import TrainingError
+from training.processor_cores import usable_cores
 
 
 def _set_aside_what_stays() -> None:
@@ -25,8 +26,8 @@ def _set_aside_what_stays() -> None:
 
 _settings = load_settings()
 write_logs(_settings.log_level)
-if _settings.torch_threads:
-    torch.set_num_threads(_settings.torch_threads)
+# torch knows to which cores it is pinned, but nothing of a container's quota.
+torch.set_num_threads(_settings.torch_threads or min(torch.get_num_threads(), usable_cores()))
 try:
     app = create_app(_settings)
 except (BackendError, ICMFormerError, TrainingError) as error:

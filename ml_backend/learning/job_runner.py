@@ -1,8 +1,9 @@
 """Runs one fine-tuning job, in a process of its own so that clicks always come first.
 
-The process has the lowest priority and half the cores, holds still between two steps while people
-click, gives all its memory back when it ends, and takes nothing along when it crashes. It renews
-its claim from a thread of its own, because a single step of a large network may take minutes.
+The process has the lowest priority and half the usable cores, holds still between two steps while
+people click, gives all its memory back when it ends, and takes nothing along when it crashes. It
+renews its claim from a thread of its own, because a single step of a large network may take
+minutes.
 """
 
 import logging
@@ -32,6 +33,7 @@ from training.fine_tuning.improvement import Outcome, improve
 from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions
 from training.fine_tuning.promotion import Policy
 from training.fine_tuning.retention import PACKAGED
+from training.processor_cores import usable_cores
 from training.progress import Stage
 
 logger = logging.getLogger(__name__)
@@ -122,7 +124,7 @@ def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
 
 def _make_way_for_clicks(threads: int) -> None:
     os.nice(LOWEST_PRIORITY)
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(threads or max(1, usable_cores() // 2))
 
 
 class Heart:

@@ -8,7 +8,6 @@ there; other settings refuse the file.
 import functools
 import json
 import multiprocessing
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from training.evaluation.contestants import Contestant
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.evaluation.perturbed_masks import StartFromMask
 from training.evaluation.same_settings import require_same
+from training.processor_cores import usable_cores
 from training.progress import progress
 
 _FORMAT = "icmformer benchmark 2"
@@ -196,7 +196,7 @@ def _start_worker(run: Run, processes: int) -> None:
     global _worker
     # Ctrl-C is for the main process, which then cancels what is waiting.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    torch.set_num_threads(max(1, usable_cores() // processes))
     _worker = run
 
 

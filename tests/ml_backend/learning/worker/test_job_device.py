@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ml_backend.learning import job_runner
 from ml_backend.learning.job_runner import run_job
 from ml_backend.serving import loaded_model
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT
@@ -53,7 +54,7 @@ def test_a_job_that_falls_back_to_the_cpu_says_why(said, tmp_path):
 def test_a_job_leaves_half_the_cores_to_clicks_or_what_was_set(
     learning, given_way, monkeypatch, wanted, cores, threads
 ):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(job_runner, "usable_cores", lambda: cores)
     settings = learning.settings.model_copy(update={"fine_tune_threads": wanted})
     learning.jobs.request(PROJECT, "Start training")
     run_job(replace(learning, settings=settings), learning.jobs.claim("worker"))
