@@ -34,6 +34,7 @@ PREFIX = "ICMFORMER_"
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
+_HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
@@ -166,6 +167,17 @@ class Settings(BaseSettings):
             raise ValueError("must hold no login, which is not sent, while the address is shown")
         return value.rstrip("/") if value else None
 
+    @field_validator("database_url", "queue_url")
+    @classmethod
+    def _address_of_a_service(cls, value: str | None) -> str | None:
+        # Whoever parses it otherwise takes a part of the password for host or port, and says so.
+        if value is not None and not _can_be_parted(value):
+            raise ValueError(
+                "cannot be read: its port must be a number, and / ? # @ in a password must be "
+                "written %2F %3F %23 %40"
+            )
+        return value
+
     @model_validator(mode="after")
     def _whole_pairs(self) -> "Settings":
         # Half a login would leave the backend open to everyone.
@@ -231,6 +243,15 @@ def _comes_round(schedule: str) -> bool:
     except CroniterError:
         return False
     return True
+
+
+def _can_be_parted(address: str) -> bool:
+    """Say whether user, password, host and port of an address are beyond doubt."""
+    authority, *beyond = re.split("[/?#]", address.partition("://")[2], maxsplit=1)
+    *login, hosts = authority.split("@")
+    is_cut_short = bool(authority) and "@" in "".join(beyond)
+    ports_are_numbers = all(_HOST.fullmatch(host) for host in hosts.split(","))
+    return len(login) <= 1 and not is_cut_short and ports_are_numbers
 
 
 def load_settings() -> Settings:

@@ -70,7 +70,13 @@ def open_queue(settings: Settings) -> Huey:
         settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _queue_in(settings.model_dir / "queue.db")
     if url.startswith(("redis://", "rediss://")):
-        return RedisHuey(_NAME, url=url, results=False)
+        try:
+            return RedisHuey(_NAME, url=url, results=False)
+        except ValueError:  # which may quote the password
+            raise SettingsError(
+                "ICMFORMER_QUEUE_URL cannot be read: write it like redis://:password@host:6379/0, "
+                "[ ] in a password as %5B %5D, and after a ? only options that redis-py knows"
+            ) from None
     if url.startswith(("postgresql://", "postgres://")):
         try:
             # To make its tables here would keep clicks waiting for a queue that is down.

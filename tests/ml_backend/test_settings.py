@@ -126,6 +126,7 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
         ("LABEL_STUDIO_URL", "https://user:secret@labelstudio"),
         ("ICMFORMER_GATE_MIN_OBJECTS", "121"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),
+        ("ICMFORMER_DATABASE_URL", "postgresql+psycopg://ann:secret@host:port/name"),
         ("LOG_LEVEL", "chatty"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "at three"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "0 0 30 2 *"),
@@ -152,6 +153,34 @@ def test_an_unknown_device_is_answered_with_those_there_are(monkeypatch):
     monkeypatch.setenv("ICMFORMER_DEVICE", "cudaa")
     with pytest.raises(SettingsError, match="must be auto, cpu, cuda, or one of several GPUs"):
         load_settings()
+
+
+@pytest.mark.parametrize("variable", ["ICMFORMER_DATABASE_URL", "ICMFORMER_QUEUE_URL"])
+@pytest.mark.parametrize("password", ["12/34", "ab/cd", "ab?cd", "ab#cd", "ab@cd"])
+def test_a_password_that_ends_its_address_early_is_refused_and_not_repeated(
+    monkeypatch, variable, password
+):
+    monkeypatch.setenv(variable, f"redis://ann:{password}@host:6379/0")
+    with pytest.raises(SettingsError, match=f"^{variable}: .*/ \\? # @ in a password") as caught:
+        load_settings()
+    for part in (password[:2], password[3:]):
+        assert part not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://ann:p%2Fw@host:5432/name",
+        "postgresql+psycopg://ann:pw@[::1]:5432/name",
+        "postgresql+psycopg://ann:pw@/name?host=/var/run/postgresql",
+        "postgresql://ann@one:5432,two:5432/name",
+        "redis://:pw@host",
+        "sqlite:////data/state@home.db",
+    ],
+)
+def test_addresses_that_can_be_read_are_taken(monkeypatch, address):
+    monkeypatch.setenv("ICMFORMER_DATABASE_URL", address)
+    assert load_settings().database_url == address
 
 
 def test_secrets_do_not_show():

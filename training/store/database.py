@@ -184,6 +184,11 @@ def _engine(place: Path | str) -> Engine:
             'PostgreSQL install "psycopg[binary]" (docs/deployment.md says how) and let the '
             "address begin with postgresql+psycopg://"
         ) from error
+    except ValueError:  # which may quote the password
+        raise DatabaseError(
+            f"the address of the {kind[:40]} database cannot be read: write it like "
+            "postgresql+psycopg://user:password@host:5432/name"
+        ) from None
     except ArgumentError as error:
         raise DatabaseError(
             f"{kind[:40]!r} is no kind of database that SQLAlchemy knows: write the address like "

@@ -63,6 +63,16 @@ def test_a_queue_that_is_down_is_named(settings):
         require_reachable(queue)
 
 
+@pytest.mark.parametrize(
+    "address", ["redis://:pa[ss]@host/0", "redis://host:99999/0", "redis://host/0?socket_timeout=a"]
+)
+def test_an_address_that_redis_cannot_read_is_refused_with_a_sentence(settings, address):
+    changed = settings.model_copy(update={"queue_url": address})
+    with pytest.raises(SettingsError, match=r"^ICMFORMER_QUEUE_URL cannot be read: ") as error:
+        open_queue(changed)
+    assert "ss" not in str(error.value).replace("password", "")
+
+
 def test_a_postgresql_queue_that_is_down_stops_the_worker_alone(settings):
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     address = "postgresql://127.0.0.1:1/queue"

@@ -163,6 +163,12 @@ def test_an_address_of_no_known_kind_is_refused_with_a_sentence(address):
     assert "ann:secret" not in str(error.value)
 
 
+def test_an_address_that_cannot_be_read_is_refused_with_a_sentence():
+    with pytest.raises(DatabaseError, match=r"^the address of the postgresql\+psycopg") as error:
+        Database("postgresql+psycopg://ann:sec@ret:ret@db/icmformer")
+    assert "ret" not in str(error.value)
+
+
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "state.db").write_text("no database at all")
     with pytest.raises(DatabaseError, match=r"state\.db cannot be used: file is not a database"):
