@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_backend.errors import SettingsError
 from ml_backend.learning.fine_tune_jobs import FineTuneJobs
@@ -133,11 +134,13 @@ def make_learning(settings: Settings) -> Learning:
 
 
 def _make(settings: Settings) -> Learning:
-    # The database holds tokens of Label Studio.
+    # What webhooks bring holds tokens and logins of Label Studio.
     settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Of a folder that is not writable, SQLite says only that it cannot open its file.
     with tempfile.TemporaryFile(dir=settings.model_dir):
         pass
+    for place in (settings.database, settings.inbox_database):
+        _close_to_others(place)
     database = Database(settings.database)
     files = StoredFiles(settings.files, settings.state_folder.downloads)
     jobs = FineTuneJobs(database)
@@ -151,3 +154,13 @@ def _make(settings: Settings) -> Learning:
         job_folders=JobFolders(settings.model_dir / "jobs", jobs),
         sign_of_life=SignOfLife(database),
     )
+
+
+def _close_to_others(place: Path | str) -> None:
+    """Make the file of a database before SQLite does, for the user's and the group's eyes only.
+
+    The folder may be an older one that others may enter, and SQLite makes its further files with
+    the mode of the first. Server and worker may be two users of a group.
+    """
+    if isinstance(place, Path) and not place.exists():
+        place.touch(mode=0o660)
