@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.structures import CaseInsensitiveDict
 
 from ml_backend.connection.webhook_checks import is_host_for_webhooks, webhook_fault
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
@@ -227,10 +228,16 @@ def _webhook(webhooks: Sequence[dict[str, Any]], backend_url: str) -> Finding:
     if ours is None:
         return Finding(Level.FAILURE, "webhook", _no_webhook(address))
     fault = webhook_fault(ours)
-    if not fault and not ours.get("headers") and _wants_login(backend_url):
-        fault = "the backend wants a login, but the webhook has no Authorization header"
     if fault:
         text = f"{fault}: change it under Settings > Webhooks"
+        return Finding(Level.FAILURE, "webhook", text)
+    header = str(CaseInsensitiveDict(ours.get("headers") or {}).get("Authorization", ""))
+    if _refuses(backend_url, header):
+        given = "another one" if header else "none"
+        text = (
+            f"the backend wants a login, and the webhook's Authorization header gives {given}: "
+            "give the model that login under Settings > Model, and open that page once more"
+        )
         return Finding(Level.FAILURE, "webhook", text)
     return Finding(Level.OK, "webhook", "accepted masks are announced")
 
@@ -250,13 +257,16 @@ def _no_webhook(address: str) -> str:
     )
 
 
-def _wants_login(backend_url: str) -> bool:
+def _refuses(backend_url: str, header: str) -> bool:
+    """Say whether the backend answers 401 to who sends this header; "" is none."""
     try:
         response = requests.get(
-            f"{backend_url}/versions", timeout=_TIMEOUT_SECONDS, auth=Authorization("")
+            f"{backend_url}/versions", timeout=_TIMEOUT_SECONDS, auth=Authorization(header)
         )
     except requests.RequestException:
         return False
+    except ValueError:  # of what no header can hold, so that Label Studio cannot send it either
+        return True
     return response.status_code == 401
 
 
