@@ -16,7 +16,7 @@ _HEARD_SECONDS = 60.0
 
 
 class ReconcileRequestRow(Base):
-    """Somebody asked for a comparison of a project that was not tried since."""
+    """Somebody asked for a comparison of a project, and none that began since has succeeded."""
 
     __tablename__ = "reconcile_requests"
 
@@ -28,8 +28,8 @@ class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that or of what was tried since, and `reconcile_asked_at` when somebody asked for another, which
-    is read only; `told` is what people read.
+    that or of what was tried since, and `reconcile_asked_at` when somebody asked for one that is to
+    come, which is read only; `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -55,15 +55,15 @@ class ProjectRow(Base):
 
     @property
     def is_reconcile_asked_for(self) -> bool:
-        """Whether somebody asked for a comparison that was not tried yet."""
+        """Whether somebody asked for a comparison that is still to come."""
         return self.reconcile_asked_at is not None
 
     @property
     def told(self) -> str:
-        """What came of the last comparison, and whether another was asked for, for people."""
+        """What came of the last comparison, and whether one is still to come, for people."""
         at = self.reconcile_asked_at
-        which = "another" if self.reconcile_note else "a"
-        asked = f"{which} comparison was asked for at {at:%H:%M:%S} UTC" if at else ""
+        when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+        asked = f"a comparison that was asked for at {when} is still to come" if at else ""
         return "; ".join(part for part in (self.reconcile_note, asked) if part)
 
 
@@ -130,13 +130,21 @@ class Projects:
                 row.reconcile_note = note
             _answer(session, before)
 
-    def not_reconciled(self, before: ProjectRow, problem: str) -> None:
-        """Note why a project could not be compared; when it last was stays known."""
+    def not_reconciled(self, before: ProjectRow, problem: str, is_gone: bool = False) -> None:
+        """Note why a project could not be compared; when it last was stays known.
+
+        Args:
+            before: the project when that was tried.
+            problem: what was wrong.
+            is_gone: whether Label Studio has it no more, which answers whoever asked; nothing else
+                does, so that what webhooks missed is compared in the end.
+        """
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
                 row.reconcile_note = f"the last try failed: {problem}"
-            _answer(session, before)
+            if is_gone:
+                _answer(session, before)
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -156,7 +164,7 @@ class Projects:
                 session.merge(ReconcileRequestRow(project=key, asked_at=now()))
 
     def is_reconcile_asked_for(self) -> bool:
-        """Return whether somebody asked for a comparison of any project that was not tried yet."""
+        """Return whether somebody asked for a comparison of any project that is still to come."""
         with self._database.read() as session:
             return session.scalar(select(ReconcileRequestRow.project).limit(1)) is not None
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -51,6 +51,18 @@ class Reconciliation(NamedTuple):
     succeeded: bool
 
 
+class _FailedComparison(NamedTuple):
+    """A comparison that was tried.
+
+    Attributes:
+        asked_at: when somebody had asked for it, None if nobody had.
+        again_at: until when (`monotonic`) it is not tried again, unless somebody asks once more.
+    """
+
+    asked_at: datetime | None
+    again_at: float
+
+
 class Worker:
     """The duties; each may be called from several threads."""
 
@@ -65,8 +77,7 @@ class Worker:
         self._stopping = stopping
         self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
         self._clients: dict[tuple[str, str], LabelStudio] = {}
-        # Until when (`monotonic`) a project is not compared again that could not be.
-        self._not_before: dict[str, float] = {}
+        self._failed: dict[str, _FailedComparison] = {}  # the last try of a project
         self._running = ""  # what this worker is called while a job of it runs
         self._training = threading.Lock()
         self._ingesting = threading.Lock()
@@ -130,11 +141,12 @@ class Worker:
             if not is_ours:
                 logger.exception("reconcile project=%s", project.key)
             problem = str(error) if is_ours else repr(error)
-            self._learning.projects.not_reconciled(project, problem)
-            every = self._reconcile_every
             is_gone = isinstance(error, ProjectGoneError)
+            self._learning.projects.not_reconciled(project, problem, is_gone)
+            every = self._reconcile_every or _RETRY_RECONCILE
             pause = every if is_gone else min(every, _RETRY_RECONCILE)
-            self._not_before[project.key] = monotonic() + pause.total_seconds()
+            again_at = monotonic() + pause.total_seconds()
+            self._failed[project.key] = _FailedComparison(project.reconcile_asked_at, again_at)
             found = Reconciliation(f"not compared: {problem}", succeeded=False)
         else:
             self._learning.projects.reconciled(project, sentence)
@@ -231,13 +243,14 @@ class Worker:
                     process.wait()
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
-        if project.is_reconcile_asked_for:
-            return True
+        asked, failed = project.reconcile_asked_at, self._failed.get(project.key)
+        if failed is not None and monotonic() < failed.again_at:
+            # Whoever asked after the try that failed need not wait.
+            return asked is not None and asked != failed.asked_at
         last, every = project.reconciled_at, self._reconcile_every
-        if not every or monotonic() < self._not_before.get(project.key, 0.0):
-            return False
         # After the clock was set back, the last time may lie ahead.
-        return last is None or not timedelta(0) <= now() - last < every
+        is_turn = last is None or not timedelta(0) <= now() - last < every
+        return asked is not None or (bool(every) and is_turn)
 
     @property
     def _reconcile_every(self) -> timedelta:

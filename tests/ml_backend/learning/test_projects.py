@@ -47,7 +47,7 @@ def test_a_database_that_knew_no_requests_goes_on(tmp_path):
 
 
 def test_what_a_comparison_came_to_may_be_any_words(projects):
-    words = "another comparison was asked for at noon UTC; who knows"
+    words = "a comparison that was asked for at noon UTC is still to come; who knows"
     projects.ask_to_reconcile(KEY)
     projects.not_reconciled(projects.find(KEY), words)
     projects.reconciled(projects.find(KEY), words)

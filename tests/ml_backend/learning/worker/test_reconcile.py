@@ -3,9 +3,11 @@
 import functools
 import re
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
+import pytest
 from sqlalchemy import select
 
 import ml_backend.learning.worker as worker_module
@@ -62,6 +64,40 @@ def test_a_comparison_that_is_asked_for_needs_no_timetable(learning, worker, ser
     assert row.reconciled_at is not None
     assert row.reconcile_note.startswith("the last try failed: Label Studio")
     quiet.close()
+
+
+@pytest.mark.parametrize("minutes", [0.0, 60.0])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_comparison_that_is_asked_for_and_fails_is_tried_until_it_succeeds(
+    learning, worker, server, monkeypatch, minutes, is_restarted
+):
+    worker_project(learning, server)
+    settings = learning.settings.model_copy(update={"reconcile_minutes": minutes})
+    learning = replace(learning, settings=settings)
+    worker = Worker(learning, threading.Event())
+    learning.projects.reconciled(learning.projects.find(PROJECT), "compared just now")
+    learning.projects.ask_to_reconcile(PROJECT)
+    server.legacy_tokens_enabled = False
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).told.startswith("the last try failed: Label Studio")
+    server.legacy_tokens_enabled = True
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).is_reconcile_asked_for, "not before five minutes"
+    if is_restarted:
+        worker = Worker(learning, threading.Event())
+    else:
+        pass_time(monkeypatch, timedelta(minutes=6))
+    worker.reconcile_due()
+    assert learning.projects.find(PROJECT).told == "24 annotations compared, 0 withdrawn"
+
+
+def test_whoever_asks_for_a_comparison_of_a_project_that_is_gone_is_answered(learning, worker):
+    gone = "7.1795327560"
+    learning.projects.remember(gone, ProjectNews(title="deleted since"))
+    learning.projects.ask_to_reconcile(gone)
+    worker.reconcile_due()
+    assert learning.projects.find(gone).told.startswith("the last try failed: Label Studio has no")
+    assert not learning.projects.find(gone).is_reconcile_asked_for
 
 
 def test_who_asks_during_a_comparison_gets_another(learning, worker, server, monkeypatch):
@@ -314,7 +350,9 @@ def test_whoever_asks_for_another_comparison_still_reads_why_the_last_one_failed
     for _ in range(2):
         learning.projects.ask_to_reconcile(PROJECT)
     row = learning.projects.find(PROJECT)
-    asked = r"; another comparison was asked for at \d\d:\d\d:\d\d UTC"
+    asked = (
+        r"; a comparison that was asked for at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC is still to come"
+    )
     assert re.fullmatch(re.escape(failed) + asked, row.told)
     server.legacy_tokens_enabled = True
     worker.reconcile_due()

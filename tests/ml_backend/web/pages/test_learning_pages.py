@@ -285,14 +285,14 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
     assert newest.state == "waiting"
     learning.jobs.cancel(newest.id)
     learning.projects.ask_to_reconcile(PROJECT)
-    assert "Not yet compared with Label Studio: a comparison was asked for" in page(
+    assert "Not yet compared with Label Studio: a comparison that was asked for" in page(
         client, "/projects/2"
     )
     learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
     assert "all well" in page(client, "/projects/2")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
     assert learning.projects.find(PROJECT).is_reconcile_asked_for
-    assert "all well; another comparison was asked for at" in page(client, "/projects/2")
+    assert "all well; a comparison that was asked for at" in page(client, "/projects/2")
 
 
 def test_the_site_has_a_pointer_of_its_own(client, learning):
