@@ -166,14 +166,20 @@ class FineTuneJobs:
         if cancelled:
             raise JobError(f"job {job} was cancelled")
 
-    def keep_claim(self, job: int, worker: str) -> None:
-        """Renew a claim where nobody has done so for a while, as when a job's process starts."""
+    def keep_claim(self, job: int, worker: str) -> bool:
+        """Renew a claim where nobody has done so for a while, as when a job's process starts.
+
+        Returns:
+            Whether somebody cancelled the job.
+        """
         with self._database.read() as session:
             row = session.get(JobRow, job)
-        if row is None or row.beat_at is None or abs(now() - row.beat_at) < LEASE / 3:
-            return
-        with self._database.write() as session:
-            session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
+        if row is None or row.beat_at is None:
+            return False
+        if abs(now() - row.beat_at) >= LEASE / 3:
+            with self._database.write() as session:
+                session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
+        return row.cancel
 
     def finish(self, job: int, worker: str, result: str, message: str, version: int | None) -> None:
         """Note what became of a job.

@@ -9,7 +9,6 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -23,19 +22,18 @@ from ml_backend.label_studio.protocol import Json
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.learning.ingest import Image, Ingest
+from ml_backend.learning.job_process import STOP_SECONDS, wait_for
 from ml_backend.learning.next_job import next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
-from training.errors import DatabaseError, TrainingError
+from training.errors import TrainingError
 from training.moments import now
 
 logger = logging.getLogger(__name__)
 
 # A worker sees an image once or twice.
 _IMAGE_CACHE_MB = 64
-_LOOK_SECONDS = 0.5
-_STOP_SECONDS = 20.0
 _RETRY_RECONCILE = timedelta(minutes=5)
 
 
@@ -165,7 +163,7 @@ class Worker:
 
     def wait_until_jobs_stop(self) -> None:
         """Wait until a running job has been given back; call it when the process is to end."""
-        if self._training.acquire(timeout=2 * _STOP_SECONDS):
+        if self._training.acquire(timeout=2 * STOP_SECONDS):
             self._training.release()
 
     def _run_next(self) -> bool:
@@ -183,7 +181,8 @@ class Worker:
                 self._learning.jobs.fail(job.id, name, problem)
         else:
             self._running = name
-            self._wait_for(process, partial(self._learning.jobs.keep_claim, job.id, name))
+            keep_claim = partial(self._learning.jobs.keep_claim, job.id, name)
+            wait_for(process, keep_claim, self._stopping)
             self._running = ""
             self._settle(job.id, name)
         self._tell(job.id)
@@ -225,22 +224,6 @@ class Worker:
         logger.log(level, "job=%d project=%s %s: %s", job.id, job.project, job.state, sentence)
         if job.state == "failed" and (then := next_job(self._learning, job.project)):
             logger.warning("project=%s: %s", job.project, then)
-
-    def _wait_for(self, process: "subprocess.Popen[bytes]", keep_claim: Callable[[], None]) -> None:
-        while process.poll() is None:
-            try:
-                keep_claim()
-            except DatabaseError as error:
-                logger.warning("the claim could not be renewed: %s", error)
-            except Exception:
-                logger.exception("the claim could not be renewed")
-            if self._stopping.wait(_LOOK_SECONDS):
-                process.terminate()
-                try:
-                    process.wait(_STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:
         asked, failed = project.reconcile_asked_at, self._failed.get(project.key)
