@@ -1,11 +1,19 @@
 """Moments are aware datetimes in UTC."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+
+# The clocks of several machines differ by seconds.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def now() -> datetime:
     """Return the current time, aware, in UTC."""
     return datetime.now(timezone.utc)
+
+
+def latest_past() -> datetime:
+    """Return the latest moment that may be past: what lies after it was noted by a wrong clock."""
+    return now() + _CLOCKS_DIFFER
 
 
 def moment_of(text: str) -> datetime:

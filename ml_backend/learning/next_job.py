@@ -10,7 +10,7 @@ from croniter import croniter
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.settings import Settings
-from training.moments import now
+from training.moments import latest_past, now
 from training.store.database import Database
 from training.store.sample_overview import NewSamples, new_samples
 
@@ -116,8 +116,13 @@ def _again_at(failed: Sequence[JobRow]) -> datetime | None:
     return ended + pause if len(tries) < _MOST_TRIES else None
 
 
-def _began_at(job: JobRow) -> datetime:
-    return job.started_at or job.requested_at
+def _began_at(job: JobRow) -> datetime | None:
+    """Return when a job began; None where the clock was set back since: who knows when that was."""
+    return _if_past(job.started_at or job.requested_at)
+
+
+def _if_past(moment: datetime | None) -> datetime | None:
+    return moment if moment is not None and moment <= latest_past() else None
 
 
 def _new_since(database: Database, project: str, jobs: Sequence[JobRow]) -> NewSamples:
@@ -130,8 +135,7 @@ def _is_quiet(new: NewSamples, settings: Settings) -> bool:
     if new.newest is None or new.oldest is None:
         return False
     quiet = timedelta(minutes=settings.fine_tune_quiet_minutes)
-    # The newest lies ahead where the clock was set back since.
-    return not timedelta(0) <= now() - new.newest < quiet or now() - new.oldest >= _LONGEST_SITTING
+    return now() - new.newest >= quiet or now() - new.oldest >= _LONGEST_SITTING
 
 
 def _left_by_cancelling(
@@ -146,8 +150,9 @@ def _left_by_cancelling(
     oldest = _new_since(database, project, jobs[len(in_vain) :]).oldest
     if oldest is None:
         return None, None
-    knew = oldest <= _began_at(cancelled)
-    return max(oldest, cancelled.finished_at or oldest), cancelled if knew else None
+    began = _began_at(cancelled)
+    knew = began is not None and oldest <= began
+    return max(oldest, _if_past(cancelled.finished_at) or oldest), cancelled if knew else None
 
 
 def _by_number(settings: Settings, seen: _Outlook) -> str:

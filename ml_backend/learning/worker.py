@@ -108,6 +108,7 @@ class Worker:
         self._learning.sign_of_life.give()
         for number in self._learning.jobs.recover(alive=self._running):
             self._tell(number)
+        self._learning.samples.correct_moments()
         self.ingest()
         self._learning.inbox.tidy()
         self._learning.stores.database.checkpoint()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from training.moments import now
+from training.moments import latest_past, now
 from training.store.database import Database
 from training.store.object_mask import ObjectMask
 from training.store.sample_files import SampleFiles
@@ -166,6 +166,21 @@ class SampleStore:
                 )
                 session.execute(insert(deleted), rows)
                 _withdraw(session, project, session.scalars(theirs).all())
+
+    def correct_moments(self) -> None:
+        """Note as stored now what was stored while the clock was ahead.
+
+        It would count as newer than every job and every listing until that moment comes.
+        """
+        tables, latest = (AnnotationRow, SampleRow, DeletedTaskRow), latest_past()
+        with self._database.read() as session:
+            ahead = [select(table.stored_at).where(table.stored_at > latest) for table in tables]
+            if all(session.scalar(rows.limit(1)) is None for rows in ahead):
+                return
+        with self._database.write() as session:
+            for table in tables:
+                is_ahead = table.stored_at > latest
+                session.execute(update(table).where(is_ahead).values(stored_at=now()))
 
     def projects(self) -> set[str]:
         """Return the keys of all projects of which anything is known."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.next_job import next_job
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
@@ -92,3 +93,24 @@ def test_a_cancelled_job_that_had_nothing_to_learn_leaves_nothing(learning, afte
     said, _ = after_a_tick(fine_tune_schedule="30 2 1 1 *")
     assert said.startswith("New masks: 1; ")
     assert said.endswith("-01-01 02:30 UTC, if anything is new")
+
+
+def test_a_job_that_began_while_the_clock_was_ahead_hides_no_mask(learning, after_a_tick):
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.finish(learning.jobs.claim("worker").id, "worker", "not better", "", None)
+    move_back(learning, JobRow, started_at=now() + timedelta(days=365))
+    accept_discs(learning, 6)
+    said, jobs = after_a_tick()
+    assert said.startswith("New masks: 6; the next job starts within a minute")
+    assert jobs == 2
+
+
+def test_a_job_that_was_cancelled_while_the_clock_was_ahead_waits_for_the_schedule_once(
+    learning, after_a_tick
+):
+    accept_discs(learning, 3)
+    move_back(learning, SampleRow, stored_at=now() - timedelta(days=400))
+    learning.jobs.cancel(learning.jobs.request(PROJECT, "Start training"))
+    move_back(learning, JobRow, finished_at=now() + timedelta(days=365))
+    _, jobs = after_a_tick(fine_tune_schedule="30 2 1 1 *")
+    assert jobs == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from training.errors import FileStoreError
 from training.moments import now
@@ -15,7 +15,8 @@ from training.store.damaged_samples import set_aside_damaged
 from training.store.database import Database
 from training.store.object_mask import ObjectMask
 from training.store.sample_files import SampleFiles
-from training.store.sample_rows import AnnotationRow, SampleRow, usable_samples
+from training.store.sample_overview import new_samples
+from training.store.sample_rows import AnnotationRow, DeletedTaskRow, SampleRow, usable_samples
 from training.store.samples import AcceptedObject, Annotation, SampleStore
 from training.store.snapshot import SampleReference, Snapshot, take_snapshot, thinned
 from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash
@@ -359,3 +360,19 @@ def test_a_snapshot_counts_an_object_once_and_survives_a_file(store, database):
     assert take_snapshot(database, PROJECT).fingerprint == snapshot.fingerprint
     store.replace(accepted(annotation=4, minute=1, lefts=(2,)))
     assert take_snapshot(database, PROJECT).fingerprint != snapshot.fingerprint
+
+
+def test_what_was_stored_while_the_clock_was_ahead_hides_from_no_job_and_no_listing(
+    store, database
+):
+    store.replace(accepted(annotation=4))
+    store.withdraw_tasks(PROJECT, {105})
+    with database.write() as session:
+        for table in (AnnotationRow, SampleRow, DeletedTaskRow):
+            session.execute(update(table).values(stored_at=now() + timedelta(days=365)))
+    store.correct_moments()
+    listed_at = now()
+    assert new_samples(database, PROJECT, listed_at).count == 0
+    assert store.unlisted(PROJECT, {5}, listed_at) == {104: {4}}
+    store.forget_deletions(PROJECT, {5: 105}, listed_at)
+    assert store.replace(accepted(annotation=5), listed_at)

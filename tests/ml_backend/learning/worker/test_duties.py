@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from ml_backend.learning.assembly import open_learning
 from ml_backend.learning.fine_tune_jobs import JobRow
@@ -117,24 +118,30 @@ def test_nothing_starts_while_annotators_are_at_it(learning, server, settings):
     learning.close()
 
 
-@pytest.mark.parametrize(
-    "stored",
-    [
-        pytest.param(timedelta(hours=5), id="while the clock was ahead"),
-        pytest.param(timedelta(days=-2), id="and more all the time since"),
-    ],
-)
-def test_quiet_is_not_waited_for_in_vain(learning, server, settings, stored):
+def test_quiet_is_not_waited_for_in_vain(learning, server, settings):
     busy = settings.model_copy(update={"fine_tune_quiet_minutes": 10.0})
     learning = open_learning(busy)
     deliver(learning, server, *range(5))
     worker = Worker(learning, threading.Event())
     worker.ingest()
-    move_back(learning, SampleRow, stored_at=now() + stored)
-    deliver(learning, server, *([5] if stored < timedelta(0) else []))
+    move_back(learning, SampleRow, stored_at=now() - timedelta(days=2))
+    deliver(learning, server, 5)
     worker.tick()
     assert len(learning.jobs.of_project(PROJECT)) == 1
     learning.close()
+
+
+def test_masks_that_were_stored_while_the_clock_was_ahead_count_as_stored_now(
+    learning, worker, server
+):
+    deliver(learning, server, *range(5))
+    worker.ingest()
+    move_back(learning, SampleRow, stored_at=now() + timedelta(hours=5))
+    worker.tick()
+    with learning.stores.database.read() as session:
+        assert all(row.stored_at <= now() for row in session.scalars(select(SampleRow)))
+    (job,) = learning.jobs.of_project(PROJECT)
+    assert job.reasons == ["5 new samples"]
 
 
 def test_the_schedule_asks_where_anything_is_new(learning, server, settings):
