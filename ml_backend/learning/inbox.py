@@ -29,7 +29,7 @@ class MessageRow(Base):
     """One webhook.
 
     `state` is "waiting"; "done", without a body from then on; or "failed": given up, whose body
-    stays until a comparison has found what it was about.
+    stays until a comparison has found what it was about, unless it waited for too long.
     """
 
     __tablename__ = "inbox"
@@ -39,11 +39,12 @@ class MessageRow(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     action: Mapped[str]
     project: Mapped[str] = mapped_column(index=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[str]
     attempts: Mapped[int]
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     note: Mapped[str]
+    # Last: SQLite goes through all of it on the way to a column behind it.
+    body: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,20 @@ class Inbox:
         self._change(message, note=problem)
 
     def postpone(self, message: int, problem: str) -> None:
-        """Let a message wait for as long as it has waited, however often; no attempt counts."""
+        """Let a message wait for as long as it has waited; no attempt counts.
+
+        After 30 days it is given up, without its body: disks are not made for what never ends.
+        """
         with self._database.write() as session:
             row = session.get(MessageRow, message)
-            if row is not None:
-                waited = now() - row.received_at
-                row.due_at = now() + min(max(waited, FIRST_RETRY), LONGEST_RETRY)
-                row.attempts, row.note = 0, problem
+            if row is None:
+                return
+            waited = now() - row.received_at
+            row.due_at = now() + min(max(waited, FIRST_RETRY), LONGEST_RETRY)
+            row.attempts, row.note = 0, problem
+            if waited > KEPT:
+                row.state, row.body = "failed", b""
+                row.note = f"given up after {KEPT.days} days: {problem}"
 
     def given_up(self, project: str, before: datetime) -> set[str]:
         """Return what the messages of a project asked for that came before and were given up."""

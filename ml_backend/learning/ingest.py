@@ -52,6 +52,7 @@ class Ingest:
 
     Attributes:
         inbox: where messages wait.
+        newer: what those that wait say about annotations.
         projects: what is known of their projects.
         samples: the store that is brought up to date.
         fetch_image: raises TaskImageError for an image that cannot be used, LabelStudioError
@@ -60,6 +61,7 @@ class Ingest:
     """
 
     inbox: Inbox
+    newer: NewerStates
     projects: Projects
     samples: SampleStore
     fetch_image: FetchImage
@@ -72,9 +74,8 @@ class Ingest:
         slow, the project's other messages stay due and wait.
         """
         began, dealt_with, unreachable = now(), 0, set[str]()
-        newer = NewerStates(self.inbox)
         while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
-            if not self._deal_with(message, newer):
+            if not self._deal_with(message):
                 unreachable.add(message.project)
             dealt_with += 1
         return dealt_with
@@ -152,7 +153,7 @@ class Ingest:
             notes=regions.notes,
         )
 
-    def _deal_with(self, message: MessageRow, newer: NewerStates) -> bool:
+    def _deal_with(self, message: MessageRow) -> bool:
         """Do what one message asks for; return whether all it needs was there, and soon."""
         if message.attempts >= ATTEMPTS:
             died = f"given up after {ATTEMPTS} attempts, in the last of which the worker died"
@@ -161,7 +162,7 @@ class Ingest:
             return True
         self.inbox.begin(message.id)
         try:
-            note = self._apply(message, newer)
+            note = self._apply(message)
         except (LabelStudioError, FileStoreError) as error:
             # Either comes back sooner or later, and the message waits for it.
             self.inbox.postpone(message.id, str(error))
@@ -190,7 +191,7 @@ class Ingest:
         else:
             self.inbox.fail(message.id, problem)
 
-    def _apply(self, message: MessageRow, newer: NewerStates) -> str:
+    def _apply(self, message: MessageRow) -> str:
         """Deal with one message; return a note about it."""
         body = json.loads(message.body)
         if not message.project:
@@ -204,10 +205,10 @@ class Ingest:
             deleted = body.get("annotations", body.get("annotation"))
             self.samples.withdraw(message.project, _ids(deleted))
         elif message.action.startswith("ANNOTATION"):
-            self._take_all(project, body, newer)
+            self._take_all(project, body)
         return ""
 
-    def _take_all(self, project: ProjectRow, body: Json, newer: NewerStates) -> None:
+    def _take_all(self, project: ProjectRow, body: Json) -> None:
         """Take each annotation, also after one that cannot be taken; then raise what was wrong.
 
         One of which a newer state waits is left to that. Where images do not come, the others wait
@@ -220,8 +221,9 @@ class Ingest:
             if silent == SILENT_IMAGES:
                 break
             try:
-                if not newer.is_waiting(project.key, annotation):
+                if not self.newer.is_waiting(project.key, annotation):
                     self.take(project, annotation, tasks[int(annotation["task"])])
+                    self.newer.forget(project.key, annotation)
             except (LabelStudioError, FileStoreError):
                 raise
             except ImageHostError as error:

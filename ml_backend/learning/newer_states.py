@@ -13,7 +13,11 @@ from ml_backend.learning.inbox import Inbox
 
 
 class NewerStates:
-    """What the messages that wait say about annotations; reads each message once."""
+    """What the messages that wait say about annotations; for one thread at a time.
+
+    Reads each message once, however long it waits and however often it is tried: a body takes
+    megabytes, and while images cannot be fetched thousands may wait.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -27,6 +31,10 @@ class NewerStates:
         known = project, int(annotation["id"])
         newest, message = self._newest.get(known, (changed_at, 0))
         return newest > changed_at and self._inbox.is_waiting(message)
+
+    def forget(self, project: str, annotation: Json) -> None:
+        """Forget an annotation of which the newest state was taken."""
+        self._newest.pop((project, int(annotation["id"])), None)
 
     def _read_on(self, project: str) -> None:
         for message, body in self._inbox.annotations_after(

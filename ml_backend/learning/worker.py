@@ -23,6 +23,7 @@ from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.learning.ingest import Image, Ingest
 from ml_backend.learning.job_process import STOP_SECONDS, wait_for
+from ml_backend.learning.newer_states import NewerStates
 from ml_backend.learning.next_job import next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
@@ -83,6 +84,7 @@ class Worker:
         self._reconciling = threading.Lock()
         self._ingest = Ingest(
             inbox=learning.inbox,
+            newer=NewerStates(learning.inbox),
             projects=learning.projects,
             samples=learning.samples,
             fetch_image=self._fetch_image,

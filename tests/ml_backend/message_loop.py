@@ -9,6 +9,7 @@ from ml_backend.label_studio.brush_rle import encode
 from ml_backend.label_studio.project_keys import project_key
 from ml_backend.learning.inbox import Inbox, MessageRow
 from ml_backend.learning.ingest import Ingest
+from ml_backend.learning.newer_states import NewerStates
 from ml_backend.learning.projects import Projects
 from tests.ml_backend.label_studio_requests import recorded
 from training.moments import now
@@ -35,6 +36,7 @@ class Loop:
         self.trouble = None
         self.ingest = Ingest(
             inbox=self.inbox,
+            newer=NewerStates(self.inbox),
             projects=Projects(self.database),
             samples=SampleStore(self.database, StoredFiles(f"{folder}/files", folder / "down")),
             fetch_image=self.fetch,

@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.label_studio.project_keys import project_key
-from ml_backend.learning.inbox import MessageRow
+from ml_backend.learning.inbox import Inbox, MessageRow
 from ml_backend.learning.ingest import ATTEMPTS, SILENT_IMAGES
+from ml_backend.learning.newer_states import NewerStates
 from tests.ml_backend.message_loop import PROJECT, brush, fixture, saved
 from training.errors import FileStoreError
 from training.moments import now
@@ -79,6 +80,38 @@ def test_a_state_is_not_taken_while_a_newer_one_waits(loop):
     assert len(loop.fetched) == 2
     assert loop.areas() == [100, 170]
     assert {row.state for row in loop.rows(MessageRow)} == {"done"}
+
+
+class WatchedInbox(Inbox):
+    """An inbox that knows whose bodies were read to learn what is newer."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.read = []
+
+    def annotations_after(self, message, project):
+        for found, body in super().annotations_after(message, project):
+            self.read.append(found)
+            yield found, body
+
+
+def test_while_images_cannot_be_fetched_no_body_is_read_twice_to_learn_what_is_newer(loop):
+    watched = WatchedInbox(loop.database)
+    loop.ingest = replace(loop.ingest, newer=NewerStates(watched))
+    loop.trouble = LabelStudioError("Label Studio refuses the token")
+    for number in range(1, 5):
+        loop.deliver(saved(brush(number), annotation=number))
+        loop.hurry()
+        loop.ingest.drain()
+    assert watched.read == [1, 2, 3, 4]
+    loop.trouble = None
+    loop.put(saved(annotation=2, second=5))
+    loop.hurry()
+    loop.ingest.drain()
+    assert {number: row.status for number, row in loop.annotations().items()} == {
+        1: "accepted", 2: "empty", 3: "accepted", 4: "accepted",
+    }  # fmt: skip
+    assert watched.read == [1, 2, 3, 4, 5]
 
 
 def test_a_state_is_taken_where_the_newer_one_was_given_up(loop):
