@@ -8,7 +8,9 @@ fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
 import contextlib
 import errno
 import hashlib
-from datetime import datetime
+import os
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from training.atomic_files import write_atomically
 from training.errors import FileStoreError, StoredFileError
+
+# Whoever asks for a copy again has it fetched anew.
+_UNUSED = timedelta(days=30)
 
 
 class StoredFiles:
@@ -104,6 +109,8 @@ class StoredFiles:
     def local_path(self, key: str) -> Path:
         """Return a local path with the file's content, downloading it where it is not local.
 
+        With that, copies go that nobody has asked for in 30 days.
+
         Raises:
             StoredFileError: if there is no such file.
             FileStoreError: if it cannot be downloaded.
@@ -111,12 +118,15 @@ class StoredFiles:
         if self._is_local:
             return Path(self._path(key))
         target = self._downloads / key
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            os.utime(target)
         if not target.exists():
             content = self.read(key)
             try:
                 write_atomically(target, content)
             except OSError as error:
                 raise FileStoreError(f"{target} cannot be written: {error}") from error
+            self._delete_unused_copies()
         return target
 
     def forget_copy(self, key: str) -> bool:
@@ -159,6 +169,14 @@ class StoredFiles:
             raise FileStoreError(f"{self._path(key)} cannot be deleted: {error}") from error
         self.forget_copy(key)
         return True
+
+    def _delete_unused_copies(self) -> None:
+        """Delete old copies, and what killed processes left of some; `sweep` may never run here."""
+        oldest = time.time() - _UNUSED.total_seconds()
+        for path in self._downloads.rglob("*"):
+            with contextlib.suppress(OSError):  # another process may be at it, too
+                if path.is_file() and path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

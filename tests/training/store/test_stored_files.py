@@ -1,5 +1,7 @@
 import errno
+import os
 import sys
+import time
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -103,6 +105,22 @@ def test_a_damaged_copy_of_a_remote_file_is_fetched_again(tmp_path):
     files.local_path(key).write_bytes(b"SEVEN")
     files.forget_copy(key)
     assert files.local_path(key).read_bytes() == b"seven"
+    MemoryFileSystem.store.clear()
+
+
+def test_copies_that_nobody_has_asked_for_in_a_month_go_with_the_next_download(tmp_path):
+    files = StoredFiles(f"memory://{tmp_path.name}", tmp_path / "downloads")
+    keys = [files.put("weights", ".bin", content) for content in (b"unused", b"used", b"new")]
+    unused, used = (files.local_path(key) for key in keys[:2])
+    half_written = unused.with_name(f".{unused.name}.0123")
+    half_written.write_bytes(b"unu")
+    for copy in (unused, used, half_written):
+        os.utime(copy, (0, time.time() - timedelta(days=31).total_seconds()))
+    files.local_path(keys[1])
+    new = files.local_path(keys[2])
+    copies = {path for path in (tmp_path / "downloads").rglob("*") if path.is_file()}
+    assert copies == {used, new}
+    assert files.local_path(keys[0]).read_bytes() == b"unused"
     MemoryFileSystem.store.clear()
 
 
