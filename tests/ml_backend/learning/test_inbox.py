@@ -138,3 +138,14 @@ def test_a_file_with_the_columns_of_before_goes_on(tmp_path):
     inbox.put("ANNOTATION_CREATED", "2.1", b"{}")
     assert [(row.state, row.body) for row in rows(database)] == [("done", b"1"), ("waiting", b"{}")]
     database.close()
+
+
+def test_what_was_given_up_while_the_clock_was_ahead_is_settled_too(inbox, database):
+    put(inbox, 1, "failed")
+    with database.write() as session:
+        session.get(MessageRow, 1).received_at = now() + timedelta(days=365)
+    put(inbox, 1, "failed")
+    before = now()
+    put(inbox, 1, "failed")
+    inbox.settle("2.1", before)
+    assert states(database) == ["done", "done", "failed"]
