@@ -80,10 +80,10 @@ class Backend:
 
 
 def build_backend(settings: Settings) -> Backend:
-    """Put the collaborators together; no network is loaded and nothing is sent.
+    """Put the collaborators together; nothing is sent, and no network is kept in memory.
 
-    What is live begins with the checkpoint of the settings, or the network that ships with the
-    project; from then on the database of the settings says it.
+    What is live begins with the checkpoint of the settings, which must load, or the network that
+    ships with the project; from then on the database of the settings says it.
 
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.

@@ -1,6 +1,5 @@
 """How long messages wait and are kept, and that keeping them in order holds up no webhook."""
 
-import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -10,18 +9,6 @@ from ml_backend.learning import inbox as inbox_module
 from ml_backend.learning.inbox import KEPT, LONGEST_RETRY, Inbox, MessageRow
 from training.moments import now
 from training.store.database import Database
-
-BODY_IN_THE_MIDDLE = """
-CREATE TABLE schema_version (number INTEGER NOT NULL);
-INSERT INTO schema_version VALUES (1);
-CREATE TABLE inbox (
-    id INTEGER NOT NULL, received_at DATETIME NOT NULL, action VARCHAR NOT NULL,
-    project VARCHAR NOT NULL, body BLOB NOT NULL, state VARCHAR NOT NULL,
-    attempts INTEGER NOT NULL, due_at DATETIME NOT NULL, note VARCHAR NOT NULL, PRIMARY KEY (id)
-);
-INSERT INTO inbox VALUES (1, '2026-11-22 06:06:00.942531', 'ANNOTATION_CREATED', '2.1', x'31',
-    'done', 1, '2026-11-22 06:06:00.942531', '');
-"""
 
 
 @pytest.fixture
@@ -126,18 +113,6 @@ def test_what_was_postponed_for_thirty_days_is_given_up_without_its_body(inbox, 
     assert row.note == "given up after 30 days: Label Studio refuses the token"
     assert not inbox.has_waiting()
     assert inbox.given_up("2.1", clock[-1]) == {"ANNOTATION_CREATED"}
-
-
-def test_a_file_with_the_columns_of_before_goes_on(tmp_path):
-    """Their order is another one: the body was not the last."""
-    with sqlite3.connect(tmp_path / "inbox.db") as connection:
-        connection.executescript(BODY_IN_THE_MIDDLE)
-    connection.close()
-    database = Database(f"sqlite:///{tmp_path}/inbox.db")
-    inbox = Inbox(database)
-    inbox.put("ANNOTATION_CREATED", "2.1", b"{}")
-    assert [(row.state, row.body) for row in rows(database)] == [("done", b"1"), ("waiting", b"{}")]
-    database.close()
 
 
 def test_what_was_given_up_while_the_clock_was_ahead_is_settled_too(inbox, database):
