@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.commands.latency_traffic import Annotators, Traffic, image_server
-from ml_backend.demo.project import IMAGES
+from ml_backend.commands.latency_images import image_server, task_images
+from ml_backend.commands.latency_traffic import Annotators, Traffic
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
 from ml_backend.settings import load_settings
+from training.fine_tuning.retention import PACKAGED
 from training.home_paths import given_path
 
 CROWD = 8
 WEBHOOKS_A_SECOND = 5.0
-_JOB_SECONDS = 600.0
+_JOB_SECONDS = 3600.0  # it judges before it trains: minutes on two slow cores
 # What the worker may do by itself would disturb the comparison.
 _QUIET = {
     "ICMFORMER_FINE_TUNE_AFTER": "0",
@@ -36,10 +37,11 @@ _QUIET = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--images",
+        "--data",
         type=given_path,
-        default=IMAGES,
-        help="folder of photos (default: those of the demo)",
+        default=PACKAGED / "judged",
+        metavar="FOLDER",
+        help="images/ and masks/ to click on (default: the packaged photos)",
     )
     parser.add_argument(
         "--seconds", type=_seconds, default=40.0, help="how long each row is measured (default: 40)"
@@ -83,7 +85,8 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:
     """Start backend and worker, which leaving `running` stops; return who will use them."""
     load_settings()
     state = arguments.state or Path(running.enter_context(tempfile.TemporaryDirectory()))
-    names, address = running.enter_context(image_server(arguments.images))
+    images = task_images(arguments.data)
+    address = running.enter_context(image_server(images))
     port = ports.choose(None, 9190, "stop a program that listens there")
     settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}
     server = backend_server.start(state / "model", port, state / "backend.log", settings)
@@ -91,7 +94,7 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> Annotators:
     backend_server.wait_until_ready(server, port)
     worker = backend_server.start_worker(state / "model", state / "worker.log", settings)
     running.callback(worker.stop)
-    return Annotators(backend_server.url(port), names)
+    return Annotators(backend_server.url(port), images)
 
 
 def _measure(annotators: Annotators, seconds: float) -> None:
@@ -106,6 +109,7 @@ def _measure(annotators: Annotators, seconds: float) -> None:
         )
     _wait_until_stored(annotators)
     job = annotators.start_job()
+    sys.stderr.write("a job judges before it trains, which can take ten minutes …\n")
     _wait_for_training(annotators, job)
     _row("clicks, a job trains", annotators.click_calmly(seconds))
     with annotators.crowd(CROWD):

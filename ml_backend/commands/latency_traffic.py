@@ -1,7 +1,5 @@
-"""What a Label Studio with busy annotators sends, made up: clicks, accepted masks, images."""
+"""What a Label Studio with busy annotators sends: clicks on objects, and accepted masks."""
 
-import http.server
-import io
 import itertools
 import multiprocessing
 import threading
@@ -9,28 +7,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import requests
-from PIL import Image
 
+from icmformer import Click, Segmentation
+from ml_backend.commands.latency_images import TaskImage
 from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
+from ml_backend.label_studio.regions import decode_region
+from training.clicks.annotator import JitteredAnnotator
+from training.evaluation.click_by_click import Step, click_through
 from training.moments import now
 from training.progress import Stage
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
 PROJECT_KEY = "1.1767225600"
-CLICKS_AN_OBJECT = 5
+MOST_CLICKS = 5  # on an object
+GOOD_ENOUGH = 0.9  # the IoU at which a mask is accepted
 PAUSE_SECONDS = 0.15  # between an answer and the next click of a quick annotator
 _CROWD_GATHERS_SECONDS = 3.0
 _TIMEOUT = 100.0
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-# One photo becomes several images, or all of them might be on one side of the split.
-_TURNS = (None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM)
 
 
 @dataclass
@@ -43,58 +42,117 @@ class Traffic:
     def note(self, began: float, answer: requests.Response) -> None:
         """Note an answer that has just arrived."""
         self.seconds.append(time.perf_counter() - began)
-        self.failed += not answer.ok or bool(_problems(answer))
+        self.failed += bool(_problem(answer))
 
 
-def _problems(answer: requests.Response) -> list[str]:
-    """Return why tasks got no mask, which is no failure of the whole answer."""
+def _problem(answer: requests.Response) -> str:
+    """Return why a request was refused, or its task got no mask; nothing if all is well."""
+    if not answer.ok:
+        return answer.text
     predictions = answer.json().get("results", [])
-    return [prediction["error"] for prediction in predictions if "error" in prediction]
+    return next((prediction["error"] for prediction in predictions if "error" in prediction), "")
+
+
+class MagicTool:
+    """Label Studio's tool on one task: all clicks out, a mask back; a `ClickSegmenter`.
+
+    Attributes:
+        regions: what the last click was answered with.
+        problem: why that has no mask.
+    """
+
+    def __init__(
+        self, backend: str, session: requests.Session, task: int, address: str, traffic: Traffic
+    ) -> None:
+        """Choose the tool.
+
+        Args:
+            backend: its address.
+            session: to ask in.
+            task: its number.
+            address: of its image in Label Studio.
+            traffic: takes note of the answers.
+        """
+        self.regions: list[dict[str, Any]] = []
+        self.problem = ""
+        self._backend = backend
+        self._session = session
+        self._task = {"id": task, "data": {"image": address}}
+        self._traffic = traffic
+        (self._tag,) = parse(LABELING_CONFIG).keypoints
+
+    def segment(
+        self, image: np.ndarray, clicks: Sequence[Click], previous: Segmentation | None = None
+    ) -> Segmentation:
+        """Ask for the mask; without one the mask before stays."""
+        height, width, _ = image.shape
+        drawn = [
+            {
+                "id": f"{self._task['id']}-{index}", "type": "keypointlabels",
+                "to_name": "image", "from_name": self._tag.name, "is_positive": click.positive,
+                "value": {
+                    "x": 100 * click.x / width, "y": 100 * click.y / height, "width": 0.3,
+                    "keypointlabels": ["Object"],
+                },
+            }
+            for index, click in enumerate(clicks)
+        ]  # fmt: skip
+        body = {
+            "tasks": [self._task],
+            "project": PROJECT_KEY,
+            "label_config": LABELING_CONFIG,
+            "params": {"context": {"result": drawn}},
+        }
+        began = time.perf_counter()
+        answer = self._session.post(f"{self._backend}/predict", json=body, timeout=_TIMEOUT)
+        self._traffic.note(began, answer)
+        self.problem = _problem(answer)
+        if self.problem:
+            return previous or Segmentation.empty((height, width))
+        (prediction,) = answer.json()["results"]
+        self.regions = prediction["result"]
+        (region,) = self.regions
+        return Segmentation.from_mask(decode_region(region, region["id"]))
 
 
 class Annotators:
     """They click on objects, one after the other, and submit masks."""
 
-    def __init__(self, backend: str, images: Sequence[str], first: int = 1) -> None:
+    def __init__(self, backend: str, images: Sequence[TaskImage], first: int = 1) -> None:
         """Begin to annotate.
 
         Args:
             backend: its address.
-            images: paths in Label Studio.
+            images: of the tasks, in turn.
             first: number of the first task.
         """
         self._backend = backend
         self._images = images
-        (self._tag,) = parse(LABELING_CONFIG).keypoints
         self._numbers = itertools.count(first)
-        self._masks: list[dict[str, Any]] = []
+        self._accepted: list[tuple[TaskImage, list[dict[str, Any]]]] = []
 
     def warm_up(self) -> None:
         """Click once on every image, so that all are decoded; the masks are submitted later."""
-        with _session() as session:
-            for number in range(len(self._images)):
-                address, body = self._click(number, 1)
-                answer = session.post(address, json=body, timeout=_TIMEOUT)
-                answer.raise_for_status()
-                if problems := _problems(answer):
-                    raise LocalServerError(
-                        f"the first click on image {number} fails: {problems[0]}"
-                    )
-                (prediction,) = answer.json()["results"]
-                self._masks.append({"image": number, "result": prediction["result"]})
+        for shown in self._images:
+            traffic = Traffic()
+            with _session() as session:
+                tool = MagicTool(
+                    self._backend, session, next(self._numbers), shown.address, traffic
+                )
+                next(click_through(tool, shown.sample))
+            if traffic.failed:
+                raise LocalServerError(
+                    f"the first click on {shown.sample.name} fails: {tool.problem}"
+                )
+            self._accepted.append((shown, tool.regions))
 
     def click_calmly(self, seconds: float) -> Traffic:
-        """One annotator: five clicks an object, with short pauses."""
+        """One annotator, with short pauses."""
         traffic, end = Traffic(), time.monotonic() + seconds
         with _session() as session:
-            for number in self._numbers:
-                for clicks in range(1, CLICKS_AN_OBJECT + 1):
-                    address, body = self._click(number, clicks)
-                    began = time.perf_counter()
-                    traffic.note(began, session.post(address, json=body, timeout=_TIMEOUT))
+            while time.monotonic() < end or not traffic.seconds:
+                for _ in self._outline(session, traffic):
                     time.sleep(PAUSE_SECONDS)
-                if time.monotonic() > end:
-                    break
         return traffic
 
     @contextmanager
@@ -159,45 +217,33 @@ class Annotators:
     def click_on(self) -> None:
         """Click without a pause, for as long as the process lives."""
         with _session() as session:
-            for number in self._numbers:
-                for clicks in range(1, CLICKS_AN_OBJECT + 1):
-                    address, body = self._click(number, clicks)
-                    session.post(address, json=body, timeout=_TIMEOUT)
+            while True:
+                list(self._outline(session, Traffic()))
 
-    def _click(self, number: int, clicks: int) -> tuple[str, dict[str, Any]]:
-        """Return where to ask, and what, for the first clicks on an object of some image."""
-        places = np.random.default_rng(number).uniform(15, 85, (CLICKS_AN_OBJECT, 2))
-        drawn = [
-            {
-                "id": f"{number}-{index}", "type": "keypointlabels", "to_name": "image",
-                "from_name": self._tag.name, "is_positive": index % 2 == 0,
-                "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": ["Object"]},
-            }
-            for index, (x, y) in enumerate(places[:clicks].tolist())
-        ]  # fmt: skip
-        return f"{self._backend}/predict", {
-            "tasks": [self._task(number)],
-            "project": PROJECT_KEY,
-            "label_config": LABELING_CONFIG,
-            "params": {"context": {"result": drawn}},
-        }
+    def _outline(self, session: requests.Session, traffic: Traffic) -> Iterator[Step]:
+        """Click on the next object as somebody who does not find the middle of what is wrong."""
+        number = next(self._numbers)
+        shown = self._images[number % len(self._images)]
+        yield from click_through(
+            MagicTool(self._backend, session, number, shown.address, traffic),
+            shown.sample,
+            max_clicks=MOST_CLICKS,
+            target_iou=GOOD_ENOUGH,
+            annotator=JitteredAnnotator(number),
+        )
 
     def _webhook(self, number: int) -> dict[str, Any]:
-        mask = self._masks[number % len(self._masks)]
+        shown, regions = self._accepted[number % len(self._accepted)]
         annotation = {
-            "id": number, "task": number, "was_cancelled": False, "result": mask["result"],
+            "id": number, "task": number, "was_cancelled": False, "result": regions,
             "updated_at": now().isoformat(),
         }  # fmt: skip
-        task = {**self._task(mask["image"]), "id": number}
         return {
             "action": "ANNOTATION_CREATED",
             "annotation": annotation,
-            "task": task,
+            "task": {"id": number, "data": {"image": shown.address}},
             "project": PROJECT,
         }
-
-    def _task(self, number: int) -> dict[str, Any]:
-        return {"id": number, "data": {"image": self._images[number % len(self._images)]}}
 
 
 def _session() -> requests.Session:
@@ -207,66 +253,7 @@ def _session() -> requests.Session:
     return session
 
 
-def _crowd(backend: str, images: Sequence[str], size: int) -> None:
+def _crowd(backend: str, images: Sequence[TaskImage], size: int) -> None:
     for number in range(size):
         annotators = Annotators(backend, images, first=1_000_000 * (number + 1))
         threading.Thread(target=annotators.click_on).start()
-
-
-@contextmanager
-def image_server(folder: Path) -> Iterator[tuple[list[str], str]]:
-    """Serve the photos of a folder, each as several images; yield their paths and the address.
-
-    Raises:
-        LocalServerError: the folder has no photos, or one that cannot be read.
-    """
-    files = {
-        f"/data/upload/1/{number}-{turn}.jpg": _turned(path, transpose)
-        for number, path in enumerate(_photos(folder))
-        for turn, transpose in enumerate(_TURNS)
-    }
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(files[self.path])
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield list(files), f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _photos(folder: Path) -> list[Path]:
-    inside = folder.iterdir() if folder.is_dir() else ()
-    photos = sorted(path for path in inside if path.suffix.lower() in _SUFFIXES)
-    if not photos:
-        # The container image leaves the demo's photos out.
-        raise LocalServerError(
-            f"{folder} has no photos ({', '.join(_SUFFIXES)}): give --images, a folder of some"
-        )
-    return photos
-
-
-def _turned(path: Path, transpose: Image.Transpose | None) -> bytes:
-    try:
-        with Image.open(path) as photo:
-            image = photo.convert("RGB")
-    except OSError as error:
-        raise LocalServerError(
-            f"{path} cannot be read: take it out of the folder, or give another one as --images"
-        ) from error
-    if transpose is not None:
-        image = image.transpose(transpose)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=92)
-    return file.getvalue()
