@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from ml_backend.auth import who
 from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
-from ml_backend.label_studio.protocol import read_text
+from ml_backend.label_studio.protocol import read_json, read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
@@ -104,10 +104,10 @@ def _moved(learning: Learning, project: str) -> Response:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
+    if not request.is_json:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
+    body = read_json(request.get_data())
     unknown = [key for key in body if key not in _KEYS]
     if unknown:
         # A misspelt "state" would let a move happen that its sender meant to guard.

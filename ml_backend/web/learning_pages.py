@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
@@ -9,6 +10,7 @@ from werkzeug.wrappers import Response as Answer
 
 from ml_backend.auth import who
 from ml_backend.backend import Backend
+from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
@@ -115,11 +117,11 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/<name>/live")
     def move(name: str) -> Answer:
         project = learning.projects.key_of(name)
-        version = request.form.get("version", type=int)
+        version = _number("version")
         if version is not None:
             find_version(learning, version, project)
         reason = read_text(request.form, "reason").strip()[:500] or "page"
-        mover = Mover(who(), reason, saw=request.form.get("state", type=int))
+        mover = Mover(who(), reason, saw=_number("state"))
         kind = request.form.get("move", "")
         make_move(learning.stores.versions, project, kind, version, mover)
         return _back_to(name, "#versions")
@@ -140,6 +142,15 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     def reconcile(name: str) -> Answer:
         learning.projects.ask_to_reconcile(learning.projects.key_of(name))
         return _back_to(name, "#samples")
+
+
+def _number(field: str) -> int | None:
+    """Return a field of the form that was sent; None where it has none."""
+    text = request.form.get(field)
+    # Taken for none, a state that cannot be read would let a move happen that it guards.
+    if text is not None and not re.fullmatch("[0-9]{1,18}", text):
+        raise RequestError(f'"{field}" must be a whole number')
+    return None if text is None else int(text)
 
 
 def _before(stored: ModelVersions, live: dict[str, Any] | None, project: str) -> int | None:

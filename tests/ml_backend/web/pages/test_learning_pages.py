@@ -179,12 +179,24 @@ def test_what_is_live_already_is_not_kept_from_going_live(client):
         ({"move": "pin", "stat": 7}, 400, "'stat' is not one of move, reason, state, version"),
         ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
-        ([], 400, "send a JSON object"),
+        ([], 400, "is a JSON list, not an object"),
     ],
 )
 def test_what_cannot_be_done_gets_a_sentence(client, body, status, words):
     answer = client.post("/api/projects/2/live", json=body)
     assert (answer.status_code, words in answer.json["error"]) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        ("{}", "text/plain", "send a JSON object, with Content-Type: application/json"),
+        ("[" * 200_000, "application/json", "the request body is not JSON"),
+    ],
+)
+def test_what_is_no_json_gets_a_sentence(client, body, kind, words):
+    answer = client.post("/api/projects/2/live", data=body, content_type=kind)
+    assert (answer.status_code, answer.json["error"]) == (400, words)
 
 
 def test_a_damaged_version_cannot_be_made_live(client, learning):

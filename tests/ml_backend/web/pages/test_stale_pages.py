@@ -134,3 +134,11 @@ def test_whoever_is_overtaken_while_a_version_is_tried_moves_nothing(learning, t
     with pytest.raises(VersionError, match="moved since you looked"):
         versions.decline(PROJECT, 1, late)
     assert live(learning) == third
+
+
+@pytest.mark.parametrize("damaged", ["", "7x", "-1", "²", "9" * 5000])
+def test_a_state_that_cannot_be_read_guards_as_well(client, learning, third, damaged):
+    sent = {**form(client, "Roll back to version 2"), "state": damaged}
+    answer = client.post("/projects/2/live", data=sent, headers=FORM)
+    assert (answer.status_code, live(learning)) == (400, third)
+    assert "&#34;state&#34; must be a whole number" in answer.text
