@@ -21,6 +21,8 @@ from ml_backend.images.guarded_connections import (
 )
 from ml_backend.label_studio.no_answer import reason
 
+# Each click on an image that does not come would hold a thread for as long as the one before it.
+NOT_ASKED_AGAIN_SECONDS = 10.0
 _CHUNK_BYTES = 1 << 16
 _MAX_REDIRECTS = 5
 

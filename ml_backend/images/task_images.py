@@ -29,7 +29,12 @@ from ml_backend.images.image_addresses import (
     shown,
 )
 from ml_backend.images.image_decoding import decode
-from ml_backend.images.image_downloads import Downloads, FetchError, ImageLimits
+from ml_backend.images.image_downloads import (
+    NOT_ASKED_AGAIN_SECONDS,
+    Downloads,
+    FetchError,
+    ImageLimits,
+)
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.protocol import task_number
@@ -47,8 +52,6 @@ _NO_LOGIN = (
 # Too many requests, or a proxy whose server is away: not what is wrong with a file.
 _NOT_NOW = (429, 502, 503, 504)
 _KEPT_SECONDS = 3600.0
-# Each click on an image that does not come would hold a thread for as long as the one before it.
-_NOT_ASKED_AGAIN_SECONDS = 10.0
 _FAILURES_BYTES = 1 << 20
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
@@ -216,7 +219,7 @@ class TaskImages:
                 result.set_result(kept.image)
                 return result, False
             failed = self._not_given.get(key)
-            if failed and time.monotonic() - failed.failed_at < _NOT_ASKED_AGAIN_SECONDS:
+            if failed and time.monotonic() - failed.failed_at < NOT_ASKED_AGAIN_SECONDS:
                 raise ImageHostError(failed.sentence)
             self.lookups["miss"] += 1
             loading = self._loading.setdefault(key, result)

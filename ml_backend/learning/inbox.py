@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
+from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
 from training.moments import latest_past, now
 from training.store.database import Base, Database, UtcDateTime
 
-FIRST_RETRY = timedelta(seconds=5)
+# Before that an image that did not come is not asked for.
+FIRST_RETRY = timedelta(seconds=NOT_ASKED_AGAIN_SECONDS)
 LONGEST_RETRY = timedelta(minutes=10)
 KEPT = timedelta(days=30)
 _BODIES_AT_ONCE = 20  # each may be megabytes
@@ -134,8 +136,8 @@ class Inbox:
         with self._database.write() as session:
             row = session.get(MessageRow, message)
             if row is not None:
-                row.due_at = now() + min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
                 row.attempts += 1
+                row.due_at = _next_try(row.attempts)
 
     def done(self, message: int, note: str = "") -> None:
         """Note that a message has been dealt with, and forget its body: it holds a token."""
@@ -146,8 +148,11 @@ class Inbox:
         self._change(message, state="failed", note=problem)
 
     def retry(self, message: int, problem: str) -> None:
-        """Let a message that was begun wait, twice as long as the time before."""
-        self._change(message, note=problem)
+        """Let a message that was begun wait from now on, twice as long as the time before."""
+        with self._database.write() as session:
+            row = session.get(MessageRow, message)
+            if row is not None:
+                row.due_at, row.note = _next_try(row.attempts), problem
 
     def postpone(self, message: int, problem: str) -> None:
         """Let a message wait for as long as it has waited; no attempt counts.
@@ -237,6 +242,10 @@ class Inbox:
     def _change(self, message: int, **values: object) -> None:
         with self._database.write() as session:
             session.execute(update(MessageRow).where(MessageRow.id == message).values(**values))
+
+
+def _next_try(attempts: int) -> datetime:
+    return now() + min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LONGEST_RETRY)
 
 
 def _last_problem(rows: Sequence[MessageRow]) -> str:

@@ -38,7 +38,7 @@ from training.store.samples import Annotation, SampleStore
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 6  # in two and a half minutes; after that a reconcile tries again
+ATTEMPTS = 6  # in five minutes or more; after that a reconcile tries again
 START_TRAINING = "START_TRAINING"
 SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
 Image = NDArray[np.uint8]

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
 from ml_backend.learning import inbox as inbox_module
-from ml_backend.learning.inbox import KEPT, LONGEST_RETRY, Inbox, MessageRow
+from ml_backend.learning.inbox import FIRST_RETRY, KEPT, LONGEST_RETRY, Inbox, MessageRow
 from training.moments import now
 from training.store.database import Database
 
@@ -81,15 +82,30 @@ def test_every_attempt_waits_twice_as_long_as_the_one_before_up_to_ten_minutes(
     waits = []
     for _ in range(9):
         inbox.begin(message)
-        inbox.retry(message, "Label Studio is away")
+        inbox.retry(message, "its server does not give it: no answer")
         waits.append(wait_of(database, clock).total_seconds())
-    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_the_first_retry_comes_once_an_image_that_took_long_to_fail_is_asked_for_again(
+    inbox, database, clock
+):
+    message = inbox.put("ANNOTATION_CREATED", "2.1", b"{}")
+    inbox.begin(message)
+    clock.append(clock[-1] + timedelta(minutes=1))
+    inbox.retry(message, "it takes longer than 60 seconds")
+    assert wait_of(database, clock) >= timedelta(seconds=NOT_ASKED_AGAIN_SECONDS)
+
+
+def test_a_message_whose_worker_died_waits_as_well(inbox, database, clock):
+    inbox.begin(inbox.put("ANNOTATION_CREATED", "2.1", b"{}"))
+    assert wait_of(database, clock) == FIRST_RETRY
 
 
 @pytest.mark.parametrize(
     ("waited", "waits"),
     [
-        (timedelta(0), timedelta(seconds=5)),
+        (timedelta(0), FIRST_RETRY),
         (timedelta(minutes=3), timedelta(minutes=3)),
         (timedelta(days=3), LONGEST_RETRY),
     ],
