@@ -32,7 +32,8 @@ class AcceptedRegions:
 
     Attributes:
         objects: the accepted objects.
-        labels_without_mask: labels that were clicked but whose mask was not saved.
+        labels_without_mask: labels that were clicked, or drawn a magic rectangle with, but whose
+            mask was not saved.
         notes: sentences about what was left out.
     """
 
@@ -58,24 +59,26 @@ class PaintedRegions:
         relations: pairs of ids of regions that people joined.
         others: what else was drawn on the image, as Label Studio serialises it, without the points
             of controls that clicks do not come from.
+        boxes: those of the others that are magic rectangles: drawn to be answered with a mask.
         notes: sentences about masks that were left out.
     """
 
     regions: tuple[_Region, ...]
     relations: Relations
     others: tuple[Mapping[str, Any], ...]
+    boxes: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...]
 
 
 def painted_regions(
-    result: Result, image_name: str, click_controls: Container[str]
+    result: Result, image_name: str, magic_controls: Container[str]
 ) -> PaintedRegions:
     """Read the `result` of a saved annotation.
 
     Args:
         result: its items, as Label Studio serialises them.
         image_name: name of the <Image> tag; regions on other tags are left alone.
-        click_controls: names of the controls that clicks come from.
+        magic_controls: names of the controls that masks are asked for with.
     """
     items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
     notes: list[str] = []
@@ -85,9 +88,16 @@ def painted_regions(
         item
         for item in items
         if not is_brush(item)
-        and (item.get("type") != "keypointlabels" or item.get("from_name") in click_controls)
+        and (item.get("type") != "keypointlabels" or item.get("from_name") in magic_controls)
     )
-    return PaintedRegions(tuple(regions), _relations(result), others, tuple(notes))
+    boxes = tuple(
+        item
+        for item in others
+        if item.get("type") == "rectanglelabels"
+        and item.get("from_name") in magic_controls
+        and item.get("origin") != "prediction"
+    )
+    return PaintedRegions(tuple(regions), _relations(result), others, boxes, tuple(notes))
 
 
 def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -> AcceptedRegions:
@@ -104,10 +114,16 @@ def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -
         if region.mask.size_hw != size_hw
     ]
     objects = tuple(_joined(group) for group in _groups(fitting, painted.relations))
+    clicked = _clicked_without_mask(painted.others, objects)
+    # Beside a mask nothing says whether a rectangle's was accepted: it may cover little of it.
+    boxes = () if painted.regions else painted.boxes
+    boxed = tuple(dict.fromkeys(_drawn_label(box) for box in boxes))
+    left_out = _left_out(item for item in painted.others if item not in boxes)
+    forgotten = (*_forgotten("clicks", clicked), *_forgotten("a rectangle", boxed))
     return AcceptedRegions(
         objects=objects,
-        labels_without_mask=_labels_without_mask(painted.others, objects),
-        notes=(*painted.notes, *others, *_left_out(painted.others)),
+        labels_without_mask=tuple(dict.fromkeys(clicked + boxed)),
+        notes=(*forgotten, *painted.notes, *others, *left_out),
     )
 
 
@@ -218,7 +234,17 @@ def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{ignored} ignored: only brush masks are learnt from"] if ignored else []
 
 
-def _labels_without_mask(
+def _forgotten(drawn: str, labels: Sequence[str]) -> list[str]:
+    """Say which labels were saved with what was drawn, but without the mask that answered it."""
+    if not labels:
+        return []
+    return [
+        f"saved with {drawn} but without the mask of {', '.join(labels)}: accept the suggestion "
+        "(✓) before submitting"
+    ]
+
+
+def _clicked_without_mask(
     items: Iterable[Mapping[str, Any]], objects: Sequence[AcceptedObject]
 ) -> tuple[str, ...]:
     """Return labels that were clicked on where no mask of the label is.
@@ -233,7 +259,7 @@ def _labels_without_mask(
     for item in items:
         is_click = item.get("type") == "keypointlabels" and isinstance(item.get("value"), Mapping)
         if is_click and item.get("is_positive") is not False:
-            label = _clicked_label(item["value"])
+            label = _drawn_label(item)
             clicks = signed if item.get("is_positive") else unsigned
             masks = [it for it in objects if clicks is signed or it.label == label]
             clicks.setdefault(label, []).append(any(_holds(it, item["value"]) for it in masks))
@@ -242,8 +268,9 @@ def _labels_without_mask(
     return tuple(dict.fromkeys(lost))
 
 
-def _clicked_label(value: Mapping[str, Any]) -> str:
-    labels = value.get("keypointlabels")
+def _drawn_label(item: Mapping[str, Any]) -> str:
+    value = item.get("value")
+    labels = value.get(str(item.get("type"))) if isinstance(value, Mapping) else None
     return str(labels[0]) if isinstance(labels, list) and labels else ""
 
 

@@ -19,6 +19,7 @@ MAX_CHARACTERS = 1_000_000
 _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
 _CONTROLS = frozenset({"brushlabels", "keypointlabels"})
+_Tag = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,22 @@ def parse_image(xml: str) -> ImageTag:
     return _the_image(_tags(xml))
 
 
-def click_controls(xml: str) -> set[str]:
-    """Return the names of the keypoints that clicks come from; other points may be landmarks.
+def magic_controls(xml: str) -> set[str]:
+    """Return the names of the keypoints and rectangles that masks are asked for with.
+
+    Other points may be landmarks. Other rectangles may be all that a project wants, so they count
+    only where their tag says that it is smart, although the editor takes it for granted.
 
     Raises:
         LabelingConfigError: if it is no labelling configuration.
     """
-    tags = [tag for tag in _tags(xml) if tag["tag"] == "keypointlabels"]
-    return {str(tag["name"]) for tag in tags if tag.get("name") and _is_smart(tag)}
+    return {str(tag["name"]) for tag in _tags(xml) if tag.get("name") and _asks_for_masks(tag)}
 
 
-_Tag = dict[str, Any]
+def _asks_for_masks(tag: _Tag) -> bool:
+    if tag["tag"] == "rectanglelabels":
+        return "true" in (tag.get("smart", "").lower(), tag.get("smartonly", "").lower())
+    return tag["tag"] == "keypointlabels" and _is_smart(tag)
 
 
 def _tags(xml: str) -> list[_Tag]:

@@ -27,7 +27,7 @@ from ml_backend.label_studio.accepted_objects import (
     painted_regions,
     region_labels,
 )
-from ml_backend.label_studio.labeling_config import ImageTag, click_controls, parse_image
+from ml_backend.label_studio.labeling_config import ImageTag, magic_controls, parse_image
 from ml_backend.label_studio.protocol import Json, objects, time_of
 from ml_backend.learning.inbox import Inbox, MessageRow
 from ml_backend.learning.newer_states import NewerStates
@@ -134,8 +134,8 @@ class Ingest:
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
     ) -> Annotation:
         tag = parse_image(project.label_config)
-        clicks = click_controls(project.label_config)
-        painted = painted_regions(_result(annotation), tag.name, clicks)
+        controls = magic_controls(project.label_config)
+        painted = painted_regions(_result(annotation), tag.name, controls)
         image = self.fetch_image(project, task, tag) if painted.regions else None
         regions = accepted_regions(painted, None if image is None else image.shape[:2])
         if image is not None and not regions.objects:

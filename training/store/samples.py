@@ -54,7 +54,8 @@ class Annotation:
         status: what became of it.
         image: (H, W, 3) uint8 RGB, upright; None where there is no object.
         objects: what was accepted.
-        labels_without_mask: labels that were clicked but whose mask was not saved.
+        labels_without_mask: labels that somebody asked a mask for that was not saved; a note says
+            so.
         notes: sentences for people about what was left out.
     """
 

@@ -37,8 +37,16 @@ def click(x, y, label="Object", **extra):
     }  # fmt: skip
 
 
+def rectangle(control="magic", label="Object", **extra):
+    return {
+        "id": "b", "type": "rectanglelabels", "from_name": control, "to_name": "image",
+        "origin": "manual",
+        "value": {"x": 10, "y": 10, "width": 20, "height": 20, "rectanglelabels": [label]}, **extra,
+    }  # fmt: skip
+
+
 def read(*items, size=(20, 30)):
-    return accepted_regions(painted_regions(items, "image", {"kp"}), size)
+    return accepted_regions(painted_regions(items, "image", {"kp", "magic"}), size)
 
 
 def summary(regions):
@@ -265,6 +273,37 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
     found = read(*message["body"]["annotation"]["result"], size=None)
     assert found.objects == ()
     assert found.labels_without_mask == ("Object",)
+    assert found.notes == (FORGOTTEN.format("clicks", "Object"),)
+
+
+FORGOTTEN = "saved with {} but without the mask of {}: accept the suggestion (✓) before submitting"
+IGNORED = "rectanglelabels ignored: only brush masks are learnt from"
+
+
+@pytest.mark.parametrize(
+    ("items", "labels", "notes"),
+    [
+        pytest.param(
+            [rectangle(), rectangle(label="Other"), rectangle()], ("Object", "Other"),
+            (FORGOTTEN.format("a rectangle", "Object, Other"),), id="magic rectangles",
+        ),
+        pytest.param([rectangle("box")], (), (IGNORED,), id="of another tag"),
+        pytest.param([rectangle(origin="prediction")], (), (IGNORED,), id="drawn by nobody"),
+        pytest.param([rectangle(), brush(mask(LEFT))], (), (IGNORED,), id="beside a mask"),
+        pytest.param(
+            [rectangle(), rectangle("box")], ("Object",),
+            (FORGOTTEN.format("a rectangle", "Object"), IGNORED), id="one of each",
+        ),
+        pytest.param(
+            [rectangle(), click(80, 25, is_positive=True)], ("Object",),
+            (FORGOTTEN.format("clicks", "Object"), FORGOTTEN.format("a rectangle", "Object")),
+            id="clicks, too",
+        ),
+    ],
+)  # fmt: skip
+def test_magic_rectangles_without_any_mask_are_told_as_forgotten(items, labels, notes):
+    found = read(*items)
+    assert (found.labels_without_mask, found.notes) == (labels, notes)
 
 
 @pytest.mark.parametrize(

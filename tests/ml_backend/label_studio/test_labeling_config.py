@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ml_backend.errors import LabelingConfigError
-from ml_backend.label_studio.labeling_config import Control, parse
+from ml_backend.label_studio.labeling_config import Control, magic_controls, parse
 from tests.ml_backend.label_studio_requests import FIXTURES
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -53,6 +53,20 @@ def test_smart_is_what_the_editor_takes_for_smart(attributes, smart):
     else:
         with pytest.raises(LabelingConfigError, match='"kp" are not smart'):
             parse(xml)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "controls"),
+    [
+        ("", {"kp"}),
+        ('smart="false"', {"kp"}),
+        ('smart="True"', {"kp", "box"}),
+        ('smart="false" smartOnly="true"', {"kp", "box"}),
+    ],
+)
+def test_a_rectangle_asks_for_a_mask_only_where_its_tag_says_so(attributes, controls):
+    box = f'<RectangleLabels name="box" toName="image" {attributes}>{LABELS}</RectangleLabels>'
+    assert magic_controls(view(IMAGE, KEYPOINTS, BRUSH, box)) == controls
 
 
 def test_tags_may_be_nested_and_written_in_any_case():

@@ -12,6 +12,7 @@ from ml_backend.label_studio.project_keys import project_key
 from ml_backend.learning import projects
 from ml_backend.learning.inbox import MessageRow
 from ml_backend.learning.projects import ProjectNews
+from tests.ml_backend.label_studio_requests import recorded
 from tests.ml_backend.message_loop import CONFIG, PROJECT, brush, fixture, saved
 from training.errors import DatabaseError
 from training.moments import now
@@ -74,6 +75,16 @@ def test_an_annotation_without_its_mask_is_reported(loop):
     loop.deliver(fixture("ANNOTATION_CREATED_pending_suggestion"))
     row = loop.annotations()[11]
     assert (row.status, row.labels_without_mask, row.task) == ("empty", ["Object"], 9)
+
+
+def test_a_magic_rectangle_without_its_mask_is_reported(loop):
+    drawn = recorded("predict_smart_rectangle")
+    body = saved(*drawn["params"]["context"]["result"])
+    body["project"] |= {"label_config": drawn["label_config"]}
+    loop.deliver(body)
+    row = loop.annotations()[4]
+    assert (row.status, row.labels_without_mask) == ("empty", ["Object"])
+    assert row.notes[0].startswith("saved with a rectangle but without the mask of Object")
 
 
 def test_an_annotation_that_was_made_without_a_result_is_empty(loop):

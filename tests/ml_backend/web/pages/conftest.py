@@ -17,6 +17,8 @@ from training.fine_tuning.improvement import improve
 from training.store.live_pointer import Mover, roll_back
 from training.store.samples import Annotation
 
+FORGOTTEN = "saved with clicks but without the mask of Object"
+
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
@@ -35,9 +37,8 @@ def state(tmp_path_factory):
     for number in range(24):
         accept(learning.samples, number)
     lost = datetime(2026, 1, 2, tzinfo=timezone.utc)
-    learning.samples.replace(
-        Annotation(PROJECT, 99, 77, lost, "empty", labels_without_mask=("Object",))
-    )
+    forgotten = {"labels_without_mask": ("Object",), "notes": (FORGOTTEN,)}
+    learning.samples.replace(Annotation(PROJECT, 99, 77, lost, "empty", **forgotten))
     learning.samples.replace(
         Annotation(PROJECT, 98, 76, lost, "unreadable", notes=("task 76: image is 404",))
     )

@@ -22,7 +22,7 @@ def test_a_thousand_boxes_are_one_line_below_what_must_be_done(client, learning)
     for number in range(100, 400):
         note(learning, "5.1", number, BOXES)
     note(learning, "5.1", 7, "task 7: image is 404", status="unreadable")
-    note(learning, "5.1", 8, labels_without_mask=("Object",))
+    note(learning, "5.1", 8, "saved with clicks", labels_without_mask=("Object",))
     facts = client.get("/api/projects/5").json
     assert [row["annotation"] for row in facts["to_look_at"]] == [8, 7]
     (kind,) = facts["left_out"]
@@ -38,7 +38,7 @@ def test_a_thousand_boxes_are_one_line_below_what_must_be_done(client, learning)
 def test_what_would_bury_the_jobs_is_folded_and_the_rest_counted(client, learning):
     learning.projects.remember("15.1", ProjectNews("Lost"))
     for number in range(210):
-        note(learning, "15.1", number, labels_without_mask=("Object",))
+        note(learning, "15.1", number, "saved with clicks", labels_without_mask=("Object",))
     for number in range(300, 360):
         note(learning, "15.1", number, f"region 'r{number}' is empty")
     facts = client.get("/api/projects/15").json

@@ -286,7 +286,7 @@ def test_half_a_character_takes_no_page_away(client, learning):
     learning.projects.remember("8.1", ProjectNews("Halves"))
     moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
     learning.samples.replace(
-        Annotation("8.1", 1, 1, moment, "empty", labels_without_mask=("\ud800",))
+        Annotation("8.1", 1, 1, moment, "empty", notes=("without the mask of \ud800",))
     )
     assert "the mask of ?" in page(client, "/projects/8")
 
