@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -44,18 +45,65 @@ def webhook_fault(webhook: Mapping[str, Any]) -> str:
     return ""
 
 
-def unannounced(webhooks: Sequence[Mapping[str, Any]], number: str) -> str:
-    """Return what a project's webhooks lack; "" if one of them may tell a backend everything.
+def webhook_address(webhook: Mapping[str, Any]) -> str:
+    """Return what a webhook calls, as all addresses of webhooks are compared here."""
+    return str(webhook.get("url")).rstrip("/")
+
+
+def calls(webhook: Mapping[str, Any], place: str) -> bool:
+    """Say whether a webhook calls a backend; a proxy in between may change the scheme.
+
+    Args:
+        webhook: as Label Studio lists it.
+        place: host, port and path of the backend.
+    """
+    try:
+        address, asked = urlsplit(webhook_address(webhook)), urlsplit(f"//{place}")
+        usual = 443 if address.scheme == "https" else 80
+        same_port = (address.port or usual) == (asked.port or usual)
+    except ValueError:  # no address at all
+        return False
+    # Other services of the host may have webhooks, too.
+    same_path = address.path == f"{asked.path.rstrip('/')}/webhook"
+    return same_port and address.hostname == asked.hostname and same_path
+
+
+def unannounced(
+    webhooks: Sequence[Mapping[str, Any]], backends: Sequence[Mapping[str, Any]], number: str
+) -> str:
+    """Return what a project's webhooks lack; "" if one of them may tell this backend everything.
+
+    Of several connected backends nothing says here which is this one, so each counts.
 
     Args:
         webhooks: of the project, as Label Studio lists them.
+        backends: connected to it, likewise.
         number: of the project in Label Studio.
     """
-    ours = [one for one in webhooks if str(one.get("url")).rstrip("/").endswith("/webhook")]
-    faults = [webhook_fault(webhook) for webhook in ours] or ["no webhook calls a backend"]
+    places = [str(backend.get("url")).partition("://")[2] for backend in backends]
+    is_known = bool(places) and all(is_host_for_webhooks(_host(place)) for place in places)
+    # A backend whose own name no webhook can have is called by another one, if at all.
+    ours = [
+        webhook
+        for webhook in webhooks
+        if (any(calls(webhook, place) for place in places) if is_known else _calls_any(webhook))
+    ]
+    called = " or ".join(places) if is_known else "a backend"
+    faults = [webhook_fault(webhook) for webhook in ours] or [f"no webhook calls {called}"]
     if not all(faults):
         return ""
     return (
         f"{faults[0]}, so what is accepted is noticed only when the project is compared: "
         f"python -m ml_backend diagnose --project {number} says what to change"
     )
+
+
+def _calls_any(webhook: Mapping[str, Any]) -> bool:
+    return webhook_address(webhook).endswith("/webhook")
+
+
+def _host(place: str) -> str:
+    try:
+        return urlsplit(f"//{place}").hostname or ""
+    except ValueError:  # no address at all
+        return ""

@@ -8,9 +8,9 @@ the API, once the webhook exists, which is a moment after the first /setup.
 import logging
 import threading
 from typing import Any
-from urllib.parse import urlsplit
 
 from ml_backend.auth import authorization_header
+from ml_backend.connection.webhook_checks import calls, webhook_address
 from ml_backend.errors import BackendError
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.project_keys import project_number
@@ -47,16 +47,18 @@ class WebhookLogin:
     def _set(self, label_studio: LabelStudio, project: str, place: str) -> None:
         try:
             webhooks = label_studio.webhooks(project_number(project))
-            ours = [one for one in webhooks if _calls(one, place)]
+            ours = [one for one in webhooks if calls(one, place)]
             if not ours and webhooks:
                 # A proxy in between may have changed the host: where it is the only backend, its
                 # address in Label Studio tells.
                 connected = label_studio.ml_backends(project_number(project))
                 addresses = {str(backend.get("url")).rstrip("/") for backend in connected}
                 only = addresses.pop() if len(addresses) == 1 else None
-                ours = [one for one in webhooks if only and _address(one) == f"{only}/webhook"]
+                ours = [
+                    one for one in webhooks if only and webhook_address(one) == f"{only}/webhook"
+                ]
             if not ours:
-                seen = ", ".join(map(_address, webhooks)) or "none"
+                seen = ", ".join(map(webhook_address, webhooks)) or "none"
                 logger.warning("no webhook of project=%s calls %s yet: %s", project, place, seen)
             for webhook in ours:
                 self._change(label_studio, webhook, project)
@@ -73,20 +75,3 @@ class WebhookLogin:
             changed = {**headers, "Authorization": self._header}
             label_studio.change_webhook(webhook["id"], {"headers": changed})
             logger.info("webhook carries the login project=%s", project)
-
-
-def _calls(webhook: dict[str, Any], place: str) -> bool:
-    """Say whether a webhook calls this backend; a proxy in between may change the scheme."""
-    try:
-        address, asked = urlsplit(_address(webhook)), urlsplit(f"//{place}")
-        usual = 443 if address.scheme == "https" else 80
-        same_port = (address.port or usual) == (asked.port or usual)
-    except ValueError:  # no address at all
-        return False
-    # Other services of the host may have webhooks, too.
-    same_path = address.path == f"{asked.path.rstrip('/')}/webhook"
-    return same_port and address.hostname == asked.hostname and same_path
-
-
-def _address(webhook: dict[str, Any]) -> str:
-    return str(webhook.get("url")).rstrip("/")

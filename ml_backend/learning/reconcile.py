@@ -141,9 +141,10 @@ class _NotAskedForError(Exception):
 def _unannounced(label_studio: LabelStudio, project: str) -> str:
     """Return what to add to the sentence where Label Studio does not say what is accepted."""
     try:
-        lacking = unannounced(label_studio.webhooks(project), project)
+        webhooks, backends = label_studio.webhooks(project), label_studio.ml_backends(project)
     except LabelStudioError:  # who may read annotations need not be allowed to read webhooks
         return ""
+    lacking = unannounced(webhooks, backends, project)
     return f"; {lacking}" if lacking else ""
 
 

@@ -29,21 +29,38 @@ def test_hosts(host, accepted):
     assert is_host_for_webhooks(host) is accepted
 
 
+HERE = "http://backend.internal:9090"
 GOOD = {"url": "http://backend.internal:9090/webhook/", "send_for_all_actions": True}
 
 
 @pytest.mark.parametrize(
-    ("webhooks", "sentence"),
+    ("webhooks", "backends", "sentence"),
     [
-        ([GOOD], ""),
-        ([{**GOOD, "is_active": False}, GOOD], ""),
-        ([], "no webhook calls a backend"),
-        ([{**GOOD, "url": "http://archive.example.com/events"}], "no webhook calls a backend"),
-        ([{**GOOD, "is_active": False}], "the webhook is switched off"),
+        ([GOOD], [HERE], ""),
+        ([GOOD], ["https://backend.internal:9090/"], ""),
+        ([{**GOOD, "is_active": False}, GOOD], [HERE], ""),
+        ([{**GOOD, "is_active": False}], [HERE], "the webhook is switched off"),
+        ([], [HERE], "no webhook calls backend.internal:9090,"),
+        # that of a backend that was connected before
+        ([GOOD], ["http://moved.internal:9090"], "no webhook calls moved.internal:9090,"),
+        # which of them is this one cannot be told
+        ([GOOD], ["http://other.internal", HERE], ""),
+        (
+            [{**GOOD, "url": "http://third.internal/webhook"}],
+            ["http://other.internal", HERE],
+            "no webhook calls other.internal or backend.internal:9090,",
+        ),
+        # called by another name: no webhook can have that of the container
+        ([GOOD], ["http://backend:9090"], ""),
+        ([GOOD], ["http://["], ""),
+        ([], ["http://backend:9090"], "no webhook calls a backend,"),
+        ([GOOD], [], ""),
+        ([], [], "no webhook calls a backend,"),
+        ([{**GOOD, "url": "http://archive.example.com/events"}], [], "no webhook calls a backend,"),
     ],
 )
-def test_what_a_project_lacks(webhooks, sentence):
-    lacking = unannounced(webhooks, "7")
+def test_what_a_project_lacks(webhooks, backends, sentence):
+    lacking = unannounced(webhooks, [{"url": url} for url in backends], "7")
     assert lacking.startswith(sentence)
     assert ("diagnose --project 7" in lacking) == bool(sentence)
 
