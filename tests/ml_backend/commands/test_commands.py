@@ -11,6 +11,7 @@ import pytest
 
 from ml_backend.__main__ import main
 from ml_backend.commands import demo, diagnose, latency
+from ml_backend.learning.job_folders import JobFolders
 from ml_backend.learning.projects import ProjectNews
 from tests.locking import locked_by_another_process
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
@@ -111,6 +112,19 @@ def test_ctrl_c_is_a_word(command, monkeypatch):
     monkeypatch.setattr(diagnose, "check_connection", interrupt)
     status, _, err = command("diagnose", "--project", "1", "--url", "http://127.0.0.1:9")
     assert (status, err) == (130, "interrupted\n")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_job_that_is_interrupted_before_it_listens_is_given_back(command, learning, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobFolders, "make", interrupt)
+    status, out, err = command("fine-tune", "--project", "3")
+    assert (status, out) == (130, "")
+    assert err == "job 1: stopped; the worker, or this command, will continue it\n"
+    row = learning.jobs.get(1)
+    assert (row.state, row.attempts) == ("waiting", 0)
 
 
 @pytest.mark.parametrize("command", [demo, latency])

@@ -157,8 +157,9 @@ def test_the_commands_do_what_they_say(environment, learning, worker, server):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
-    environment, learning, worker, server
+    environment, learning, worker, server, told
 ):
     deliver(learning, server, *range(12))
     worker.ingest()
@@ -168,10 +169,13 @@ def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert any("job 1: judging the live version, 0 of " in line for line in started.stderr)
-    started.send_signal(signal.SIGTERM)
-    said, _ = started.communicate(timeout=60)
-    assert said == "job 1: stopped; the worker, or this command, will continue it\n"
-    assert learning.jobs.get(1).state == "waiting"
+    started.send_signal(told)
+    said, log = started.communicate(timeout=60)
+    assert (started.returncode, said) == (130, "")
+    sentence = "job 1: stopped; the worker, or this command, will continue it"
+    assert log.splitlines()[-1] == sentence
+    row = learning.jobs.get(1)
+    assert (row.state, row.attempts) == ("waiting", 0)
 
 
 @pytest.mark.slow
