@@ -314,13 +314,13 @@ class TaskImages:
 
     def _with_token(self, address: str, label_studio: LabelStudio, deadline: Deadline) -> bytes:
         """Fetch with the token of the moment; one that is refused is renewed once."""
-        header = label_studio.tokens.header()
+        header = label_studio.tokens.header(deadline)
         try:
             return self._downloads.fetch(address, deadline, authorization=header)
         except FetchError as error:
             if error.status != 401 or not label_studio.tokens.forget(header):
                 raise
-        header = label_studio.tokens.header()
+        header = label_studio.tokens.header(deadline)
         return self._downloads.fetch(address, deadline, authorization=header)
 
 

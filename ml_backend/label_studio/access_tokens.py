@@ -15,10 +15,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import LabelStudioError
 
 # Access tokens are replaced this early, so that none expires on its way.
@@ -50,14 +52,19 @@ class AccessTokens:
         self._lock = threading.Lock()
         self._access = ""
         self._usable_until = 0.0
-        self._failure: LabelStudioError | None = None  # of the last exchange that failed
+        self._exchanging: Future[str] | None = None  # what will be the access token
         self.kind = kind_of(self._key)
 
-    def header(self) -> str:
+    def header(self, deadline: Deadline | None = None) -> str:
         """Return the value of the Authorization header, "" without a token.
+
+        Args:
+            deadline: how long to wait for an exchange, which then goes on for those who ask next.
+                Without one it takes as long as it may.
 
         Raises:
             LabelStudioError: if Label Studio does not exchange the personal access token.
+            Exception: the deadline's own, if nobody waits any more.
         """
         if self.kind is TokenKind.NONE:
             return ""
@@ -65,7 +72,7 @@ class AccessTokens:
             return f"Token {self._key}"
         if self.kind is TokenKind.ACCESS:
             return f"Bearer {self._key}"
-        return f"Bearer {self._current()}"
+        return f"Bearer {self._current(deadline)}"
 
     def forget(self, header: str) -> bool:
         """Drop an access token that was refused; return whether asking again may give another."""
@@ -74,26 +81,35 @@ class AccessTokens:
                 self._access = ""
         return self.kind is TokenKind.PERSONAL
 
-    def _current(self) -> str:
-        known = self._failure
-        # One thread exchanges while the others wait for what it gets, be it a refusal: thirty that
+    def _current(self, deadline: Deadline | None) -> str:
+        # One thread exchanges while all others wait for what it gets, be it a refusal: thirty that
         # each waited for a silent Label Studio, one after the other, would wait for minutes.
         with self._lock:
-            if not self._access or time.monotonic() >= self._usable_until:
-                failure = self._failure
-                if failure is not None and failure is not known:
-                    raise LabelStudioError(str(failure), failure.answered)
-                self._exchange_key()
-            return self._access
+            if self._access and time.monotonic() < self._usable_until:
+                return self._access
+            exchanging = self._exchanging
+            if exchanging is None:
+                exchanging = self._exchanging = Future()
+                arguments = (exchanging,)
+                threading.Thread(target=self._exchange_key, args=arguments, daemon=True).start()
+        while deadline is not None and not exchanging.done():
+            wait([exchanging], timeout=deadline.remaining())
+            deadline.check()
+        return exchanging.result()
 
-    def _exchange_key(self) -> None:
-        _refuse_expired(self._key)
+    def _exchange_key(self, result: "Future[str]") -> None:
         try:
-            self._access = self._exchange(self._key)
-        except LabelStudioError as error:
-            self._failure = error
-            raise
-        self._usable_until = time.monotonic() + _lifetime(self._access) - MARGIN_SECONDS
+            _refuse_expired(self._key)
+            access = self._exchange(self._key)
+        except Exception as error:
+            with self._lock:
+                self._exchanging = None
+            result.set_exception(error)
+            return
+        with self._lock:
+            self._access, self._exchanging = access, None
+            self._usable_until = time.monotonic() + _lifetime(access) - MARGIN_SECONDS
+        result.set_result(access)
 
 
 def kind_of(api_key: str) -> TokenKind:

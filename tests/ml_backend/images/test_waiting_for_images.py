@@ -3,12 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 
 from ml_backend.errors import ImageHostError, SlowImageError, TaskImageError
-from tests.ml_backend.stand_in import Elsewhere, serving
-from tests.ml_backend.task_pictures import PICTURE, TAG, images, png, task
+from ml_backend.label_studio.client import LabelStudio
+from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
+from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
 
 
 @pytest.fixture
@@ -122,3 +124,29 @@ def test_who_was_in_a_hurry_keeps_the_image_from_nobody(elsewhere, silent_server
         loader.load(one, TAG, seconds=0.1)
     silent_server.set()
     assert loader.load(one, TAG).pixels.shape == PICTURE.shape
+
+
+@dataclass
+class SlowExchange(StandInLabelStudio):
+    """Gives an access token once told to go on."""
+
+    go_on: threading.Event = field(default_factory=threading.Event)
+    exchanged: list[str] = field(default_factory=list)
+
+    def _refresh(self):
+        self.go_on.wait(10)
+        self.exchanged.append(self.personal_token)
+        return super()._refresh()
+
+
+def test_nobody_waits_for_a_token_longer_than_there_is_time_and_the_next_one_gets_it():
+    server = SlowExchange(files={UPLOAD.removeprefix("/data/"): png()})
+    loader = images()
+    with serving(server.app()) as url:
+        label_studio = LabelStudio(url, PERSONAL_TOKEN)
+        with pytest.raises(SlowImageError, match=r"task 41, .* longer than 0\.1 seconds"):
+            loader.load(task(UPLOAD), TAG, label_studio, seconds=0.1)
+        assert server.exchanged == []
+        server.go_on.set()
+        assert loader.load(task(UPLOAD), TAG, label_studio).pixels.shape == PICTURE.shape
+    assert server.exchanged == [PERSONAL_TOKEN]
