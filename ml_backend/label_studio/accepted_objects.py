@@ -5,6 +5,9 @@ in Label Studio (a parent, or a relation), and regions of one label of which one
 other, as when a stroke was added to a mask or a suggestion was accepted twice. Regions of different
 objects may overlap; each keeps its own pixels. Where a file was replaced by one of another size,
 regions of both sizes are in one annotation; those of the size that the image has now are taken.
+
+A few hundred bytes can announce gigabytes of mask. So masks are decoded once the image is known,
+which is within the operator's limits, and only those of its size.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -15,13 +18,15 @@ from typing import Any
 import numpy as np
 
 from ml_backend.errors import BrushRLEError
-from ml_backend.label_studio.regions import decode_region, is_brush, label_of
+from ml_backend.label_studio.regions import decode_region, is_brush, label_of, painted_size
 from training.store.object_mask import ObjectMask, union
 from training.store.samples import AcceptedObject
 
 SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
 # Types that somebody may have meant as a mask: `polygon`, `polygonlabels`, …
 _SHAPES = ("polygon", "ellipse", "rectangle", "bitmask", "vector")
+# A byte each, in the crops of an annotation; after these no other mask is decoded.
+_MOST_PIXELS = 2_000_000_000
 Result = Sequence[Mapping[str, Any]]
 Relations = tuple[tuple[str, str], ...]
 
@@ -34,12 +39,23 @@ class AcceptedRegions:
         objects: the accepted objects.
         labels_without_mask: labels that were clicked, or drawn a magic rectangle with, but whose
             mask was not saved.
-        notes: sentences about what was left out.
+        unreadable: sentences about masks that could not be read.
+        notes: these, and sentences about what else was left out.
     """
 
     objects: tuple[AcceptedObject, ...]
     labels_without_mask: tuple[str, ...]
+    unreadable: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """A brush region that is not decoded yet."""
+
+    id: str
+    item: Mapping[str, Any]
+    size_hw: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -55,25 +71,25 @@ class PaintedRegions:
     """The masks of an annotation, each of the size of the image it was painted on.
 
     Attributes:
-        regions: those that can be read and are not empty.
+        regions: those that say their size.
         relations: pairs of ids of regions that people joined.
         others: what else was drawn on the image, as Label Studio serialises it, without the points
             of controls that clicks do not come from.
         boxes: those of the others that are magic rectangles: drawn to be answered with a mask.
-        notes: sentences about masks that were left out.
+        unreadable: sentences about masks that do not say their size.
     """
 
-    regions: tuple[_Region, ...]
+    regions: tuple[_Painted, ...]
     relations: Relations
     others: tuple[Mapping[str, Any], ...]
     boxes: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
 
 def painted_regions(
     result: Result, image_name: str, magic_controls: Container[str]
 ) -> PaintedRegions:
-    """Read the `result` of a saved annotation.
+    """Read the `result` of a saved annotation, without decoding any mask.
 
     Args:
         result: its items, as Label Studio serialises them.
@@ -81,8 +97,7 @@ def painted_regions(
         magic_controls: names of the controls that masks are asked for with.
     """
     items = [item for item in result if isinstance(item, Mapping) and _is_on(item, image_name)]
-    notes: list[str] = []
-    regions = _brush_regions(items, notes)
+    regions, unreadable = _brush_regions(items)
     # A mask that was accepted while a label was chosen is saved once more with the label's type.
     others = tuple(
         item
@@ -97,7 +112,7 @@ def painted_regions(
         and item.get("from_name") in magic_controls
         and item.get("origin") != "prediction"
     )
-    return PaintedRegions(tuple(regions), _relations(result), others, boxes, tuple(notes))
+    return PaintedRegions(tuple(regions), _relations(result), others, boxes, tuple(unreadable))
 
 
 def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -> AcceptedRegions:
@@ -107,23 +122,20 @@ def accepted_regions(painted: PaintedRegions, size_hw: tuple[int, ...] | None) -
         painted: what its annotation holds.
         size_hw: height and width of the upright image; None where nothing was painted.
     """
-    fitting = [region for region in painted.regions if region.mask.size_hw == size_hw]
-    others = [
-        f"region '{region.id}' was painted on an image of another size"
-        for region in painted.regions
-        if region.mask.size_hw != size_hw
-    ]
-    objects = tuple(_joined(group) for group in _groups(fitting, painted.relations))
+    unreadable, notes = list(painted.unreadable), list[str]()
+    regions = _decoded(painted.regions, size_hw, unreadable, notes)
+    objects = tuple(_joined(group) for group in _groups(regions, painted.relations))
     clicked = _clicked_without_mask(painted.others, objects)
     # Beside a mask nothing says whether a rectangle's was accepted: it may cover little of it.
-    boxes = () if painted.regions else painted.boxes
+    boxes = () if objects or unreadable else painted.boxes
     boxed = tuple(dict.fromkeys(_drawn_label(box) for box in boxes))
     left_out = _left_out(item for item in painted.others if item not in boxes)
     forgotten = (*_forgotten("clicks", clicked), *_forgotten("a rectangle", boxed))
     return AcceptedRegions(
         objects=objects,
         labels_without_mask=tuple(dict.fromkeys(clicked + boxed)),
-        notes=(*forgotten, *painted.notes, *others, *left_out),
+        unreadable=tuple(unreadable),
+        notes=(*forgotten, *unreadable, *notes, *left_out),
     )
 
 
@@ -141,22 +153,46 @@ def _is_on(item: Mapping[str, Any], image_name: str) -> bool:
     return item.get("to_name") == image_name
 
 
-def _brush_regions(items: Iterable[Mapping[str, Any]], notes: list[str]) -> list[_Region]:
-    """Decode the brush regions one by one; what cannot be used is said in `notes`."""
-    regions: dict[str, _Region] = {}
+def _brush_regions(items: Iterable[Mapping[str, Any]]) -> tuple[list[_Painted], list[str]]:
+    """Return the brush regions that say their size, and sentences about the others."""
+    regions: list[_Painted] = []
+    unreadable: list[str] = []
     for number, item in enumerate(items):
-        if not is_brush(item):
+        if is_brush(item):
+            name = str(item.get("id") or f"#{number}")
+            try:
+                regions.append(_Painted(name, item, painted_size(item, name)))
+            except BrushRLEError as error:
+                unreadable.append(str(error))
+    return regions, unreadable
+
+
+def _decoded(
+    painted: Iterable[_Painted],
+    size_hw: tuple[int, ...] | None,
+    unreadable: list[str],
+    notes: list[str],
+) -> list[_Region]:
+    """Decode the regions of an image one by one; what cannot be used is said in the lists."""
+    regions: dict[str, _Region] = {}
+    pixels = 0
+    for found in painted:
+        if found.size_hw != size_hw:
+            unreadable.append(f"region '{found.id}' was painted on an image of another size")
             continue
-        name = str(item.get("id") or f"#{number}")
+        if pixels > _MOST_PIXELS:
+            unreadable.append(f"region '{found.id}' is left out: the others fill the memory")
+            continue
         try:
-            mask = decode_region(item, name)
+            mask = ObjectMask.of(decode_region(found.item, found.id))
         except BrushRLEError as error:
-            notes.append(str(error))
+            unreadable.append(str(error))
             continue
-        parent = str(item.get("parentID") or "")
-        region = _Region(name, label_of(item), ObjectMask.of(mask), parent)
+        parent = str(found.item.get("parentID") or "")
+        region = _Region(found.id, label_of(found.item), mask, parent)
         if _is_usable(region, regions, notes):
-            regions[name] = region
+            regions[found.id] = region
+            pixels += mask.crop.size
     return list(regions.values())
 
 

@@ -14,9 +14,6 @@ from ml_backend.errors import BrushRLEError
 from ml_backend.label_studio import brush_rle
 from ml_backend.label_studio.labeling_config import LabelingConfig
 
-# A few hundred bytes can announce gigabytes of mask; no decoder here accepts larger images either.
-MAX_PIXELS = 400_000_000
-
 
 def brush_region(
     mask: NDArray[np.bool_], label: str, config: LabelingConfig, region_id: str, score: float
@@ -45,8 +42,24 @@ def brush_region(
     }
 
 
+def painted_size(item: Mapping[str, Any], region_id: str) -> tuple[int, int]:
+    """Return height and width of the upright image that a brush region says it was painted on.
+
+    Args:
+        item: one of `annotation.result` for which `is_brush` holds.
+        region_id: how errors call it.
+
+    Raises:
+        BrushRLEError: if it does not say; the text names the region.
+    """
+    height, width = (_whole(item.get(f"original_{side}")) for side in ("height", "width"))
+    if height is None or width is None:
+        raise BrushRLEError(f"region {region_id!r} does not say how large its image is")
+    return height, width
+
+
 def decode_region(item: Mapping[str, Any], region_id: str) -> NDArray[np.bool_]:
-    """Read the mask of a brush region, in the size that the region says.
+    """Read the mask of a brush region, in the size that it says; that may be gigabytes.
 
     Args:
         item: one of `annotation.result` for which `is_brush` holds.
@@ -58,13 +71,9 @@ def decode_region(item: Mapping[str, Any], region_id: str) -> NDArray[np.bool_]:
     Raises:
         BrushRLEError: if the mask is damaged or of another size; the text names the region.
     """
-    height, width = (_whole(item.get(f"original_{side}")) for side in ("height", "width"))
-    if height is None or width is None:
-        raise BrushRLEError(f"region {region_id!r} does not say how large its image is")
-    if height * width > MAX_PIXELS:
-        raise BrushRLEError(f"region {region_id!r} claims {width}x{height} pixels, too many")
+    size_hw = painted_size(item, region_id)
     try:
-        return brush_rle.decode(item["value"]["rle"], (height, width))
+        return brush_rle.decode(item["value"]["rle"], size_hw)
     except BrushRLEError as error:
         raise BrushRLEError(f"region {region_id!r}: {error}") from error
 

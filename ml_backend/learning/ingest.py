@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from ml_backend.errors import (
     BackendError,
+    BrushRLEError,
     ImageHostError,
     LabelingConfigError,
     LabelStudioError,
     TaskImageError,
 )
 from ml_backend.label_studio.accepted_objects import (
+    AcceptedRegions,
+    PaintedRegions,
     accepted_regions,
     painted_regions,
     region_labels,
@@ -107,6 +110,7 @@ class Ingest:
 
         Raises:
             TaskImageError: if its image cannot be used; the store says so as well.
+            BrushRLEError: if it has masks and none can be read; the store says so as well.
             LabelingConfigError: if the project's cannot be used; the store says so as well.
             LabelStudioError: if Label Studio cannot be reached; the store does not change.
         """
@@ -124,7 +128,7 @@ class Ingest:
         try:
             if not annotation.get("was_cancelled"):
                 state = self._with_objects(state, project, annotation, task)
-        except (LabelingConfigError, TaskImageError) as error:
+        except (BrushRLEError, LabelingConfigError, TaskImageError) as error:
             unreadable = replace(state, status="unreadable", notes=(str(error),))
             self.samples.replace(unreadable, listed_at)
             raise
@@ -138,12 +142,8 @@ class Ingest:
         painted = painted_regions(_result(annotation), tag.name, controls)
         image = self.fetch_image(project, task, tag) if painted.regions else None
         regions = accepted_regions(painted, None if image is None else image.shape[:2])
-        if image is not None and not regions.objects:
-            height, width = painted.regions[0].mask.size_hw
-            raise TaskImageError(
-                f"task {state.task}: the masks were drawn on {width}x{height} pixels, but the "
-                f"image has {image.shape[1]}x{image.shape[0]}"
-            )
+        if not regions.objects and regions.unreadable:
+            raise _nothing_readable(state.task, painted, image, regions)
         return replace(
             state,
             status="accepted" if regions.objects else "empty",
@@ -239,6 +239,19 @@ class Ingest:
             title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
         )
         return self.projects.remember(key, news)
+
+
+def _nothing_readable(
+    task: int, painted: PaintedRegions, image: Image | None, regions: AcceptedRegions
+) -> BackendError:
+    """Say why no mask of an annotation can be read."""
+    if image is not None and all(it.size_hw != image.shape[:2] for it in painted.regions):
+        height, width = painted.regions[0].size_hw
+        return TaskImageError(
+            f"task {task}: the masks were drawn on {width}x{height} pixels, but the image has "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
+    return BrushRLEError(f"task {task}: no mask can be read: {regions.unreadable[0]}")
 
 
 def _result(annotation: Json) -> list[Json]:

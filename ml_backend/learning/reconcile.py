@@ -17,6 +17,7 @@ from typing import Any
 
 from ml_backend.connection.webhook_checks import unannounced
 from ml_backend.errors import (
+    BrushRLEError,
     ImageHostError,
     LabelingConfigError,
     LabelStudioError,
@@ -115,7 +116,7 @@ class _Taking:
             ingest.take(self.project, annotation, task, self.listed_at)
         except _NotAskedForError:
             self.left += 1
-        except (TaskImageError, LabelingConfigError) as error:
+        except (BrushRLEError, TaskImageError, LabelingConfigError) as error:
             self.problems.append(str(error))
         except (KeyError, TypeError, ValueError) as error:
             number = annotation.get("id")

@@ -1,8 +1,10 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from ml_backend.label_studio import accepted_objects
 from ml_backend.label_studio.accepted_objects import (
     accepted_regions,
     painted_regions,
@@ -53,7 +55,7 @@ def summary(regions):
     return [(found.region, found.label, found.mask.area) for found in regions.objects]
 
 
-LEFT, RIGHT = (2, 2, 8, 8), (2, 20, 8, 26)
+LEFT, RIGHT, LOW = (2, 2, 8, 8), (2, 20, 8, 26), (12, 2, 18, 8)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +237,8 @@ def test_what_is_no_mask_is_left_out_with_a_note():
     ("item", "note"),
     [
         (brush(mask()), "region 'a' is empty"),
-        (brush(mask(LEFT), original_width=31), "region 'a': the brush mask holds 2400 values"),
-        (brush(mask(LEFT), original_width=10**8), "too many"),
+        (brush(mask(LEFT, size=(20, 31)), original_width=30), "'a': the brush mask holds 2480"),
+        (brush(mask(LEFT), original_width=10**8), "region 'a' was painted on an image of another"),
         (brush(mask(LEFT), original_width="wide"), "does not say how large its image is"),
         (brush(mask(LEFT), value={"rle": [1, 2]}), "region 'a'"),
         (brush(mask(LEFT), None, value={"rle": [1, 2]}), "region '#0'"),
@@ -263,6 +265,24 @@ def test_a_region_of_another_size_than_the_image_is_left_out(size, kept, left):
     found = read(brush(mask(LEFT)), brush(mask(LEFT, size=(40, 30)), "b"), size=size)
     assert summary(found) == [(kept, "Object", 36)]
     assert found.notes == (f"region '{left}' was painted on an image of another size",)
+
+
+def test_masks_of_another_size_than_the_image_take_no_memory():
+    items = [brush(np.ones((4000, 4000), dtype=bool), "huge")]
+    tracemalloc.start()
+    found = read(*items)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.notes == ("region 'huge' was painted on an image of another size",)
+    assert peak < 1_000_000, "of the 16 million pixels that it claims"
+
+
+def test_no_more_masks_are_decoded_than_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(accepted_objects, "_MOST_PIXELS", 40)
+    items = [brush(mask(box), name) for box, name in ((LEFT, "a"), (RIGHT, "b"), (LOW, "c"))]
+    found = read(*items)
+    assert summary(found) == [("a", "Object", 36), ("b", "Object", 36)]
+    assert found.notes == ("region 'c' is left out: the others fill the memory",)
 
 
 # Label Studio 2.2: submitting while a suggestion is pending keeps the clicks and loses the mask.

@@ -138,6 +138,34 @@ def test_an_image_of_another_size_than_its_masks_is_reported(loop):
     assert loop.areas() == []
 
 
+def damaged(left):
+    region = brush(left)
+    return region | {"value": region["value"] | {"rle": region["value"]["rle"][:-5]}}
+
+
+EMPTY = brush(10, width=0)
+
+
+@pytest.mark.parametrize(
+    ("regions", "status", "note"),
+    [
+        ([damaged(10), damaged(50)], "unreadable", "no mask can be read: region 'r10': the brush"),
+        ([EMPTY, damaged(50)], "unreadable", "no mask can be read: region 'r50': the brush mask"),
+        ([EMPTY, of_an_earlier_file()], "unreadable", "region 'old' was painted on an image of"),
+        ([brush(10) | {"original_width": None}], "unreadable", "does not say how large"),
+        ([EMPTY], "empty", "region 'r10' is empty"),
+        ([damaged(10), brush(50)], "accepted", "region 'r10': the brush mask is cut short"),
+    ],
+)
+def test_only_an_annotation_of_which_every_mask_can_be_read_counts_as_empty(
+    loop, regions, status, note
+):
+    loop.deliver(saved(*regions))
+    row = loop.annotations()[4]
+    assert row.status == status
+    assert note in row.notes[0]
+
+
 def test_a_message_without_a_project_is_ignored(loop):
     loop.deliver({"action": "PROJECT_CREATED"})
     (row,) = loop.rows(MessageRow)
