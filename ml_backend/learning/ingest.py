@@ -19,7 +19,6 @@ from ml_backend.errors import (
     BackendError,
     BrushRLEError,
     ImageHostError,
-    LabelingConfigError,
     LabelStudioError,
     TaskImageError,
 )
@@ -47,6 +46,14 @@ SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then ot
 Image = NDArray[np.uint8]
 # (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
 FetchImage = Callable[[ProjectRow, Json, ImageTag], Image]
+
+
+class NotAskedForError(Exception):
+    """An image is left to the next comparison."""
+
+
+# After these nothing is known of an annotation yet.
+WAITING = (LabelStudioError, FileStoreError, DatabaseError, NotAskedForError)
 
 
 @dataclass(frozen=True)
@@ -109,10 +116,11 @@ class Ingest:
                 which may be an old one.
 
         Raises:
-            TaskImageError: if its image cannot be used; the store says so as well.
-            BrushRLEError: if it has masks and none can be read; the store says so as well.
-            LabelingConfigError: if the project's cannot be used; the store says so as well.
-            LabelStudioError: if Label Studio cannot be reached; the store does not change.
+            LabelStudioError: if Label Studio cannot be reached. After this and the errors of
+                `WAITING` the store does not change.
+            Exception: any other, if the annotation cannot be taken: its image, its masks, or the
+                project's configuration cannot be used, or nobody foresaw it. The store says so as
+                well: it counts as unreadable.
         """
         state = Annotation(
             project=project.key,
@@ -126,13 +134,16 @@ class Ingest:
                 self.samples.relabel(state, region_labels(_result(annotation)), listed_at)
             return
         try:
-            if not annotation.get("was_cancelled"):
-                state = self._with_objects(state, project, annotation, task)
-        except (BrushRLEError, LabelingConfigError, TaskImageError) as error:
-            unreadable = replace(state, status="unreadable", notes=(str(error),))
+            is_skipped = annotation.get("was_cancelled")
+            found = state if is_skipped else self._with_objects(state, project, annotation, task)
+            self.samples.replace(found, listed_at)
+        except WAITING:
+            raise
+        except Exception as error:
+            problem = problem_of(error, state.annotation)
+            unreadable = replace(state, status="unreadable", notes=(problem,))
             self.samples.replace(unreadable, listed_at)
             raise
-        self.samples.replace(state, listed_at)
 
     def _with_objects(
         self, state: Annotation, project: ProjectRow, annotation: Json, task: Json
@@ -239,6 +250,13 @@ class Ingest:
             title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
         )
         return self.projects.remember(key, news)
+
+
+def problem_of(error: Exception, annotation: object) -> str:
+    """Say in a sentence why an annotation cannot be taken."""
+    if isinstance(error, BackendError):
+        return str(error)
+    return f"annotation {annotation} cannot be taken: {error!r}; the worker's log says more"
 
 
 def _nothing_readable(

@@ -16,19 +16,19 @@ from datetime import datetime
 from typing import Any
 
 from ml_backend.connection.webhook_checks import unannounced
-from ml_backend.errors import (
-    BrushRLEError,
-    ImageHostError,
-    LabelingConfigError,
-    LabelStudioError,
-    ProjectGoneError,
-    TaskImageError,
-)
+from ml_backend.errors import BackendError, ImageHostError, LabelStudioError, ProjectGoneError
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.label_studio.protocol import Json
-from ml_backend.learning.ingest import SILENT_IMAGES, Image, Ingest
+from ml_backend.learning.ingest import (
+    SILENT_IMAGES,
+    WAITING,
+    Image,
+    Ingest,
+    NotAskedForError,
+    problem_of,
+)
 from ml_backend.learning.projects import ProjectNews, ProjectRow
 from training.moments import now
 
@@ -114,18 +114,20 @@ class _Taking:
         try:
             ingest = replace(self.ingest, fetch_image=self._fetch)
             ingest.take(self.project, annotation, task, self.listed_at)
-        except _NotAskedForError:
+        except NotAskedForError:
             self.left += 1
-        except (BrushRLEError, TaskImageError, LabelingConfigError) as error:
-            self.problems.append(str(error))
-        except (KeyError, TypeError, ValueError) as error:
+        except WAITING:
+            raise
+        except Exception as error:
+            # One annotation that nobody foresaw must not hold up those behind it.
             number = annotation.get("id")
-            logger.exception("annotation %s of project %s", number, self.project.key)
-            self.problems.append(f"annotation {number} is not understood: {error!r}")
+            if not isinstance(error, BackendError):
+                logger.exception("annotation %s of project %s", number, self.project.key)
+            self.problems.append(problem_of(error, number))
 
     def _fetch(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
         if self.has_given_up:
-            raise _NotAskedForError
+            raise NotAskedForError
         try:
             image = self.ingest.fetch_image(project, task, tag)
         except ImageHostError:
@@ -133,10 +135,6 @@ class _Taking:
             raise
         self._silent = 0
         return image
-
-
-class _NotAskedForError(Exception):
-    """An image is left to the next comparison."""
 
 
 def _unannounced(label_studio: LabelStudio, project: str) -> str:

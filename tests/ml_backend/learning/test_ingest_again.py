@@ -208,6 +208,17 @@ def test_a_message_nobody_foresaw_holds_up_nothing_and_is_not_lost(loop, broken)
     assert json.loads(failed.body) == broken
 
 
+def test_an_annotation_that_takes_too_much_memory_counts_as_unreadable(loop):
+    loop.trouble = MemoryError()
+    loop.deliver(saved(brush(10)))
+    assert loop.annotations()[4].status == "unreadable"
+    assert loop.annotations()[4].notes[0].startswith("annotation 4 cannot be taken: MemoryError()")
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+
+
 def test_a_message_that_kills_the_worker_is_given_up_and_holds_up_no_other(loop):
     loop.trouble = SystemExit("killed by the kernel, for instance: out of memory")
     with pytest.raises(SystemExit):

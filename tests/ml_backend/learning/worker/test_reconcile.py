@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select
@@ -19,8 +20,9 @@ from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
 from tests.ml_backend.task_pictures import png
 from tests.training.disc_project import disc
+from training.errors import DatabaseError, FileStoreError
 from training.moments import now
-from training.store.sample_rows import SampleRow
+from training.store.sample_rows import AnnotationRow, SampleRow
 
 
 def worker_project(learning, server):
@@ -230,6 +232,41 @@ def test_reconcile_goes_on_after_an_image_that_label_studio_may_not_show(learnin
     sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
     assert sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable, such as: task 0")
     assert tasks_with_samples(learning) == list(range(1, 24))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("nobody foresaw it")])
+def test_an_annotation_that_nobody_foresaw_holds_up_no_other(
+    learning, worker, server, monkeypatch, caplog, error
+):
+    worker_project(learning, server)
+    load = TaskImages.load
+
+    def load_some(images, task, *others):
+        if task["id"] == 3:
+            raise error
+        return load(images, task, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskImages, "load", load_some)
+        sentence = compare(learning, worker)
+    note = f"annotation 103 cannot be taken: {error!r}; the worker's log says more"
+    assert sentence == f"24 annotations compared, 0 withdrawn, 1 unusable, such as: {note}"
+    assert tasks_with_samples(learning) == [n for n in range(24) if n != 3]
+    with learning.stores.database.read() as session:
+        row = session.get(AnnotationRow, (PROJECT, 103))
+    assert (row.status, row.notes) == ("unreadable", [note])
+    assert "Traceback" in caplog.text
+    assert compare(learning, worker) == "24 annotations compared, 0 withdrawn"
+    assert tasks_with_samples(learning) == list(range(24))
+
+
+@pytest.mark.parametrize("away", [FileStoreError, DatabaseError])
+def test_a_comparison_ends_where_nothing_can_be_stored(learning, worker, server, monkeypatch, away):
+    worker_project(learning, server)
+    monkeypatch.setattr(TaskImages, "load", Mock(side_effect=away("the store does not answer")))
+    assert compare(learning, worker) == "not compared: the store does not answer"
+    with learning.stores.database.read() as session:
+        assert session.get(AnnotationRow, (PROJECT, 100)) is None
 
 
 def compare(learning, worker):
