@@ -51,7 +51,7 @@ _NO_LOGIN = (
 )
 # Too many requests, or a proxy whose server is away: not what is wrong with a file.
 _NOT_NOW = (429, 502, 503, 504)
-_KEPT_SECONDS = 3600.0
+KEPT_SECONDS = 3600.0
 _FAILURES_BYTES = 1 << 20
 # A file of half a megabyte may need most of a gigabyte while it is decoded.
 _DECODED_AT_ONCE = 2
@@ -133,16 +133,20 @@ class TaskImages:
         lookups: how often an image was kept ("hit") or had to be fetched ("miss").
     """
 
-    def __init__(self, limits: ImageLimits, cache_bytes: int) -> None:
+    def __init__(
+        self, limits: ImageLimits, cache_bytes: int, kept_seconds: float = KEPT_SECONDS
+    ) -> None:
         """Start with nothing.
 
         Args:
             limits: what one image may cost.
             cache_bytes: how much memory decoded images may take together.
+            kept_seconds: for how long an image is kept: its file may be replaced meanwhile.
         """
         self._limits = limits
         self._downloads = Downloads(limits)
         self._cache_bytes = cache_bytes
+        self._kept_seconds = kept_seconds
         self._lock = threading.Lock()
         self._kept: RecentlyUsed[_Key, _Kept] = RecentlyUsed(cache_bytes)
         self._not_given: RecentlyUsed[_Key, _NotGiven] = RecentlyUsed(_FAILURES_BYTES)
@@ -162,6 +166,7 @@ class TaskImages:
         label_studio: LabelStudio | None = None,
         *,
         shown_hw: tuple[int, int] | None = None,
+        painted_hw: tuple[int, int] | None = None,
         seconds: float | None = None,
     ) -> TaskImage:
         """Return a task's image.
@@ -172,6 +177,8 @@ class TaskImages:
             label_studio: for images that it keeps; None where only others are served.
             shown_hw: height and width with which the annotator's browser shows it, if known. What
                 is kept with another size is fetched anew: the file may have been replaced.
+            painted_hw: height and width that its masks were painted on, if known. What is kept with
+                another size is fetched anew as well, and returned whatever its size is then.
             seconds: how long somebody waits for it, where that is shorter than the limits.
 
         Raises:
@@ -186,11 +193,9 @@ class TaskImages:
         is_in_a_hurry = seconds is not None and seconds < self._limits.total_seconds
         wanted = _Wanted(address, str(task.get("id")), label_studio, deadline, is_in_a_hurry)
         try:
+            self._forget_other_size(wanted.key, shown_hw or painted_hw)
             image = self._kept_or_loaded(wanted)
-            if shown_hw not in (None, image.pixels.shape[:2]):
-                self._forget(wanted.key, image)
-                image = self._kept_or_loaded(wanted)
-                _check_size(image.pixels, shown_hw)
+            _check_size(image.pixels, shown_hw)
             return image
         except TaskImageError as error:
             raise type(error)(
@@ -214,7 +219,7 @@ class TaskImages:
         result: Future[TaskImage] = Future()
         with self._lock:
             kept = self._kept.get(key)
-            if kept and time.monotonic() - kept.fetched_at < _KEPT_SECONDS:
+            if kept and time.monotonic() - kept.fetched_at < self._kept_seconds:
                 self.lookups["hit"] += 1
                 result.set_result(kept.image)
                 return result, False
@@ -248,10 +253,10 @@ class TaskImages:
             with self._lock:
                 self._not_given.put(wanted.key, _NotGiven(str(error), time.monotonic()))
 
-    def _forget(self, key: _Key, image: TaskImage) -> None:
+    def _forget_other_size(self, key: _Key, size_hw: tuple[int, int] | None) -> None:
         with self._lock:
             kept = self._kept.get(key)
-            if kept and kept.image is image:
+            if kept and size_hw not in (None, kept.image.pixels.shape[:2]):
                 self._kept.drop(key)
 
     def _keep(self, key: _Key, image: TaskImage) -> None:

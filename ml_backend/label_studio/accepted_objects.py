@@ -10,6 +10,7 @@ A few hundred bytes can announce gigabytes of mask. So masks are decoded once th
 which is within the operator's limits, and only those of its size.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -84,6 +85,12 @@ class PaintedRegions:
     others: tuple[Mapping[str, Any], ...]
     boxes: tuple[Mapping[str, Any], ...]
     unreadable: tuple[str, ...]
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None:
+        """Of the image that most regions were painted on, of a tie the last; None without any."""
+        counted = Counter(region.size_hw for region in reversed(self.regions))
+        return max(counted, key=counted.__getitem__, default=None)
 
 
 def painted_regions(

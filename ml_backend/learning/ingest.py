@@ -44,8 +44,9 @@ ATTEMPTS = 6  # in five minutes or more; after that a reconcile tries again
 START_TRAINING = "START_TRAINING"
 SILENT_IMAGES = 3  # that did not come and may each have taken a minute; then others have a turn
 Image = NDArray[np.uint8]
-# (project, task as Label Studio serialises it, its image) -> (H, W, 3) upright RGB.
-FetchImage = Callable[[ProjectRow, Json, ImageTag], Image]
+# (project, task as Label Studio serialises it, its image, height and width that its masks say it
+# has) -> (H, W, 3) upright RGB, perhaps of another size.
+FetchImage = Callable[[ProjectRow, Json, ImageTag, tuple[int, int]], Image]
 
 
 class NotAskedForError(Exception):
@@ -151,7 +152,8 @@ class Ingest:
         tag = parse_image(project.label_config)
         controls = magic_controls(project.label_config)
         painted = painted_regions(_result(annotation), tag.name, controls)
-        image = self.fetch_image(project, task, tag) if painted.regions else None
+        size_hw = painted.size_hw
+        image = self.fetch_image(project, task, tag, size_hw) if size_hw else None
         regions = accepted_regions(painted, None if image is None else image.shape[:2])
         if not regions.objects and regions.unreadable:
             raise _nothing_readable(state.task, painted, image, regions)
@@ -264,7 +266,7 @@ def _nothing_readable(
 ) -> BackendError:
     """Say why no mask of an annotation can be read."""
     if image is not None and all(it.size_hw != image.shape[:2] for it in painted.regions):
-        height, width = painted.regions[0].size_hw
+        height, width = painted.size_hw or (0, 0)
         return TaskImageError(
             f"task {task}: the masks were drawn on {width}x{height} pixels, but the image has "
             f"{image.shape[1]}x{image.shape[0]}"

@@ -125,11 +125,13 @@ class _Taking:
                 logger.exception("annotation %s of project %s", number, self.project.key)
             self.problems.append(problem_of(error, number))
 
-    def _fetch(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
+    def _fetch(
+        self, project: ProjectRow, task: Json, tag: ImageTag, painted_hw: tuple[int, int]
+    ) -> Image:
         if self.has_given_up:
             raise NotAskedForError
         try:
-            image = self.ingest.fetch_image(project, task, tag)
+            image = self.ingest.fetch_image(project, task, tag, painted_hw)
         except ImageHostError:
             self._silent += 1
             raise

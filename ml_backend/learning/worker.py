@@ -33,8 +33,9 @@ from training.moments import now
 
 logger = logging.getLogger(__name__)
 
-# A worker sees an image once or twice.
+# A worker sees an image once or twice in a round; before the next one it may be replaced.
 _IMAGE_CACHE_MB = 64
+_IMAGE_KEPT_SECONDS = 60.0
 _RETRY_RECONCILE = timedelta(minutes=5)
 
 
@@ -74,7 +75,9 @@ class Worker:
         """
         self._learning = learning
         self._stopping = stopping
-        self._images = TaskImages(learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE)
+        self._images = TaskImages(
+            learning.settings.image_limits, _IMAGE_CACHE_MB * MEGABYTE, _IMAGE_KEPT_SECONDS
+        )
         self._clients: dict[tuple[str, str], LabelStudio] = {}
         self._failed: dict[str, _FailedComparison] = {}  # the last try of a project
         self._running = ""  # what this worker is called while a job of it runs
@@ -242,8 +245,11 @@ class Worker:
     def _reconcile_every(self) -> timedelta:
         return timedelta(minutes=self._learning.settings.reconcile_minutes)
 
-    def _fetch_image(self, project: ProjectRow, task: Json, tag: ImageTag) -> Image:
-        return self._images.load(task, tag, self._label_studio(project)).pixels
+    def _fetch_image(
+        self, project: ProjectRow, task: Json, tag: ImageTag, painted_hw: tuple[int, int]
+    ) -> Image:
+        label_studio = self._label_studio(project)
+        return self._images.load(task, tag, label_studio, painted_hw=painted_hw).pixels
 
     def _label_studio(self, project: ProjectRow) -> LabelStudio:
         """Return the project's Label Studio; the environment decides where it says something.

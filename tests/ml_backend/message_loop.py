@@ -43,7 +43,7 @@ class Loop:
             request_training=lambda project, reason: self.requests.append((project, reason)),
         )
 
-    def fetch(self, project, task, config):
+    def fetch(self, project, task, config, painted_hw):
         self.fetched.append(task["id"])
         if self.trouble is not None:
             raise self.trouble

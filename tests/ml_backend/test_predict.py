@@ -13,7 +13,6 @@ from icmformer.checkpoint import load_checkpoint
 from ml_backend import model
 from ml_backend.app import create_app
 from ml_backend.deadline import Deadline
-from ml_backend.images import task_images
 from ml_backend.images.image_decoding import decode
 from tests.ml_backend.label_studio_requests import (
     SIZE_HW,
@@ -130,14 +129,17 @@ def test_forgetting_in_the_middle_changes_nothing(client, app):
     assert region(client, clicks(FIRST, SECOND, NEGATIVE)) == remembered
 
 
-def test_a_file_replaced_in_the_middle_starts_afresh(client, settings, label_studio, monkeypatch):
+def test_a_file_replaced_in_the_middle_starts_afresh(
+    client, app, settings, label_studio, monkeypatch
+):
     name = "upload/2/7eff500a-103070.jpg"
     region(client, clicks(FIRST, SECOND))
     upright = Image.fromarray(decode(label_studio.files[name], 1_000_000))
     mirrored = io.BytesIO()
     upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored, "PNG")
     label_studio.files[name] = mirrored.getvalue()
-    monkeypatch.setattr(task_images, "_KEPT_SECONDS", 0.0)  # what was fetched is forgotten
+    images = app.extensions["icmformer"].images
+    monkeypatch.setattr(images, "_kept_seconds", 0.0)  # what was fetched is forgotten
     fresh = create_app(settings).test_client()
     new = clicks(FIRST, SECOND, NEGATIVE)
     assert region(client, new) == region(fresh, new)

@@ -171,12 +171,18 @@ def test_a_file_that_was_replaced_is_fetched_anew(elsewhere):
     assert loader.load(one, TAG, shown_hw=(9, 6)).pixels.shape == (9, 6, 3)
     assert loader.nbytes == PICTURE.nbytes
     assert len(elsewhere.requests) == 2
+    # Masks of an earlier file do not keep the image from those who drew on this one.
+    for _ in range(2):
+        assert loader.load(one, TAG, painted_hw=(6, 9)).pixels.shape == (9, 6, 3)
+    assert loader.load(one, TAG, painted_hw=(9, 6)).pixels.shape == (9, 6, 3)
+    assert len(elsewhere.requests) == 4
 
 
 def test_a_mask_of_another_size_than_the_annotator_sees_is_not_made(elsewhere):
     loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
     with pytest.raises(TaskImageError, match="9x6 pixels, but the annotator sees 6x9: reload"):
         loader.load(task(f"{elsewhere.url}/cells.png"), TAG, shown_hw=(9, 6))
+    assert len(elsewhere.requests) == 1
 
 
 @pytest.mark.parametrize(

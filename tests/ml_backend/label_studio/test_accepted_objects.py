@@ -267,6 +267,15 @@ def test_a_region_of_another_size_than_the_image_is_left_out(size, kept, left):
     assert found.notes == (f"region '{left}' was painted on an image of another size",)
 
 
+@pytest.mark.parametrize(
+    ("heights", "expected"), [((20, 40, 40), 40), ((20, 20, 40), 20), ((20, 40), 40), ((), None)]
+)
+def test_the_image_has_the_size_of_most_masks_or_else_of_the_last(heights, expected):
+    items = [brush(mask(size=(height, 30)), str(n)) for n, height in enumerate(heights)]
+    found = painted_regions(items, "image", {"kp"}).size_hw
+    assert found == (expected and (expected, 30))
+
+
 def test_masks_of_another_size_than_the_image_take_no_memory():
     items = [brush(np.ones((4000, 4000), dtype=bool), "huge")]
     tracemalloc.start()

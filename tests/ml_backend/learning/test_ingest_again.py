@@ -24,10 +24,10 @@ def test_one_of_several_that_cannot_be_used_holds_up_no_other_and_is_settled_by_
     first["task"]["id"] = first["annotation"]["task"] = 6
     fetch = loop.fetch
 
-    def fetch_some(project, task, config):
+    def fetch_some(project, task, *others):
         if task["id"] == 6:
             raise TaskImageError("task 6: image is 404")
-        return fetch(project, task, config)
+        return fetch(project, task, *others)
 
     loop.ingest = replace(loop.ingest, fetch_image=fetch_some)
     loop.deliver(

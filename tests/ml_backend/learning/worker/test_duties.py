@@ -4,11 +4,14 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
+from ml_backend.label_studio import brush_rle
 from ml_backend.learning.assembly import open_learning
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.ingest import ATTEMPTS
@@ -18,8 +21,11 @@ from tests.ml_backend.learning.worker.disc_tasks import (
     PROJECT,
     deliver,
     move_back,
+    task,
     tasks_with_samples,
 )
+from tests.ml_backend.task_pictures import png
+from tests.training.disc_project import disc
 from tests.waiting import wait_until
 from training.errors import DatabaseError
 from training.moments import now
@@ -31,6 +37,50 @@ def test_messages_become_samples_with_images_from_label_studio(learning, worker,
     worker.ingest()
     assert tasks_with_samples(learning) == [1, 2]
     assert learning.inbox.backlog(PROJECT).waiting == 0
+
+
+def of_image(number, drawn):
+    """A task, annotated on its image as it is by now."""
+    found = task(number)
+    (annotation,) = found["annotations"]
+    (region,) = annotation["result"]
+    height, width = drawn.shape
+    region |= {"original_width": width, "original_height": height}
+    region["value"] |= {"rle": brush_rle.encode(drawn)}
+    return found
+
+
+def annotated(learning, worker, server, annotation, found):
+    about = found["annotations"][0] | {"id": annotation}
+    body = {"annotation": about, "task": found, "project": server.project}
+    learning.inbox.put("ANNOTATION_CREATED", PROJECT, json.dumps(body).encode())
+    worker.ingest()
+
+
+def images_of(learning):
+    with learning.stores.database.read() as session:
+        rows = session.scalars(select(SampleRow).order_by(SampleRow.annotation))
+        return {row.annotation: row.image for row in rows}
+
+
+@pytest.mark.parametrize("is_resized", [True, False])
+def test_masks_on_a_file_that_was_replaced_are_learned_with_the_new_one(
+    learning, worker, server, monkeypatch, is_resized
+):
+    image, drawn = disc(1)
+    annotated(learning, worker, server, 1, of_image(1, drawn))
+    if is_resized:
+        image, drawn = image[:-8], drawn[:-8]
+    server.files["upload/1/0123abcd-1.png"] = png(np.ascontiguousarray(255 - image))
+    if not is_resized:
+        later = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+    for annotation in (2, 3):
+        annotated(learning, worker, server, annotation, of_image(1, drawn))
+    stored = images_of(learning)
+    assert stored.keys() == {1, 2, 3}
+    assert stored[1] != stored[2] == stored[3]
+    assert len(server.paths("/data/upload")) == 2
 
 
 def test_a_webhook_does_not_wait_while_samples_are_stored(learning, server):

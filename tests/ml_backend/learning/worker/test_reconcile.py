@@ -241,10 +241,10 @@ def test_an_annotation_that_nobody_foresaw_holds_up_no_other(
     worker_project(learning, server)
     load = TaskImages.load
 
-    def load_some(images, task, *others):
+    def load_some(images, task, *others, **sizes):
         if task["id"] == 3:
             raise error
-        return load(images, task, *others)
+        return load(images, task, *others, **sizes)
 
     with monkeypatch.context() as patch:
         patch.setattr(TaskImages, "load", load_some)
@@ -279,11 +279,11 @@ def test_images_that_do_not_come_are_tried_last_and_hold_up_neither_others_nor_t
     worker_project(learning, server)
     asked, silent, load = [], {2, 3, 4, 5, 6}, TaskImages.load
 
-    def load_some(images, task, *others):
+    def load_some(images, task, *others, **sizes):
         asked.append(task["id"])
         if task["id"] in silent:
             raise ImageHostError(f"task {task['id']}: no answer")
-        return load(images, task, *others)
+        return load(images, task, *others, **sizes)
 
     monkeypatch.setattr(TaskImages, "load", load_some)
     learning.inbox.fail(learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"), "no answer")
