@@ -1,19 +1,36 @@
 """Webhooks, kept until they have been dealt with.
 
 Label Studio waits one second for an answer and never repeats a message. So a request does no more
-than write one row, and the worker takes the rows from here; a row that cannot be dealt with now,
+than write it down, and the worker takes messages from here; one that cannot be dealt with now,
 because Label Studio or an image is away, waits and is tried again.
 
 SQLite lets one process write at a time. So the inbox has a file of its own, in which the worker
-writes no more than a line for each message: a request never waits while it stores samples.
+writes no more than a line for each message: a request never waits while it stores samples. A body
+may have megabytes, and SQLite overwrites every page of it when it goes: so bodies lie in a table of
+their own, which nothing else touches, and go piece by piece.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from time import sleep
 
-from sqlalchemy import ColumnElement, Index, LargeBinary, delete, or_, select, update
-from sqlalchemy.orm import Mapped, defer, mapped_column
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    LargeBinary,
+    UpdateBase,
+    and_,
+    delete,
+    exists,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
 from training.moments import latest_past, now
@@ -23,15 +40,19 @@ from training.store.database import Base, Database, UtcDateTime
 FIRST_RETRY = timedelta(seconds=NOT_ASKED_AGAIN_SECONDS)
 LONGEST_RETRY = timedelta(minutes=10)
 KEPT = timedelta(days=30)
-_BODIES_AT_ONCE = 20  # each may be megabytes
-_ROWS_AT_ONCE = 1000  # to delete them takes milliseconds, for which webhooks wait
+# To change these rows or to delete these pieces takes milliseconds, for which webhooks wait.
+_ROWS_AT_ONCE = 200
+_PIECE_BYTES = 2**16
+_PIECES_AT_ONCE = 16
+# In SQLite, who waits to write is not told, but looks again after 1, 2, 5, 10, 15 and 20 ms.
+_PAUSE_SECONDS = 0.02
 
 
 class MessageRow(Base):
     """One webhook.
 
     `state` is "waiting"; "done", without a body from then on; or "failed": given up, whose body
-    stays until a comparison has found what it was about, unless it waited for too long.
+    stays until a comparison has found what it was about, or 30 days have passed.
     """
 
     __tablename__ = "inbox"
@@ -45,8 +66,33 @@ class MessageRow(Base):
     attempts: Mapped[int]
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     note: Mapped[str]
-    # Last: SQLite goes through all of it on the way to a column behind it.
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PieceRow(Base):
+    """A piece of a message's body, in the order of their numbers.
+
+    No foreign key: pieces go after the message does. No number is used twice, for whoever found
+    that nobody needs a piece deletes it by its number.
+    """
+
+    __tablename__ = "inbox_pieces"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message: Mapped[int] = mapped_column(index=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that waits, see `MessageRow`, with its body."""
+
+    id: int
+    action: str
+    project: str
+    attempts: int
+    note: str
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -67,9 +113,9 @@ class Inbox:
     """The messages; safe to share between threads and processes."""
 
     def __init__(self, database: Database) -> None:
-        """Open the inbox, creating its table where it does not exist."""
+        """Open the inbox, creating its tables where they do not exist."""
         self._database = database
-        database.create(MessageRow)
+        database.create(MessageRow, PieceRow)
 
     def put(self, action: str, project: str, body: bytes) -> int:
         """Keep a message; it is on disk when this returns.
@@ -83,7 +129,6 @@ class Inbox:
             received_at=now(),
             action=action,
             project=project,
-            body=body,
             state="waiting",
             attempts=0,
             due_at=now(),
@@ -92,9 +137,13 @@ class Inbox:
         with self._database.write() as session:
             session.add(row)
             session.flush()
+            pieces = (body[at : at + _PIECE_BYTES] for at in range(0, len(body), _PIECE_BYTES))
+            values = [{"message": row.id, "content": piece} for piece in pieces]
+            if values:
+                session.execute(insert(PieceRow), values)
             return row.id
 
-    def next_due(self, before: datetime, passed_over: Collection[str] = ()) -> MessageRow | None:
+    def next_due(self, before: datetime, passed_over: Collection[str] = ()) -> Message | None:
         """Return the message that is due longest and was due at a moment, None if none was.
 
         Args:
@@ -103,11 +152,22 @@ class Inbox:
         """
         # No message waits so long, unless the clock was ahead when it was put off.
         is_due = or_(MessageRow.due_at <= before, MessageRow.due_at > before + 2 * LONGEST_RETRY)
-        rows = select(MessageRow).where(
+        due = select(MessageRow.id).where(
             MessageRow.state == "waiting", is_due, MessageRow.project.not_in(passed_over)
         )
+        first = due.order_by(MessageRow.due_at, MessageRow.id).limit(1).correlate(None)
+        # One statement sees one state of the database: all pieces, whoever deletes some.
+        rows = (
+            select(MessageRow, PieceRow.content)
+            .outerjoin(PieceRow, PieceRow.message == MessageRow.id)
+            .where(MessageRow.id == first.scalar_subquery())
+        )
         with self._database.read() as session:
-            return session.scalars(rows.order_by(MessageRow.due_at, MessageRow.id).limit(1)).first()
+            found = session.execute(rows.order_by(PieceRow.id)).all()
+        if not found:
+            return None
+        row, body = found[0].MessageRow, b"".join(piece.content or b"" for piece in found)
+        return Message(row.id, row.action, row.project, row.attempts, row.note, body)
 
     def annotations_after(self, message: int, project: str) -> Iterator[tuple[int, bytes]]:
         """Go through messages about annotations of a project that came later than one and wait.
@@ -115,20 +175,26 @@ class Inbox:
         Yields:
             The number of each, and its body.
         """
-        rows = select(MessageRow.id, MessageRow.body).where(
-            MessageRow.state == "waiting",
-            MessageRow.project == project,
-            MessageRow.action.startswith("ANNOTATION"),
-            MessageRow.id > message,
+        rows = (
+            select(MessageRow.id, PieceRow.content)
+            .join(PieceRow, PieceRow.message == MessageRow.id)
+            .where(
+                MessageRow.state == "waiting",
+                MessageRow.project == project,
+                MessageRow.action.startswith("ANNOTATION"),
+                MessageRow.id > message,
+            )
+            .order_by(MessageRow.id, PieceRow.id)
         )
         with self._database.read() as session:
-            for found in session.execute(rows.order_by(MessageRow.id)).yield_per(_BODIES_AT_ONCE):
-                yield found.id, found.body
+            pieces = session.execute(rows).yield_per(_PIECES_AT_ONCE)
+            for found, body in groupby(pieces, key=lambda piece: piece.id):
+                yield found, b"".join(piece.content for piece in body)
 
     def is_waiting(self, message: int) -> bool:
         """Return whether a message has not been dealt with, nor given up."""
         with self._database.read() as session:
-            row = session.get(MessageRow, message, options=[defer(MessageRow.body)])
+            row = session.get(MessageRow, message)
             return row is not None and row.state == "waiting"
 
     def begin(self, message: int) -> None:
@@ -141,7 +207,8 @@ class Inbox:
 
     def done(self, message: int, note: str = "") -> None:
         """Note that a message has been dealt with, and forget its body: it holds a token."""
-        self._change(message, state="done", note=note, body=b"")
+        self._change(message, state="done", note=note)
+        self._delete_pieces(PieceRow.message == message)
 
     def fail(self, message: int, problem: str) -> None:
         """Note that a message cannot be dealt with."""
@@ -167,8 +234,10 @@ class Inbox:
             row.due_at = now() + min(max(waited, FIRST_RETRY), LONGEST_RETRY)
             row.attempts, row.note = 0, problem
             if waited > KEPT:
-                row.state, row.body = "failed", b""
+                row.state = "failed"
                 row.note = f"given up after {KEPT.days} days: {problem}"
+        if waited > KEPT:
+            self._delete_pieces(PieceRow.message == message)
 
     def given_up(self, project: str, before: datetime) -> set[str]:
         """Return what the messages of a project asked for that came before and were given up."""
@@ -178,17 +247,18 @@ class Inbox:
 
     def settle(self, project: str, before: datetime) -> None:
         """Forget what was given up: a comparison that began at this moment has found it out."""
-        settled = update(MessageRow).where(*_given_up(project, before))
-        with self._database.write() as session:
-            session.execute(settled.values(state="done", body=b""))
+        settled = update(MessageRow).values(state="done")
+        rows = select(MessageRow.id).where(*_given_up(project, before))
+        with self._database.read() as session:
+            found = session.scalars(rows).all()
+        self._write(found, _ROWS_AT_ONCE, lambda some: settled.where(MessageRow.id.in_(some)))
+        self._delete_pieces(_nobody_needs())
 
     def backlog(self, project: str) -> Backlog:
         """Return what has not been dealt with of a project."""
         rows = select(MessageRow).where(MessageRow.state != "done", MessageRow.project == project)
         with self._database.read() as session:
-            left = session.scalars(
-                rows.options(defer(MessageRow.body)).order_by(MessageRow.id)
-            ).all()
+            left = session.scalars(rows.order_by(MessageRow.id)).all()
         waiting = [row for row in left if row.state == "waiting"]
         failed = [row for row in left if row.state == "failed"]
         return Backlog(
@@ -207,26 +277,24 @@ class Inbox:
 
     def forget(self, project: str) -> None:
         """Delete the messages of a project."""
-        rows = select(MessageRow.id).where(MessageRow.project == project).limit(_ROWS_AT_ONCE)
-        while True:
-            with self._database.write() as session:
-                if not (found := session.scalars(rows).all()):
-                    return
-                session.execute(delete(MessageRow).where(MessageRow.id.in_(found)))
+        rows = select(MessageRow.id).where(MessageRow.project == project)
+        with self._database.read() as session:
+            found = session.scalars(rows).all()
+        self._write(found, _ROWS_AT_ONCE, _without)
+        self._delete_pieces(_nobody_needs())
 
     def tidy(self) -> None:
-        """Delete rows of messages that were dealt with long ago; put the others into order."""
-        for rows in self._done_long_ago():
-            with self._database.write() as session:
-                session.execute(delete(MessageRow).where(MessageRow.id.in_(rows)))
+        """Delete what is left of messages that were dealt with; put the others into order."""
+        self._write(list(self._done_long_ago()), _ROWS_AT_ONCE, _without)
+        self._delete_pieces(_nobody_needs())
         self._database.checkpoint()
 
     def close(self) -> None:
         """Close its database."""
         self._database.close()
 
-    def _done_long_ago(self) -> Iterator[list[int]]:
-        """Yield the rows to delete, in portions; the lowest numbers are the oldest."""
+    def _done_long_ago(self) -> Iterator[int]:
+        """Yield the rows to delete; the lowest numbers are the oldest."""
         columns, long_ago, last = (MessageRow.id, MessageRow.received_at), now() - KEPT, 0
         while True:
             rows = select(*columns, MessageRow.state).where(MessageRow.id > last)
@@ -235,9 +303,27 @@ class Inbox:
             old = [row for row in portion if row.received_at < long_ago]
             if not old:
                 return
-            if done := [row.id for row in old if row.state == "done"]:
-                yield done
+            yield from (row.id for row in old if row.state == "done")
             last = portion[-1].id
+
+    def _delete_pieces(self, which: ColumnElement[bool]) -> None:
+        """Delete pieces in portions; what a crash leaves is found by `_nobody_needs`."""
+        with self._database.read() as session:
+            found = session.scalars(select(PieceRow.id).where(which)).all()
+        self._write(
+            found, _PIECES_AT_ONCE, lambda some: delete(PieceRow).where(PieceRow.id.in_(some))
+        )
+
+    def _write(
+        self, rows: Sequence[int], at_once: int, change: Callable[[Sequence[int]], UpdateBase]
+    ) -> None:
+        """Change rows, some in each transaction; between two, others have a turn."""
+        for begin in range(0, len(rows), at_once):
+            if begin:
+                self._database.checkpoint()
+                sleep(_PAUSE_SECONDS)
+            with self._database.write() as session:
+                session.execute(change(rows[begin : begin + at_once]))
 
     def _change(self, message: int, **values: object) -> None:
         with self._database.write() as session:
@@ -246,6 +332,19 @@ class Inbox:
 
 def _next_try(attempts: int) -> datetime:
     return now() + min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LONGEST_RETRY)
+
+
+def _without(messages: Sequence[int]) -> UpdateBase:
+    return delete(MessageRow).where(MessageRow.id.in_(messages))
+
+
+def _nobody_needs() -> ColumnElement[bool]:
+    """Pieces of messages that were dealt with, deleted, or given up long ago."""
+    is_kept = or_(
+        MessageRow.state == "waiting",
+        and_(MessageRow.state == "failed", MessageRow.received_at >= now() - KEPT),
+    )
+    return not_(exists().where(MessageRow.id == PieceRow.message, is_kept))
 
 
 def _last_problem(rows: Sequence[MessageRow]) -> str:

@@ -31,7 +31,7 @@ from ml_backend.label_studio.accepted_objects import (
 )
 from ml_backend.label_studio.labeling_config import ImageTag, magic_controls, parse_image
 from ml_backend.label_studio.protocol import Json, objects, time_of
-from ml_backend.learning.inbox import Inbox, MessageRow
+from ml_backend.learning.inbox import Inbox, Message
 from ml_backend.learning.newer_states import NewerStates
 from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
 from training.errors import DatabaseError, FileStoreError
@@ -166,7 +166,7 @@ class Ingest:
             notes=regions.notes,
         )
 
-    def _deal_with(self, message: MessageRow) -> bool:
+    def _deal_with(self, message: Message) -> bool:
         """Do what one message asks for; return whether all it needs was there, and soon."""
         if message.attempts >= ATTEMPTS:
             died = f"given up after {ATTEMPTS} attempts, in the last of which the worker died"
@@ -195,7 +195,7 @@ class Ingest:
             self.inbox.done(message.id, note)
         return True
 
-    def _give_up_or_retry(self, message: MessageRow, error: Exception) -> None:
+    def _give_up_or_retry(self, message: Message, error: Exception) -> None:
         if not isinstance(error, BackendError):
             logger.exception("message %d (%s) failed", message.id, message.action)
         problem = str(error) if isinstance(error, BackendError) else repr(error)
@@ -204,7 +204,7 @@ class Ingest:
         else:
             self.inbox.fail(message.id, problem)
 
-    def _apply(self, message: MessageRow) -> str:
+    def _apply(self, message: Message) -> str:
         """Deal with one message; return a note about it."""
         body = json.loads(message.body)
         if not message.project:

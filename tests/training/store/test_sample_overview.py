@@ -1,12 +1,12 @@
 """The numbers of a project, on SQLite and, where TEST_POSTGRESQL names one, on PostgreSQL."""
 
-import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import event, insert, make_url, text
+from sqlalchemy import event, insert
 from sqlalchemy.engine import Engine
 
+from tests.training.empty_databases import DATABASES, empty_database
 from training.store.database import Database
 from training.store.sample_overview import (
     MOST_STEPS,
@@ -16,39 +16,15 @@ from training.store.sample_overview import (
 )
 from training.store.sample_rows import AnnotationRow, SampleRow
 
-ADDRESS = os.environ.get("TEST_POSTGRESQL")
-SCHEMA = "sample_overview_of_a_test"  # beside what is in that database, and dropped again
 PROJECT = "7.1700000000"
 START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param(
-            "postgresql",
-            marks=pytest.mark.skipif(not ADDRESS, reason="TEST_POSTGRESQL is not set"),
-        ),
-    ]
-)
+@pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
-    if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path}/state.db")
+    with empty_database(request.param, tmp_path) as database:
         database.create(AnnotationRow, SampleRow)
         yield database
-        database.close()
-        return
-    server = Database(ADDRESS)
-    with server.write() as session:
-        session.execute(text(f"CREATE SCHEMA {SCHEMA}"))
-    address = make_url(ADDRESS).update_query_dict({"options": f"-csearch_path={SCHEMA}"})
-    database = Database(address.render_as_string(hide_password=False))
-    database.create(AnnotationRow, SampleRow)
-    yield database
-    database.close()
-    with server.write() as session:
-        session.execute(text(f"DROP SCHEMA {SCHEMA} CASCADE"))
-    server.close()
 
 
 def annotation(number, status="accepted", labels=(), notes=()):
