@@ -52,11 +52,15 @@ class MessageRow(Base):
     """One webhook.
 
     `state` is "waiting"; "done", without a body from then on; or "failed": given up, whose body
-    stays until a comparison has found what it was about, or 30 days have passed.
+    stays until a comparison has found what it was about, or 30 days have passed. No number is used
+    twice: a worker may deal with a message that has been deleted.
     """
 
     __tablename__ = "inbox"
-    __table_args__ = (Index("inbox_due", "state", "due_at"),)
+    __table_args__ = (
+        Index("inbox_due", "state", "due_at"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)

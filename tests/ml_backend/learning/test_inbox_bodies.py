@@ -155,3 +155,11 @@ def test_to_say_how_a_message_fares_takes_no_look_at_bodies(inbox, database):
     assert inbox.backlog(PROJECT).waiting_problem == "Label Studio is away"
     inbox.fail(message, "image is 404")
     assert inbox.backlog(PROJECT).failed_problem == "image is 404"
+
+
+def test_the_number_of_a_message_that_was_forgotten_is_no_other_messages(inbox):
+    forgotten = inbox.put("ANNOTATION_CREATED", PROJECT, b"{}")
+    inbox.forget(PROJECT)
+    inbox.put("ANNOTATION_CREATED", OTHER, b"{}")
+    inbox.done(forgotten)
+    assert inbox.backlog(OTHER).waiting == 1
