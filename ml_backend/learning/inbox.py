@@ -24,13 +24,14 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     not_,
     or_,
     select,
     update,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
 from training.moments import latest_past, now
@@ -59,13 +60,14 @@ class MessageRow(Base):
     __tablename__ = "inbox"
     __table_args__ = (
         Index("inbox_due", "state", "due_at"),
+        Index("inbox_of_project", "project", "state"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     action: Mapped[str]
-    project: Mapped[str] = mapped_column(index=True)
+    project: Mapped[str]
     state: Mapped[str]
     attempts: Mapped[int]
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -260,18 +262,10 @@ class Inbox:
 
     def backlog(self, project: str) -> Backlog:
         """Return what has not been dealt with of a project."""
-        rows = select(MessageRow).where(MessageRow.state != "done", MessageRow.project == project)
         with self._database.read() as session:
-            left = session.scalars(rows.order_by(MessageRow.id)).all()
-        waiting = [row for row in left if row.state == "waiting"]
-        failed = [row for row in left if row.state == "failed"]
-        return Backlog(
-            waiting=len(waiting),
-            oldest=min((row.received_at for row in waiting), default=None),
-            waiting_problem=_last_problem(waiting),
-            failed=len(failed),
-            failed_problem=_last_problem(failed),
-        )
+            waiting, oldest, waiting_problem = _left(session, project, "waiting")
+            failed, _, failed_problem = _left(session, project, "failed")
+        return Backlog(waiting, oldest, waiting_problem, failed, failed_problem)
 
     def has_waiting(self) -> bool:
         """Return whether any message waits; one short query, however many there are."""
@@ -351,8 +345,14 @@ def _nobody_needs() -> ColumnElement[bool]:
     return not_(exists().where(MessageRow.id == PieceRow.message, is_kept))
 
 
-def _last_problem(rows: Sequence[MessageRow]) -> str:
-    return next((row.note for row in reversed(rows) if row.note), "")
+def _left(session: Session, project: str, state: str) -> tuple[int, datetime | None, str]:
+    """Count messages in a state; return also when the oldest came, and the last problem of any."""
+    where = MessageRow.project == project, MessageRow.state == state
+    counted = select(func.count(), func.min(MessageRow.received_at)).where(*where)
+    told = select(MessageRow.note).where(*where, MessageRow.note != "")
+    count, oldest = session.execute(counted).one()
+    last = session.scalars(told.order_by(MessageRow.id.desc()).limit(1)).first()
+    return count, oldest, last or ""
 
 
 def _given_up(project: str, before: datetime) -> tuple[ColumnElement[bool], ...]:

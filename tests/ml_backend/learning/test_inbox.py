@@ -1,4 +1,4 @@
-"""How long messages wait and are kept.
+"""How long messages wait and are kept, and what is said of them.
 
 On SQLite and, where TEST_POSTGRESQL names one, on PostgreSQL.
 """
@@ -6,7 +6,7 @@ On SQLite and, where TEST_POSTGRESQL names one, on PostgreSQL.
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
 from ml_backend.learning import inbox as inbox_module
@@ -14,6 +14,7 @@ from ml_backend.learning.inbox import (
     FIRST_RETRY,
     KEPT,
     LONGEST_RETRY,
+    Backlog,
     Inbox,
     MessageRow,
     PieceRow,
@@ -151,3 +152,39 @@ def test_what_was_given_up_while_the_clock_was_ahead_is_settled_too(inbox, datab
     put(inbox, 1, "failed")
     inbox.settle("2.1", before)
     assert states(database) == ["done", "done", "failed"]
+
+
+@pytest.fixture
+def loaded():
+    """The rows of messages of which an object was made."""
+    rows = []
+
+    def note(row, _context):
+        rows.append(row)
+
+    event.listen(MessageRow, "load", note)
+    yield rows
+    event.remove(MessageRow, "load", note)
+
+
+def test_the_database_counts_what_waits_and_tells_the_last_problem(inbox, clock, loaded):
+    first = clock[-1]
+    messages = []
+    for minute in (0, 2, 1, 3, 4, 5, 6):
+        clock.append(first + timedelta(minutes=10 + minute))
+        messages.append(inbox.put("ANNOTATION_CREATED", "2.1", b"{}"))
+    inbox.done(messages[0], "a note")
+    inbox.retry(messages[3], "the last problem")
+    inbox.retry(messages[1], "the problem of an older one")
+    inbox.fail(messages[5], "image is 404")
+    inbox.fail(messages[6], "")
+    inbox.retry(inbox.put("ANNOTATION_CREATED", "3.1", b"{}"), "another project's")
+    assert inbox.backlog("2.1") == Backlog(
+        waiting=4,
+        oldest=first + timedelta(minutes=11),
+        waiting_problem="the last problem",
+        failed=2,
+        failed_problem="image is 404",
+    )
+    assert inbox.backlog("4.1") == Backlog(0, None, "", 0, "")
+    assert loaded == []
