@@ -31,6 +31,7 @@ from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
+from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions
 
 logger = logging.getLogger(__name__)
@@ -156,8 +157,14 @@ def _install(versions: ModelVersions, weights: Path) -> None:
         load_checkpoint(weights)
     except CheckpointError as error:
         logger.error("what ICMFORMER_CHECKPOINT names does not go live: %s", error)
-    else:
-        versions.install(weights)
+        return
+    number, live = versions.install(weights), versions.live(SITE)
+    if live is not None and live.version != number:
+        logger.info(
+            "version %d is live, as a person decided: python -m ml_backend promote %d makes what "
+            "serve was started with live, %s",
+            live.version, number, weights,
+        )  # fmt: skip
 
 
 @functools.cache

@@ -1,15 +1,19 @@
 """/setup checks all that can be checked, quickly, and fails with a sentence to act on."""
 
+from functools import partial
+
 import pytest
 
 import icmformer
-from icmformer import build_model
+from icmformer import build_model, load_checkpoint
 from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
+from ml_backend.learning.assembly import open_learning
 from ml_backend.serving import versions
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from training.store.live_pointer import SITE, Mover, pin
 
 
 def config_without(part, instead=""):
@@ -132,6 +136,23 @@ def test_a_damaged_network_leaves_what_served_before(tmp_path, checkpoint, damag
         assert backend.models.serving("").version.name.startswith(checkpoint.stem)
         backend.learning.close()
     assert "ICMFORMER_CHECKPOINT names does not go live" in caplog.text
+
+
+def test_another_network_than_the_one_that_is_pinned_is_said(tmp_path, checkpoint, caplog):
+    caplog.set_level("INFO")
+    learning = open_learning(Settings(model_dir=tmp_path, checkpoint=checkpoint))
+    learning.stores.versions.move(partial(pin, project=SITE, mover=Mover("ann", "")))
+    learning.close()
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(load_checkpoint(checkpoint), other, samples=7)
+    for network in (checkpoint, other):
+        caplog.clear()
+        app = create_app(Settings(model_dir=tmp_path, checkpoint=network))
+        app.extensions["icmformer"].learning.close()
+        said = [line for line in caplog.messages if "as a person decided" in line]
+        assert bool(said) == (network == other)
+    assert "version 1 is live" in said[0]
+    assert f"promote 2 makes what serve was started with live, {other}" in said[0]
 
 
 def test_the_starter_is_the_one_of_the_network_package():
