@@ -351,6 +351,8 @@ def _left(session: Session, project: str, state: str) -> tuple[int, datetime | N
     counted = select(func.count(), func.min(MessageRow.received_at)).where(*where)
     told = select(MessageRow.note).where(*where, MessageRow.note != "")
     count, oldest = session.execute(counted).one()
+    if not count:
+        return 0, None, ""
     last = session.scalars(told.order_by(MessageRow.id.desc()).limit(1)).first()
     return count, oldest, last or ""
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ml_backend import __main__ as command_line
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -64,3 +66,21 @@ def test_every_situation_gets_a_row_and_nothing_fails(tmp_path, checkpoint):
     ]
     assert {row.split()[-1] for row in rows} == {"0"}
     assert last.startswith("the job was at: ")
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_folder_without_photos_is_named_with_what_to_give(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    command = [sys.executable, "-m", "ml_backend", "latency", "--data", str(tmp_path / folder)]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(str(tmp_path / folder))
+    assert "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png" in refused.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf", "soon"])
+def test_seconds_that_are_none_are_refused(monkeypatch, capsys, seconds):
+    monkeypatch.setattr("sys.argv", ["ml_backend", "latency", f"--seconds={seconds}"])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert f"{seconds} is not a number of seconds above 0" in capsys.readouterr().err

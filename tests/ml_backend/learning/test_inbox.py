@@ -179,6 +179,7 @@ def test_the_database_counts_what_waits_and_tells_the_last_problem(inbox, clock,
     inbox.fail(messages[5], "image is 404")
     inbox.fail(messages[6], "")
     inbox.retry(inbox.put("ANNOTATION_CREATED", "3.1", b"{}"), "another project's")
+    loaded.clear()
     assert inbox.backlog("2.1") == Backlog(
         waiting=4,
         oldest=first + timedelta(minutes=11),

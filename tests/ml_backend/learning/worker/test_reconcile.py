@@ -140,7 +140,6 @@ def test_a_project_without_a_webhook_is_said(learning, worker, server):
     worker.reconcile_due()
     note = learning.projects.find(PROJECT).reconcile_note
     assert note.startswith("24 annotations compared, 0 withdrawn; no webhook calls a backend")
-    # One of another backend was there before this one was connected.
     server.webhooks.append({"url": "http://sam.internal/webhook", "send_for_all_actions": True})
     server.ml_backends.append({"url": "http://backend.internal"})
     sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
