@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from typing import Any, Literal
 
 import numpy as np
@@ -160,9 +161,14 @@ class Annotators:
         """Let many click without a pause, for the duration of the block."""
         # In a process of their own: what is measured in this one must not wait for them.
         context = multiprocessing.get_context("spawn")
-        process = context.Process(target=_crowd, args=(self._backend, self._images, size))
+        came = context.Event()
+        arguments = (self._backend, self._images, size, came)
+        process = context.Process(target=_crowd, args=arguments)
         process.start()
         try:
+            # It imports torch first, which takes seconds.
+            if not came.wait(_TIMEOUT):
+                raise LocalServerError(f"the annotators did not begin within {_TIMEOUT:.0f} s")
             time.sleep(_CROWD_GATHERS_SECONDS)
             yield
         finally:
@@ -253,7 +259,8 @@ def _session() -> requests.Session:
     return session
 
 
-def _crowd(backend: str, images: Sequence[TaskImage], size: int) -> None:
+def _crowd(backend: str, images: Sequence[TaskImage], size: int, came: Event) -> None:
     for number in range(size):
         annotators = Annotators(backend, images, first=1_000_000 * (number + 1))
         threading.Thread(target=annotators.click_on).start()
+    came.set()
