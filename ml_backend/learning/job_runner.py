@@ -111,7 +111,8 @@ def _note(ending: Callable[[], None]) -> None:
 
 
 def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
-    assignment = Assignment(job.project, f"job {job.id}", learning.job_folders.make(job))
+    folders = (learning.job_folders.make(job), learning.settings.model_dir / "scores")
+    assignment = Assignment(job.project, f"job {job.id}", *folders)
     options = improvement_options(learning.settings)
     if options.recipe.device == "auto" and (no_gpu := choose_device("auto")[1]):
         logger.warning(

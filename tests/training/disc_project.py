@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from PIL import Image
 
 from icmformer import build_model, save_checkpoint
 from training.evaluation.click_by_click import evaluate
@@ -37,6 +38,17 @@ def disc(seed, size=(64, 80)):
     mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
     image[mask] += 120
     return image, mask
+
+
+def draw_data_set(folder, seeds):
+    """Draw discs as a folder of images/ and masks/, and return it."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number, seed in enumerate(seeds):
+        image, mask = disc(seed)
+        Image.fromarray(image).save(folder / "images" / f"{number}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{number}.png")
+    return folder
 
 
 def accept(store, number, project=PROJECT):
@@ -80,7 +92,7 @@ def options(*overrides, policy=None, start="live", retention=None):
 
 def job(folder, number=1):
     (folder / f"job-{number}").mkdir(exist_ok=True)
-    return Assignment(PROJECT, f"job {number}", folder / f"job-{number}")
+    return Assignment(PROJECT, f"job {number}", folder / f"job-{number}", folder / "scores")
 
 
 def quiet(stage, done, total):

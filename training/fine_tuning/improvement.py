@@ -13,7 +13,7 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,6 @@ from typing import Literal
 import torch
 
 from icmformer import Predictor, load_checkpoint
-from icmformer.devices import usable_device
 from training.atomic_files import file_sha256, write_atomically
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
@@ -33,22 +32,22 @@ from training.fine_tuning.improvement_plan import (
     Assignment,
     ImprovementOptions,
     Plan,
-    base_of,
     frozen_plan,
     is_left_over,
     made_before,
 )
 from training.fine_tuning.improvement_report import decision_summary, improvement_report
+from training.fine_tuning.judge import Judge
 from training.fine_tuning.promotion import decide
 from training.fine_tuning.retention import RetentionSet
 from training.fine_tuning.serving_check import check_serves
-from training.fine_tuning.trial import Exercise, Trial, TrialScores, compared, run_trial
+from training.fine_tuning.trial import compared
 from training.progress import Report
 from training.store.live_pointer import Mover
 from training.store.model_versions import Candidate, ModelVersions
 from training.store.sample_files import SampleFiles
 from training.store.snapshot import Snapshot
-from training.store.split import HELD_OUT, TRAINING, VALIDATION
+from training.store.split import TRAINING, VALIDATION
 from training.store.stores import Stores
 from training.store.version_rows import VersionRow
 
@@ -110,37 +109,19 @@ def _judged_candidate(
     report: Report,
 ) -> Candidate:
     """Train a candidate, judge it, and decide about it."""
-    trial = _trial(plan.snapshot, stores, options, retention)
-    live = stores.versions.checkpoint(plan.live)
-    device = usable_device(options.recipe.device)
-    click = partial(run_trial, trial=trial, device=device, report=report)
-    # Scores on one retention set say nothing about another, chosen while the job was stopped.
-    asked = "" if retention is None else f"_{retention.fingerprint[:12]}"
-    kept = job.folder / f"live{asked}.json"
-    before = click(live, kept=kept, stage="judging the live version")
-    remembering = plan.live
-    first = base_of(stores.versions, plan.live)
-    if first != plan.live and trial.retention is not None:
-        elsewhere = click(
-            stores.versions.checkpoint(first),
-            trial=Trial(None, trial.retention),
-            kept=job.folder / f"first{asked}.json",
-            stage="judging the first version",
-        )
-        if _remembers_more(elsewhere, before, options.policy.threshold):
-            remembering, before = first, replace(before, retention=elsewhere.retention)
-
+    judge = Judge(job, plan, stores, options, retention, report)
+    before, remembering = judge.measure()
     trained = _trained(job.folder, plan, stores, options, retention, report)
-    kept = job.folder / f"candidate_scores{asked}.json"
-    after = click(trained, kept=kept, stage="judging the candidate")
+    after = judge.candidate(trained)
 
+    live = stores.versions.checkpoint(plan.live)
     comparisons = compared(before, after)
     decision = decide(*comparisons, options.policy)
     shown = improvement_report(
         *comparisons,
-        trial.held_out,
-        Predictor(load_checkpoint(live, device)),
-        Predictor(load_checkpoint(trained, device)),
+        judge.trial.held_out,
+        Predictor(load_checkpoint(live, judge.device)),
+        Predictor(load_checkpoint(trained, judge.device)),
         options.policy.threshold,
     )
     _check_untouched(trained)
@@ -161,24 +142,6 @@ def _judged_candidate(
         verdict=decision.verdict,
         reasons=decision.reasons,
         report=stores.files.put("reports", ".json", shown.encode()),
-    )
-
-
-def _remembers_more(one: TrialScores, other: TrialScores, threshold: float) -> bool:
-    if one.retention is None or other.retention is None:
-        return False
-    return one.retention.noc(threshold) < other.retention.noc(threshold)
-
-
-def _trial(
-    snapshot: Snapshot, stores: Stores, options: ImprovementOptions, retention: RetentionSet | None
-) -> Trial:
-    held_out, tries = snapshot.on_side(HELD_OUT), options.held_out_tries
-    accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
-    others = None if retention is None else retention.judged(options.retention_tries)
-    return Trial(
-        Exercise.of_tries(accepted, tries) if held_out.samples else None,
-        None if others is None else Exercise.of_tries(others, options.retention_tries),
     )
 
 

@@ -60,11 +60,14 @@ class Assignment:
         project: whose accepted masks to learn from.
         origin: names the job, such as ``job 12``; the same origin is the same job.
         folder: for what the job leaves behind, local.
+        scores: folder for scores on retention sets, local; later jobs read there what versions
+            scored that are theirs, too.
     """
 
     project: str
     origin: str
     folder: Path
+    scores: Path
 
 
 @dataclass(frozen=True)

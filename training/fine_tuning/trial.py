@@ -4,7 +4,6 @@ Where a mask just misses an IoU, the next click falls elsewhere, and one object 
 clicks or eight. So few objects say little of a version, and more if several annotators click them.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from icmformer import Predictor, load_checkpoint
 from training.atomic_files import write_atomically
 from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationDataset
+from training.errors import ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
@@ -84,10 +84,6 @@ class Trial:
     held_out: Exercise | None
     retention: Exercise | None
 
-    def __len__(self) -> int:
-        """Return how often an object is clicked."""
-        return sum(len(exercise) for exercise in (self.held_out, self.retention) if exercise)
-
 
 @dataclass(frozen=True)
 class TrialScores:
@@ -99,31 +95,24 @@ class TrialScores:
     held_out: ScoreCard | None
     retention: ScoreCard | None
 
-    def to_json(self) -> str:
-        """Return text that `from_json` reads."""
-        cards = {"held_out": self.held_out, "retention": self.retention}
-        return json.dumps({name: card and card.to_json() for name, card in cards.items()})
 
-    @classmethod
-    def from_json(cls, text: str) -> "TrialScores":
-        """Read what `to_json` wrote.
+@dataclass(frozen=True)
+class TrialFiles:
+    """Where the scores of one version are kept: objects whose scores are there stay unclicked."""
 
-        Raises:
-            ScoreCardError: if a card is damaged.
-        """
-        cards = json.loads(text)
-        return cls(**{name: card and ScoreCard.from_json(card) for name, card in cards.items()})
+    held_out: Path
+    retention: Path
 
 
 def run_trial(
-    checkpoint: Path, trial: Trial, kept: Path, stage: Stage, device: str, report: Report
+    checkpoint: Path, trial: Trial, kept: TrialFiles, stage: Stage, device: str, report: Report
 ) -> TrialScores:
     """Click on every object of the trial with a version, as it would be served.
 
     Args:
         checkpoint: of the version; it is loaded from disk.
         trial: the objects.
-        kept: file for the scores; where it exists, nothing is clicked.
+        kept: files for the scores; one that is missing or damaged is written.
         stage: what to call this in a report.
         device: where to compute.
         report: called before each click and after each object that an annotator is done with.
@@ -131,9 +120,9 @@ def run_trial(
     Raises:
         CheckpointError: if the checkpoint is damaged.
     """
-    if kept.exists():
-        return TrialScores.from_json(kept.read_text())
-    total, done = len(trial), 0
+    parts = ((trial.held_out, kept.held_out), (trial.retention, kept.retention))
+    total = sum(len(exercise) for exercise, file in parts if exercise and _read(file) is None)
+    done = 0
 
     def tell() -> None:
         report(stage, done, total)
@@ -143,14 +132,22 @@ def run_trial(
         done += 1
         tell()
 
-    predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
+    def judged(exercise: Exercise | None, file: Path) -> ScoreCard | None:
+        card = None if exercise is None else _read(file)
+        if exercise is not None and card is None:
+            predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
+            card = exercise.judge(predictor, progress=count)
+            write_atomically(file, card.to_json().encode())
+        return card
 
-    def judge(exercise: Exercise | None) -> ScoreCard | None:
-        return None if exercise is None else exercise.judge(predictor, progress=count)
+    return TrialScores(*(judged(exercise, file) for exercise, file in parts))
 
-    scores = TrialScores(judge(trial.held_out), judge(trial.retention))
-    write_atomically(kept, scores.to_json().encode())
-    return scores
+
+def _read(file: Path) -> ScoreCard | None:
+    try:
+        return ScoreCard.from_json(file.read_text())
+    except (OSError, ValueError, ScoreCardError):  # missing or damaged
+        return None
 
 
 def compared(

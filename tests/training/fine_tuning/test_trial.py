@@ -1,4 +1,3 @@
-import json
 from functools import partial
 
 import numpy as np
@@ -10,7 +9,7 @@ from tests.training.disc_project import disc
 from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationSample
 from training.fine_tuning import trial
-from training.fine_tuning.trial import Exercise, Trial, TrialScores, run_trial
+from training.fine_tuning.trial import Exercise, Trial, TrialFiles, TrialScores, run_trial
 
 
 def discs(count):
@@ -19,6 +18,13 @@ def discs(count):
         EvaluationSample(f"image {number}#disc", image, mask.astype(np.int8))
         for number, (image, mask) in enumerate(drawn)
     ]
+
+
+def same_ious(one, other):
+    return all(
+        [sample.ious for sample in mine.samples] == [sample.ious for sample in theirs.samples]
+        for mine, theirs in ((one.held_out, other.held_out), (one.retention, other.retention))
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
         return run_trial(
             tmp_path / "network.safetensors",
             Trial(held_out, retention),
-            tmp_path / "scores.json",
+            TrialFiles(tmp_path / "held_out.json", tmp_path / "retention.json"),
             "judging the candidate",
             "cpu",
             report,
@@ -59,6 +65,10 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     tries = [sample.ious for sample in scores.held_out.samples]
     assert len(set(tries[::2])) == 3, "each clicks elsewhere"
     assert run(pytest.fail) == scores, "what is kept is not clicked again"
+    progress.clear()
+    (tmp_path / "retention.json").write_text("[[")
+    assert same_ious(run(lambda *told: progress.append(told)), scores)
+    assert progress[-1] == ("judging the candidate", 1, 1), "only what was damaged"
 
     def clicked_by(predictor):
         cards = [
@@ -74,17 +84,8 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
 
 def test_a_trial_without_objects(tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
-    kept = tmp_path / "scores.json"
-    nothing = TrialScores(None, None)
-    empty = Trial(None, None)
-    assert len(empty) == 0
-    told = (
-        tmp_path / "network.safetensors",
-        empty,
-        kept,
-        "judging the candidate",
-        "cpu",
-        pytest.fail,
-    )
-    assert run_trial(*told) == nothing
-    assert json.loads(kept.read_text()) == {"held_out": None, "retention": None}
+    kept = TrialFiles(tmp_path / "held_out.json", tmp_path / "retention.json")
+    told = (tmp_path / "network.safetensors", Trial(None, None), kept)
+    nothing = run_trial(*told, "judging the candidate", "cpu", pytest.fail)
+    assert nothing == TrialScores(None, None)
+    assert not kept.held_out.exists()

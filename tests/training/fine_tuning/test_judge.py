@@ -1,0 +1,85 @@
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from PIL import Image
+
+from tests.training.disc_project import (
+    PROJECT,
+    accept,
+    disc,
+    draw_data_set,
+    fill,
+    job,
+    options,
+    quiet,
+)
+from training.fine_tuning import improvement, judge, trial
+from training.fine_tuning.improvement import improve
+from training.fine_tuning.promotion import Decision, decide
+from training.store.samples import SampleStore
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    """A project whose jobs are quick, and whose candidates go live."""
+    monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=3))
+    promoted = Decision("promote", ("as told",), None, None)
+    monkeypatch.setattr(improvement, "decide", lambda *args: promoted)
+    stores = fill(tmp_path)
+    yield stores
+    stores.database.close()
+
+
+@pytest.fixture
+def retention(tmp_path):
+    return draw_data_set(tmp_path / "retention", range(500, 512))
+
+
+def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
+    """Where the first version remembers more than the live one, it is the measure."""
+    improve(job(tmp_path, 2), stores, options(retention=retention), quiet)
+    assert stores.versions.get(2).scores["retention_compared_with"] == 1
+    run_trial = judge.run_trial
+
+    def forgetful(checkpoint, trial, kept, stage, device, report):
+        scores = run_trial(checkpoint, trial, kept, stage, device, report)
+        clicks = 1 if stage == "judging the first version" else 3
+        ious = (0.0,) * (clicks - 1) + (0.95,)
+        samples = tuple(replace(sample, ious=ious) for sample in scores.retention.samples)
+        return replace(scores, retention=replace(scores.retention, samples=samples))
+
+    monkeypatch.setattr(judge, "run_trial", forgetful)
+    monkeypatch.setattr(improvement, "decide", decide)
+    accept(SampleStore(stores.database, stores.files), 99)
+    outcome = improve(job(tmp_path, 3), stores, options(retention=retention), quiet)
+    scores = stores.versions.get(outcome.version).scores
+    assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
+    assert outcome.result == "not better"
+    assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
+
+
+def test_what_is_not_to_be_forgotten_is_clicked_once_a_version(tmp_path, stores, retention):
+    """Later jobs read what versions scored on the retention set; held-out objects are others."""
+    clicked = Counter()
+
+    def count(stage, done, total):
+        clicked[stage] = total
+
+    improve(job(tmp_path, 2), stores, options(retention=retention), count)
+    held_out, elsewhere = 3, clicked["judging the live version"] - 3
+    assert elsewhere > 0
+    assert clicked["judging the candidate"] == held_out + elsewhere
+    accept(SampleStore(stores.database, stores.files), 99)
+    clicked.clear()
+    improve(job(tmp_path, 3), stores, options(retention=retention), count)
+    assert stores.versions.live(PROJECT).version == 3
+    assert clicked["judging the live version"] == held_out
+    assert "judging the first version" not in clicked
+    assert clicked["judging the candidate"] == held_out + elsewhere
+    Image.fromarray(disc(600)[0]).save(retention / "images" / "0.png")
+    accept(SampleStore(stores.database, stores.files), 98)
+    clicked.clear()
+    improve(job(tmp_path, 4), stores, options(retention=retention), count)
+    assert clicked["judging the first version"] > 0, "another retention set"

@@ -1,0 +1,122 @@
+"""What the versions of one job score, and which of them a candidate is measured by.
+
+On the retention set, which does not change from job to job, a version is clicked once and its
+scores are kept: on a CPU that takes minutes. Held-out objects become more with every job.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from icmformer import __version__
+from icmformer.devices import usable_device
+from icmformer.precision import has_native_bf16
+from training.datasets.accepted import AcceptedObjects
+from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions, Plan, base_of
+from training.fine_tuning.retention import RetentionSet
+from training.fine_tuning.trial import Exercise, Trial, TrialFiles, TrialScores, run_trial
+from training.progress import Report, Stage
+from training.store.sample_files import SampleFiles
+from training.store.split import HELD_OUT
+from training.store.stores import Stores
+from training.store.version_files import read_pair
+
+
+class Judge:
+    """Lets simulated annotators click with versions, for one job.
+
+    Attributes:
+        trial: the objects.
+        device: where versions compute.
+    """
+
+    def __init__(
+        self,
+        job: Assignment,
+        plan: Plan,
+        stores: Stores,
+        options: ImprovementOptions,
+        retention: RetentionSet | None,
+        report: Report,
+    ) -> None:
+        """Choose the objects; nothing is clicked yet.
+
+        Args:
+            job: says where scores are kept.
+            plan: says which objects are held out.
+            stores: where things are kept.
+            options: how many objects, and the device.
+            retention: what must not be forgotten; None for nothing.
+            report: told about the progress; may raise to stop.
+        """
+        self._job = job
+        self._plan = plan
+        self._stores = stores
+        self._threshold = options.policy.threshold
+        self.device = usable_device(options.recipe.device)
+        self._report = report
+        self._asked = (
+            __version__,
+            retention and retention.fingerprint,
+            options.retention_tries,
+            torch.device(self.device).type,
+            has_native_bf16(torch.device(self.device)),
+        )
+        held_out, tries = plan.snapshot.on_side(HELD_OUT), options.held_out_tries
+        accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
+        others = None if retention is None else retention.judged(options.retention_tries)
+        self.trial = Trial(
+            Exercise.of_tries(accepted, tries) if held_out.samples else None,
+            None if others is None else Exercise.of_tries(others, options.retention_tries),
+        )
+
+    def measure(self) -> tuple[TrialScores, int]:
+        """Return what a candidate must beat: of the live version, and of one that remembers more.
+
+        Returns:
+            Scores, those on the retention set of the live version or of the one it descends from;
+            and the number of that one.
+
+        Raises:
+            VersionError: if a version is damaged.
+            StoredFileError: if an accepted image or mask is damaged.
+        """
+        live = self._plan.live
+        scores = self._scores(
+            self._stores.versions.checkpoint(live), self.trial, "live", "judging the live version"
+        )
+        first = base_of(self._stores.versions, live)
+        if first == live or self.trial.retention is None:
+            return scores, live
+        elsewhere = self._scores(
+            self._stores.versions.checkpoint(first),
+            Trial(None, self.trial.retention),
+            "first",
+            "judging the first version",
+        )
+        if _clicks(elsewhere, self._threshold) < _clicks(scores, self._threshold):
+            return replace(scores, retention=elsewhere.retention), first
+        return scores, live
+
+    def candidate(self, checkpoint: Path) -> TrialScores:
+        """Return what a candidate scores.
+
+        Raises:
+            VersionError, CheckpointError: if it is damaged.
+            StoredFileError: if an accepted image or mask is damaged.
+        """
+        return self._scores(checkpoint, self.trial, "candidate", "judging the candidate")
+
+    def _scores(self, checkpoint: Path, trial: Trial, name: str, stage: Stage) -> TrialScores:
+        hashes = [hashlib.sha256(content).hexdigest() for content in read_pair(checkpoint)]
+        key = hashlib.sha256(repr((*self._asked, *hashes)).encode()).hexdigest()
+        kept = TrialFiles(
+            self._job.folder / f"{name}_scores.json", self._job.scores / f"{key}.json"
+        )
+        return run_trial(checkpoint, trial, kept, stage, self.device, self._report)
+
+
+def _clicks(scores: TrialScores, threshold: float) -> float:
+    return 0 if scores.retention is None else scores.retention.noc(threshold)
