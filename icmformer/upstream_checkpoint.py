@@ -8,6 +8,7 @@ unpickler, with inert stand-ins for exactly those names: nothing in the file is 
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -250,12 +251,14 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_Inert, f"{_LOSS}.CrossEntropyLoss"),
     (_inert, f"{_LOSS}.cross_entropy"),
 ]
+# torch keeps the allow-list for the whole process: whoever is done first takes it from the others.
+_ALLOWING = threading.Lock()
 
 
 def _unpickle(path: Path) -> Any:
     """Read the file with PyTorch's restricted unpickler and the allow-list above."""
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
+        with _ALLOWING, torch.serialization.safe_globals(_ALLOWED):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,18 @@ def test_a_file_of_a_plain_vit(tmp_path, loss):
     }.items():
         assert torch.equal(state_dict[theirs], ours[name])
     assert torch.equal(state_dict["backbone.pos_embed"][:, 1:], ours["backbone.position_embedding"])
+
+
+def test_threads_may_load_at_the_same_time(tmp_path, loss):
+    path = tmp_path / "last_checkpoint.pth"
+    content = config(PLAIN_VIT, backbone_params={"num_heads": 4}, head_params={"loss": loss})
+    torch.save({"state_dict": small_vit(), "config": content}, path)
+    forget_authors_package()
+
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(upstream_checkpoint.load, [path] * 24))
+
+    assert len(models) == 24
 
 
 @pytest.mark.parametrize(
