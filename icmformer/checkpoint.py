@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from icmformer.assembly import assemble
+from icmformer.assembly import assemble, not_finite
 from icmformer.config import ModelConfig
 from icmformer.devices import usable_device
 from icmformer.errors import CheckpointError, ConfigError
@@ -52,6 +52,9 @@ def save_checkpoint(
     weights_path, description_path = _paths(path)
     if not weights_path.parent.is_dir():
         raise CheckpointError(f"{weights_path}: there is no folder {weights_path.parent}")
+    problem = not_finite(model.state_dict())
+    if problem:
+        raise CheckpointError(f"{problem}, as after a training that diverged")
     weights = {
         name: _stored(name, tensor.detach(), weights_dtype)
         for name, tensor in model.state_dict().items()
@@ -72,8 +75,6 @@ def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor
     if not dtype.is_floating_point:
         raise CheckpointError(f"weights cannot be stored as {dtype}: use a floating-point type")
     stored = tensor.to("cpu", dtype).contiguous()
-    if not tensor.isfinite().all():
-        raise CheckpointError(f"{name} holds no finite numbers, as after a training that diverged")
     if not stored.isfinite().all():
         raise CheckpointError(f"{name} holds numbers too large for {dtype}: store float32")
     return stored
@@ -88,7 +89,8 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
     Raises:
         CheckpointError: naming the file and what is wrong: missing, truncated, altered, from a
-            newer format, an unknown setting, a tensor too many, too few or of another shape.
+            newer format, an unknown setting, a tensor too many, too few, of another shape or not
+            finite.
         ConfigError: if torch cannot compute on the device.
     """
     place = usable_device(device)

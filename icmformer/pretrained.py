@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch.nn import functional as F
 
-from icmformer.assembly import misfit
+from icmformer.assembly import misfit, not_finite
 from icmformer.errors import CheckpointError
 from icmformer.model import ICMFormer
 from icmformer.plain_vit import grid_size, resize_position_embedding
@@ -45,7 +45,8 @@ def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -
             swin_small_patch4_window7_224.ms_in22k, swin_base_patch4_window12_384.ms_in22k.
 
     Raises:
-        CheckpointError: if the source cannot be had, or is of another kind or size.
+        CheckpointError: if the source cannot be had, is of another kind or size, or holds numbers
+            that are not finite.
     """
     weights = _without_wrapping(_read(source), source)
     convert = _for_vit if model.config.backbone == "vit" else _for_swin
@@ -54,6 +55,9 @@ def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -
     problem = misfit(expected, converted)
     if problem:
         raise CheckpointError(f"{source}: is of another kind or size: {problem}")
+    problem = not_finite({name: tensor.float() for name, tensor in converted.items()})
+    if problem:
+        raise CheckpointError(f"{source}: {problem}")
     model.load_state_dict(converted, strict=False)
 
 

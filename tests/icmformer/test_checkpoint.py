@@ -313,9 +313,27 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path, number):
     network = build_model("tiny")
     with torch.no_grad():
         next(network.head.parameters()).fill_(number)
-    with pytest.raises(CheckpointError, match="holds no finite numbers, as after a training"):
+    with pytest.raises(CheckpointError, match="holds numbers that are not finite, as after"):
         save_checkpoint(network, tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf"), 1e300])
+def test_weights_that_are_no_numbers_are_not_loaded(path, number):
+    model = build_model("tiny")
+    save_checkpoint(model, path)
+    bias = torch.full((1,), number, dtype=torch.float64)
+    save_tensors(path, model.state_dict() | {"head.classifier.bias": bias})
+
+    with pytest.raises(CheckpointError, match=r"head\.classifier\.bias holds .* not finite"):
+        load_checkpoint(path)
+
+
+def test_weights_whose_sum_overflows_are_numbers(path):
+    model = build_model("tiny")
+    torch.nn.init.constant_(model.head.fusion.bias, 3e38)
+    save_checkpoint(model, path)
+    assert torch.equal(load_checkpoint(path).head.fusion.bias, model.head.fusion.bias)
 
 
 def test_files_that_belong_together_are_complete_before_the_first_appears(tmp_path, monkeypatch):

@@ -153,6 +153,25 @@ def test_weights_of_another_network_are_refused(tmp_path, name, weights, sentenc
     assert untouched(model, before) == before.keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "pretrained", "tensor"),
+    [
+        ("tiny", vit, "blocks.3.norm1.bias"),
+        ("tiny", vit, "pos_embed"),
+        ("tiny_swin", swin, "layers.0.blocks.1.attn.relative_position_bias_table"),
+    ],
+)
+def test_weights_that_are_not_finite_are_refused(tmp_path, name, pretrained, tensor):
+    weights, model = pretrained(), build_model(name)
+    weights[tensor].view(-1)[-1] = float("nan")
+    before = copy_of(model)
+
+    with pytest.raises(CheckpointError, match=r"weights\.pth: backbone\..* that are not finite"):
+        load_pretrained_backbone(model, saved(tmp_path, weights))
+
+    assert untouched(model, before) == before.keys()
+
+
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
 def test_a_damaged_file_is_refused(tmp_path, name):
     path = tmp_path / name

@@ -210,6 +210,15 @@ def test_parameters_that_do_not_fit_are_refused():
         )
 
 
+def test_parameters_that_are_not_finite_are_refused():
+    state_dict = small_vit()
+    state_dict["head.conv_seg.bias"][0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"head\.classifier\.bias holds .* not finite"):
+        upstream_checkpoint.from_state_dict(
+            state_dict, upstream_checkpoint.infer_config(state_dict, 4)
+        )
+
+
 @pytest.mark.parametrize(
     ("key", "shape"),
     [
