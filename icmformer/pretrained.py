@@ -50,7 +50,13 @@ def load_pretrained_backbone(model: ICMFormer, source: str | os.PathLike[str]) -
     """
     weights = _without_wrapping(_read(source), source)
     convert = _for_vit if model.config.backbone == "vit" else _for_swin
-    converted = dict(convert(weights, model))
+    try:
+        converted = dict(convert(weights, model))
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: is of another kind or size: its position embedding or bias tables cannot "
+            "be resized"
+        ) from error
     expected = {name: p.shape for name, p in model.named_parameters() if _PRETRAINED.match(name)}
     problem = misfit(expected, converted)
     if problem:
@@ -69,7 +75,7 @@ def resize_bias_table(table: torch.Tensor, window: int) -> torch.Tensor:
     source, target = math.isqrt(len(table)), 2 * window - 1
     if source == target:
         return table
-    grid = table.T.unflatten(1, (source, source)).unsqueeze(0)
+    grid = table.mT.unflatten(1, (source, source)).unsqueeze(0)
     resized = F.interpolate(grid, size=(target, target), mode="bicubic", align_corners=False)
     return resized[0].flatten(1).T
 
@@ -101,13 +107,19 @@ def _without_wrapping(content: Any, source: str | os.PathLike[str]) -> Weights:
     """Return bare weights: no enclosing dictionary, no prefixes of wrappers, nothing dropped."""
     for key in ("model", "state_dict"):
         content = content.get(key, content) if isinstance(content, Mapping) else content
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+    if not _are_named_tensors(content):
         raise CheckpointError(f"{source}: holds something else than the weights of a network")
     weights = {re.sub(r"^module\.", "", name): tensor for name, tensor in content.items()}
     if any(name.startswith("encoder.") for name in weights):  # masked image modelling (SimMIM)
         encoder = (name for name in weights if name.startswith("encoder."))
         weights = {name.removeprefix("encoder."): weights[name] for name in encoder}
     return {name: tensor for name, tensor in weights.items() if not _DROPPED.match(name)}
+
+
+def _are_named_tensors(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in content.items()
+    )
 
 
 def _read(source: str | os.PathLike[str]) -> Any:

@@ -14,6 +14,8 @@ from icmformer.errors import CheckpointError
 from icmformer.pretrained import load_pretrained_backbone, resize_bias_table
 from tests import golden_networks
 
+BIAS_TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
+
 
 def vit(**overrides):
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
@@ -140,6 +142,14 @@ def test_bias_tables_are_resized_as_the_authors_do():
         ("tiny_swin", vit, "another kind"),
         ("tiny_swin", lambda: {"model": 3}, "something else than the weights"),
         ("tiny_swin", lambda: [torch.ones(1)], "something else than the weights"),
+        ("tiny", lambda: {1: torch.ones(1)}, "something else than the weights"),
+        ("tiny", lambda: {"pos_embed": torch.ones(())}, "cannot be resized"),
+        ("tiny", lambda: {"pos_embed": torch.ones(16, 32)}, "cannot be resized"),
+        ("tiny", lambda: {"pos_embed": torch.ones(1, 0, 32)}, "cannot be resized"),
+        ("tiny", lambda: {"pos_embed": torch.ones(1, 4, 4, 32)}, "cannot be resized"),
+        ("tiny_swin", lambda: {BIAS_TABLE: torch.ones(())}, "cannot be resized"),
+        ("tiny_swin", lambda: {BIAS_TABLE: torch.ones(25)}, "cannot be resized"),
+        ("tiny_swin", lambda: {BIAS_TABLE: torch.ones(732, 12)}, "cannot be resized"),  # a BEiT
     ],
 )
 def test_weights_of_another_network_are_refused(tmp_path, name, weights, sentence):
