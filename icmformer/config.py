@@ -11,6 +11,11 @@ Backbone = Literal["vit", "swin"]
 CrossDirection = Literal["image_to_clicks", "clicks_to_image"]
 HeadInit = Literal["fan_out", "fan_in"]
 
+# Several times what any network of the kind has, so that a small file cannot ask for more than a
+# machine has: every block of a Swin holds an index of `window_size`⁴ numbers, 8 MB at the most.
+_MOST_BLOCKS = 100
+_LARGEST_WINDOW = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -67,7 +72,8 @@ class ModelConfig:
             ConfigError: naming the first setting that does not fit.
         """
         # One after the other: the later checks rely on what the earlier ones found right.
-        for problem in chain(_wrong_types(self), _wrong_values(self), _wrong_for_backbone(self)):
+        checks = (_wrong_types, _wrong_values, _too_large, _wrong_for_backbone)
+        for problem in chain.from_iterable(check(self) for check in checks):
             raise ConfigError(f"model configuration: {problem}")
 
     @property
@@ -136,6 +142,13 @@ def _wrong_values(config: ModelConfig) -> Iterator[str]:
             yield f"{dim} channels do not divide into {heads} heads"
     if config.cross_dim % config.cross_heads:
         yield f"{config.cross_dim} channels do not divide into {config.cross_heads} cross_heads"
+
+
+def _too_large(config: ModelConfig) -> Iterator[str]:
+    if max(*config.depths, config.num_cross_blocks) > _MOST_BLOCKS:
+        yield f"depths or num_cross_blocks are more than {_MOST_BLOCKS} blocks"
+    if config.window_size > _LARGEST_WINDOW:
+        yield f"window_size is {config.window_size}, more than {_LARGEST_WINDOW} tokens"
 
 
 def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:

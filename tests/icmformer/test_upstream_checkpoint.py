@@ -169,6 +169,14 @@ def test_other_classes_of_the_authors_package_are_refused(tmp_path, loss):
         upstream_checkpoint.load(path)
 
 
+def test_a_small_file_that_asks_for_more_memory_than_there_is_is_refused(tmp_path):
+    path = tmp_path / "model.pth"
+    save_swin_small(path, window_size=2000)
+
+    with pytest.raises(CheckpointError, match=r"model\.pth: .*window_size is 2000, more than 32"):
+        upstream_checkpoint.load(path)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
