@@ -21,8 +21,8 @@ def assemble(
         source: what to call the origin of the weights when they do not fit.
 
     Raises:
-        CheckpointError: if a tensor is missing, superfluous, of another shape, or holds what is
-            no finite number in float32, or no memory could hold such a network.
+        CheckpointError: if a tensor is missing, superfluous, of another shape or kind, or holds
+            what is no finite number in float32, or no memory could hold such a network.
     """
     try:
         model = network_without_weights(config)
@@ -45,16 +45,29 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def misfit(expected: Mapping[str, torch.Size], weights: Mapping[str, torch.Tensor]) -> str | None:
-    """Say in half a sentence how the weights differ from the expected names and shapes."""
+    """Say in half a sentence how the weights differ from what a network of these shapes needs."""
     missing = sorted(expected.keys() - weights.keys())
     unknown = sorted(weights.keys() - expected.keys())
     if missing:
         return f"{len(missing)} tensors are missing, the first is {missing[0]}"
     if unknown:
         return f"{len(unknown)} tensors are unknown, the first is {unknown[0]}"
+    problem = irregular(weights)
+    if problem:
+        return problem
     for name, shape in expected.items():
         if weights[name].shape != shape:
             return f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(shape)}"
+    return None
+
+
+def irregular(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Say in half a sentence which weights are no plain arrays of floating-point numbers."""
+    for name, tensor in weights.items():
+        laid_out = tensor.layout == torch.strided and not (tensor.is_nested or tensor.is_meta)
+        if not (laid_out and tensor.is_floating_point()):
+            kind = f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
+            return f"{name} is no plain array of floating-point numbers ({kind})"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from icmformer.assembly import assemble
+from icmformer.assembly import assemble, irregular
 from icmformer.config import ModelConfig
 from icmformer.errors import CheckpointError, ConfigError
 from icmformer.model import IMAGE_MEAN, IMAGE_STD, ICMFormer
@@ -40,6 +40,8 @@ _FOREIGN = "docs/benchmark.md says how another network is benchmarked"
 # Not in the weights' shapes. Channels of a plain ViT → heads, of self- and cross-attention.
 _VIT_HEADS = {768: 12, 1024: 16, 1280: 16}
 _SWIN_CROSS_HEADS = 8
+# What reading sizes off tensors of another rank or kind can raise.
+_UNUSUAL = (ConfigError, IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError)
 
 # Parameters that the authors' network has and never uses, and buffers that follow from its sizes.
 _UNUSED = re.compile(
@@ -110,7 +112,14 @@ def from_state_dict(state_dict: StateDict, config: ModelConfig | None = None) ->
     for key, tensor in state_dict.items():
         name = rename(key, plain_vit=config.backbone == "vit")
         if name is not None:
-            weights[name] = tensor[:, 1:] if key == "backbone.pos_embed" else tensor
+            weights[name] = tensor
+    problem = irregular(weights)
+    if problem:
+        raise CheckpointError(f"the authors' parameters: {problem}")
+    position = weights.get("backbone.position_embedding")
+    if position is not None:
+        # without the class token's entry
+        weights["backbone.position_embedding"] = position[:, 1:]
     return assemble(config, weights, "the authors' parameters")
 
 
@@ -131,7 +140,7 @@ def infer_config(state_dict: StateDict, num_heads: int | None = None) -> ModelCo
         return infer(state_dict, num_heads)
     except KeyError as error:
         raise CheckpointError(f"the state_dict lacks {error.args[0]}") from error
-    except (ConfigError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+    except _UNUSUAL as error:
         raise CheckpointError(f"the state_dict has unusual shapes: {error}") from error
 
 
@@ -213,8 +222,9 @@ def _settings(config: Any) -> dict[str, Any]:
     if name not in _CLASSES:
         raise CheckpointError(f"holds a {name}, which is not one of {', '.join(_CLASSES)}")
     for key, expected in _FIXED_SETTINGS.items():
-        if _plain(settings.get(key, expected)) != _plain(expected):
-            raise CheckpointError(f"was built with {key}={settings[key]}, not {expected}")
+        value = _plain(settings.get(key, expected))
+        if value != _plain(expected):
+            raise CheckpointError(f"was built with {key}={value}, not {expected}")
     return settings
 
 
@@ -234,7 +244,10 @@ def _of_backbone(settings: Mapping[str, Any], name: str) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    """Return what can be compared: tuples as lists, and of a tensor only that it is one."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return "a tensor" if torch.is_tensor(value) else value
 
 
 class _Inert:

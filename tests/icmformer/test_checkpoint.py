@@ -190,6 +190,10 @@ def test_something_else_than_safetensors_is_refused(path):
             lambda t: t.update({"head.classifier.bias": torch.ones(2)}),
             r"head.classifier.bias has shape \(2,\) instead of \(1,\)",
         ),
+        (
+            lambda t: t.update({"head.classifier.bias": torch.ones(1, dtype=torch.int8)}),
+            r"head.classifier.bias is no plain array of floating-point numbers \(torch.int8",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(path, change, sentence):

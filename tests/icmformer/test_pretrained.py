@@ -142,6 +142,7 @@ def test_bias_tables_are_resized_as_the_authors_do():
         ("tiny_swin", vit, "another kind"),
         ("tiny_swin", lambda: {"model": 3}, "something else than the weights"),
         ("tiny_swin", lambda: [torch.ones(1)], "something else than the weights"),
+        ("tiny", lambda: vit() | {"blocks.0.norm1.bias": torch.ones(32).int()}, "no plain array"),
         ("tiny", lambda: {1: torch.ones(1)}, "something else than the weights"),
         ("tiny", lambda: {"pos_embed": torch.ones(())}, "cannot be resized"),
         ("tiny", lambda: {"pos_embed": torch.ones(16, 32)}, "cannot be resized"),

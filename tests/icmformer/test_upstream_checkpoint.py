@@ -186,6 +186,7 @@ def test_a_small_file_that_asks_for_more_memory_than_there_is_is_refused(tmp_pat
         ({"state_dict": {}, "config": config("isegm.model.is_hrnet_model.HRNetModel")}, "HRNet"),
         ({"state_dict": {}, "config": config(SWIN, use_disks=False)}, "use_disks=False"),
         ({"state_dict": {}, "config": config(SWIN, norm_mean_std=([0], [1]))}, "norm_mean_std"),
+        ({"state_dict": {}, "config": config(SWIN, use_disks=torch.ones(2))}, "use_disks=a tensor"),
         ({"state_dict": {}, "config": config(SWIN)}, "the state_dict lacks backbone.layers.0"),
         ({"state_dict": {"x": 1}, "config": config(SWIN)}, "something else than named tensors"),
         ({"state_dict": 5, "config": config(SWIN)}, "something else than named tensors"),
@@ -213,6 +214,27 @@ def test_parameters_that_do_not_fit_are_refused():
     state_dict = small_vit()
     del state_dict["head.conv_seg.bias"]
     with pytest.raises(CheckpointError, match=r"1 tensors are missing, .* head\.classifier\.bias"):
+        upstream_checkpoint.from_state_dict(
+            state_dict, upstream_checkpoint.infer_config(state_dict, 4)
+        )
+
+
+@pytest.mark.parametrize("key", ["head.conv_seg.bias", "backbone.pos_embed"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.to(torch.int8),
+        lambda tensor: tensor.to(torch.complex64),
+        lambda tensor: tensor.bool(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to_sparse(),
+    ],
+    ids=["int8", "complex", "bool", "meta", "sparse"],
+)
+def test_parameters_of_another_kind_are_refused(key, change):
+    state_dict = small_vit()
+    state_dict[key] = change(state_dict[key])
+    with pytest.raises(CheckpointError, match=r"\.\w+ is no plain array of floating-point numbers"):
         upstream_checkpoint.from_state_dict(
             state_dict, upstream_checkpoint.infer_config(state_dict, 4)
         )
