@@ -26,6 +26,7 @@ FORMAT = "icmformer-1"
 # the weights that ship with this package
 STARTER = Path(__file__).with_name("weights") / "starter.safetensors"
 _NORMALIZATION = {"mean": list(IMAGE_MEAN), "std": list(IMAGE_STD)}
+_STORABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _KEYS = {"format", "config", "normalization", "weights_sha256", "provenance"}
 
 
@@ -72,8 +73,10 @@ def save_checkpoint(
 
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if not dtype.is_floating_point:
-        raise CheckpointError(f"weights cannot be stored as {dtype}: use a floating-point type")
+    if dtype not in _STORABLE:
+        raise CheckpointError(
+            f"weights cannot be stored as {dtype}: use one of {', '.join(map(str, _STORABLE))}"
+        )
     stored = tensor.to("cpu", dtype).contiguous()
     if not stored.isfinite().all():
         raise CheckpointError(f"{name} holds numbers too large for {dtype}: store float32")

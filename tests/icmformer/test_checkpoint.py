@@ -145,8 +145,9 @@ def test_a_file_that_cannot_be_written_is_named(path):
 
 def test_weights_are_not_stored_in_a_type_that_cannot_hold_them(path):
     model = build_model("tiny")
-    with pytest.raises(CheckpointError, match=r"torch\.int8: use a floating-point type"):
-        save_checkpoint(model, path, weights_dtype=torch.int8)
+    for dtype in (torch.int8, torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(CheckpointError, match=rf"as {dtype}: use one of torch\.float16, "):
+            save_checkpoint(model, path, weights_dtype=dtype)
     model.head.classifier.bias.data.fill_(1e6)
     with pytest.raises(CheckpointError, match=r"head\.classifier\.bias holds .* store float32"):
         save_checkpoint(model, path, weights_dtype=torch.float16)
