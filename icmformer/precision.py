@@ -18,9 +18,14 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
             would be slower than fp32.
         device: on which the network lies.
     """
-    if precision == "bf16" or (precision == "auto" and has_native_bf16(device)):
+    if computes_in_bf16(precision, device):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def computes_in_bf16(precision: Precision, device: torch.device) -> bool:
+    """Say whether `autocast` makes matrix products bf16."""
+    return precision == "bf16" or (precision == "auto" and has_native_bf16(device))
 
 
 def has_native_bf16(device: torch.device) -> bool:

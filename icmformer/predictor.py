@@ -14,7 +14,7 @@ from icmformer.errors import ConfigError, InputError
 from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.precision import Precision, autocast
+from icmformer.precision import Precision, autocast, computes_in_bf16
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
@@ -82,7 +82,7 @@ class Predictor:
                 near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
-            ConfigError: if the precision is unknown.
+            ConfigError: if the precision is unknown, or the weights do not go with it.
         """
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
@@ -90,6 +90,7 @@ class Predictor:
         model.eval()
         self._model = model
         self._device = next(iter(model.parameters())).device
+        _check_weights(model, computes_in_bf16(precision, self._device))
         self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
         self._flip = flip
         self._precision = precision
@@ -261,6 +262,16 @@ class Predictor:
 
 def _size_hw(image: np.ndarray) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
+
+
+def _check_weights(model: ClickNetwork, in_bf16: bool) -> None:
+    """Refuse weights of a type that the images, which are float32, cannot be multiplied with."""
+    fitting = {torch.float32, torch.bfloat16} if in_bf16 else {torch.float32}
+    for kind in {weights.dtype for weights in model.parameters()} - fitting:
+        raise ConfigError(
+            f"a network with weights of {kind} cannot answer in {'bf16' if in_bf16 else 'fp32'}: "
+            "convert it with model.float()"
+        )
 
 
 def _image_size(image: np.ndarray) -> tuple[int, int]:

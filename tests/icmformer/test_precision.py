@@ -27,6 +27,27 @@ def test_an_unknown_precision_is_refused():
         Predictor(build_model("tiny"), precision="fp16")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [
+        (torch.float64, "fp32"),
+        (torch.float64, "bf16"),
+        (torch.float16, "bf16"),
+        (torch.bfloat16, "fp32"),
+    ],
+)
+def test_weights_that_do_not_go_with_the_precision_are_refused(dtype, precision):
+    with pytest.raises(ConfigError, match=rf"{dtype} cannot answer in {precision}: convert it"):
+        Predictor(build_model("tiny").to(dtype), precision=precision)
+
+
+def test_matrices_kept_in_bf16_are_refused_in_fp32():
+    network = build_model("tiny")
+    keep_matrices_in_bf16(network)
+    with pytest.raises(ConfigError, match=r"bfloat16 cannot answer in fp32"):
+        Predictor(network, precision="fp32")
+
+
 def test_auto_is_bf16_where_it_is_fast():
     with autocast("auto", CPU):
         assert torch.is_autocast_enabled("cpu") == has_native_bf16(CPU)
