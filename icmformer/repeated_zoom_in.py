@@ -33,7 +33,7 @@ import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest, bounding_box
-from icmformer.zoom_in import EXPANSION, RECOMPUTE_OVERLAP, THRESHOLD
+from icmformer.zoom_in import EXPANSION, RECOMPUTE_OVERLAP, THRESHOLD, check_size
 
 # Network pixels per image pixel, at most.
 _MAGNIFICATION = 8.0
@@ -53,11 +53,17 @@ class RepeatedZoomIn:
 
     Attributes:
         input_size: height and width of the network's input.
+
+    Raises:
+        ConfigError: if the size is not two whole numbers of at least 1.
     """
 
     input_size: tuple[int, int]
     looks: ClassVar[int] = 3
     as_published: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_size(self.input_size)
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
         """Return False for a panorama; see `icmformer.zoom_in.Zoom`."""

@@ -98,11 +98,7 @@ class ZoomIn:
     as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not _is_size(self.input_size):
-            raise ConfigError(
-                "height and width of a network's input need to be two whole numbers, such as"
-                f" (448, 448), not {self.input_size!r}"
-            )
+        check_size(self.input_size)
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
         """Return True; see `Zoom`."""
@@ -151,6 +147,19 @@ class ZoomIn:
         side = max(EXPANSION * (highest - lowest + 1), _LEAST_SIDE)
         first, last = round(centre - 0.5 * side), round(centre + 0.5 * side)
         return max(first, 0), min(last, length - 1)
+
+
+def check_size(input_size: object) -> None:
+    """Refuse a size of a network's input that is none.
+
+    Raises:
+        ConfigError: if it is not two whole numbers of at least 1.
+    """
+    if not _is_size(input_size):
+        raise ConfigError(
+            "height and width of a network's input need to be two whole numbers, such as"
+            f" (448, 448), not {input_size!r}"
+        )
 
 
 def _is_size(value: object) -> bool:

@@ -288,6 +288,12 @@ def test_refuses_sizes_that_mean_nothing(size):
         Predictor.for_benchmark(ToyNetwork(), size)
 
 
+@pytest.mark.parametrize("size", [(0, 0), 64, (64, 64, 64), "ab"])
+def test_refuses_to_zoom_to_sizes_that_mean_nothing(size):
+    with pytest.raises(ConfigError, match="need to be two whole numbers, such as"):
+        RepeatedZoomIn(size)
+
+
 @pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
 def test_clicks_just_outside_count_as_on_the_border(x, y):
     predictor = Predictor.for_benchmark(ToyNetwork((32, 32)))
