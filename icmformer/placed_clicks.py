@@ -45,8 +45,8 @@ class PlacedClicks:
         if not inside.all():
             click = clicks[int(np.flatnonzero(~inside)[0])]
             raise InputError(
-                f"the click at x={click.x:g}, y={click.y:g} is not on the image, which is "
-                f"{image_hw[1]} pixels wide and {image_hw[0]} high"
+                f"the click at x={float(click.x):g}, y={float(click.y):g} is not on the image, "
+                f"which is {image_hw[1]} pixels wide and {image_hw[0]} high"
             )
         places = np.clip(places, -0.5, highest)
         pixels = np.minimum(np.floor(places + 0.5).astype(np.int64), np.array(image_hw) - 1)

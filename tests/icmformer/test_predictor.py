@@ -1,5 +1,6 @@
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -251,7 +252,8 @@ def test_refuses_what_is_no_image(image):
 
 
 @pytest.mark.parametrize(
-    ("x", "y"), [(np.nan, 1), (1, np.inf), (-1.5, 1), (1, 21.5), (32.0, 1), (1, -np.inf)]
+    ("x", "y"),
+    [(np.nan, 1), (1, np.inf), (-1.5, 1), (1, 21.5), (32.0, 1), (1, -np.inf), (Fraction(99), 1)],
 )
 def test_refuses_clicks_that_are_not_on_the_image(x, y):
     with pytest.raises(InputError, match="not on the image, which is 30 pixels wide and 20 high"):
