@@ -86,13 +86,16 @@ class Segmentation:
             mask: (H, W), bool or numbers that are not zero on the object.
 
         Raises:
-            InputError: if the mask is no array, does not have two axes, or has fractions or other
-                floating-point numbers than 0 and 1: a probability is nowhere quite zero.
+            InputError: if the mask is no array of bool or numbers, does not have two axes, or has
+                fractions or other floating-point numbers than 0 and 1: a probability is nowhere
+                quite zero.
         """
         if not isinstance(mask, np.ndarray):
             raise InputError(f"a mask needs to be a numpy array, this one is {_kind(mask)}")
         if mask.ndim != 2 or 0 in mask.shape:
             raise InputError(f"a mask needs the shape (height, width), this one has {mask.shape}")
+        if mask.dtype.kind not in "biuf":
+            raise InputError(f"a mask needs bool or numbers, this one is of {mask.dtype}")
         if mask.dtype.kind == "f" and not ((mask == 0) | (mask == 1)).all():
             raise InputError(
                 f"a mask of {mask.dtype} may hold 0 and 1 only, this one has other numbers, as a"

@@ -33,6 +33,12 @@ def test_refuses_probabilities_and_logits_as_masks(value):
         Segmentation.from_mask(mask)
 
 
+@pytest.mark.parametrize("dtype", ["U1", object, "m8[s]", complex])
+def test_refuses_masks_of_something_else_than_numbers(dtype):
+    with pytest.raises(InputError, match="a mask needs bool or numbers, this one is of "):
+        Segmentation.from_mask(np.ones((2, 3)).astype(dtype))
+
+
 def test_a_list_is_no_mask():
     with pytest.raises(InputError, match="needs to be a numpy array, this one is list"):
         Segmentation.from_mask([[0, 1]])
