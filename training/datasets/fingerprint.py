@@ -11,7 +11,8 @@ from training.errors import DatasetError
 def files_fingerprint(path: Path) -> str:
     """Return a text that depends on names, sizes and dates of a file, or of all below a folder.
 
-    Linked folders count with what is in them. Where the folder lies does not matter.
+    Linked folders count with what is in them. Where the folder lies does not matter, nor does what
+    is hidden in it: no data set reads that, and desktops and editors leave such files anywhere.
     """
     if path.is_file():
         return _stamp(path)
@@ -51,11 +52,18 @@ def require_outside(setting: str, place: Path, data: Path) -> None:
 
 
 def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and all below it, linked ones too, each with the names of its files."""
+    """Yield a folder and all below it, linked ones too, each with the names of its files.
+
+    What is hidden is left out.
+    """
     for folder, folders, names in os.walk(path, followlinks=True):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if not _leads_back(here / name))
-        yield here, sorted(names)
+        folders[:] = [name for name in _shown(folders) if not _leads_back(here / name)]
+        yield here, _shown(names)
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _leads_back(folder: Path) -> bool:
