@@ -106,15 +106,19 @@ def parse_network(text: str) -> tuple[str, ModelConfig]:
         RecipeError: if the recipe cannot be read.
         BenchmarkError: if the size is not a number.
     """
-    name, at, size = text.partition("@")
-    path = Path(name)
-    is_recipe = path.suffix in (".yaml", ".yml")
-    config = load_recipe(path).network.config if is_recipe else model_config(name)
+    # The path of a recipe may hold an @ of its own.
+    has_size = "@" in text and not _is_recipe(text)
+    name, at, size = text.rpartition("@") if has_size else (text, "", "")
+    config = load_recipe(Path(name)).network.config if _is_recipe(name) else model_config(name)
     if at and not size.isdecimal():
         raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")
     if at:
         config = replace(config, input_size=(int(size), int(size)))
-    return path.stem if is_recipe else name, config
+    return Path(name).stem if _is_recipe(name) else name, config
+
+
+def _is_recipe(name: str) -> bool:
+    return Path(name).suffix in (".yaml", ".yml")
 
 
 def _row(name: str, size: int, cost: Cost, seconds: Seconds | None) -> tuple[str, ...]:

@@ -88,6 +88,18 @@ def test_a_recipe_may_be_called_yml(tmp_path):
     assert (name, config.embed_dim, config.input_size) == ("mine", 768, (224, 224))
 
 
+@pytest.mark.parametrize("size", ["", "@224"])
+def test_the_path_of_a_recipe_may_hold_an_at(tmp_path, size):
+    folder = tmp_path / "me@work"
+    folder.mkdir()
+    shutil.copy("training/recipes/sbd_vit_base.yaml", folder / "mine@2.yaml")
+
+    name, config = parse_network(f"{folder / 'mine@2.yaml'}{size}")
+
+    assert name == "mine@2"
+    assert config.input_size == ((224, 224) if size else (448, 448))
+
+
 @pytest.mark.parametrize(
     ("text", "error", "sentence"),
     [
