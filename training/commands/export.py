@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _POSITIONS = "backbone.position_embedding"
+# An argument of `save_checkpoint` is called like the one, and the other tells the size of a stage.
+_NOT_FOR_NOTES = ("weights_dtype", "samples")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,4 +144,8 @@ def _note(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not (key and separator):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    if key in _NOT_FOR_NOTES:
+        raise argparse.ArgumentTypeError(
+            f"{key} is no note but a fact of the weights: drop {text!r}"
+        )
     return key, value

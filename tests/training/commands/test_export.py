@@ -124,6 +124,17 @@ def test_a_file_of_the_authors_is_rounded_if_that_is_asked_for(tmp_path):
         assert torch.equal(exported[name], tensor.half().float())
 
 
+@pytest.mark.parametrize("key", ["weights_dtype", "samples"])
+def test_a_note_cannot_take_the_place_of_a_fact(tmp_path, monkeypatch, capsys, key):
+    names = ["--checkpoint", str(a_training(tmp_path)), "--output", str(tmp_path / "o.safetensors")]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *names, "--note", f"{key}=x"])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert f"{key} is no note but a fact of the weights" in capsys.readouterr().err
+
+
 def test_a_missing_checkpoint_is_a_sentence(tmp_path, monkeypatch, capsys):
     names = ["--checkpoint", str(tmp_path / "no.safetensors"), "--output", str(tmp_path / "o")]
     monkeypatch.setattr(sys, "argv", ["training", "export", *names])
