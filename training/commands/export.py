@@ -1,8 +1,9 @@
 """Make the weights of a training ready to ship: `python -m training export --checkpoint … …`.
 
 A training keeps its weights in float32, with the network's nominal input size and the paths of the
-machine it ran on. What ships is half as large, says the size it was really trained at, and carries
-no paths. The authors' files (.pth) become ours here, too, which can be served and fine-tuned.
+machine it ran on. What ships is half as large, says the size it was really trained at, and has of
+every path only the last name. The authors' files (.pth) become ours here, too, which can be served
+and fine-tuned.
 """
 
 import argparse
@@ -105,7 +106,9 @@ def export(
     dtype = dtype or (torch.float32 if is_of_the_authors(checkpoint) else torch.bfloat16)
     size = size or trained_size(checkpoint) or network.input_size[0]
     kept = {key: value for key, value in provenance.items() if key != "command"}
-    shipped = _without_folders(kept) | {"size": size} | dict(notes or {})
+    if "recipe" in kept:
+        kept["recipe"] = _without_folders(kept["recipe"])
+    shipped = kept | {"size": size} | dict(notes or {})
     save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, **shipped)
     return size
 
@@ -128,14 +131,17 @@ def _at_size(network: ICMFormer, size: int) -> ICMFormer:
 
 
 def _without_folders(value: Any) -> Any:
-    """Leave of absolute paths and of `folder:PATH` the last name: no other machine has the rest."""
+    """Leave of paths in a recipe the last name: no other machine has the rest, nor need know it.
+
+    They are whatever has a slash, with `folder:` before it or not.
+    """
     if isinstance(value, dict):
         return {key: _without_folders(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_folders(each) for each in value]
     if isinstance(value, str) and value.startswith(FOLDER_PREFIX):
         return FOLDER_PREFIX + Path(value.removeprefix(FOLDER_PREFIX)).name
-    if isinstance(value, str) and Path(value).is_absolute():
+    if isinstance(value, str) and "/" in value:
         return Path(value).name
     return value
 

@@ -98,6 +98,26 @@ def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, caps
     assert "/home/me" not in str(found)
 
 
+def test_of_relative_paths_too_only_the_last_name_ships(tmp_path):
+    data = {"root": "../acme/photos", "parts": [{"path": "acme/ward/scans", "kind": "sbd"}]}
+    places = {"run": "acme/runs/own", "data": data, "network": {"checkpoint": "../acme/w.pth"}}
+    checkpoint, output = tmp_path / "latest.safetensors", tmp_path / "out.safetensors"
+    hardware = "2 cores of A10 w/ Radeon"
+    save_checkpoint(build_model("tiny"), checkpoint, recipe=places, hardware=hardware)
+
+    export(checkpoint, output)
+
+    assert read_description(output)["provenance"] == {
+        "recipe": {
+            "run": "own",
+            "data": {"root": "photos", "parts": [{"path": "scans", "kind": "sbd"}]},
+            "network": {"checkpoint": "w.pth"},
+        },
+        "hardware": hardware,
+        "size": 64,
+    }
+
+
 def test_a_file_of_the_authors_becomes_one_of_ours_with_the_same_weights(tmp_path, monkeypatch):
     checkpoint, output = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
     save_small_vit(checkpoint)
