@@ -15,6 +15,7 @@ from training.recipe_files import STRICT
 
 ObjectIds = tuple[tuple[int, int], ...]
 _SQUARE = np.ones((3, 3), np.uint8)
+_MOST = 10_000  # objects in one target: hardly an image has more
 
 
 class ObjectSampling(BaseModel):
@@ -31,8 +32,8 @@ class ObjectSampling(BaseModel):
     model_config = STRICT
 
     merge_probability: float = Field(default=0.15, ge=0, le=1)
-    merge_max: int = Field(default=2, ge=2)
-    neighbours_max: int = Field(default=0, ge=0)
+    merge_max: int = Field(default=2, ge=2, le=_MOST)
+    neighbours_max: int = Field(default=0, ge=0, le=_MOST)
     stuff_probability: float = Field(default=0.0, ge=0, le=1)
 
 

@@ -273,6 +273,16 @@ class Recipe(_Strict):
         check_slots(self.sampling, self.iterative_clicks)
         return self
 
+    @model_validator(mode="after")
+    def _learning_rate_gets_to_its_height(self) -> "Recipe":
+        warmup = self.optimization.warmup_epochs
+        if warmup >= self.epochs:
+            raise ValueError(
+                f"optimization.warmup_epochs {warmup:g} is no less than the {self.epochs} epochs of"
+                " all stages: the learning rate would rise to the end"
+            )
+        return self
+
     def _nearest_epochs(self) -> list[int]:
         """Return what `epoch` may be instead, a little less and a little more, for all stages."""
         step = math.lcm(*(stage.batch_size for stage in self.stages))
