@@ -14,6 +14,7 @@ from training.misspelling import did_you_mean
 Settings = dict[str, Any]
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 """Of every model of settings: a name that is unknown, or a number that is none, stops a run."""
+_KIND = "kind"  # the setting that says which others there are
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -46,13 +47,17 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
 
 
 def change(values: Settings, changes: Settings) -> None:
-    """Change settings in place, key by key where both are mappings; else replaced whole."""
+    """Change settings in place, key by key where both are mappings; else replaced whole.
+
+    So is a mapping by one of another `kind`, which has settings of its own.
+    """
     values.update(_changed(values, (), changes))
 
 
 def override(values: Settings, overrides: Sequence[str]) -> None:
     """Change settings in place, each given as `key=value`: keys with dots, values as in YAML.
 
+    Mappings change each other as in `change`.
     In a list a number selects an item: `stages.0.size`, or from the end, `stages.-1.size`.
 
     Raises:
@@ -118,8 +123,13 @@ def _settings_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str
     for part in place:
         # A part that is no setting is the number of an item, or the kind of what follows.
         fields = [each.model_fields[part] for each in models if part in each.model_fields]
-        models = [found for field in fields for found in _models_in(field.annotation)] or models
+        inside = [found for field in fields for found in _models_in(field.annotation)]
+        models = inside or [each for each in models if _is_of_kind(each, part)] or models
     return sorted({name for each in models for name in each.model_fields})
+
+
+def _is_of_kind(model: type[BaseModel], kind: int | str) -> bool:
+    return _KIND in model.model_fields and kind in get_args(model.model_fields[_KIND].annotation)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -144,9 +154,13 @@ def _changed(there: Any, keys: Sequence[str], value: Any, place: str = "") -> An
             ]
         settings = there if isinstance(there, dict) else {}
         return settings | {key: _changed(settings.get(key), inner, value, inside)}
-    if isinstance(there, dict) and isinstance(value, dict):
+    if isinstance(there, dict) and isinstance(value, dict) and not _of_another_kind(there, value):
         return there | {key: _changed(there.get(key), (), new) for key, new in value.items()}
     return value
+
+
+def _of_another_kind(there: Settings, value: Settings) -> bool:
+    return _KIND in there and _KIND in value and there[_KIND] != value[_KIND]
 
 
 def _item(items: list[Any], key: str, place: str) -> int:

@@ -92,6 +92,10 @@ def test_what_cannot_work_is_named(minimal, override, named):
         ("data.parts=[{paths: x}]", "data.parts.0.paths is not a setting; did you mean path?"),
         ("sampling.augmentation.box_scal=2", "box_scal is not a setting; did you mean box_scale?"),
         ("validation={every: 1, data: d, set: [x]}", "did you mean sets?"),
+        (
+            "sampling.augmentation.quarter_turns=0",
+            "quarter_turns is not a setting; there are box_least, box_scale, colour, degrees, flip",
+        ),
         ("loss.lr=3", "loss.lr is not a setting; there are alpha, dice, gamma"),
     ],
 )
@@ -221,6 +225,22 @@ def test_a_recipe_may_change_another(minimal, tmp_path):
 
     assert recipe.network.name == "tiny"
     assert recipe.network.overrides == {"num_cross_blocks": 0}
+
+
+def test_another_kind_of_augmentation_replaces_the_settings_of_the_one_before(tmp_path):
+    of_boxes = "{kind: object_crop, box_scale: [1.5, 2], flip: 0.25}"
+    (tmp_path / "boxes.yaml").write_text(MINIMAL.replace("{kind: object_crop}", of_boxes))
+    (tmp_path / "other.yaml").write_text(
+        "extends: boxes.yaml\nsampling: {augmentation: {kind: scale_and_crop, degrees: 5}}\n"
+    )
+
+    other = load_recipe(tmp_path / "other.yaml").sampling.augmentation
+    same = load_recipe(
+        tmp_path / "boxes.yaml", ["sampling.augmentation={kind: object_crop, degrees: 5}"]
+    ).sampling.augmentation
+
+    assert (other.kind, other.flip, other.degrees) == ("scale_and_crop", 0.5, 5)
+    assert (same.kind, same.flip, same.degrees) == ("object_crop", 0.25, 5)
 
 
 def test_recipes_that_extend_each_other_are_refused(tmp_path):
