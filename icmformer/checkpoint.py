@@ -106,16 +106,33 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
     except ConfigError as error:
         raise CheckpointError(f"{description_path}: {error}") from error
     content = _read(weights_path)
-    if hashlib.sha256(content).hexdigest() != description["weights_sha256"]:
-        raise CheckpointError(
-            f"{weights_path}: the file is truncated or altered: its SHA-256 is not the one in "
-            f"{description_path.name}"
-        )
+    require_unaltered(weights_path, hashlib.sha256(content).hexdigest(), description)
     try:
         weights = safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: not a safetensors file: {error}") from error
     return assemble(config, weights, weights_path).to(place)
+
+
+def require_unaltered(
+    path: str | os.PathLike[str], sha256: str, description: dict[str, Any]
+) -> None:
+    """See to it that weights are those that their description was written for.
+
+    Args:
+        path: of the weights, as in `save_checkpoint`.
+        sha256: of that file, 64 hexadecimal digits.
+        description: see `read_description`.
+
+    Raises:
+        CheckpointError: if they are not.
+    """
+    weights_path, description_path = _paths(path)
+    if sha256 != description["weights_sha256"]:
+        raise CheckpointError(
+            f"{weights_path}: the file is truncated or altered: its SHA-256 is not the one in "
+            f"{description_path.name}"
+        )
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -166,7 +166,8 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     )
     names = arguments.datasets or _present(arguments.data)
     for contestant in contestants:
-        contestant.settings(names[0])  # what cannot be read is said now, not hours later
+        for name in names:
+            contestant.settings(name)  # what cannot be read is said now, not hours later
     datasets = {name: open_benchmark(name, arguments.data) for name in names}
     folders = {name: benchmark_folder(name, arguments.data) for name in names}
     for folder in folders.values():

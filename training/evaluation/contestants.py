@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from icmformer import ICMFormer, ModelConfig, load_checkpoint
+from icmformer.checkpoint import read_description, require_unaltered
 from icmformer.model import network_without_weights
 from icmformer.predictor import Predictor
 from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
 from training.evaluation.classical import VALUES, GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
-from training.weights_file import read_config, trained_size, weights_sha256
+from training.weights_file import is_of_the_authors, read_config, trained_size, weights_sha256
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -36,7 +37,12 @@ class Contestant(Protocol):
         """Return how it departs from the published protocol; empty if it does not."""
 
     def settings(self, dataset: str) -> dict[str, str]:
-        """Return all that its results on the data set depend on, to recognise them again."""
+        """Return all that its results on the data set depend on, to recognise them again.
+
+        Raises:
+            BenchmarkError: if it cannot answer there.
+            CheckpointError: if its weights are missing or damaged.
+        """
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Make it ready to answer clicks on the data set."""
@@ -82,8 +88,16 @@ class Checkpoint:
         return f"it reads {height} x {width} pixels on every data set, as --input-size says"
 
     def settings(self, dataset: str) -> dict[str, str]:
-        """Return the hash of the weights and the input size."""
-        return {"weights": self._sha256, "input size": str(self._size(dataset))}
+        """Return the hash of the weights and the input size, once both are known to work."""
+        height, width = size = self._size(dataset)
+        config = self._config
+        if config.backbone == "vit" and not all(map(config.windows_along, size)):
+            raise BenchmarkError(
+                f"{self.path} cannot read {dataset} at {height} x {width} pixels: choose an"
+                f" --input-size of multiples of {config.patch_size * config.window_size}, such as"
+                f" {config.input_size[0]}"
+            )
+        return {"weights": self._sha256, "input size": str(size)}
 
     def segmenter(self, dataset: str) -> ClickSegmenter:
         """Load the network and follow the published protocol: fixed size, flip, fp32.
@@ -121,7 +135,10 @@ class Checkpoint:
     @cached_property
     def _sha256(self) -> str:
         # Remembered, and sent along to other processes: all results are to be of these weights.
-        return weights_sha256(self.path)
+        sha256 = weights_sha256(self.path)
+        if not is_of_the_authors(self.path):
+            require_unaltered(self.path, sha256, read_description(self.path))
+        return sha256
 
     @cached_property
     def _trained_size(self) -> tuple[int, int] | None:

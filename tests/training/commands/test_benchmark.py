@@ -316,6 +316,20 @@ def test_what_cannot_be_run_is_answered_with_a_sentence(
     assert re.search(sentence, capsys.readouterr().err)
 
 
+def test_what_a_network_cannot_read_is_said_before_others_are_measured(
+    data, checkpoint, tmp_path, monkeypatch, capsys
+):
+    other = tmp_path / "other.safetensors"  # its windows suit 448 pixels, not DAVIS's 672
+    save_checkpoint(build_model("tiny", input_size=(448, 448), window_size=8), other)
+    weights = ["--checkpoint", str(checkpoint), "--checkpoint", str(other)]
+    command = ["--data", str(data), "--output", str(tmp_path / "out"), *weights]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command, "GrabCut", "DAVIS"])
+
+    assert command_line.main() == 1
+
+    assert "cannot read DAVIS at 672 x 672 pixels: choose an --input" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [

@@ -141,6 +141,28 @@ def test_a_missing_file_is_named(tmp_path):
         Checkpoint("nothing", tmp_path / "nothing.safetensors").settings("GrabCut")
 
 
+@pytest.mark.parametrize("kind", [Checkpoint, Served])
+def test_a_damaged_file_is_named_before_anything_is_measured(tmp_path, kind):
+    path = tmp_path / "damaged.safetensors"
+    save_checkpoint(build_model("tiny"), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"damaged\.safetensors: the file is truncated"):
+        kind("damaged", path).settings("GrabCut")
+
+
+def test_a_size_that_a_vit_cannot_have_is_named_before_anything_is_measured(tmp_path):
+    save_checkpoint(build_model("tiny"), tmp_path / "vit.safetensors")
+    save_checkpoint(build_model("tiny_swin"), tmp_path / "swin.safetensors")
+
+    with pytest.raises(BenchmarkError, match=r"vit\.safetensors cannot read SBD at 100 x 100"):
+        Checkpoint("vit", tmp_path / "vit.safetensors", input_size=(100, 100)).settings("SBD")
+    swin = Checkpoint("swin", tmp_path / "swin.safetensors", input_size=(100, 100))
+    assert input_size(swin, "SBD") == "(100, 100)"
+
+
 def test_checkpoints_of_one_file_name_are_told_apart_by_their_folders():
     paths = [Path("a/best.safetensors"), Path("b/best.safetensors"), Path("c/last.safetensors")]
 
