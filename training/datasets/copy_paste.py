@@ -81,6 +81,8 @@ class CopyPaste(BaseModel):
         pixels[rows, columns] = np.rint(seen + alpha * (patch - seen)).astype(np.uint8)
         covered = alpha[:, :, 0] > 0.5
         new = int(max(layers.max(), 0)) + 1
+        if new > np.iinfo(layers.dtype).max:
+            layers = layers.astype(np.int32)
         window = layers[rows, columns]
         window[covered] = 0
         window[:, :, 0][covered] = new

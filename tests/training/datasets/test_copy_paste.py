@@ -1,5 +1,7 @@
 """Objects of other images pasted beside those that are clicked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,6 +61,18 @@ def test_what_is_hidden_is_not_asked_for():
     assert hidden
     assert all((0, 1) not in result.objects for result in hidden)
     assert any((0, 1) in result.objects for result in results)
+
+
+def test_what_is_pasted_beside_the_largest_id_of_16_bits_gets_a_larger_one():
+    before = host()
+    before.layers[:, :40, 0] = 32_767
+    before = replace(before, objects=((0, 32_767), (1, 1), (1, 2)))
+
+    after = CopyPaste(side=(0.5, 0.5), least=1)(before, donor(), np.random.default_rng(0))
+
+    assert {(0, 32_767), (0, 32_768)} <= set(after.objects)
+    assert (after.layers[:, :, 0] == 32_768).any()
+    assert before.layers.dtype == np.int16
 
 
 def test_a_donor_without_objects_changes_nothing():
