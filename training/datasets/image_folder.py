@@ -1,7 +1,7 @@
 """A folder, or a .zip of one, with `images/` and `masks/` of the same names.
 
 Masks are single-channel PNGs of instance ids 1…N with 0 for background. In 8-bit masks 255 means
-"ignore"; 16-bit masks have no such value.
+"ignore"; masks of fewer or more bits have no such value.
 """
 
 import functools
@@ -21,6 +21,9 @@ from training.datasets.shown_pixels import shown_pixels
 from training.errors import DatasetError
 
 _IGNORE_IN_8_BIT = 255
+_PNG = b"\x89PNG"
+# Pillow scales grey of 2 and 4 bits to 0–255. Bytes 24 and 25 hold bits and colour type, 0 is grey.
+_GREY_STEPS = {b"\2\0": 85, b"\4\0": 17}
 _LAYOUT = "expected images/<name>.(jpg|png|webp|bmp|tif) and masks/<name>.png with instance ids"
 # Sixteen threads that read one archive at the same time have been seen to get wrong bytes.
 _READING = threading.Lock()
@@ -128,6 +131,8 @@ def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     if ids.dtype not in (np.uint8, np.bool_):
         return ids.astype(np.int32)
     narrow = ids.astype(np.int16)
+    if content.startswith(_PNG) and content[24:26] in _GREY_STEPS:
+        return narrow // _GREY_STEPS[content[24:26]]
     narrow[narrow == _IGNORE_IN_8_BIT] = IGNORE
     return narrow
 

@@ -4,6 +4,7 @@ import shutil
 import struct
 import zipfile
 from pathlib import Path
+from zlib import compress, crc32
 
 import cv2
 import numpy as np
@@ -46,6 +47,32 @@ def test_ids_of_16_bits_have_no_ignored_value(folder):
     cv2.imwrite(str(folder / "masks" / "a.png"), ids)
 
     assert ImageFolder(folder)[0].objects == ((0, 255), (0, 40_000))
+
+
+def grey_png(ids, bits):
+    """Encode (H, W) ids in so few bits a pixel, which OpenCV and Pillow do not."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    height, width = ids.shape
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    planes = ids[:, :, None] >> np.arange(bits)[::-1] & 1
+    rows = np.packbits(planes.reshape(height, -1), axis=1)
+    pixels = compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(1, 1), (2, 3), (4, 15), (8, 254)])
+def test_ids_of_few_bits_are_those_that_were_drawn(folder, bits, largest):
+    ids = np.arange(30 * 40).reshape(30, 40) % (largest + 1)
+    (folder / "masks" / "a.png").write_bytes(grey_png(ids, bits))
+
+    sample = ImageFolder(folder)[0]
+
+    np.testing.assert_array_equal(sample.layers[:, :, 0], ids)
+    assert sample.objects == tuple((0, number) for number in range(1, largest + 1))
 
 
 def test_a_photo_lying_on_its_side_is_turned_upright(folder):
