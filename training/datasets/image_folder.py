@@ -72,19 +72,17 @@ class ImageFolder:
         return len(self._pairs)
 
     def _refuse_masks_without_ids(self, root: Root) -> None:
-        """Look at a few masks, spread over all: 0 and 255 mark objects elsewhere, not here."""
-        step = -(-len(self._pairs) // _MASKS_LOOKED_AT)
-        seen: set[int] = set()
-        for _, name in self._pairs[::step]:
-            mask = root / "masks" / name
-            ids = decode_instance_ids(_content(mask), str(mask))
-            if has_soft_edges(ids):
-                raise DatasetError(
-                    f"{mask} has soft edges, whose every shade would be an object: threshold it,"
-                    " and number the objects from 1"
-                )
-            seen.update(np.unique(ids).tolist())
-        if IGNORE in seen and seen <= {0, IGNORE}:
+        """Look at a few masks, spread over all: 0 and 255 mark objects elsewhere, not here.
+
+        Where these hold nothing else, look at the others until one does.
+        """
+        masks = [root / "masks" / name for _, name in self._pairs]
+        step = -(-len(masks) // _MASKS_LOOKED_AT)
+        seen = set[int]().union(*map(_hard_ids, masks[::step]))
+        if IGNORE not in seen or seen - {0, IGNORE}:
+            return
+        others = (mask for number, mask in enumerate(masks) if number % step)
+        if all(_hard_ids(mask) <= {0, IGNORE} for mask in others):
             raise DatasetError(
                 f'{self.path}: the masks hold 0 and 255 alone, and 255 means "ignore" here: number '
                 "each image's objects from 1"
@@ -158,6 +156,17 @@ def has_soft_edges(ids: np.ndarray) -> bool:
     between = (darkest < mask) & (mask < brightest)
     filled = darkest == brightest
     return bool(between[shades].mean() > 0.55 and filled[shades].mean() < 0.01)
+
+
+def _hard_ids(mask: Root) -> set[int]:
+    """Return the ids in a mask, which may not have soft edges."""
+    ids = decode_instance_ids(_content(mask), str(mask))
+    if has_soft_edges(ids):
+        raise DatasetError(
+            f"{mask} has soft edges, whose every shade would be an object: threshold it, and number"
+            " the objects from 1"
+        )
+    return set(np.unique(ids).tolist())
 
 
 def _opened(path: Path) -> Root:

@@ -287,3 +287,20 @@ def test_masks_of_0_and_255_are_refused_with_what_to_do(folder):
         cv2.imwrite(str(mask), np.where(ids > 0, 255, 0).astype(np.uint8))
     with pytest.raises(DatasetError, match=r"255 means .* number each image's objects from 1"):
         ImageFolder(folder)
+
+
+def test_void_areas_in_the_masks_looked_at_first_are_no_reason_to_refuse_the_others(folder):
+    void = np.zeros((30, 40), np.uint8)
+    void[:2] = 255
+    drawn = (folder / "masks" / "a.png").read_bytes()
+    for number in range(60):
+        shutil.copy(folder / "images" / "a.webp", folder / "images" / f"{number:02}.webp")
+        cv2.imwrite(str(folder / "masks" / f"{number:02}.png"), void)
+    for name in ("a", "b"):
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), void)
+    with pytest.raises(DatasetError, match="the masks hold 0 and 255 alone"):
+        ImageFolder(folder)
+
+    (folder / "masks" / "59.png").write_bytes(drawn)
+
+    assert ImageFolder(folder)[59].objects == ((0, 1), (0, 7))
