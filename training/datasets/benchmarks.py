@@ -27,20 +27,21 @@ def open_benchmark(name: str, data: Path | None) -> EvaluationDataset:
         DatasetError: if the name is unknown, or the data set missing, half-unpacked or without any
             object.
     """
-    if name.startswith(FOLDER_PREFIX):
-        folder = benchmark_folder(name, data)
-        objects = EachObject(ImageFolder(folder))
-        if not len(objects):
-            raise DatasetError(
-                f"{folder} holds no object to click on: number each image's objects from 1 in its"
-                " mask"
-            )
-        return objects
-    if name not in BENCHMARKS:
+    if not name.startswith(FOLDER_PREFIX) and name not in BENCHMARKS:
         known = ", ".join(BENCHMARKS)
         raise DatasetError(f"there is no benchmark {name!r}; known: {known}, {FOLDER_PREFIX}PATH")
     folder = benchmark_folder(name, data)
-    return SBDObjects(folder) if name == "SBD" else SingleObjectImages(folder, LAYOUTS[name])
+    if name in LAYOUTS:
+        return SingleObjectImages(folder, LAYOUTS[name])
+    objects: EvaluationDataset
+    if name == "SBD":
+        objects, advice = SBDObjects(folder), "unpack it again, with the names in its val.txt"
+    else:
+        objects = EachObject(ImageFolder(folder))
+        advice = "number each image's objects from 1 in its mask"
+    if not len(objects):
+        raise DatasetError(f"{folder} holds no object to click on: {advice}")
+    return objects
 
 
 def published_size(name: str) -> int | None:

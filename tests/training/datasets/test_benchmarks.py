@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.training.datasets.test_sbd import write_sbd
 from training.datasets.benchmarks import open_benchmark, published_size
 from training.errors import DatasetError
 
@@ -59,6 +60,14 @@ def test_a_folder_without_any_object_is_refused(tmp_path):
 
     with pytest.raises(DatasetError, match="cells holds no object to click on: number"):
         open_benchmark("folder:cells", tmp_path)
+
+
+@pytest.mark.parametrize("images", [{}, {"2008_1": [[0, 0]]}], ids=["no image", "no object"])
+def test_so_is_sbd(tmp_path, images):
+    write_sbd(tmp_path / "SBD", images)
+
+    with pytest.raises(DatasetError, match="SBD holds no object to click on: unpack it again"):
+        open_benchmark("SBD", tmp_path)
 
 
 def test_a_misspelt_name_is_answered_with_the_known_ones(tmp_path):
