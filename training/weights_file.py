@@ -1,5 +1,7 @@
 """What a file of weights says of itself: ours (.safetensors) or the authors' (.pth)."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +57,20 @@ def trained_size(path: Path) -> int | None:
     recipe = described.get("recipe")
     if not isinstance(recipe, dict) or "stages" not in recipe:
         return None
-    end = 0
-    for stage in recipe["stages"]:
-        end += stage["epochs"] * recipe["epoch"]
-        if described["samples"] <= end:
-            break
-    return int(stage["size"])
+    lengths = [(stage["epochs"] * recipe["epoch"], stage["size"]) for stage in recipe["stages"]]
+    return stage_size(lengths, described["samples"])
+
+
+def stage_size(stages: Sequence[tuple[int, int]], samples: int) -> int:
+    """Return the size of the stage in which so many samples have been seen, in pixels a side.
+
+    Args:
+        stages: samples and size of each, at least one.
+        samples: after more than all stages have, as when a run was shortened, the last one counts.
+    """
+    ends = accumulate(length for length, _ in stages)
+    reached = (size for end, (_, size) in zip(ends, stages, strict=True) if samples <= end)
+    return next(reached, stages[-1][1])
 
 
 def weights_sha256(path: Path) -> str:

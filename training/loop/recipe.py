@@ -19,6 +19,7 @@ from training.home_paths import ExpandedPath, NameOrPath
 from training.loop.sample_stream import Sampling
 from training.loop.validation import ValidationOptions
 from training.recipe_files import STRICT, override, read_settings, validate
+from training.weights_file import stage_size
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -320,7 +321,7 @@ class Recipe(_Strict):
 
     def size_at(self, samples: int) -> int:
         """Return the size of the stage in which so many samples have been seen, in pixels."""
-        return next(size for end, size, _ in self.boundaries() if samples <= end)
+        return stage_size([(each.epochs * self.epoch, each.size) for each in self.stages], samples)
 
     def boundaries(self) -> tuple[tuple[int, int, int], ...]:
         """Return (last sample + 1, size, batch size) of each stage."""

@@ -163,7 +163,8 @@ def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
     assert (next(best.parameters()) == 2).all()
 
 
-def test_a_request_to_stop_ends_a_look_which_is_made_up_later(shapes, tmp_path):
+@pytest.mark.parametrize("epochs", [2, 1], ids=["as long", "shorter"])
+def test_a_request_to_stop_ends_a_look_which_is_made_up_later(shapes, tmp_path, epochs):
     recipe = a_recipe(shapes, tmp_path / "run")
     requests = iter([None, StopRequested()])
 
@@ -172,12 +173,14 @@ def test_a_request_to_stop_ends_a_look_which_is_made_up_later(shapes, tmp_path):
             raise request
 
     state, keeper = a_keeper(recipe, Looks(), interrupt)
-    state.samples = recipe.epoch
+    state.samples = 2 * recipe.epoch
     keeper.after_step(state)
 
     assert load_state(recipe.run)["look_due"]
     assert not (recipe.run / "best.safetensors").exists()
 
+    stages = [{"epochs": epochs, "size": 32, "batch_size": 8}]
+    keeper.recipe = a_recipe(shapes, recipe.run, stages=stages)
     keeper.look_if_due(state)
 
     kept = load_state(recipe.run)

@@ -214,7 +214,7 @@ def test_the_size_grows_from_stage_to_stage(minimal):
 
     recipe = load_recipe(minimal, [f"stages={stages}"])
 
-    assert [recipe.size_at(samples) for samples in (0, 16, 17, 24)] == [32, 32, 64, 64]
+    assert [recipe.size_at(samples) for samples in (0, 16, 17, 24, 99)] == [32, 32, 64, 64, 64]
 
 
 def test_a_recipe_may_change_another(minimal, tmp_path):
