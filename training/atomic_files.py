@@ -1,14 +1,37 @@
 """Files that appear under their name whole: a reader, or a power cut, finds all or nothing."""
 
 import hashlib
+import io
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _CHUNK = 1 << 20  # bytes
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors of writing, as on a full disk, name the file, as those of opening do."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+class _Naming(io.FileIO):
+    """A file for writing whose errors name what it is to become."""
+
+    def __init__(self, file: Path, becomes: Path) -> None:
+        super().__init__(file, "wb")
+        self._becomes = becomes
+
+    def write(self, content: Any, /) -> int:
+        with _named(self._becomes):
+            return super().write(content)
 
 
 @contextmanager
@@ -21,10 +44,11 @@ def appearing(path: Path, unfinished: Path) -> Iterator[BinaryIO]:
             leaves it behind.
     """
     try:
-        with unfinished.open("wb") as file:
+        with io.BufferedWriter(_Naming(unfinished, path)) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            with _named(path):
+                os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,8 +1,12 @@
 import hashlib
+import resource
+from contextlib import contextmanager
 
 import pytest
+import torch
 
 from training.atomic_files import appearing, file_sha256, write_atomically
+from training.loop.training_state import save_state
 
 
 def test_a_file_is_replaced_at_once_and_its_folder_made(tmp_path):
@@ -20,6 +24,35 @@ def test_what_fails_half_way_leaves_what_was_there_and_nothing_else(tmp_path):
         file.write("text is no bytes")
     assert path.read_bytes() == b"before"
     assert not unfinished.exists()
+
+
+@contextmanager
+def no_file_larger_than(size):
+    """As on a full disk, but for this process alone."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [3000, 300_000], ids=["when it is flushed", "at once"])
+def test_a_file_that_finds_no_space_is_named(tmp_path, size):
+    with (
+        no_file_larger_than(1000),
+        pytest.raises(OSError, match=r"File too large: '.*/file\.txt'$"),
+        appearing(tmp_path / "file.txt", tmp_path / "unfinished") as file,
+        appearing(tmp_path / "other", tmp_path / "unfinished too"),
+    ):
+        file.write(bytes(size))
+    assert {file.name for file in tmp_path.iterdir()} <= {"other"}
+
+
+def test_so_is_a_state_of_a_training(tmp_path):
+    with no_file_larger_than(1000), pytest.raises(OSError, match=r"/state-000000000016\.pt'$"):
+        save_state(tmp_path, 16, {"weights": torch.zeros(1000)}, keep=1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 << 20])
