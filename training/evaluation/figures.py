@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from training.evaluation.bootstrap import interval_over_images
@@ -43,16 +45,18 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        for colour, (name, card) in zip(_colours(len(cards)), cards.items(), strict=True):
-            _draw_curve(axes, name, card, colour)
+        curves = [
+            _draw_curve(axes, card, colour)
+            for colour, card in zip(_colours(len(cards)), cards.values(), strict=True)
+        ]
         for threshold in marked:
             axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
-        axes.set(title=title, xlabel="clicks", ylabel="mean IoU")
-        axes.title.set_fontweight("bold")
+        axes.set(xlabel="clicks", ylabel="mean IoU")
+        axes.set_title(title, fontweight="bold", parse_math=False)
         axes.set_xlim(0.5, None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
-        axes.legend(frameon=False, loc="best")
+        _as_written(axes.legend(curves, list(cards), frameon=False, loc="best"))
         return _svg(figure)
 
 
@@ -73,12 +77,15 @@ def line_chart(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        for colour, (name, points) in zip(_colours(len(lines)), lines.items(), strict=True):
-            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o")
+        drawn = [
+            axes.plot(*zip(*points, strict=True), color=colour, marker="o")[0]
+            for colour, points in zip(_colours(len(lines)), lines.values(), strict=True)
+        ]
         axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
-        axes.set(title=title, xlabel=across, ylabel=up)
+        axes.set(xlabel=across, ylabel=up)
+        axes.set_title(title, parse_math=False)
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
-        figure.legend(frameon=False, loc="outside right center")
+        _as_written(figure.legend(drawn, list(lines), frameon=False, loc="outside right center"))
         return _svg(figure, transparent=False)
 
 
@@ -90,11 +97,18 @@ def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
     return interval_over_images(card.curves(), [sample.name for sample in card.samples])
 
 
-def _draw_curve(axes: Axes, name: str, card: ScoreCard, colour: str) -> None:
+def _draw_curve(axes: Axes, card: ScoreCard, colour: str) -> Line2D:
     clicks = np.arange(1, card.max_clicks + 1)
     low, high = curve_band(card)
     axes.fill_between(clicks, low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.plot(clicks, card.mean_ious(), color=colour, label=name, marker="o", markersize=3)
+    (curve,) = axes.plot(clicks, card.mean_ious(), color=colour, marker="o", markersize=3)
+    return curve
+
+
+def _as_written(legend: Legend) -> None:
+    """Take names for what they are: two dollar signs in a file's name mean no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _colours(count: int) -> list[str]:

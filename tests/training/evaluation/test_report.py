@@ -13,7 +13,7 @@ from training.evaluation.benchmark_numbers import Benchmark, Entry
 from training.evaluation.benchmark_runs import Protocol
 from training.evaluation.click_by_click import Step
 from training.evaluation.example_pictures import choose_samples, strip
-from training.evaluation.figures import curve_band, iou_curves
+from training.evaluation.figures import curve_band, iou_curves, line_chart
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.evaluation.report import Gallery, render
 from training.evaluation.report_tables import clicks_table, details, failures_table
@@ -173,6 +173,15 @@ def test_curves_are_labelled_and_repeatable():
     assert figure == iou_curves("GrabCut", {"good": GOOD, "poor": POOR}, (0.85, 0.9))
     for text in ("GrabCut", "good", "poor", "mean IoU", "clicks"):
         assert f">{text}<" in figure
+
+
+@pytest.mark.parametrize("name", ["a$x^$b", "_a", "$\\frac$"])
+def test_names_are_written_as_they_are(name):
+    curves = iou_curves(name, {name: GOOD}, ())
+    lines = line_chart(name, "clicks", "IoU", {name: [(0, 1), (1, 2)]})
+
+    for figure in (curves, lines):
+        assert figure.count(f">{name}<") == 2, "the title, and in the legend"
 
 
 def test_a_dashed_line_stands_at_each_iou_that_clicks_are_counted_to():
