@@ -17,6 +17,7 @@ from training.evaluation.noc import ScoreCard
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_MARKERS = "os^DvX*"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "icmformer",
@@ -46,8 +47,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         curves = [
-            _draw_curve(axes, card, colour)
-            for colour, card in zip(_colours(len(cards)), cards.values(), strict=True)
+            _draw_curve(axes, card, *_look(number)) for number, card in enumerate(cards.values())
         ]
         for threshold in marked:
             axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
@@ -77,9 +77,10 @@ def line_chart(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
+        looks = [_look(number) for number in range(len(lines))]
         drawn = [
-            axes.plot(*zip(*points, strict=True), color=colour, marker="o")[0]
-            for colour, points in zip(_colours(len(lines)), lines.values(), strict=True)
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker)[0]
+            for points, (colour, marker) in zip(lines.values(), looks, strict=True)
         ]
         axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set(xlabel=across, ylabel=up)
@@ -97,11 +98,11 @@ def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
     return interval_over_images(card.curves(), [sample.name for sample in card.samples])
 
 
-def _draw_curve(axes: Axes, card: ScoreCard, colour: str) -> Line2D:
+def _draw_curve(axes: Axes, card: ScoreCard, colour: str, marker: str) -> Line2D:
     clicks = np.arange(1, card.max_clicks + 1)
     low, high = curve_band(card)
     axes.fill_between(clicks, low, high, color=colour, alpha=0.12, linewidth=0)
-    (curve,) = axes.plot(clicks, card.mean_ious(), color=colour, marker="o", markersize=3)
+    (curve,) = axes.plot(clicks, card.mean_ious(), color=colour, marker=marker, markersize=3)
     return curve
 
 
@@ -111,8 +112,10 @@ def _as_written(legend: Legend) -> None:
         text.set_parse_math(False)
 
 
-def _colours(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _look(number: int) -> tuple[str, str]:
+    """Return colour and marker of a line: after each round of colours comes another marker."""
+    rounds, colour = divmod(number, len(COLOURS))
+    return COLOURS[colour], _MARKERS[rounds % len(_MARKERS)]
 
 
 def _svg(figure: Figure, *, transparent: bool = True) -> str:

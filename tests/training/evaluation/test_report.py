@@ -1,6 +1,7 @@
 """Tables, curves and pictures of a report, from score cards made by hand."""
 
 import base64
+import re
 
 import cv2
 import numpy as np
@@ -182,6 +183,17 @@ def test_names_are_written_as_they_are(name):
 
     for figure in (curves, lines):
         assert figure.count(f">{name}<") == 2, "the title, and in the legend"
+
+
+@pytest.mark.parametrize("count", [8, 15])
+def test_of_more_lines_than_colours_each_looks_different(count):
+    def markers(count):
+        names = [str(number) for number in range(count)]
+        curves = iou_curves("GrabCut", dict.fromkeys(names, GOOD), ())
+        lines = line_chart("GrabCut", "clicks", "IoU", {key: [(0, 1), (1, 2)] for key in names})
+        return [len(set(re.findall(r'<path id="(m\w+)"', svg))) for svg in (curves, lines)]
+
+    assert markers(count) == [found + count - 7 for found in markers(7)]
 
 
 def test_a_dashed_line_stands_at_each_iou_that_clicks_are_counted_to():
