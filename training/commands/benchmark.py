@@ -230,6 +230,9 @@ def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
         contestants.append(ClassicalMethod())
     if not contestants:
         raise BenchmarkError("there is nothing to measure: give --checkpoint, --baseline, or both")
+    name, times = Counter(contestant.name for contestant in contestants).most_common(1)[0]
+    if times > 1:
+        raise BenchmarkError(f"two rows would be called {name!r}: rename the file of one")
     return contestants
 
 

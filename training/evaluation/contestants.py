@@ -1,5 +1,7 @@
 """What a benchmark compares: checkpoints, and a classical method under them."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -198,9 +200,14 @@ def named_checkpoints(
 ) -> list[Checkpoint]:
     """Name checkpoints after their files, with as many folders as tell those of one name apart.
 
-    What a training calls `latest` or `best` is named after its run folder, too.
+    What a training calls `latest` or `best` is named after its run folder, too. Files that differ
+    in the suffix alone keep it; a file that is given twice is one checkpoint.
     """
-    return [Checkpoint(_name(path, paths), path, device, input_size) for path in paths]
+    files = {path.absolute(): path for path in paths}
+    return [
+        Checkpoint(name, path, device, input_size)
+        for name, path in zip(_labels(list(files)), files.values(), strict=True)
+    ]
 
 
 def _is_of_the_paper(config: ModelConfig, trained: tuple[int, int] | None) -> bool:
@@ -219,12 +226,20 @@ def _is_of_the_paper(config: ModelConfig, trained: tuple[int, int] | None) -> bo
     return any(trained in (None, paper.input_size) for paper in alike)
 
 
-def _name(path: Path, paths: list[Path]) -> str:
-    full = path.absolute().with_suffix("").parts
-    same_file = [
-        other.absolute().with_suffix("").parts for other in paths if other.stem == path.stem
+def _labels(files: Sequence[Path]) -> list[str]:
+    """Return the shortest names that tell files apart, given their absolute paths."""
+    bare = [file.with_suffix("") for file in files]
+    count = Counter(bare)
+    ends = [_end(path, list(count), 2 if path.name in _NAMES_IN_A_RUN else 1) for path in bare]
+    return [
+        f"{end}{file.suffix}" if count[path] > 1 else end
+        for end, file, path in zip(ends, files, bare, strict=True)
     ]
-    count = 2 if path.stem in _NAMES_IN_A_RUN else 1
-    while count < len(full) and [other[-count:] for other in same_file].count(full[-count:]) > 1:
-        count += 1
-    return "/".join(full[-count:])
+
+
+def _end(path: Path, paths: Sequence[Path], parts: int) -> str:
+    """Return so many last parts of a path, or as many as tell it apart from the others."""
+    ends = [each.parts[-parts:] for each in paths]
+    if parts < len(path.parts) and ends.count(path.parts[-parts:]) > 1:
+        return _end(path, paths, parts + 1)
+    return Path(*path.parts[-parts:]).as_posix()

@@ -303,6 +303,10 @@ def test_other_ways_to_click_are_marked_as_not_comparable(benchmark):
             ["--checkpoint", "a.pth", "b.pth"],
             "b.pth is no data set: write --checkpoint before each",
         ),
+        (
+            ["--as-served", "--checkpoint", "a.pth", "--checkpoint", "a as served.pth"],
+            "two rows would be called 'a as served': rename the file of one",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_answered_with_a_sentence(

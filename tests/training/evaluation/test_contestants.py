@@ -171,6 +171,22 @@ def test_checkpoints_of_one_file_name_are_told_apart_by_their_folders():
     assert names == ["a/best", "b/best", "last"]
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["w/a.pth", "w/a.safetensors"], ["a.pth", "a.safetensors"]),
+        (["w/a.pth", "w/a.safetensors", "v/a.pth"], ["w/a.pth", "w/a.safetensors", "v/a"]),
+        (["w/a.pth", "v/a.safetensors"], ["w/a", "v/a"]),
+        (["w/best.pth", "w/best.safetensors"], ["w/best.pth", "w/best.safetensors"]),
+        (["w/a.pth", "w/a.pth"], ["a"]),
+    ],
+)
+def test_files_that_differ_in_the_suffix_alone_keep_it(files, expected):
+    named = named_checkpoints([Path(file) for file in files], "cpu", None)
+
+    assert [one.name for one in named] == expected
+
+
 def test_runs_of_several_seeds_have_names_of_their_own():
     paths = [Path("runs/a/s0/latest.safetensors"), Path("runs/b/s0/latest.safetensors")]
 
