@@ -233,9 +233,7 @@ class TaskImages:
     def _load(self, wanted: "_Wanted", result: Future[TaskImage]) -> TaskImage:
         key = wanted.key
         try:
-            data = self._fetch(wanted)
-            with self._decoding:
-                image = TaskImage.decoded(data, self._limits.max_pixels)
+            image = self._decoded(self._fetch(wanted), wanted.deadline)
             self._keep(key, image)
             result.set_result(image)
         except BaseException as error:
@@ -246,6 +244,15 @@ class TaskImages:
             with self._lock:
                 del self._loading[key]
         return image
+
+    def _decoded(self, data: bytes, deadline: Deadline) -> TaskImage:
+        """Decode a file when it is its turn, unless nobody waits for it any more by then."""
+        while not self._decoding.acquire(timeout=deadline.remaining()):
+            deadline.check()
+        try:
+            return TaskImage.decoded(data, self._limits.max_pixels)
+        finally:
+            self._decoding.release()
 
     def _note_failure(self, wanted: _Wanted, error: BaseException) -> None:
         is_hurry = isinstance(error, SlowImageError) and wanted.is_in_a_hurry

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ml_backend.errors import ImageHostError, SlowImageError, TaskImageError
+from ml_backend.images import task_images
 from ml_backend.label_studio.client import LabelStudio
 from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
 from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
@@ -124,6 +125,31 @@ def test_who_was_in_a_hurry_keeps_the_image_from_nobody(elsewhere, silent_server
         loader.load(one, TAG, seconds=0.1)
     silent_server.set()
     assert loader.load(one, TAG).pixels.shape == PICTURE.shape
+
+
+def test_nobody_waits_for_a_turn_to_decode_longer_than_there_is_time(elsewhere, monkeypatch):
+    begun, go_on = threading.Barrier(3), threading.Event()
+    decode = task_images.decode
+
+    def held_up(data, max_pixels):
+        begun.wait(10)
+        go_on.wait(10)
+        return decode(data, max_pixels)
+
+    elsewhere.answers |= dict.fromkeys(("1.png", "2.png", "3.png"), png)
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    first, second, third = (task(f"{elsewhere.url}/{number}.png") for number in (1, 2, 3))
+    monkeypatch.setattr(task_images, "decode", held_up)
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(loader.load, one, TAG) for one in (first, second)]
+        begun.wait(10)
+        monkeypatch.setattr(task_images, "decode", decode)
+        hurried = pool.submit(loader.load, third, TAG, seconds=0.5)
+        error = hurried.exception(10)
+        go_on.set()
+        assert isinstance(error, SlowImageError)
+        assert [one.result().pixels.shape for one in slow] == [PICTURE.shape] * 2
+    assert loader.load(third, TAG).pixels.shape == PICTURE.shape
 
 
 @dataclass
