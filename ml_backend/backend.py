@@ -22,7 +22,6 @@ from ml_backend.metrics import Metrics
 from ml_backend.serving.admission import Admission
 from ml_backend.serving.click_mark import ClickMark
 from ml_backend.serving.click_sessions import ClickSessions
-from ml_backend.serving.device_trouble import despite_trouble
 from ml_backend.serving.inference_queue import InferenceQueue
 from ml_backend.serving.loaded_model import choose_device, load_version
 from ml_backend.serving.model_memory import ModelMemory
@@ -112,7 +111,7 @@ def build_backend(settings: Settings) -> Backend:
 
     models = ModelMemory(
         pointer,
-        lambda version: despite_trouble(lambda: load_version(version, device), make_room),
+        lambda version: load_version(version, device, make_room),
         settings.model_memory_mb * MEGABYTE,
         metrics,
     )

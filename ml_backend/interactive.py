@@ -112,7 +112,7 @@ def _predict(task: Task, asked: Asked, backend: Backend) -> Prediction:
     if most > backend.settings.max_clicks:
         limit = backend.settings.max_clicks
         raise RequestError(f"{most} clicks on one object are more than the {limit} served here")
-    model = backend.models.serving(asked.project)
+    model = backend.models.serving(asked.project, asked.deadline)
     found = [_region(one, image, task, model, asked, backend) for one in drawn]
     regions = [region for region in found if region]
     if drawn and not regions and asked.context is not None:

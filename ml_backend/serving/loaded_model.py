@@ -1,5 +1,7 @@
 """How a version becomes a network that answers."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,15 @@ from icmformer.devices import usable_device, why_unusable
 from icmformer.errors import ConfigError
 from icmformer.precision import has_native_bf16, keep_matrices_in_bf16
 from ml_backend.errors import SettingsError
+from ml_backend.serving.device_trouble import despite_trouble
 from ml_backend.serving.versions import Version
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 STARTER_SIZE = "starter"
 # Random weights, but the same ones in every process: replayed clicks give the same mask.
 UNTRAINED_SEED = 0
+# Of two that move at once, one could take the room that was made for the other.
+_moving = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,30 @@ class LoadedModel:
     nbytes: int
 
 
-def load_version(version: Version, device: str) -> LoadedModel:
-    """Read a version from disk.
+def load_version(version: Version, device: str, make_room: Callable[[], None]) -> LoadedModel:
+    """Read a version from disk; several at once, but only one at a time moves to the device.
 
     Args:
         version: what to load.
         device: where to compute: "cpu", "cuda", "cuda:1".
+        make_room: as `relieve` of `ml_backend.serving.device_trouble.despite_trouble`.
 
     Raises:
         CheckpointError: if the file is missing, damaged or not understood.
+        DeviceMemoryError: if it does not fit into the GPU's memory.
+        DeviceError: if the GPU failed; the process is then asked to stop.
     """
     model = _untrained() if version.weights is None else load_checkpoint(version.weights)
+    with _moving:
+        despite_trouble(lambda: _move(model, device), make_room)
+    nbytes = sum(parameter.nbytes for parameter in model.parameters())
+    return LoadedModel(version, Predictor(model), nbytes)
+
+
+def _move(model: ICMFormer, device: str) -> None:
     if has_native_bf16(torch.device(device)):
         keep_matrices_in_bf16(model)  # before they take twice the room on a GPU
     model.to(device)
-    nbytes = sum(parameter.nbytes for parameter in model.parameters())
-    return LoadedModel(version, Predictor(model), nbytes)
 
 
 def choose_device(wanted: str) -> tuple[str, str | None]:

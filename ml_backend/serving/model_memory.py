@@ -10,10 +10,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from icmformer.errors import ICMFormerError
-from ml_backend.errors import DeviceMemoryError, ModelError
+from ml_backend.deadline import Deadline
+from ml_backend.errors import DeadlineError, DeviceMemoryError, ModelError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.metrics import Metrics
 from ml_backend.serving.loaded_model import LoadedModel
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 # What nobody asks for any more is no problem: after a rollback, say.
 REMEMBERED_SECONDS = 600.0
+# A large version on a slow disk, for which no request waits.
+PRELOAD_SECONDS = 600.0
+# A slow one leaves a turn to others, and not too many come on top of what is in memory.
+_LOADED_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,9 @@ class ModelMemory:
             pointer: which version is live, by project.
             load: reads a version from disk, or raises ICMFormerError, OSError, RuntimeError or
                 DeviceMemoryError.
-            max_bytes: of weights in memory between two loads. A version that is being loaded comes
-                on top, so that one that turns out to be damaged drives out none that answers; and
-                the version just asked for is kept in any case.
+            max_bytes: of weights in memory between two loads. Versions that are being loaded, two
+                at most, come on top, so that one that turns out to be damaged drives out none that
+                answers; and the version just asked for is kept in any case.
             metrics: told what is loaded, and what fails to.
         """
         self._pointer = pointer
@@ -70,24 +76,26 @@ class ModelMemory:
         self._serving: dict[str, Version] = {}
         self._failures: dict[Version, _Failure] = {}
         self._lock = threading.Lock()
-        self._loading = threading.Lock()
+        self._loading: dict[Version, Future[LoadedModel]] = {}
+        self._turns = threading.BoundedSemaphore(_LOADED_AT_ONCE)
 
-    def serving(self, project: str) -> LoadedModel:
+    def serving(self, project: str, deadline: Deadline) -> LoadedModel:
         """Return the live network of a project, or the one before it where that is damaged.
 
         Raises:
             ModelError: if neither can be loaded.
+            DeadlineError: if it is not loaded in time; the next request may find it in memory.
         """
         version = self._pointer.live(project)
         try:
-            model = self._in_memory(version)
+            model = self._in_memory(version, deadline)
         except ModelError:
             if self._pointer.live(project) != version:
-                return self.serving(project)
+                return self.serving(project, deadline)
             before = self._serving.get(project)
             if before is None or before == version:
                 raise
-            return self._in_memory(before)
+            return self._in_memory(before, deadline)
         self._note_serving(project, version)
         return model
 
@@ -96,8 +104,9 @@ class ModelMemory:
 
         Raises:
             ModelError: if it cannot be loaded.
+            DeadlineError: if that takes more than ten minutes.
         """
-        self._in_memory(version)
+        self._in_memory(version, Deadline(PRELOAD_SECONDS))
 
     def drop_idle(self) -> None:
         """Forget versions that serve no project now; who computes with one holds on to it."""
@@ -157,24 +166,50 @@ class ModelMemory:
         if project in self._serving or len(self._serving) < MOST_PROJECTS:
             self._serving[project] = version
 
-    def _in_memory(self, version: Version) -> LoadedModel:
+    def _in_memory(self, version: Version, deadline: Deadline) -> LoadedModel:
         """Return a version, loading it unless it is there; others serve meanwhile."""
-        model = self._recall(version)
-        if model is None:
-            with self._loading:
-                model = self._recall(version) or self._read(version)
-        return model
-
-    def _recall(self, version: Version) -> LoadedModel | None:
-        with self._lock:
-            if version in self._loaded:
-                self._loaded.move_to_end(version)
-            return self._loaded.get(version)
-
-    def _read(self, version: Version) -> LoadedModel:
         failure = self._failures.get(version)
         if failure is not None and failure.is_younger_than(RETRY_SECONDS):
             raise ModelError(failure.sentence)
+        loading = self._begin(version)
+        wait([loading], timeout=deadline.remaining())
+        if not loading.done():
+            raise DeadlineError(
+                f"version {version.name} is still being loaded: click again in a moment"
+            )
+        return loading.result()
+
+    def _begin(self, version: Version) -> "Future[LoadedModel]":
+        """Return what is or will be the version, loaded once in a thread of its own."""
+        with self._lock:
+            if version in self._loaded:
+                self._loaded.move_to_end(version)
+                there: Future[LoadedModel] = Future()
+                there.set_result(self._loaded[version])
+                return there
+            loading = self._loading.get(version)
+            if loading is None:
+                loading = self._loading[version] = Future()
+                arguments = (version, loading)
+                threading.Thread(target=self._load_in_turn, args=arguments, daemon=True).start()
+            return loading
+
+    def _load_in_turn(self, version: Version, loading: "Future[LoadedModel]") -> None:
+        try:
+            with self._turns:
+                model = self._read(version)
+        except Exception as error:
+            self._end(version)
+            loading.set_exception(error)
+        else:
+            self._end(version)
+            loading.set_result(model)
+
+    def _end(self, version: Version) -> None:
+        with self._lock:
+            del self._loading[version]
+
+    def _read(self, version: Version) -> LoadedModel:
         started = time.monotonic()
         try:
             model = self._load_whole(version)

@@ -52,11 +52,11 @@ class Readiness:
 
     def _has_answered(self) -> bool:
         image = np.full((64, 64, 3), 128, dtype=np.uint8)
+        deadline = Deadline(WARM_UP_SECONDS)
         try:
-            predictor = self._models.serving("").predictor
+            predictor = self._models.serving("", deadline).predictor
             self._queue.run(
-                lambda: predictor.segment(image, [Click(32.0, 32.0, positive=True)]),
-                Deadline(WARM_UP_SECONDS),
+                lambda: predictor.segment(image, [Click(32.0, 32.0, positive=True)]), deadline
             )
         except BackendError as error:
             logger.error("not ready: %s", error)

@@ -8,6 +8,7 @@ import icmformer
 from icmformer import build_model, load_checkpoint
 from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
+from ml_backend.deadline import Deadline
 from ml_backend.learning.assembly import open_learning
 from ml_backend.serving import versions
 from ml_backend.settings import Settings
@@ -133,7 +134,7 @@ def test_a_damaged_network_leaves_what_served_before(tmp_path, checkpoint, damag
     for network in (checkpoint, damaged):
         settings = Settings(model_dir=tmp_path / "state", checkpoint=network)
         backend = create_app(settings).extensions["icmformer"]
-        assert backend.models.serving("").version.name.startswith(checkpoint.stem)
+        assert backend.models.serving("", Deadline(30)).version.name.startswith(checkpoint.stem)
         backend.learning.close()
     assert "ICMFORMER_CHECKPOINT names does not go live" in caplog.text
 

@@ -16,15 +16,17 @@ def test_untrained_network_is_the_same_in_every_process():
     untrained = Version("untrained", None)
     assert not untrained.trained
     clicks = [Click(20, 20, True)]
-    one, other = (load_version(untrained, "cpu").predictor.segment(IMAGE, clicks) for _ in "ab")
-    np.testing.assert_array_equal(one.probability, other.probability)
+    one, other = (load_version(untrained, "cpu", lambda: None).predictor for _ in "ab")
+    np.testing.assert_array_equal(
+        one.segment(IMAGE, clicks).probability, other.segment(IMAGE, clicks).probability
+    )
 
 
 def test_file_that_is_no_checkpoint_is_named(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match=r"x\."):
-        load_version(version_of_file(path), "cpu")
+        load_version(version_of_file(path), "cpu", lambda: None)
 
 
 def test_device_must_exist():

@@ -11,19 +11,21 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
-from icmformer import Click, build_model
-from icmformer.checkpoint import save_checkpoint
-from ml_backend import backend
+from icmformer import Click, load_checkpoint
 from ml_backend.app import create_app
 from ml_backend.errors import DeviceMemoryError, ModelError, SettingsError
 from ml_backend.learning.assembly import open_learning
-from ml_backend.metrics import Metrics
-from ml_backend.serving import model_memory, pointer_follower
+from ml_backend.serving import loaded_model, model_memory, pointer_follower
 from ml_backend.serving.loaded_model import load_version
-from ml_backend.serving.model_memory import ModelMemory
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version, default_version, version_of_file
 from ml_backend.settings import Settings
+from tests.ml_backend.serving.memory_of_versions import (
+    MovablePointer,
+    served,
+    serving,
+    three_versions,
+)
 from tests.waiting import wait_until
 from training.store.database import Database
 from training.store.live_pointer import Mover, promote
@@ -33,53 +35,9 @@ from training.store.stored_files import StoredFiles
 IMAGE = np.full((40, 50, 3), 90, np.uint8)
 
 
-class MovablePointer:
-    """What the database will be: a version by project, moved by somebody else."""
-
-    def __init__(self, version):
-        self.default = version
-        self.by_project = {}
-
-    def live(self, project):
-        return self.by_project.get(project, self.default)
-
-    def names(self, project):
-        return [self.live(project).name]
-
-    def look_again(self, version):
-        return False
-
-    def problems(self):
-        return []
-
-
-class Loader:
-    """Really loads, counts how often, and can be held up."""
-
-    def __init__(self):
-        self.loaded = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def __call__(self, version):
-        assert self.gate.wait(30)
-        self.loaded.append(version.name)
-        return load_version(version, "cpu")
-
-
 @pytest.fixture
 def versions(tmp_path):
-    made = []
-    for number in range(3):
-        path = tmp_path / f"v{number}.safetensors"
-        save_checkpoint(build_model("tiny", click_radius=3 + number), path)
-        made.append(version_of_file(path))
-    return made
-
-
-def serving(pointer, max_bytes=1 << 30):
-    loader = Loader()
-    return ModelMemory(pointer, loader, max_bytes, Metrics()), loader
+    return three_versions(tmp_path)
 
 
 def damage(version):
@@ -90,7 +48,7 @@ def test_version_is_loaded_once_however_many_ask(versions):
     models, loader = serving(MovablePointer(versions[0]))
     loader.gate.clear()
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(models.serving, "2") for _ in range(8)]
+        asked = [pool.submit(served, models, "2") for _ in range(8)]
         loader.gate.set()
         found = {id(future.result()) for future in asked}
     assert len(found) == 1
@@ -100,19 +58,19 @@ def test_version_is_loaded_once_however_many_ask(versions):
 def test_moved_pointer_takes_effect_at_the_next_request(versions):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer)
-    before = models.serving("2")
+    before = served(models, "2")
     pointer.default = versions[1]
-    assert models.serving("2").version == versions[1]
+    assert served(models, "2").version == versions[1]
     pointer.default = versions[0]
-    assert models.serving("2") is before
+    assert served(models, "2") is before
 
 
 def test_request_in_flight_keeps_the_network_it_began_with(versions):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer, max_bytes=1)
-    held = models.serving("2")
+    held = served(models, "2")
     pointer.default = versions[1]
-    models.serving("2")
+    served(models, "2")
     assert [model.version for model in models.loaded()] == [versions[1]]
     assert held.predictor.segment(IMAGE, [Click(9, 9, True)]).mask.shape == (40, 50)
 
@@ -121,21 +79,21 @@ def test_projects_have_versions_of_their_own(versions):
     pointer = MovablePointer(versions[0])
     pointer.by_project["7"] = versions[1]
     models, _ = serving(pointer)
-    assert models.serving("7").version == versions[1]
-    assert models.serving("8").version == versions[0]
-    assert models.serving("").version == versions[0]
+    assert served(models, "7").version == versions[1]
+    assert served(models, "8").version == versions[0]
+    assert served(models, "").version == versions[0]
 
 
 def test_memory_is_bounded_and_the_least_recently_used_goes_first(versions):
     pointer = MovablePointer(versions[0])
     pointer.by_project |= {"1": versions[1], "2": versions[2]}
-    size = load_version(versions[0], "cpu").nbytes
+    size = load_version(versions[0], "cpu", lambda: None).nbytes
     models, loader = serving(pointer, max_bytes=2 * size)
     for project in ("0", "1", "0", "2"):
-        models.serving(project)
+        served(models, project)
     assert [model.version for model in models.loaded()] == [versions[0], versions[2]]
     assert models.nbytes == 2 * size
-    models.serving("1")
+    served(models, "1")
     assert loader.loaded == [versions[n].name for n in (0, 1, 2, 1)]
 
 
@@ -144,9 +102,9 @@ def test_what_serves_no_project_any_more_can_be_dropped(versions):
     pointer.by_project["1"] = versions[1]
     models, _ = serving(pointer)
     for project in ("0", "1"):
-        models.serving(project)
+        served(models, project)
     pointer.default = versions[2]
-    models.serving("0")
+    served(models, "0")
     models.drop_idle()
     assert {model.version for model in models.loaded()} == {versions[1], versions[2]}
 
@@ -154,10 +112,10 @@ def test_what_serves_no_project_any_more_can_be_dropped(versions):
 def test_what_serves_instead_of_a_damaged_version_is_not_idle(versions):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer)
-    models.serving("2")
+    served(models, "2")
     damage(versions[1])
     pointer.default = versions[1]
-    models.serving("2")
+    served(models, "2")
     models.drop_idle()
     assert [model.version for model in models.loaded()] == [versions[0]]
 
@@ -169,34 +127,40 @@ def test_a_version_that_does_not_fit_gets_the_room_of_others(
     """A GPU with room for two: the third of three versions serves all the same."""
     held = []
 
-    def load(version, device):
-        models = app.extensions["icmformer"].models
-        held.append(len(models.loaded()))
-        if held[-1] >= 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB …")
-        return load_version(version, device)
+    def load(path):
+        network = load_checkpoint(path)
+        move = network.to
 
-    monkeypatch.setattr(backend, "load_version", load)
+        def move_if_there_is_room(device):
+            held.append(len(models.loaded()))
+            if held[-1] >= 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB …")
+            return move(device)
+
+        network.to = move_if_there_is_room
+        return network
+
+    monkeypatch.setattr(loaded_model, "load_checkpoint", load)
     app = create_app(settings)
     models = app.extensions["icmformer"].models
     models._pointer = MovablePointer(versions[0])
     for version, project in zip(versions, projects, strict=True):
         models._pointer.by_project[project] = version
-        assert models.serving(project).version == version
+        assert served(models, project).version == version
     assert held == [0, 1, 2, 0]
 
 
 def test_a_version_that_fits_nowhere_leaves_the_one_before_serving(versions, monkeypatch):
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer)
-    models.serving("2")
+    served(models, "2")
 
     def full(version):
         raise DeviceMemoryError("the GPU has too little memory")
 
     models._load = full
     pointer.default = versions[1]
-    assert models.serving("2").version == versions[0]
+    assert served(models, "2").version == versions[0]
     assert models.problems() == [
         f"version {versions[1].name} cannot be loaded: the GPU has too little memory"
     ]
@@ -210,11 +174,11 @@ def test_others_answer_while_one_version_loads(versions):
     pointer = MovablePointer(versions[0])
     pointer.by_project["slow"] = versions[1]
     models, loader = serving(pointer)
-    models.serving("fast")
+    served(models, "fast")
     loader.gate.clear()
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(models.serving, "slow")
-        assert models.serving("fast").version == versions[0]
+        slow = pool.submit(served, models, "slow")
+        assert served(models, "fast").version == versions[0]
         assert not slow.done()
         loader.gate.set()
         assert slow.result().version == versions[1]
@@ -223,12 +187,12 @@ def test_others_answer_while_one_version_loads(versions):
 def test_damaged_version_never_serves_and_the_one_before_goes_on(versions, monkeypatch):
     pointer = MovablePointer(versions[0])
     models, loader = serving(pointer)
-    models.serving("2")
+    served(models, "2")
     models.check("2")
     damage(versions[1])
     pointer.default = versions[1]
     for _ in range(3):
-        assert models.serving("2").version == versions[0]
+        assert served(models, "2").version == versions[0]
     assert loader.loaded.count(versions[1].name) == 1
     (problem,) = models.problems()
     assert versions[1].name in problem
@@ -242,10 +206,10 @@ def test_what_nobody_asks_for_any_more_is_no_problem(versions, monkeypatch):
     models, _ = serving(pointer)
     damage(versions[1])
     with pytest.raises(ModelError):
-        models.serving("2")
+        served(models, "2")
     assert len(models.problems()) == 1
     pointer.default = versions[0]
-    models.serving("2")
+    served(models, "2")
     later = time.monotonic() + model_memory.REMEMBERED_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert models.problems() == []
@@ -255,7 +219,7 @@ def test_damaged_version_without_a_predecessor_is_an_error(versions):
     damage(versions[0])
     models, _ = serving(MovablePointer(versions[0]))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        models.serving("2")
+        served(models, "2")
 
 
 def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
@@ -263,12 +227,12 @@ def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
     damage(versions[0])
     models, _ = serving(MovablePointer(versions[0]))
     with pytest.raises(ModelError):
-        models.serving("2")
+        served(models, "2")
     versions[0].weights.write_bytes(good)
     with pytest.raises(ModelError):
-        models.serving("2")
+        served(models, "2")
     monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0.0)
-    assert models.serving("2").version == versions[0]
+    assert served(models, "2").version == versions[0]
     assert models.problems() == []
 
 
@@ -281,7 +245,7 @@ def test_swap_under_load_fails_no_request(versions):
     def annotator():
         while not stop.is_set():
             try:
-                model = models.serving("2")
+                model = served(models, "2")
                 answers.append(model.predictor.segment(IMAGE, [Click(9, 9, True)]))
             except Exception as error:
                 failures.append(error)
@@ -291,7 +255,7 @@ def test_swap_under_load_fails_no_request(versions):
         thread.start()
     for number in range(12):
         pointer.default = versions[number % 3]
-        models.serving("2")
+        served(models, "2")
         seen = len(answers)
         wait_until(lambda seen=seen: failures or len(answers) > seen, 30, every=0.002)
     stop.set()
@@ -305,12 +269,12 @@ def test_what_served_before_is_remembered_of_some_projects_only(versions, monkey
     pointer = MovablePointer(versions[0])
     models, _ = serving(pointer)
     for project in ("2", "3", "4"):
-        models.serving(project)
+        served(models, project)
     damage(versions[1])
     pointer.default = versions[1]
-    assert models.serving("2").version == versions[0]
+    assert served(models, "2").version == versions[0]
     with pytest.raises(ModelError, match="cannot be loaded"):
-        models.serving("4")
+        served(models, "4")
 
 
 @pytest.fixture
@@ -330,10 +294,10 @@ def stored(tmp_path, versions):
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"altered")])
 def test_copy_that_was_damaged_after_it_was_loaded_is_fetched_again(stored, damage):
     models, _ = serving(PointerFollower(stored, Version("untrained", None)), max_bytes=1)
-    first = models.serving("2").version
-    assert models.serving("3").version != first
+    first = served(models, "2").version
+    assert served(models, "3").version != first
     damage(first.weights)
-    assert models.serving("2").version == first
+    assert served(models, "2").version == first
     assert models.problems() == []
 
 
@@ -342,19 +306,19 @@ def test_version_that_was_damaged_after_it_was_loaded_gives_way_to_the_one_befor
 ):
     pointer = PointerFollower(stored, Version("untrained", None))
     models, _ = serving(pointer, max_bytes=1)
-    second, starter = models.serving("2").version, models.serving("3").version
+    second, starter = served(models, "2").version, served(models, "3").version
     weights, remote = stored.get(2).weights, MemoryFileSystem()
     (path,) = (path for path in remote.find("/") if path.endswith(weights))
     whole = remote.cat_file(path)
     remote.pipe_file(path, b"altered")
     second.weights.unlink()
-    assert models.serving("2").version == starter
+    assert served(models, "2").version == starter
     assert "version 2 cannot be served" in pointer.problems()[0]
     remote.pipe_file(path, whole)
     monkeypatch.setattr(pointer_follower, "LOOK_AGAIN_SECONDS", 0)
     monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0)
     pointer.refresh()
-    assert models.serving("2").version == second
+    assert served(models, "2").version == second
 
 
 def test_version_is_named_after_file_and_content(versions, tmp_path):

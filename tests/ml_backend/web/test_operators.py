@@ -116,7 +116,7 @@ def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, 
     failures: list[Exception] = [BackendError("disk is busy"), ValueError()]
     serving, done = backend.models.serving, []
     monkeypatch.setattr(
-        backend.models, "serving", lambda name: fail(failures) if failures else serving(name)
+        backend.models, "serving", lambda *asked: fail(failures) if failures else serving(*asked)
     )
     backend.readiness.warm_up(lambda: done.append(backend.readiness.ready))
     wait_until(lambda: backend.readiness.ready, 30)
