@@ -99,7 +99,7 @@ class Connections:
         A Label Studio too slow to answer within `CHECK_SECONDS` is given the benefit of the doubt.
 
         Raises:
-            LabelStudioError: if it cannot be reached or refuses the token.
+            LabelStudioError: if it cannot be reached, refuses the token or shows no such project.
         """
         label_studio = self.label_studio(project)
         if label_studio is None:
@@ -107,6 +107,8 @@ class Connections:
                 "Label Studio did not say where it is: set LABEL_STUDIO_URL for this backend, or "
                 "LABEL_STUDIO_HOST for Label Studio"
             )
+        if not project_number(project):
+            return  # nothing to ask for: the request does not say which project it is about
         if time.monotonic() - self._checked.get((project, label_studio), -1e9) < TRUSTED_SECONDS:
             return
         question = self._question(project, label_studio)
@@ -124,7 +126,7 @@ class Connections:
         with self._lock:
             asked_at, question = self._asking.get((project, label_studio), (-1e9, None))
             if question is None or time.monotonic() - asked_at > TRUSTED_SECONDS:
-                number = project_number(project) or "0"
+                number = project_number(project)
                 question = self._checkers.submit(label_studio.project, number)
                 self._asking[project, label_studio] = (time.monotonic(), question)
             return question

@@ -82,7 +82,17 @@ class LabelStudio:
 
     def project(self, project: int | str) -> JsonObject:
         """Return a project, with `label_config`."""
-        return self._get_object(f"/api/projects/{int(project)}/")
+        try:
+            return self._get_object(f"/api/projects/{int(project)}/")
+        except LabelStudioError as error:
+            if error.answered != 404:
+                raise
+            raise LabelStudioError(
+                f"Label Studio at {self.url} has no project {project}, or does not show it to the "
+                "owner of the token: use a token of a member of its organisation, and check "
+                "LABEL_STUDIO_URL",
+                404,
+            ) from error
 
     def ml_backends(self, project: int | str) -> list[JsonObject]:
         """Return the backends connected to a project. Label Studio asks each how it is first."""

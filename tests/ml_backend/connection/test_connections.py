@@ -69,6 +69,18 @@ def test_bad_connection_is_asked_for_every_time(label_studio):
     connections.check(PROJECT)
 
 
+def test_a_project_that_the_token_does_not_show_is_said_with_what_to_do(label_studio):
+    connections = Connections(label_studio.url, LEGACY_TOKEN)
+    advice = "has no project 7, .* use a token of a member of its organisation, and check LABEL_S"
+    with pytest.raises(LabelStudioError, match=advice):
+        connections.check("7.1795326988")
+
+
+def test_a_connection_that_names_no_project_asks_for_none(label_studio):
+    Connections(label_studio.url, LEGACY_TOKEN).check("")
+    assert label_studio.requests == []
+
+
 def test_slow_label_studio_gets_the_benefit_of_the_doubt_once(label_studio, monkeypatch):
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
     connections = Connections(label_studio.url, LEGACY_TOKEN)

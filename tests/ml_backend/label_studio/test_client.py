@@ -184,8 +184,11 @@ def test_a_refused_exchange_says_how_it_was_answered(stand_in):
 
 
 def test_what_is_not_there(stand_in):
-    with pytest.raises(LabelStudioError, match="answered 404") as error:
+    with pytest.raises(LabelStudioError, match="has no project 99") as error:
         LabelStudio(stand_in.url, LEGACY_TOKEN).project(99)
+    assert error.value.answered == 404
+    with pytest.raises(LabelStudioError, match="answered 404") as error:
+        LabelStudio(stand_in.url, LEGACY_TOKEN).task(99)
     assert error.value.answered == 404
 
 
