@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from ml_backend.errors import TaskImageError
 from ml_backend.label_studio.labeling_config import ImageTag
@@ -75,7 +75,7 @@ def own_path(address: str, task_id: str) -> str | None:
     """Return the path under which Label Studio serves an address, None if it is not its own.
 
     Raises:
-        TaskImageError: if nobody is known to serve this kind of address.
+        TaskImageError: if nobody is known to serve this kind of address, or it is none.
     """
     if address.startswith(CLOUD):
         encoded = base64.urlsafe_b64encode(address.encode("utf-8", "replace")).decode()
@@ -92,6 +92,10 @@ def own_path(address: str, task_id: str) -> str | None:
             "this kind of address is not served: use uploads, a storage connected in Label Studio, "
             "or https://"
         )
+    try:
+        urlsplit(address)
+    except ValueError as error:
+        raise TaskImageError("this is no address: correct it in the task's data") from error
     return None
 
 

@@ -279,7 +279,7 @@ def test_a_task_without_an_image(data, sentence):
         ("data:image/png," + "a" * 1001, "over the limit"),
         ("data:image/png,hello", "not an image"),
         ("http://", "does not give it"),
-        ("http://[::1/a.png", "does not give it"),
+        ("http://[::1/a.png", "this is no address"),
         ("http://a b/c.png", "does not give it"),
         ("https://host.invalid/a.png", "does not give it"),
         ("HTTPS://host.invalid/a.png", "does not give it"),
@@ -292,6 +292,13 @@ def test_addresses_that_cannot_be_loaded(address, sentence):
     assert sentence in text
     shown = address.partition(",")[0]
     assert shown[:100] in text or repr(shown)[1:100] in text
+
+
+@pytest.mark.parametrize("host", ["[bad", "a]b", "ho\u2100st"])
+def test_what_is_no_address_at_all(stand_in, host):
+    label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
+    with pytest.raises(TaskImageError, match=r"task 41, image 'http://.*: this is no address: cor"):
+        images().load(task(f"http://{host}/x.jpg"), TAG, label_studio)
 
 
 def test_what_label_studio_does_not_have(stand_in):
