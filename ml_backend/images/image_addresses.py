@@ -23,9 +23,10 @@ from ml_backend.label_studio.protocol import task_number
 
 CLOUD = ("s3:", "gs:", "azure-blob:")
 # Only Label Studio serves these paths. It writes them behind the address browsers use, which need
-# not be the one it has from here, so what counts is the path.
+# not be the one it has from here, so what counts is the path; a query may hold anything.
 _OWN_PATH = re.compile(
-    r"/data/upload/\d+/[0-9a-f]{8}-|/data/local-files/?\?d=|/storage-data/uploaded/?\?filepath="
+    r"^[^?#]*?"
+    r"(/data/upload/\d+/[0-9a-f]{8}-|/data/local-files/?\?d=|/storage-data/uploaded/?\?filepath=)"
 )
 _SHOWN_CHARACTERS = 150
 
@@ -82,7 +83,7 @@ def own_path(address: str, task_id: str) -> str | None:
         return f"/tasks/{quote(task_id)}/presign/?fileuri={encoded}"
     own = _OWN_PATH.search(address)
     if own:
-        return address[own.start() :]
+        return address[own.start(1) :]
     if address.startswith(("upload/", "/upload/")):
         return f"/data/{address.lstrip('/')}"
     if address.startswith("/"):

@@ -1,0 +1,19 @@
+"""Whose an address is, and what of it is shown."""
+
+import pytest
+
+from ml_backend.images.image_addresses import own_path, shown
+
+
+@pytest.mark.parametrize("mark", ["?o=", "#"])
+@pytest.mark.parametrize(
+    "path", ["/data/upload/2/7eff500a-1.jpg", "/data/local-files/?d=1.jpg", "/data/local-files?d=1"]
+)
+def test_a_path_of_label_studio_in_the_query_of_another_site_is_not_its_own(path, mark):
+    assert own_path(f"https://labels.example{path}", "41") == path
+    assert own_path(f"https://cdn.example/x.jpg{mark}{path}", "41") is None
+
+
+def test_what_follows_another_sites_address_may_be_secret():
+    address = "https://cdn.example/x.jpg?sig=SECRET&o=/data/upload/2/7eff500a-1.jpg"
+    assert shown(address) == "https://cdn.example/x.jpg?…"
