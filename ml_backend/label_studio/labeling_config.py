@@ -18,7 +18,9 @@ from ml_backend.errors import LabelingConfigError
 MAX_CHARACTERS = 1_000_000
 _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
-_CONTROLS = frozenset({"brushlabels", "keypointlabels"})
+_CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
+_NO_CLICKS = 'if these points are no clicks, set smart="false" on them'
+_NO_BOXES = 'if these boxes ask for no masks, set smart="false" smartOnly="false" on them'
 _Tag = dict[str, Any]
 
 
@@ -103,6 +105,12 @@ def parse(xml: str) -> LabelingConfig:
         raise LabelingConfigError(_no_keypoints(tags, name))
     config = LabelingConfig(image, brushes, keypoints)
     _check_labels(config)
+    # Labels that come from the task data are known only there.
+    boxes = _controls(
+        tags, "rectanglelabels", name, lambda tag: _asks_for_masks(tag) and not _is_dynamic(tag)
+    )
+    for box in boxes:
+        _check_masks(box, "rectangles", _NO_BOXES, config)
     return config
 
 
@@ -222,13 +230,21 @@ def _is_smart(tag: _Tag) -> bool:
 
 def _label_names(tag: _Tag) -> tuple[str, ...]:
     """Return what a region's labels are called: a label's alias if it has one, else its value."""
-    names = [label.get("alias") or label.get("value", "") for label in tag["labels"]]
-    if tag.get("value", "").startswith("$") or "apiurl" in tag or any(n[:1] == "$" for n in names):
+    if _is_dynamic(tag):
         raise LabelingConfigError(
             f'the labels of "{tag["name"]}" come from the task data, so they are not known while '
             'connecting: list them as <Label value="..."/> tags'
         )
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(name for name in _written_names(tag) if name))
+
+
+def _is_dynamic(tag: _Tag) -> bool:
+    is_variable = any(name.startswith("$") for name in [tag.get("value", ""), *_written_names(tag)])
+    return is_variable or "apiurl" in tag
+
+
+def _written_names(tag: _Tag) -> list[str]:
+    return [label.get("alias") or label.get("value", "") for label in tag["labels"]]
 
 
 def _no_control(kind: str, tags: Sequence[_Tag], image_name: str, attributes: str) -> str:
@@ -265,26 +281,31 @@ def _check_labels(config: LabelingConfig) -> None:
             f"the brush {brushes} has no labels: give it the <Label> tags of the keypoints"
         )
     for control in config.keypoints:
-        missing = [label for label in control.labels if config.brush_for(label) is None]
-        if missing:
-            raise LabelingConfigError(
-                f"{_quoted(missing)} of the keypoints {_quoted([control.name])} is no label of the "
-                f"brush {brushes}, which has {_quoted(config.brush_labels)}: give both the same "
-                'labels, spelled alike, or, if these points are no clicks, set smart="false" on '
-                "them"
-            )
-        for label in control.labels:
-            owners = [brush.name for brush in config.brushes if label in brush.labels]
-            if len(owners) > 1:
-                raise LabelingConfigError(
-                    f'"{label}" of the keypoints {_quoted([control.name])} is a label of several '
-                    f"brushes ({_quoted(owners)}), so nothing says which one a mask is for: call "
-                    f'the labels differently, such as "{label} {owners[0]}"'
-                )
+        _check_masks(control, "keypoints", _NO_CLICKS, config)
         if not control.labels:
             raise LabelingConfigError(
                 f"the keypoints {_quoted([control.name])} have no labels: give them the <Label> "
                 f"tags of the brush {brushes}"
+            )
+
+
+def _check_masks(control: Control, called: str, otherwise: str, config: LabelingConfig) -> None:
+    """Refuse labels for whose masks there is no brush, or more than one."""
+    brushes = _quoted(brush.name for brush in config.brushes)
+    missing = [label for label in control.labels if config.brush_for(label) is None]
+    if missing:
+        raise LabelingConfigError(
+            f"{_quoted(missing)} of the {called} {_quoted([control.name])} is no label of the "
+            f"brush {brushes}, which has {_quoted(config.brush_labels)}: give both the same "
+            f"labels, spelled alike, or, {otherwise}"
+        )
+    for label in control.labels:
+        owners = [brush.name for brush in config.brushes if label in brush.labels]
+        if len(owners) > 1:
+            raise LabelingConfigError(
+                f'"{label}" of the {called} {_quoted([control.name])} is a label of several '
+                f"brushes ({_quoted(owners)}), so nothing says which one a mask is for: call "
+                f'the labels differently, such as "{label} {owners[0]}"'
             )
 
 

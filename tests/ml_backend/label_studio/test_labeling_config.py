@@ -94,9 +94,25 @@ def test_of_several_brushes_the_one_with_the_label_answers():
 def test_brushes_and_rectangles_may_have_labels_of_their_own():
     brush = BRUSH.replace("</Brush", '<Label value="By hand only"/></Brush')
     boxes = '<RectangleLabels name="box" toName="image"><Label value="Crop"/></RectangleLabels>'
+    by_hand = boxes.replace('"box"', '"hand" smart="false"')
+    elsewhere = boxes.replace('"image"', '"photo" smart="true"')
     of_the_task = '<RectangleLabels name="own" toName="image" smart="true" value="$labels"/>'
-    config = parse(view(IMAGE, KEYPOINTS, brush, boxes, of_the_task))
+    config = parse(view(IMAGE, KEYPOINTS, brush, boxes, by_hand, elsewhere, of_the_task))
     assert config.brush_labels == ("Object", "Other", "By hand only")
+
+
+@pytest.mark.parametrize("smart", ['smart="true"', 'smart="false" smartOnly="true"'])
+def test_a_box_that_asks_for_masks_has_labels_of_one_brush(smart):
+    box = f'<RectangleLabels name="box" toName="image" {smart}>{LABELS}</RectangleLabels>'
+    assert parse(view(IMAGE, KEYPOINTS, BRUSH, box)).brush_labels == ("Object", "Other")
+    with pytest.raises(LabelingConfigError, match='"object" of the rectangles "box" is no label'):
+        parse(view(IMAGE, KEYPOINTS, BRUSH, box.replace("Object", "object")))
+    both = '<Label value="Both"/>'
+    brush = BRUSH.replace("</Brush", f"{both}</Brush")
+    second = f'<BrushLabels name="second" toName="image">{both}</BrushLabels>'
+    box = box.replace("</Rect", f"{both}</Rect")
+    with pytest.raises(LabelingConfigError, match='"Both" of the rectangles "box" is a label of s'):
+        parse(view(IMAGE, KEYPOINTS, brush, second, box))
 
 
 @pytest.mark.parametrize(
