@@ -19,12 +19,20 @@ def refuse_other_sites() -> None:
     origin = request.headers.get("Origin")
     foreign = said not in ("same-origin", "none") if said else False
     if not said and origin:
-        foreign = urlsplit(origin).netloc != request.host
+        foreign = _host(origin) != request.host
     if foreign:
         raise ForeignSiteError(
             "this was asked for by another site's page, and is not done; if it was this page, the "
             "proxy in front of it must pass the Host header on (docs/deployment.md)"
         )
+
+
+def _host(origin: str) -> str | None:
+    """Return host and port of an Origin header, None if it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def refuse_frames(response: Response) -> Response:

@@ -277,8 +277,12 @@ def test_a_database_that_is_away_is_said_with_503(settings):
 @pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict"])
 def test_another_sites_page_cannot_ask(client, path):
     body = {"data": b'{"action": "START_TRAINING"}', "content_type": "text/plain"}
-    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):
-        refused = client.post(path, headers=headers, **body)
+    for header, value in (
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Origin", "https://elsewhere.example"),
+        ("Origin", "http://["),
+    ):
+        refused = client.post(path, headers={header: value}, **body)
         assert refused.status_code == 403
         assert "the proxy in front of it must pass the Host header on" in refused.json["error"]
     assert client.post(path, **body).status_code != 403
