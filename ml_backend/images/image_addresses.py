@@ -86,6 +86,8 @@ def own_path(address: str, task_id: str) -> str | None:
         return address[own.start(1) :]
     if address.startswith(("upload/", "/upload/")):
         return f"/data/{address.lstrip('/')}"
+    if address.startswith("//"):
+        raise TaskImageError("it says neither http nor https: write https:// in front of the host")
     if address.startswith("/"):
         return address
     if not address.lower().startswith(("http://", "https://")):

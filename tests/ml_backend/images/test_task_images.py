@@ -278,6 +278,7 @@ def test_a_task_without_an_image(data, sentence):
         ("data:image/png;base64," + "A" * 1336, "over the limit"),  # 1002 bytes
         ("data:image/png," + "a" * 1001, "over the limit"),
         ("data:image/png,hello", "not an image"),
+        ("//host.invalid/a.png", "write https:// in front"),
         ("http://", "does not give it"),
         ("http://[::1/a.png", "this is no address"),
         ("http://a b/c.png", "does not give it"),
