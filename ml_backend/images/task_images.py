@@ -295,7 +295,7 @@ class TaskImages:
             return self._downloads.fetch(address, deadline)
         except FetchError as error:
             hint = _NO_LOGIN if error.status == 401 else ""
-            raise _not_given(error, f"its server does not give it: {error}{hint}") from error
+            raise _as_error(error, f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
         self, address: str, label_studio: LabelStudio, deadline: Deadline
@@ -304,7 +304,7 @@ class TaskImages:
             return self._with_token(address, label_studio, deadline)
         except FetchError as error:
             if not label_studio.is_here(error.address):
-                raise _not_given(error, f"the cloud storage does not give it: {error}") from error
+                raise _as_error(error, f"the cloud storage does not give it: {error}") from error
             if not error.connected:
                 raise label_studio.unreachable(error.__cause__ or error) from error
             if error.status is None:
@@ -336,7 +336,7 @@ class TaskImages:
         return self._downloads.fetch(address, deadline, authorization=header)
 
 
-def _not_given(error: FetchError, sentence: str) -> TaskImageError:
+def _as_error(error: FetchError, sentence: str) -> TaskImageError:
     is_away = error.status is None or error.status in _NOT_NOW
     return ImageHostError(sentence) if is_away else TaskImageError(sentence)
 
