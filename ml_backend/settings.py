@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend.errors import SettingsError
 from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.label_studio.access_tokens import TOKEN_RULE, fits_a_header
 from training.device_names import DeviceName
 from training.home_paths import ExpandedPath
 from training.misspelling import did_you_mean
@@ -166,6 +167,13 @@ class Settings(BaseSettings):
         if value is not None and "@" in value.split("/", 3)[2]:
             raise ValueError("must hold no login, which is not sent, while the address is shown")
         return value.rstrip("/") if value else None
+
+    @field_validator("label_studio_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not fits_a_header(value.get_secret_value().strip()):
+            raise ValueError(TOKEN_RULE)
+        return value
 
     @field_validator("database_url", "queue_url")
     @classmethod

@@ -26,6 +26,7 @@ from ml_backend.errors import LabelStudioError
 # Access tokens are replaced this early, so that none expires on its way.
 MARGIN_SECONDS = 60.0
 USUAL_LIFETIME_SECONDS = 300.0
+TOKEN_RULE = "must be ASCII letters, digits and signs without blanks: copy the token again"
 
 
 class TokenKind(Enum):
@@ -46,8 +47,15 @@ class AccessTokens:
         Args:
             api_key: any kind of token; "" for none.
             exchange: asks Label Studio for an access token in return for a personal one.
+
+        Raises:
+            LabelStudioError: if no header can hold the key.
         """
         self._key = api_key.strip()
+        if not fits_a_header(self._key):
+            raise LabelStudioError(
+                f"the token for Label Studio cannot be sent: LABEL_STUDIO_API_KEY {TOKEN_RULE}"
+            )
         self._exchange = exchange
         self._lock = threading.Lock()
         self._access = ""
@@ -110,6 +118,11 @@ class AccessTokens:
             self._access, self._exchanging = access, None
             self._usable_until = time.monotonic() + _lifetime(access) - MARGIN_SECONDS
         result.set_result(access)
+
+
+def fits_a_header(token: str) -> bool:
+    """Return whether a header can hold a token: requests quotes one that does not fit."""
+    return token.isascii() and token.isprintable() and " " not in token
 
 
 def kind_of(api_key: str) -> TokenKind:

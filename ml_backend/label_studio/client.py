@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from ml_backend.errors import LabelStudioError
-from ml_backend.label_studio.access_tokens import AccessTokens, TokenKind
+from ml_backend.label_studio.access_tokens import AccessTokens, TokenKind, fits_a_header
 from ml_backend.label_studio.no_answer import reason
 
 TIMEOUT_SECONDS = (5.0, 30.0)
@@ -50,7 +50,7 @@ class LabelStudio:
         """Prepare to ask; nothing is sent yet.
 
         Raises:
-            LabelStudioError: if the address is not one.
+            LabelStudioError: if the address is not one, or no header can hold the key.
         """
         if origin(url) is None:
             raise LabelStudioError(
@@ -195,7 +195,7 @@ class LabelStudio:
         if response.status_code == 401:
             raise LabelStudioError(self.refusal(401), 401)
         access = self._json(response, "/api/token/refresh/").get("access")
-        if not isinstance(access, str):
+        if not isinstance(access, str) or not fits_a_header(access):
             raise LabelStudioError(f"Label Studio at {self.url} returned no access token")
         return access
 

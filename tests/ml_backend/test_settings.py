@@ -47,6 +47,17 @@ def test_api_key_is_only_for_the_address_it_is_set_with(monkeypatch):
     assert load_settings().api_key == "abc"
 
 
+@pytest.mark.parametrize("key", ["…", "é0123", "01\n23", "Token 0123"])
+def test_an_api_key_that_no_header_can_hold_stops_the_start_and_is_not_repeated(monkeypatch, key):
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", key)
+    with pytest.raises(SettingsError, match=r"^LABEL_STUDIO_API_KEY: must be .*ASCII") as error:
+        load_settings()
+    assert key not in str(error.value)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0123\n")
+    assert load_settings().api_key == "0123\n"
+
+
 def test_own_name_wins_over_the_bare_one(monkeypatch):
     monkeypatch.setenv("PORT", "1")
     monkeypatch.setenv("ICMFORMER_PORT", "2")

@@ -86,6 +86,16 @@ def test_unreachable_label_studio(client, label_studio):
     assert "LABEL_STUDIO_URL" in refusal(client, recorded_setup(), 502)
 
 
+def test_a_token_that_no_header_can_hold_is_refused_and_not_repeated(
+    tmp_path, checkpoint, label_studio
+):
+    client = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint)).test_client()
+    body = recorded_setup() | {"hostname": label_studio.url, "access_token": "é-secret"}
+    sentence = refusal(client, body, 502)
+    assert "LABEL_STUDIO_API_KEY must be" in sentence
+    assert "secret" not in sentence
+
+
 def test_nobody_said_where_label_studio_is(tmp_path, checkpoint):
     client = create_app(Settings(model_dir=tmp_path, checkpoint=checkpoint)).test_client()
     body = {**recorded_setup(), "hostname": ""}

@@ -239,9 +239,18 @@ def test_something_else_answers():
             label_studio.project(2)
 
 
-def test_an_exchange_without_a_token_in_it():
+@pytest.mark.parametrize("key", ["é1…", "a\nb", "Token 0123"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(stand_in, key):
+    with pytest.raises(LabelStudioError, match="LABEL_STUDIO_API_KEY must be") as error:
+        LabelStudio(stand_in.url, key)
+    assert key not in str(error.value)
+    assert LabelStudio(stand_in.url, f" {LEGACY_TOKEN}\n").version() == "1.23.2"
+
+
+@pytest.mark.parametrize("access", [None, "é1…", "a\nb"])
+def test_an_exchange_without_a_token_in_it(access):
     app = Flask("odd")
-    app.post("/api/token/refresh/")(lambda: {"access": None})
+    app.post("/api/token/refresh/")(lambda: {"access": access})
     with (
         serving(app) as url,
         pytest.raises(LabelStudioError, match="returned no access token"),
