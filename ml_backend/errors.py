@@ -143,3 +143,8 @@ class ForeignSiteError(BackendError):
     """Another site's page asks for a change, with the browser of somebody who may."""
 
     status = 403
+
+
+def unforeseen(error: Exception) -> str:
+    """Name an error of the worker that nobody foresaw, without its text: it may quote a token."""
+    return f"{type(error).__name__}; the worker's log says more"

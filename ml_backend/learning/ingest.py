@@ -21,6 +21,7 @@ from ml_backend.errors import (
     ImageHostError,
     LabelStudioError,
     TaskImageError,
+    unforeseen,
 )
 from ml_backend.label_studio.accepted_objects import (
     AcceptedRegions,
@@ -198,7 +199,7 @@ class Ingest:
     def _give_up_or_retry(self, message: Message, error: Exception) -> None:
         if not isinstance(error, BackendError):
             logger.exception("message %d (%s) failed", message.id, message.action)
-        problem = str(error) if isinstance(error, BackendError) else repr(error)
+        problem = str(error) if isinstance(error, BackendError) else unforeseen(error)
         if message.attempts + 1 < ATTEMPTS:
             self.inbox.retry(message.id, problem)
         else:
@@ -258,7 +259,7 @@ def problem_of(error: Exception, annotation: object) -> str:
     """Say in a sentence why an annotation cannot be taken."""
     if isinstance(error, BackendError):
         return str(error)
-    return f"annotation {annotation} cannot be taken: {error!r}; the worker's log says more"
+    return f"annotation {annotation} cannot be taken: {unforeseen(error)}"
 
 
 def _nothing_readable(

@@ -14,7 +14,13 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from ml_backend.errors import BackendError, JobError, LabelStudioError, ProjectGoneError
+from ml_backend.errors import (
+    BackendError,
+    JobError,
+    LabelStudioError,
+    ProjectGoneError,
+    unforeseen,
+)
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
@@ -144,7 +150,7 @@ class Worker:
             is_ours = isinstance(error, (BackendError, TrainingError))
             if not is_ours:
                 logger.exception("reconcile project=%s", project.key)
-            problem = str(error) if is_ours else repr(error)
+            problem = str(error) if is_ours else unforeseen(error)
             is_gone = isinstance(error, ProjectGoneError)
             self._learning.projects.not_reconciled(project, problem, is_gone)
             every = self._reconcile_every or _RETRY_RECONCILE

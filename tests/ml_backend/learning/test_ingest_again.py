@@ -58,6 +58,8 @@ def test_a_request_to_train_that_was_given_up_is_heard_by_the_next_reconcile(loo
         loop.hurry()
         loop.ingest.drain()
     assert (loop.inbox.backlog(key).failed, loop.requests) == (1, [])
+    problem = "UnicodeEncodeError; the worker's log says more"
+    assert loop.inbox.backlog(key).failed_problem == problem
     loop.ingest.settle(PROJECT, now() - timedelta(hours=1))
     assert loop.requests == []
     for _ in range(2):
@@ -213,7 +215,7 @@ def test_an_annotation_that_takes_too_much_memory_counts_as_unreadable(loop):
     loop.trouble = MemoryError()
     loop.deliver(saved(brush(10)))
     assert loop.annotations()[4].status == "unreadable"
-    assert loop.annotations()[4].notes[0].startswith("annotation 4 cannot be taken: MemoryError()")
+    assert loop.annotations()[4].notes[0].startswith("annotation 4 cannot be taken: MemoryError; ")
     loop.trouble = None
     loop.hurry()
     loop.ingest.drain()
