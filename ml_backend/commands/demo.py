@@ -146,6 +146,7 @@ def _provide_project(api: RestApi, login: Credentials, backend_url: str) -> str:
 
 def _only_one(data_dir: Path) -> AbstractContextManager[None]:
     """Return what holds the data: two Label Studios on one SQLite file would spoil each other."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it holds the token
     return locked(
         data_dir,
         LocalServerError(

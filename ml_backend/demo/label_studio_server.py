@@ -21,7 +21,7 @@ def start(
 
     Args:
         executable: the `label-studio` program of its own environment.
-        data_dir: where its database and uploads live; created when missing.
+        data_dir: where its database and uploads live; made when missing, closed to other users.
         port: where it listens, on 127.0.0.1 only.
         credentials: the account that the first start creates.
         log: receives its output.
@@ -30,6 +30,7 @@ def start(
         LocalServerError: it cannot be started or does not become healthy.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.chmod(0o700)  # the database, which every user could read, holds the token
     command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1"]
     command += ["--port", str(port), "--data-dir", str(data_dir.resolve())]
     server = ChildProcess("Label Studio", command, environment(port, credentials), log)

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +105,18 @@ def test_a_demo_whose_data_another_one_uses_is_refused(command, tmp_path):
         status, _, err = command("demo", "--data-dir", str(tmp_path))
     assert status == 1
     assert err.startswith(f"A demo already runs with the data in {tmp_path}: stop it")
+
+
+def test_other_users_cannot_look_into_the_folder_that_a_demo_makes(command, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, _, err = command(
+            *("demo", "--data-dir", str(tmp_path / "demo")),
+            *("--label-studio-port", port, "--label-studio", sys.executable),
+        )
+    assert status == 1
+    assert port in err
+    assert stat.S_IMODE((tmp_path / "demo").stat().st_mode) == 0o700
 
 
 def test_ctrl_c_is_a_word(command, monkeypatch):
