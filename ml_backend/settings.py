@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from croniter import CroniterError, croniter
 from pydantic import (
@@ -25,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ml_backend.errors import SettingsError
 from ml_backend.images.image_downloads import ImageLimits
 from ml_backend.label_studio.access_tokens import TOKEN_RULE, fits_a_header
+from ml_backend.label_studio.client import ADDRESS_RULE, origin
 from training.device_names import DeviceName
 from training.home_paths import ExpandedPath
 from training.misspelling import did_you_mean
@@ -162,11 +164,11 @@ class Settings(BaseSettings):
     @field_validator("label_studio_url")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        if value is not None and "@" in value.split("/", 3)[2]:
+        if value is not None and origin(value) is None:
+            raise ValueError(ADDRESS_RULE)
+        if value is not None and "@" in urlsplit(value).netloc:
             raise ValueError("must hold no login, which is not sent, while the address is shown")
-        return value.rstrip("/") if value else None
+        return value.strip().rstrip("/") if value else None
 
     @field_validator("label_studio_api_key")
     @classmethod

@@ -19,6 +19,7 @@ from ml_backend.label_studio.no_answer import reason
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 TASKS_PER_PAGE = 50
+ADDRESS_RULE = "must be http:// or https://, a host, and a port up to 65535 if it needs one"
 _SETTINGS_PAGE = "Organization > API Tokens Settings"
 _ACCOUNT_PAGE = "Account & Settings > Personal Access Token"
 _ANNOTATED = {
@@ -54,8 +55,7 @@ class LabelStudio:
         """
         if origin(url) is None:
             raise LabelStudioError(
-                f"{url[:200]!r} is not Label Studio's address: LABEL_STUDIO_URL must begin with "
-                "http:// or https://"
+                f"{url[:200]!r} is not Label Studio's address: LABEL_STUDIO_URL {ADDRESS_RULE}"
             )
         self.url = url.rstrip("/")
         self.tokens = AccessTokens(api_key, self._exchange)
@@ -268,7 +268,8 @@ def origin(address: str) -> tuple[str, str, int] | None:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (KeyError, ValueError):
         return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    host = parts.hostname or ""
+    return (parts.scheme, host, port) if host and " " not in host else None
 
 
 def _list(answer: Any) -> list[JsonObject]:

@@ -31,6 +31,7 @@ def _bare_environment(monkeypatch):
         ("THREADS", "3", "threads", 3),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LABEL_STUDIO_URL", "http://ls:8080/", "label_studio_url", "http://ls:8080"),
+        ("LABEL_STUDIO_URL", " http://[::1]:8080/ls ", "label_studio_url", "http://[::1]:8080/ls"),
         ("ICMFORMER_TORCH_THREADS", "4", "torch_threads", 4),
     ],
 )
@@ -128,12 +129,16 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
     assert load_settings() == Settings()
 
 
+NO_ADDRESSES = ("http:///", "http://a:99999", "http://a:abc", "http://[::1", "http://a b")
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("PORT", "70000"),
         ("ICMFORMER_DEVICE", "gpu"),
         ("LABEL_STUDIO_URL", "labelstudio:8080"),
+        *(("LABEL_STUDIO_URL", address) for address in NO_ADDRESSES),
         ("LABEL_STUDIO_URL", "https://user:secret@labelstudio"),
         ("ICMFORMER_GATE_MIN_OBJECTS", "121"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),

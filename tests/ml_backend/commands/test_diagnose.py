@@ -90,7 +90,7 @@ def test_label_studio_is_not_there():
     findings = check_connection("http://127.0.0.1:1", LEGACY_TOKEN, "1", "", ImageLimits())
     assert "http://127.0.0.1:1/health does not answer" in only_fault(findings, "Label Studio")
     findings = check_connection("localhost:8080", LEGACY_TOKEN, "1", "", ImageLimits())
-    assert "must begin with http://" in only_fault(findings, "Label Studio")
+    assert "must be http://" in only_fault(findings, "Label Studio")
 
 
 def test_something_else_is_there():
