@@ -36,6 +36,7 @@ PREFIX = "ICMFORMER_"
 # Read by the tests and the benchmark to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
+YEAR_OF_MINUTES = 525_600
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
@@ -124,7 +125,7 @@ class Settings(BaseSettings):
 
     fine_tune_after: int = Field(default=20, ge=0)
     """New accepted masks of a project after which it is fine-tuned; 0 waits to be asked."""
-    fine_tune_quiet_minutes: float = Field(default=10.0, ge=0)
+    fine_tune_quiet_minutes: float = Field(default=10.0, ge=0, le=YEAR_OF_MINUTES)
     """How long nothing must have been accepted, so that a job has all of a sitting."""
     fine_tune_schedule: str = ""
     """Cron expression, UTC: when to fine-tune projects with anything new, however little."""
@@ -144,7 +145,7 @@ class Settings(BaseSettings):
     """Held-out images below which a person decides about a candidate."""
     gate_max_retention_loss: float = Field(default=0.02, ge=0)
     """Share by which the retention set may need more clicks."""
-    reconcile_minutes: float = Field(default=60.0, ge=0)
+    reconcile_minutes: float = Field(default=60.0, ge=0, le=YEAR_OF_MINUTES)
     """How often projects are compared with Label Studio; 0 is never."""
 
     @field_validator("fine_tune_schedule")
