@@ -1,18 +1,38 @@
 """How gunicorn runs the backend: `python -m ml_backend serve`, and nothing to repeat by hand."""
 
+import os
+import signal
 from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
 
 from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
 from ml_backend.settings import load_settings
 
 _settings = load_settings()
 
+
+class Worker(ThreadWorker):
+    """Ends at once where it is told to while it loads.
+
+    gunicorn's own signals would let it load to the end first; often it then aborted, because the
+    thread that computes the first mask had just begun.
+    """
+
+    def load_wsgi(self) -> None:
+        """Load the application."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, lambda *_: os._exit(0))
+        super().load_wsgi()
+        self.init_signals()
+
+
 wsgi_app = "ml_backend.wsgi:app"
 # An IPv6 address wears brackets in front of a port.
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 workers = _settings.workers
-worker_class = "gthread"
+worker_class = Worker
 threads = _settings.threads
 # The network is loaded after the fork: CUDA does not survive one.
 preload_app = False

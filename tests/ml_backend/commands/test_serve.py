@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -139,6 +140,18 @@ def test_stopping_finishes_what_is_being_answered(program):
     assert program.stop() == 0
     asking.join()
     assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.mark.slow
+def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, checkpoint):
+    log_imports = {"PYTHONPROFILEIMPORTTIME": "1", "ICMFORMER_CHECKPOINT": str(checkpoint)}
+    program = Program(tmp_path, **log_imports)
+    loads = re.compile(r"\| +torch\.")
+    wait_until(lambda: loads.search(program.log.read_text()), 120, program.process)
+    assert program.stop() == 0
+    log = program.log.read_text()
+    assert "ml_backend.app" not in log
+    assert "terminate called" not in log
 
 
 @pytest.mark.slow
