@@ -22,6 +22,10 @@ from training.errors import DatabaseError
 logger = logging.getLogger(__name__)
 
 _NAME = "icmformer"
+_UNREADABLE = (
+    "ICMFORMER_QUEUE_URL cannot be read: write it like redis://:password@host:6379/0, "
+    "[ ] in a password as %5B %5D, and after a ? only options that redis-py knows"
+)
 
 
 class Duties(Protocol):
@@ -73,10 +77,7 @@ def open_queue(settings: Settings) -> Huey:
         try:
             return RedisHuey(_NAME, url=url, results=False)
         except ValueError:  # which may quote the password
-            raise SettingsError(
-                "ICMFORMER_QUEUE_URL cannot be read: write it like redis://:password@host:6379/0, "
-                "[ ] in a password as %5B %5D, and after a ? only options that redis-py knows"
-            ) from None
+            raise SettingsError(_UNREADABLE) from None
     if url.startswith(("postgresql://", "postgres://")):
         try:
             # To make its tables here would keep clicks waiting for a queue that is down.
@@ -114,6 +115,8 @@ def require_reachable(queue: Huey) -> None:
         if isinstance(queue, PostgresHuey):
             queue.storage.initialize_schema()
         queue.pending_count()
+    except TypeError:  # of an option that redis-py's connections do not know
+        raise SettingsError(_UNREADABLE) from None
     except Exception as error:  # each kind of queue has its own
         raise SettingsError(
             f"the queue cannot be reached: {said_by(error)}; start it, or correct "

@@ -73,6 +73,12 @@ def test_an_address_that_redis_cannot_read_is_refused_with_a_sentence(settings, 
     assert "ss" not in str(error.value).replace("password", "")
 
 
+def test_an_option_that_redis_does_not_know_is_refused_with_a_sentence(settings):
+    queue = open_queue(settings.model_copy(update={"queue_url": f"{UNREACHABLE}?foo=bar"}))
+    with pytest.raises(SettingsError, match=r"^ICMFORMER_QUEUE_URL cannot be read: "):
+        require_reachable(queue)
+
+
 def test_a_postgresql_queue_that_is_down_stops_the_worker_alone(settings):
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     address = "postgresql://127.0.0.1:1/queue"
