@@ -148,6 +148,14 @@ class Settings(BaseSettings):
     reconcile_minutes: float = Field(default=60.0, ge=0, le=YEAR_OF_MINUTES)
     """How often projects are compared with Label Studio; 0 is never."""
 
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        host = re.sub(r"^\[(.*)\]$", r"\1", value)
+        if not host or re.search(r"[\s\[\]]", host):
+            raise ValueError("must be the address of an interface, such as 0.0.0.0 or ::1")
+        return host
+
     @field_validator("fine_tune_schedule")
     @classmethod
     def _cron_expression(cls, value: str) -> str:

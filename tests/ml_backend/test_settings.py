@@ -33,6 +33,8 @@ def _bare_environment(monkeypatch):
         ("LABEL_STUDIO_URL", "http://ls:8080/", "label_studio_url", "http://ls:8080"),
         ("LABEL_STUDIO_URL", " http://[::1]:8080/ls ", "label_studio_url", "http://[::1]:8080/ls"),
         ("ICMFORMER_TORCH_THREADS", "4", "torch_threads", 4),
+        ("ICMFORMER_HOST", "[::1]", "host", "::1"),
+        ("ICMFORMER_HOST", "::1", "host", "::1"),
     ],
 )
 def test_variable_is_honoured(monkeypatch, variable, value, field, expected):
@@ -142,6 +144,8 @@ NO_ADDRESSES = ("http:///", "http://a:99999", "http://a:abc", "http://[::1", "ht
         ("LABEL_STUDIO_URL", "https://user:secret@labelstudio"),
         ("ICMFORMER_GATE_MIN_OBJECTS", "121"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),
+        ("ICMFORMER_HOST", "0.0.0.0 ::"),
+        ("ICMFORMER_HOST", "[::1"),
         ("ICMFORMER_RECONCILE_MINUTES", "inf"),
         ("ICMFORMER_FINE_TUNE_QUIET_MINUTES", "inf"),
         ("ICMFORMER_FINE_TUNE_QUIET_MINUTES", "1e12"),
