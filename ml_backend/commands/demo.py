@@ -74,6 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
     interruption.end_as_ctrl_c_does()
     if arguments.checkpoint is not None and not arguments.checkpoint.is_file():
         raise LocalServerError(f"There is no checkpoint {arguments.checkpoint}.")
+    if not arguments.label_studio.is_file():
+        raise LocalServerError(
+            f"There is no program {arguments.label_studio}: run make install and start the demo in "
+            "the folder of the checkout, or name the program with --label-studio."
+        )
     with ExitStack() as running:
         try:
             running.enter_context(_only_one(arguments.data_dir))

@@ -96,13 +96,28 @@ def test_output_that_is_lost_is_no_trace(settings, monkeypatch, unbuffered):
 
 def test_a_folder_that_cannot_be_made_is_named(command, tmp_path):
     (tmp_path / "file").touch()
-    status, _, err = command("demo", "--data-dir", str(tmp_path / "file" / "demo"))
+    status, _, err = command(
+        "demo", "--data-dir", str(tmp_path / "file" / "demo"), "--label-studio", sys.executable
+    )
     assert (status, err) == (1, f"{tmp_path / 'file' / 'demo'}: Not a directory\n")
+
+
+def test_a_demo_without_label_studio_says_so_before_it_makes_anything(
+    command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = command("demo")
+    assert status == 1
+    assert "make install" in err
+    assert "--label-studio" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demo_whose_data_another_one_uses_is_refused(command, tmp_path):
     with locked_by_another_process(tmp_path):
-        status, _, err = command("demo", "--data-dir", str(tmp_path))
+        status, _, err = command(
+            "demo", "--data-dir", str(tmp_path), "--label-studio", sys.executable
+        )
     assert status == 1
     assert err.startswith(f"A demo already runs with the data in {tmp_path}: stop it")
 
