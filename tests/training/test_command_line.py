@@ -69,6 +69,13 @@ def test_what_is_no_fault_of_the_program_is_a_sentence(
     assert capsys.readouterr().err.startswith(sentence)
 
 
+def test_a_missing_recipe_is_named_without_what_may_be_left_out(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", "train"])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert capsys.readouterr().err.endswith("arguments are required: recipe\n")
+
+
 def test_output_that_nobody_reads_ends_a_command_quietly():
     done = printed_into_a_broken_pipe("training", "--help", unbuffered="")
     assert done == (141, "")

@@ -57,7 +57,10 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("recipe", type=given_path, help="YAML file, see training/recipes")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change the recipe")
+    # the default makes argparse take them for optional, also in what it says is missing
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="change the recipe"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
