@@ -13,13 +13,15 @@ import torch
 def pytest_configure(config: pytest.Config) -> None:
     """Let examples take their time, and share the cores among parallel test processes.
 
-    Torch would give all of them to each.
+    Torch would give all of them to each, and to every program that a test starts.
     """
     hypothesis.settings.register_profile("any machine", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("any machine")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+        threads = max(1, torch.get_num_threads() // workers)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @pytest.hookimpl(optionalhook=True)
