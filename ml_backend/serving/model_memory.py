@@ -189,9 +189,10 @@ class ModelMemory:
                 return there
             loading = self._loading.get(version)
             if loading is None:
-                loading = self._loading[version] = Future()
+                loading = Future()
                 arguments = (version, loading)
                 threading.Thread(target=self._load_in_turn, args=arguments, daemon=True).start()
+                self._loading[version] = loading  # once a thread could be had
             return loading
 
     def _load_in_turn(self, version: Version, loading: "Future[LoadedModel]") -> None:
