@@ -6,7 +6,7 @@ COPY pyproject.toml requirements.txt ./
 # what the programs need, at the versions of the lock, without what only the developers need
 RUN pip install --no-cache-dir "$(grep -o '^uv==[0-9.]*' requirements.txt)" \
     && uv venv /opt/venv \
-    && uv pip install --no-cache --python /opt/venv/bin/python \
+    && uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
         --requirement pyproject.toml --extra training --extra backend --constraint requirements.txt
 
 FROM python:3.11.13-slim-bookworm
@@ -28,6 +28,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     ICMFORMER_HOST=0.0.0.0 \
     PORT=9090 \
     MODEL_DIR=/data
+# like the environment above: whoever runs this may not keep what Python compiles, and would compile at every start
+RUN python -m compileall -q icmformer training ml_backend
 USER 10001
 VOLUME /data
 EXPOSE 9090

@@ -57,16 +57,18 @@ lock: .venv/.installed  ## compile both locks again, with the newest versions th
 	$(UV) pip compile requirements-label-studio.in --universal --python-version 3.10 --upgrade -o requirements-label-studio.txt
 
 # uv installs from the locks: unlike pip it takes torch and torchvision from one index, as a pair,
-# whatever wheels pip's own configuration points to. Of pip only uv itself is asked.
+# whatever wheels pip's own configuration points to. Of pip only uv itself is asked. Compiled once here,
+# modules need not be compiled at every start where Python may not keep what it compiles.
 .venv/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 …" if sys.version_info < (3, 10) else 0)'
 	@test -x $(UV) || { $(PYTHON) -m venv --without-pip .venv && \
 		$(PYTHON) -m pip --python $(RUN) install --quiet uv==$(UV_VERSION); }
-	$(UV) pip sync --python $(RUN) requirements.txt
+	$(UV) pip sync --compile-bytecode --python $(RUN) requirements.txt
 	@touch $@
 
 # Label Studio has an environment of its own: it pins versions that the backend cannot live with.
 .venv-label-studio/.installed: requirements-label-studio.txt .venv/.installed
 	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python $(RUN) .venv-label-studio
-	$(UV) pip sync --python .venv-label-studio/bin/python requirements-label-studio.txt
+	$(UV) pip sync --compile-bytecode --python .venv-label-studio/bin/python \
+		requirements-label-studio.txt
 	@touch $@

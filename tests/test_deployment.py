@@ -25,6 +25,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 OURS = ("backend", "worker")
+PACKAGES = ("icmformer", "training", "ml_backend")
 
 
 def settings_names() -> set[str]:
@@ -66,6 +67,13 @@ def test_a_wheel_has_every_file_that_is_no_module():
 
 def test_image_runs_as_somebody_else_than_root():
     assert instructions("USER ")[-1].isdigit()
+
+
+def test_image_has_compiled_what_its_programs_do_not_keep():
+    assert "PYTHONDONTWRITEBYTECODE=1" in " ".join(instructions("ENV "))
+    install, compile_ours = instructions("RUN ")[0], instructions("RUN ")[-1]
+    assert " --compile-bytecode " in install
+    assert set(compile_ours.split()) >= {"compileall", *PACKAGES}
 
 
 def test_image_has_a_health_check_of_a_route_that_answers_without_the_login(tmp_path):
