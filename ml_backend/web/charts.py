@@ -8,7 +8,8 @@ from markupsafe import Markup
 from training.moments import moment_of
 
 _WIDTH, _HEIGHT = 640, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 24
+_RIGHT, _TOP, _BOTTOM = 12, 18, 24
+_LEAST_LEFT, _DIGIT = 44, 14  # a digit of the largest letters, those for phones
 _LEAST_STRETCH = timedelta(minutes=10)
 
 
@@ -23,9 +24,10 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
     last = max(now, moments[-1])
     first = min(moments[0], last - _LEAST_STRETCH)
     most = growth[-1][1]
+    left = max(_LEAST_LEFT, 6 + _DIGIT * len(str(most)))
 
     def x(moment: datetime) -> float:
-        return _LEFT + (moment - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
+        return left + (moment - first) / (last - first) * (_WIDTH - left - _RIGHT)
 
     def y(count: int) -> float:
         return _HEIGHT - _BOTTOM - count / most * (_HEIGHT - _TOP - _BOTTOM)
@@ -46,10 +48,10 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{most} samples">'
         f'<polygon class="area" points="{area}"/><polyline class="line" points="{line}"/>'
-        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
-        f'<text x="{_LEFT - 6}" y="{y(most) + 4:.1f}" text-anchor="end">{most}</text>'
-        f'<text x="{_LEFT - 6}" y="{y(0):.1f}" text-anchor="end">0</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{first.strftime(written)}</text>'
+        f'<line class="axis" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
+        f'<text x="{left - 6}" y="{y(most) + 4:.1f}" text-anchor="end">{most}</text>'
+        f'<text x="{left - 6}" y="{y(0):.1f}" text-anchor="end">0</text>'
+        f'<text x="{left}" y="{_HEIGHT - 6}">{first.strftime(written)}</text>'
         f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end">'
         f"{last.strftime(written)}</text></svg>"
     )

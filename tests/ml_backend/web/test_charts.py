@@ -34,6 +34,17 @@ def test_years_of_labelling_fit_into_a_chart():
     assert last == "628.0,18.0"
 
 
+@pytest.mark.parametrize("most", [9, 1300, 120_000])
+def test_no_digit_of_the_largest_number_is_cut_off(most):
+    chart = growth_chart(
+        [("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=timezone.utc)
+    )
+    end, anchor = re.search(rf'<text x="(\d+)" [^>]* text-anchor="(\w+)">{most}<', chart).groups()
+    assert anchor == "end"
+    # 22 px high on a phone, a digit is at most 14 px wide
+    assert int(end) >= 14 * len(str(most))
+
+
 @pytest.mark.parametrize(
     ("clicks", "width"), [(0, "0.0"), (10, "60.0"), (20, "120.0"), (99, "120.0")]
 )
