@@ -9,6 +9,7 @@ from croniter import croniter
 
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow
+from ml_backend.plural import counted
 from ml_backend.settings import Settings
 from training.moments import latest_past, now
 from training.store.database import Database
@@ -50,7 +51,7 @@ def reason_to_train(learning: Learning, project: str) -> str:
         return ""
     quiet, enough = _is_quiet(seen.new, settings), settings.fine_tune_after
     if seen.untried.count and quiet and enough and seen.new.count >= enough:
-        return f"{seen.new.count} new samples"
+        return counted(seen.new.count, "new sample")
     schedule, since = settings.fine_tune_schedule, seen.waits_since
     if schedule and since is not None and croniter(schedule, now()).get_prev(datetime) > since:
         return f"scheduled ({schedule})"

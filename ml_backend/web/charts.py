@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from ml_backend.plural import counted
 from training.moments import moment_of
 
 _WIDTH, _HEIGHT = 640, 150
@@ -46,7 +47,7 @@ def growth_chart(growth: Sequence[tuple[str, int]], now: datetime) -> Markup:
     written = "%Y-%m-%d" if last - first > timedelta(days=2) else "%Y-%m-%d %H:%M UTC"
     return Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{most} samples">'
+        f'aria-label="{counted(most, "sample")}">'
         f'<polygon class="area" points="{area}"/><polyline class="line" points="{line}"/>'
         f'<line class="axis" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
         f'<text x="{left - 6}" y="{y(most) + 4:.1f}" text-anchor="end">{most}</text>'

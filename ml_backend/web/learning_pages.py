@@ -15,6 +15,7 @@ from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
+from ml_backend.plural import counted
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.learning_facts import (
@@ -167,11 +168,6 @@ def _report(files: StoredFiles, key: str | None) -> dict[str, Any]:
     except (StoredFileError, FileStoreError) as error:
         return {"problem": str(error)}
     return report
-
-
-def counted(number: int, noun: str) -> str:
-    """Return how many there are, as people say it."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float | None) -> str:

@@ -13,6 +13,7 @@ from ml_backend.backend import Backend
 from ml_backend.label_studio import protocol
 from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
+from ml_backend.plural import counted
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
 from ml_backend.web.same_site import refuse_other_sites
@@ -100,7 +101,7 @@ def _note(
     version = predictions[0]["model_version"] if predictions else ""
     backend.recent.add(
         kind,
-        "; ".join(errors[:3]) or f"{masks} mask{'' if masks == 1 else 's'} by {version}",
+        "; ".join(errors[:3]) or f"{counted(masks, 'mask')} by {version}",
         project=project_number(asked.project),
         task=protocol.task_number(asked.tasks[0]) if len(asked.tasks) == 1 else "",
         failed=bool(errors),

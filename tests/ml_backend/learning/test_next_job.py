@@ -47,6 +47,13 @@ def test_too_few_masks_are_said_to_be_too_few(learning, after_a_tick):
     assert jobs == 0
 
 
+def test_a_single_mask_that_is_enough_is_one_sample(learning, after_a_tick):
+    accept_discs(learning, 1)
+    after_a_tick(fine_tune_after=1)
+    (job,) = learning.jobs.of_project(PROJECT)
+    assert job.reasons == ["1 new sample"]
+
+
 def test_enough_masks_wait_for_annotators_to_be_quiet(learning, after_a_tick):
     accept_discs(learning, 6)
     said, jobs = after_a_tick(fine_tune_quiet_minutes=10.0)

@@ -34,6 +34,14 @@ def test_years_of_labelling_fit_into_a_chart():
     assert last == "628.0,18.0"
 
 
+@pytest.mark.parametrize(("most", "name"), [(1, "1 sample"), (2, "2 samples")])
+def test_a_chart_says_aloud_how_many_samples_there_are(most, name):
+    chart = growth_chart(
+        [("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=timezone.utc)
+    )
+    assert f'aria-label="{name}"' in chart
+
+
 @pytest.mark.parametrize("most", [9, 1300, 120_000])
 def test_no_digit_of_the_largest_number_is_cut_off(most):
     chart = growth_chart(

@@ -57,7 +57,7 @@ def changed_to(learning, **settings):
 
 
 def test_it_is_tried_again_ever_more_rarely(learning, worker):
-    fail(learning, ago=4 * HOUR, reason="1 new samples")
+    fail(learning, ago=4 * HOUR, reason="1 new sample")
     for hours in (1, 2, 4):
         move_back(learning, JobRow, finished_at=now() - timedelta(hours=hours, minutes=-1))
         assert reasons_after_a_tick(worker, learning) is None

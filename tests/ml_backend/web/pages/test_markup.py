@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ml_backend.web.learning_pages import counted
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.store.live_pointer import Mover, promote
@@ -94,7 +93,3 @@ def test_mistyped_addresses_lead_to_pages(client, path, status):
     answer = client.get(path)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert 'href="/projects/"' in answer.text
-
-
-def test_one_is_not_many():
-    assert [counted(number, "mask") for number in (0, 1, 2)] == ["0 masks", "1 mask", "2 masks"]
