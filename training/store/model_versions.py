@@ -30,9 +30,10 @@ from training.store.live_pointer import (
 from training.store.stored_files import StoredFiles
 from training.store.version_decisions import (
     OpenDecisions,
+    choose,
+    decline,
     ever_live,
     latest_answer,
-    note_answer,
     open_decisions,
 )
 from training.store.version_files import VersionFiles, read_pair, sha256
@@ -297,32 +298,23 @@ class ModelVersions:
             return True
 
     def choose(self, project: str, number: int, mover: Mover) -> None:
-        """Promote a version because a person says so.
+        """Promote a version because a person says so; that answers what the gate left to people.
 
         Raises:
             VersionError: if it may not serve the project.
         """
         with self._database.write() as session:
-            promote(session, project, number, mover)
-            note_answer(session, number, "promoted", mover.by)
+            choose(session, project, number, mover)
 
     def decline(self, project: str, number: int, mover: Mover) -> None:
         """Note, once, that a person keeps what is live for a project instead of this version.
 
         Raises:
-            VersionError: if this version is live there, or what is live was moved since the person
-                looked.
+            VersionError: if the gate left nothing to decide about it there, if it is live there, or
+                if what is live was moved since the person looked.
         """
         with self._database.write() as session:
-            require_seen(session, project, mover)
-            find_version(session, number)
-            live = find_live(session, project)
-            if live is not None and live.version == number:
-                raise VersionError(
-                    f"version {number} is live already: roll back to what was live before"
-                )
-            if latest_answer(session, number) != "kept":
-                note_answer(session, number, "kept", mover.by)
+            decline(session, project, number, mover)
 
     def open_decisions(self, *where: ColumnElement[bool]) -> OpenDecisions:
         """Return what was left to people, of the versions for which these conditions hold."""

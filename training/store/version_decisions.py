@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from training.errors import VersionError
 from training.moments import now
-from training.store.live_pointer import SITE, find_pointers
-from training.store.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
+from training.store.live_pointer import (
+    SITE,
+    Mover,
+    find_live,
+    find_pointers,
+    promote,
+    require_seen,
+)
+from training.store.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow, find_version
 
 _OPEN_VERDICTS = ("ask", "promote")
 
@@ -62,8 +70,43 @@ def ever_live(session: Session) -> set[int]:
     return set(session.scalars(rows))
 
 
-def note_answer(session: Session, number: int, answer: str, by: str) -> None:
-    """Note what a person answered about a version."""
+def choose(session: Session, project: str, number: int, mover: Mover) -> None:
+    """Promote a version because a person says so; that answers what the gate left to people.
+
+    Raises:
+        VersionError: if it may not serve the project.
+    """
+    promote(session, project, number, mover)
+    if _is_left_to(project, find_version(session, number)):
+        _note_answer(session, number, "promoted", mover.by)
+
+
+def decline(session: Session, project: str, number: int, mover: Mover) -> None:
+    """Note, once, that a person keeps what is live for a project instead of this version.
+
+    Raises:
+        VersionError: if the gate left nothing to decide about it there, if it is live there, or if
+            what is live was moved since the person looked.
+    """
+    require_seen(session, project, mover)
+    version = find_version(session, number)
+    live = find_live(session, project)
+    if live is not None and live.version == number:
+        raise VersionError(f"version {number} is live already: roll back to what was live before")
+    if not _is_left_to(project, version):
+        raise VersionError(
+            f"version {number} waits for no decision: what is live stays so without one"
+        )
+    if latest_answer(session, number) != "kept":
+        _note_answer(session, number, "kept", mover.by)
+
+
+def _is_left_to(project: str, version: VersionRow) -> bool:
+    """Return whether the gate left this version to people, who answer for all that may use it."""
+    return version.verdict in _OPEN_VERDICTS and project in (version.project, SITE)
+
+
+def _note_answer(session: Session, number: int, answer: str, by: str) -> None:
     session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
 
 

@@ -141,7 +141,7 @@ def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versio
 
 
 def test_the_gate_does_not_promote_what_a_person_decided_against(versions, base, tmp_path):
-    number = publish(versions, tmp_path, "12", project=PROJECT)
+    number = publish(versions, tmp_path, "12", project=PROJECT, verdict="promote")
     versions.decline(PROJECT, number, PERSON)
     assert not versions.promote_if_live(PROJECT, number, 1, GATE)
     assert numbers(versions, PROJECT) == (1,)
@@ -269,7 +269,7 @@ def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
 
 
 def test_what_people_answered_is_known(versions, base, tmp_path):
-    number = publish(versions, tmp_path, "12", project=PROJECT)
+    number = publish(versions, tmp_path, "12", project=PROJECT, verdict="ask")
     versions.decline(PROJECT, number, PERSON)
     first = versions.answers([number])[number]
     assert first.answer == "kept"

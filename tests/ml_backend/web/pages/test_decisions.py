@@ -5,7 +5,7 @@ from functools import partial
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.web.learning_facts import version_list
 from tests.ml_backend.web.pages.reading import FORM, page
-from training.store.live_pointer import Mover, pin, roll_back
+from training.store.live_pointer import SITE, Mover, pin, roll_back
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
 
@@ -39,6 +39,44 @@ def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
     versions.decline(project, unsure, Mover("ann", ""))
     assert with_fact(learning, project, "undecided") == {better}
     assert with_fact(learning, project, "superseded") == set()
+
+
+def test_what_one_project_makes_of_a_version_that_all_share_is_no_answer_elsewhere(
+    client, learning
+):
+    versions = learning.stores.versions
+    for key in ("14.1", "15.1"):
+        learning.projects.remember(key, ProjectNews("Shares the starter"))
+    versions.choose("14.1", publish(learning, "14.1", "unsure", "ask"), Mover("ann", ""))
+    body = {"move": "promote", "version": 1}
+    assert client.post("/projects/14/live", data=body, headers=FORM).status_code == 303
+    assert versions.live("14.1").own
+    (starter,) = version_list(learning, "15.1")
+    assert (starter["version"], starter["answer"]) == (1, None)
+    assert "somebody without a login" not in page(client, "/projects/15/versions/1")
+
+
+def test_another_projects_version_that_serves_the_site_is_answered_by_its_own(learning):
+    versions = learning.stores.versions
+    number = publish(learning, "16.1", "unsure", "ask")
+    versions.choose(SITE, number, Mover("ann", ""))
+    versions.choose("17.1", number, Mover("bob", ""))
+    assert versions.answers([number])[number].by == "ann"
+    versions.move(partial(roll_back, project=SITE, mover=Mover("ann", "")))
+
+
+def test_a_version_that_waits_for_no_decision_cannot_be_kept_from_going_live(client, learning):
+    learning.projects.remember("18.1", ProjectNews("Nothing waits"))
+    learning.stores.versions.choose(
+        "18.1", publish(learning, "18.1", "unsure", "ask"), Mover("ann", "")
+    )
+    not_better = publish(learning, "18.1", "worse", "keep")
+    for number in (1, not_better):
+        body = {"move": "keep", "version": number}
+        answer = client.post("/api/projects/18/live", json=body)
+        assert answer.status_code == 409
+        assert f"version {number} waits for no decision" in answer.json["error"]
+        assert client.get(f"/api/versions/{number}").json["answer"] is None
 
 
 def test_what_was_compared_with_what_is_no_longer_live_raises_no_alert(client, learning):

@@ -151,17 +151,25 @@ def test_programs_do_the_same_over_rest(client):
     assert left.items() <= answer.json["live"].items()
 
 
-def test_the_decision_of_a_person_is_recorded(client, learning):
-    client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
-    assert client.get("/api/versions/2").json["answer"]["answer"] == "kept"
+def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_it(
+    client, learning
+):
+    versions = learning.stores.versions
+    learning.projects.remember("5.1", ProjectNews("Asks"))
+    number = versions.publish(
+        Candidate("asks", versions.checkpoint(1), project="5.1", verdict="ask")
+    )
 
+    def decide(move):
+        body = {"move": move, "version": number}
+        answer = client.post("/projects/5/live", data=body, headers=FORM)
+        return answer, client.get(f"/api/versions/{number}").json["answer"]["answer"]
 
-def test_what_is_live_already_is_not_kept_from_going_live(client):
-    client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
-    refused = client.post("/projects/2/live", data={"move": "keep", "version": 2}, headers=FORM)
-    assert (refused.status_code, refused.mimetype) == (409, "text/html")
-    assert "version 2 is live already" in refused.text
-    assert client.get("/api/versions/2").json["answer"]["answer"] == "promoted"
+    assert decide("keep")[1] == "kept"
+    assert decide("promote")[1] == "promoted"
+    refused, answer = decide("keep")
+    assert (refused.status_code, refused.mimetype, answer) == (409, "text/html", "promoted")
+    assert f"version {number} is live already" in refused.text
 
 
 @pytest.mark.parametrize(
