@@ -54,7 +54,7 @@ def make_move(
 
 
 def _check_target(versions: ModelVersions, project: str) -> None:
-    target = versions.rollback_target(project)
+    target, _ = versions.rollback_target(project)
     if target is None:
         return
     try:

@@ -77,7 +77,7 @@ def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> No
             notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
             also_undecided=undecided[_MOST_NOTICES:],
             served=pointer.live(found.key).name,
-            before=_before(stored, facts["live"], found.key),
+            back=_way_back(stored, facts),
             versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
             now=now(),
             most_clicks=_MOST_CLICKS,
@@ -154,10 +154,18 @@ def _number(field: str) -> int | None:
     return None if text is None else int(text)
 
 
-def _before(stored: ModelVersions, live: dict[str, Any] | None, project: str) -> int | None:
-    """Return what a rollback leads to; None where the project follows the site."""
-    is_own = live is not None and live["own"]
-    return stored.rollback_target(project) if is_own else None
+def _way_back(stored: ModelVersions, project: dict[str, Any]) -> str:
+    """Say where a rollback leads; nothing where the project follows the site, or would unpinned."""
+    live, moves = project["live"], project["moves"]
+    if live is None or not live["own"]:
+        return ""
+    if live["pinned"] and all(move["version"] is None for move in moves[1:2]):
+        return ""
+    version, is_sites = stored.rollback_target(project["key"])
+    if version is None:
+        return ""
+    words = "Follow the site again (version {})" if is_sites else "Roll back to version {}"
+    return words.format(version)
 
 
 def _report(files: StoredFiles, key: str | None) -> dict[str, Any]:

@@ -137,17 +137,17 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     _add_move(session, project, "rollback", _earlier(session, project), False, mover)
 
 
-def rollback_target(session: Session, project: str) -> int | None:
-    """Return what would be live after a rollback, None for nothing.
+def rollback_target(session: Session, project: str) -> tuple[int | None, bool]:
+    """Return what would be live after a rollback, None for nothing, and whether as the site's.
 
     Raises:
         VersionError: if there is nothing to go back to.
     """
     earlier = _earlier(session, project)
     if earlier is not None:
-        return earlier
+        return earlier, False
     site = find_live(session, SITE)
-    return None if site is None else site.version
+    return (None if site is None else site.version), True
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:

@@ -228,8 +228,8 @@ class ModelVersions:
         with self._database.read() as session:
             return moves_of(session, project, newest)
 
-    def rollback_target(self, project: str) -> int | None:
-        """Return what would be live after a rollback, None for nothing.
+    def rollback_target(self, project: str) -> tuple[int | None, bool]:
+        """Return what would be live after a rollback, None for nothing, and whether as the site's.
 
         Raises:
             VersionError: if there is nothing to go back to.

@@ -1,11 +1,12 @@
 """Which versions wait for a person, and which were overtaken by what went live meanwhile."""
 
+import re
 from functools import partial
 
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.web.learning_facts import version_list
 from tests.ml_backend.web.pages.reading import FORM, page
-from training.store.live_pointer import SITE, Mover, pin, roll_back
+from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
 
@@ -77,6 +78,35 @@ def test_a_version_that_waits_for_no_decision_cannot_be_kept_from_going_live(cli
         assert answer.status_code == 409
         assert f"version {number} waits for no decision" in answer.json["error"]
         assert client.get(f"/api/versions/{number}").json["answer"] is None
+
+
+def test_the_button_that_goes_back_says_where_to(client, learning):
+    versions, key = learning.stores.versions, "19.1"
+    learning.projects.remember(key, ProjectNews("Back and forth"))
+    ann = Mover("ann", "")
+
+    def button():
+        return re.findall(r">(Roll back[^<]*|Follow the site[^<]*)<", page(client, "/projects/19"))
+
+    def move(act, project=key, **version):
+        versions.move(partial(act, project=project, mover=ann, **version))
+
+    assert button() == []
+    move(pin)
+    assert button() == [], "Unpin does the same"
+    move(unpin)
+    move(pin)
+    assert button() == []
+    move(promote, version=1)
+    assert button() == ["Follow the site again (version 1)"]
+    move(pin)
+    assert button() == ["Follow the site again (version 1)"]
+    newer = publish(learning, key, "newer", "ask")
+    move(promote, SITE, version=newer)
+    assert button() == [f"Follow the site again (version {newer})"]
+    move(promote, version=newer)
+    assert button() == ["Roll back to version 1"]
+    move(roll_back, SITE)
 
 
 def test_what_was_compared_with_what_is_no_longer_live_raises_no_alert(client, learning):

@@ -58,7 +58,7 @@ def test_a_rollback_that_is_pressed_twice_goes_back_once(client, learning, third
     )
     assert "and version 2 is live now: look again" in answer.text
     assert '<a href="/projects/2">Look again</a>' in answer.text
-    assert form(client, "Roll back to version 1")["state"] == str(state(learning))
+    assert form(client, "Follow the site again (version 1)")["state"] == str(state(learning))
 
 
 @pytest.mark.parametrize("move", ["promote", "keep", "pin", "rollback"])
