@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.errors import BackendError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
+from ml_backend.plural import counted
 from ml_backend.serving.versions import Version
 from training.errors import DatabaseError, TrainingError, VersionError
 from training.store.live_pointer import SITE, Live, promotions
@@ -30,6 +31,8 @@ POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 # A file that was damaged may be mended, by hand or by storing it again.
 LOOK_AGAIN_SECONDS = 30.0
+
+_MOST_PROBLEMS = 3  # said one by one: a store that is gone takes every version with it
 
 # Looks at the files of a version; None of a damaged one.
 FindFiles = Callable[[int], Version | None]
@@ -114,9 +117,13 @@ class PointerFollower:
         return False
 
     def problems(self) -> list[str]:
-        """Say which versions are damaged that would serve otherwise."""
+        """Say which versions are damaged that would serve otherwise; of many, how many more."""
         with self._lock:
-            return [damage.sentence for damage in self._damaged.values()]
+            said = [damage.sentence for damage in self._damaged.values()]
+        more = len(said) - _MOST_PROBLEMS
+        if more > 0:
+            said[_MOST_PROBLEMS:] = [f"{counted(more, 'more version')} cannot be served"]
+        return said
 
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for.
@@ -213,10 +220,12 @@ class PointerFollower:
         try:
             path = self._versions.checkpoint(number)
         except VersionError as error:
-            logger.error("version %d is not served: %s", number, error)
+            damage = _Damage(time.monotonic(), str(error))
             with self._lock:
                 self._sound.pop(number, None)
-                self._damaged[number] = _Damage(time.monotonic(), str(error))
+                before, self._damaged[number] = self._damaged.get(number), damage
+            if before is None or before.sentence != damage.sentence:
+                logger.error("version %d is not served: %s", number, error)
             return None
         version = Version(version_name(self._versions.get(number)), path)
         with self._lock:

@@ -1,4 +1,5 @@
 import gc
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,41 @@ def test_a_version_that_was_mended_serves_again(versions, tmp_path, monkeypatch)
     pointer.refresh()
     assert name(pointer, A) == "v2"
     assert pointer.problems() == []
+
+
+def test_damage_that_is_still_there_is_logged_once(versions, tmp_path, monkeypatch, caplog):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    second = publish(versions, tmp_path, "two", A)
+    make_live(versions, second, A)
+    weights = versions.checkpoint(second)
+    weights.write_bytes(b"damaged")
+    monkeypatch.setattr(pointer_follower, "LOOK_AGAIN_SECONDS", 0)
+    pointer = PointerFollower(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    pointer.refresh()
+    (record,) = caplog.records
+    assert "version 2 is not served" in record.getMessage()
+    weights.unlink()
+    pointer.refresh()
+    assert "is missing" in caplog.records[1].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [(3, []), (4, ["1 more version cannot be served"]), (6, ["3 more versions cannot be served"])],
+)
+def test_many_damaged_versions_are_counted(versions, tmp_path, damaged, told):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    numbers = [publish(versions, tmp_path, f"v{n}", A) for n in range(damaged)]
+    for number in numbers:
+        make_live(versions, number, A)
+        versions.checkpoint(number).unlink()
+    pointer = PointerFollower(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    sentences = pointer.problems()
+    first = [int(re.search("version ([0-9]+) cannot", one)[1]) for one in sentences[:3]]
+    assert first == numbers[:-4:-1], "what is live comes first"
+    assert sentences[3:] == told
 
 
 def test_what_was_rolled_back_from_does_not_stand_in_for_what_is_damaged(versions, tmp_path):
