@@ -1,4 +1,4 @@
-"""Whether a request came from our own page, and our pages stand in a window of their own."""
+"""Only our own pages ask for changes, no frame shows them, and redirects stay at their site."""
 
 from urllib.parse import urlsplit
 
@@ -40,4 +40,16 @@ def refuse_frames(response: Response) -> Response:
     if response.mimetype == "text/html":
         response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
         response.headers["X-Frame-Options"] = "DENY"
+    return response
+
+
+def redirect_to_paths(response: Response) -> Response:
+    """Cut scheme and host off where a redirect leads.
+
+    A proxy that ends TLS is asked for https and asks us for http: an address with that scheme would
+    lead people past it.
+    """
+    if response.location is not None:
+        whole = urlsplit(response.location)
+        response.location = whole._replace(scheme="", netloc="").geturl()
     return response

@@ -288,6 +288,22 @@ def test_another_sites_page_cannot_ask(client, path):
     assert client.post(path, **body).status_code != 403
 
 
+@pytest.mark.parametrize(
+    ("path", "to"), [("", "/icmformer/"), ("//projects//2?still", "/icmformer/projects/2?still")]
+)
+def test_redirects_keep_the_scheme_that_a_proxy_was_asked_with(client, path, to):
+    """A proxy that ends TLS is asked for https and asks for http; it passes the host on."""
+    answer = client.open(
+        environ_overrides={
+            "SCRIPT_NAME": "/icmformer",
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
+        },
+        headers={"Host": "tools.example.org"},
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (308, to)
+
+
 def test_a_refused_webhook_is_on_the_page_for_label_studio_says_nothing_of_it(settings):
     app = create_app(settings.model_copy(update={"max_body_mb": 1}))
     client, recent = app.test_client(), app.extensions["icmformer"].recent
