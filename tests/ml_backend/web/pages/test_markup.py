@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.store.live_pointer import Mover, promote
+from training.store.model_versions import Candidate
 
 PAGES = ["/", "/projects/", "/projects/2", "/projects/2/versions/2", "/projects/2/jobs/1"]
 ENDS_A_PARAGRAPH = {"div", "figure", "form", "h1", "h2", "ol", "p", "pre", "section", "table", "ul"}
@@ -93,3 +95,23 @@ def test_mistyped_addresses_lead_to_pages(client, path, status):
     answer = client.get(path)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert 'href="/projects/"' in answer.text
+
+
+def test_a_title_or_label_from_right_to_left_turns_nothing_else_round(client, learning):
+    title, versions = "\u062e\u0644\u064a\u0629 \u202eodd", learning.stores.versions
+    learning.projects.remember("23.1", ProjectNews(title))
+    versions.publish(
+        Candidate(
+            "asks",
+            versions.checkpoint(1),
+            project="23.1",
+            verdict="ask",
+            scores={"compared_with": 1},
+        )
+    )
+    job = learning.jobs.request("23.1", "button")
+    for path in ("/", "/projects/", "/projects/23", "/projects/23/versions/1"):
+        assert f"<bdi>{title}</bdi>" in page(client, path), path
+    assert f"<bdi>{title}</bdi>" in page(client, f"/projects/23/jobs/{job}")
+    learning.jobs.cancel(job)
+    assert "<bdi>Object</bdi>: 24" in page(client, "/projects/2")
