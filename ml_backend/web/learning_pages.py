@@ -144,6 +144,14 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
         learning.projects.ask_to_reconcile(learning.projects.key_of(name))
         return _back_to(name, "#samples")
 
+    @routes.get("/<name>/live")
+    @routes.get("/<name>/jobs")
+    @routes.get("/<name>/jobs/<int:number>/cancel")
+    @routes.get("/<name>/reconcile")
+    def look_again(name: str, number: int = 0) -> Answer:
+        # a refused button leaves its address in the address bar, and in bookmarks
+        return _back_to(name, "")
+
 
 def _number(field: str) -> int | None:
     """Return a field of the form that was sent; None where it has none."""

@@ -87,7 +87,6 @@ def test_a_page_that_waits_is_loaded_anew_not_scrolled(client, learning):
     [
         ("/projects/2/", 200),
         ("/projects/2/jobs/abc", 404),
-        ("/projects/2/live", 405),  # what a reload after a refused form asks for
         ("/projects/2/nothing/at/all", 404),
     ],
 )
@@ -95,6 +94,15 @@ def test_mistyped_addresses_lead_to_pages(client, path, status):
     answer = client.get(path)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert 'href="/projects/"' in answer.text
+
+
+@pytest.mark.parametrize("button", ["live", "jobs", "jobs/1/cancel", "reconcile"])
+def test_the_address_that_a_refused_button_leaves_leads_back_to_the_project(client, button):
+    """A reload asks for it, or a bookmark, or a browser that comes back from a login."""
+    answer = client.get(f"/projects/2/{button}")
+    assert (answer.status_code, answer.location) == (303, "/projects/2")
+    answer = client.put(f"/projects/2/{button}")
+    assert (answer.status_code, answer.mimetype) == (405, "text/html")
 
 
 def test_a_title_or_label_from_right_to_left_turns_nothing_else_round(client, learning):
