@@ -28,8 +28,6 @@ from training.store.live_pointer import SITE, Mover
 
 Answer = tuple[Response, int]
 
-_KEYS = ("move", "reason", "state", "version")  # of all bodies
-
 
 def learning_api(backend: Backend) -> Blueprint:
     """Return the routes below /api, bound to their collaborators."""
@@ -67,7 +65,8 @@ def _tell(routes: Blueprint, learning: Learning) -> None:
 def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/projects/<name>/jobs")
     def request_job(name: str) -> Answer:
-        number = learning.jobs.request(learning.projects.key_of(name), _text("reason", "REST"))
+        project = learning.projects.key_of(name)
+        number = learning.jobs.request(project, _text(_body("reason"), "reason", "REST"))
         hints.train()
         return jsonify(job_facts(learning.jobs.get(number))), 202
 
@@ -95,32 +94,35 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
 
 
 def _moved(learning: Learning, project: str) -> Response:
-    version = _number("version")
+    body = _body("move", "reason", "state", "version")
+    version = _number(body, "version")
     if version is not None:
         find_version(learning, version, project)
-    mover = Mover(who(), _text("reason", "REST"), saw=_number("state"))
-    make_move(learning.stores.versions, project, _text("move"), version, mover)
+    mover = Mover(who(), _text(body, "reason", "REST"), saw=_number(body, "state"))
+    make_move(learning.stores.versions, project, _text(body, "move"), version, mover)
     return jsonify(live=live_facts(learning, project), moves=move_list(learning, project))
 
 
-def _body() -> dict[str, Any]:
+def _body(*keys: str) -> dict[str, Any]:
+    """Return what was sent, which may have these keys."""
     if not request.is_json:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
     body = read_json(request.get_data())
-    unknown = [key for key in body if key not in _KEYS]
+    unknown = [key for key in body if key not in keys]
     if unknown:
         # A misspelt "state" would let a move happen that its sender meant to guard.
-        raise RequestError(f"{unknown[0][:60]!r} is not one of {', '.join(_KEYS)}")
+        wanted = ", ".join(keys) or "no key at all"
+        raise RequestError(f"{unknown[0][:60]!r} does not belong here: the body may have {wanted}")
     return body
 
 
-def _number(key: str) -> int | None:
-    number = _body().get(key)
+def _number(body: dict[str, Any], key: str) -> int | None:
+    number = body.get(key)
     if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
         raise RequestError(f'"{key}" must be a whole number')
     return number
 
 
-def _text(key: str, default: str = "") -> str:
-    return (read_text(_body(), key).strip() or default)[:500]
+def _text(body: dict[str, Any], key: str, default: str = "") -> str:
+    return (read_text(body, key).strip() or default)[:500]

@@ -102,6 +102,22 @@ def test_what_is_done_over_rest_wants_a_body_as_all_is(client, learning):
     assert learning.jobs.get(number).state == "waiting"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("projects/2/jobs", {"version": 3}, "'version' does not belong here: the body may have"),
+        ("jobs/{}/cancel", {"reason": "dark"}, "'reason' does not belong here"),
+        ("projects/2/reconcile", {"reason": 7}, "the body may have no key at all"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(client, learning, path, body, words):
+    number = learning.jobs.request("2.1", "button")
+    answer = client.post(f"/api/{path.format(number)}", json=body)
+    assert (answer.status_code, words in answer.json["error"]) == (400, True)
+    assert learning.jobs.get(number).reasons == ["button"]
+    assert learning.jobs.get(number).state == "waiting"
+
+
 def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
     number = learning.jobs.request("3.1", "of project 3")
     assert client.get(f"/projects/2/jobs/{number}").status_code == 404
@@ -184,7 +200,7 @@ def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
         ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
         ({"move": "promote", "version": True}, 400, "must be a whole number"),
-        ({"move": "pin", "stat": 7}, 400, "'stat' is not one of move, reason, state, version"),
+        ({"move": "pin", "stat": 7}, 400, "'stat' does not belong here: the body may have move, "),
         ({"move": "promote", "version": 77}, 404, "there is no version 77"),
         ({"move": "unpin"}, 409, "nothing is pinned here"),
         ([], 400, "is a JSON list, not an object"),
