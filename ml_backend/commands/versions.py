@@ -7,6 +7,7 @@ from typing import Any
 from ml_backend.commands.live import live_name, named_project, owner_name
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
+from training.signed_numbers import signed
 from training.store.live_pointer import SITE
 from training.store.model_versions import version_name
 from training.store.version_rows import VersionRow
@@ -48,4 +49,5 @@ def _clicks(scores: dict[str, Any]) -> str:
     change = scores.get("held_out")
     if not change:
         return "not compared"
-    return f"{change['live']:.2f} to {change['candidate']:.2f} clicks ({0 - change['share']:+.1%})"
+    saved = signed(-change["share"], "+.1%")
+    return f"{change['live']:.2f} to {change['candidate']:.2f} clicks ({saved})"

@@ -32,6 +32,7 @@ from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
 from training.moments import now
+from training.signed_numbers import signed
 from training.store.database import LARGEST_INTEGER
 from training.store.live_pointer import Mover
 from training.store.model_versions import ModelVersions
@@ -50,7 +51,8 @@ def learning_pages(backend: Backend) -> Blueprint:
     routes.before_request(refuse_other_sites)
     _show(routes, backend.learning, backend.pointer)
     _act(routes, backend.learning, backend.hints)
-    for helper in (clicks_bar, growth_chart, lineage_mark, counted, duration, moment, svg_address):
+    words = (counted, duration, moment, signed, svg_address)
+    for helper in (clicks_bar, growth_chart, lineage_mark, *words):
         routes.add_app_template_global(helper)
     return routes
 

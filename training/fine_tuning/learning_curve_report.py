@@ -10,6 +10,7 @@ from training.atomic_files import write_atomically
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
 from training.fine_tuning.promotion import Comparison, Policy, compare
+from training.signed_numbers import signed
 
 # Small and blurred objects are outlined differently by every annotator: there 85 % IoU asks for
 # more agreement than they have among themselves, and 75 % tells more.
@@ -86,8 +87,9 @@ def _cell(base: Point, point: Point, test: str, threshold: float) -> str:
     if point.masks == 0:
         return f"{clicks:.2f}"
     saved = _saved(base, point, test, threshold)
-    share = 0 - saved.mean / base.cards[test].noc(threshold)
-    return f"{clicks:.2f} ({share:+.1%}; saved {saved.low:+.2f} to {saved.high:+.2f})"
+    share = -saved.mean / base.cards[test].noc(threshold)
+    interval = f"{signed(saved.low)} to {signed(saved.high)}"
+    return f"{clicks:.2f} ({signed(share, '+.1%')}; saved {interval})"
 
 
 def _saved(base: Point, point: Point, test: str, threshold: float) -> Interval:

@@ -12,6 +12,7 @@ from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 from training.evaluation.noc import Interval, ScoreCard
+from training.signed_numbers import signed
 
 Verdict = Literal["promote", "keep", "ask"]
 
@@ -171,6 +172,7 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
 def _in_words(change: Change) -> str:
     saved = change.saved
     return (
-        f"{change.live:.2f} → {change.candidate:.2f} clicks ({0 - change.share:+.1%}; "
-        f"saved {saved.mean:+.2f}, 95 % {saved.low:+.2f} to {saved.high:+.2f})"
+        f"{change.live:.2f} → {change.candidate:.2f} clicks ("
+        f"{signed(-change.share, '+.1%')}; saved {signed(saved.mean)}, "
+        f"95 % {signed(saved.low)} to {signed(saved.high)})"
     )

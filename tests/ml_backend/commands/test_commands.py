@@ -197,6 +197,16 @@ def test_versions_say_whose_weights_were_deleted(command, learning):
 
 
 @pytest.mark.usefixtures("project")
+def test_versions_say_of_one_that_is_as_good_that_nothing_changed(command, learning):
+    versions = learning.stores.versions
+    same = {"held_out": {"live": 5.0, "candidate": 5.0, "share": 0.0004}}
+    versions.publish(
+        Candidate("job 1", versions.checkpoint(1), project="3.170000", parent=1, scores=same)
+    )
+    assert "5.00 to 5.00 clicks (+0.0%)" in command("versions")[1]
+
+
+@pytest.mark.usefixtures("project")
 def test_a_comparison_is_told_once(command):
     status, out, err = command("reconcile")
     assert status == 1

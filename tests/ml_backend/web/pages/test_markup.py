@@ -123,3 +123,17 @@ def test_a_title_or_label_from_right_to_left_turns_nothing_else_round(client, le
     assert f"<bdi>{title}</bdi>" in page(client, f"/projects/23/jobs/{job}")
     learning.jobs.cancel(job)
     assert "<bdi>Object</bdi>: 24" in page(client, "/projects/2")
+
+
+def test_a_change_that_rounds_to_nothing_has_no_minus(client, learning):
+    versions = learning.stores.versions
+    learning.projects.remember("24.1", ProjectNews("As good as before"))
+    nothing = {"saved": -0.002, "saved_low": -0.2, "saved_high": -0.001, "share": 0.0004}
+    change = {"live": 5.0, "candidate": 5.0, "objects": 20, "images": 9, **nothing}
+    scores = {"compared_with": 1, "trained_on": 3, "threshold": 0.85, "held_out": change}
+    number = versions.publish(
+        Candidate("same", versions.checkpoint(1), project="24.1", verdict="keep", scores=scores)
+    )
+    text = page(client, f"/projects/24/versions/{number}")
+    assert ">+0 %</span>" in text
+    assert "saved +0.00 clicks an object, 95 % -0.20 to +0.00" in text
