@@ -45,3 +45,10 @@ def test_of_a_dead_worker_the_next_one_continues_the_job_or_ends_what_was_cancel
     assert "</code>) ends it" in told(client, running)
     learning.jobs.recover()
     assert learning.jobs.get(running).state == "cancelled", "as was said"
+
+
+def test_a_cancelled_job_is_said_to_be_cancelled_once(client, learning):
+    learning.projects.remember("22.1", ProjectNews("Works"))
+    number = learning.jobs.request("22.1", "button")
+    learning.jobs.cancel(number)
+    assert "<p>cancelled before it ran</p>" in told(client, number)
