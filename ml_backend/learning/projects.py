@@ -50,8 +50,10 @@ class ProjectRow(Base):
 
     @property
     def shown_title(self) -> str:
-        """Its title, or what people call it that has none."""
-        return self.title or f"Project {self.number}"
+        """Its title, or what people call it that has none to be seen."""
+        # blanks, or marks that nobody sees, would be a link that nobody finds
+        is_seen = any(one.isprintable() and not one.isspace() for one in self.title)
+        return self.title if is_seen else f"Project {self.number}"
 
     @property
     def is_reconcile_asked_for(self) -> bool:

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from ml_backend.learning.projects import ProjectNews, Projects
+from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
 from training.store.database import Database
 
 KEY = "2.1795327560"
@@ -44,6 +44,20 @@ def test_a_database_that_knew_no_requests_goes_on(tmp_path):
     projects.reconciled(projects.find(KEY), "25 compared")
     assert projects.find(KEY).told == "25 compared"
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("Cells", "Cells"),
+        (" Cells ", " Cells "),
+        ("", "Project 2"),
+        (" \t\u00a0", "Project 2"),
+        ("\u200b\u2060", "Project 2"),
+    ],
+)
+def test_a_title_that_nobody_sees_is_none(title, shown):
+    assert ProjectRow(key=KEY, number="2", title=title).shown_title == shown
 
 
 def test_what_a_comparison_came_to_may_be_any_words(projects):
