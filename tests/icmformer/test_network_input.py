@@ -58,7 +58,17 @@ def test_mask_is_cut_out_of_the_whole_image():
     assert plane.sum() == np.float32(0.7)
 
 
-VIEW = View((40, 50), RegionOfInterest(10, 29, 10, 29), (80, 80))
+def test_an_enlarged_mask_stays_in_place_where_it_need_not_be_as_published():
+    probability = np.zeros((40, 50), dtype=np.float32)
+    probability[20, 10] = 1
+    view = View((40, 50), RegionOfInterest.whole((40, 50)), (80, 100), as_published=False)
+    plane = mask_plane(probability, view, CPU)[0, 0].numpy()
+    np.testing.assert_array_equal(
+        np.argwhere(plane > 0.5), [[r, c] for r in (40, 41) for c in (20, 21)]
+    )
+
+
+VIEW = View((40, 50), RegionOfInterest(10, 29, 10, 34), (80, 100))
 
 
 draw = partial(disk_maps_at, radius=5)
@@ -67,7 +77,7 @@ draw = partial(disk_maps_at, radius=5)
 def test_mirrored_clicks_are_the_mirrored_maps():
     clicks = PlacedClicks.on_image([Click(15.5, 20.5, True), Click(22.5, 17.5, False)], (40, 50))
     maps, mirrored = (click_planes(draw, clicks, VIEW, mirror) for mirror in (False, True))
-    assert maps.shape == (1, 2, 80, 80)
+    assert maps.shape == (1, 2, 80, 100)
     assert maps[0, 0, 40, 20] == maps[0, 1, 28, 48] == 1
     np.testing.assert_array_equal(mirrored, maps.flip(3))
 

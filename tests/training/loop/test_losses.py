@@ -76,6 +76,15 @@ def test_labels_may_be_small_integers(made):
     torch.testing.assert_close(normalized_focal_loss(logits, labels.to(torch.int8)), as_floats)
 
 
+def test_alpha_weighs_the_objects_pixels_and_the_rest_the_others():
+    logits, labels = torch.randn(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
+    labels[1] = 0
+
+    halves, third = (normalized_focal_loss(logits, labels, alpha=alpha) for alpha in (0.5, 0.3))
+
+    torch.testing.assert_close(third / halves, torch.tensor([0.6, 1.4]))
+
+
 def test_dice_is_near_0_for_the_truth_and_near_1_for_its_opposite():
     labels = torch.zeros(1, 1, 32, 32)
     labels[:, :, 8:24, 8:24] = 1
