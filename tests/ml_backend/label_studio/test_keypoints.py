@@ -139,11 +139,17 @@ def test_a_keypoint_with_two_labels_counts_for_both():
     assert list(clicks_by_label([item], CONFIG, (10, 10))) == ["Object", "Other"]
 
 
+def test_labels_may_stand_under_their_common_name():
+    item = keypoint(value={"x": 50, "y": 50, "labels": ["Other"]})
+    assert list(clicks_by_label([item], CONFIG, (10, 10))) == ["Other"]
+
+
 def test_every_click_is_on_a_pixel():
     for percent in (0, -1e-6, 100, 100 + 1e-6):
         ((click,),) = clicks_by_label([keypoint(percent, percent)], CONFIG, (3, 481)).values()
         assert 0 <= math.floor(click.x) <= 480
         assert 0 <= math.floor(click.y) <= 2
+        assert (click.x, click.y) == pytest.approx((percent * 4.81, percent * 0.03), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,7 @@ def test_every_click_is_on_a_pixel():
         ({"x": math.nan}, '"x" is not a usable number'),
         ({"y": math.inf}, '"y" is not a usable number'),
         ({"x": 10**400}, '"x" is not a usable number'),
+        ({"x": 100.002}, '"x" is 100.002, outside 0 to 100 percent'),
         ({"x": 100.1}, '"x" is 100.1, outside 0 to 100 percent'),
         ({"y": -0.1}, '"y" is -0.1, outside 0 to 100 percent'),
         ({"x": "50"}, '"x" is not a number'),
@@ -227,6 +234,7 @@ def test_a_rectangle_turned_by_a_quarter():
     item = rectangle(x=50, y=20, width=30, height=40, rotation=90)
     (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
     assert (box.left, box.top, box.right, box.bottom) == pytest.approx((10, 20, 50, 50))
+    assert not box.corners, "it is upright"
 
 
 def test_of_a_tilted_rectangle_only_what_is_inside_counts():
@@ -263,6 +271,14 @@ def test_rectangles_that_the_task_carries_are_not_drawn_again(kind):
     dragged = {**rectangle(x=6), "id": "saved"}
     assert ids_of_rectangles(task, dragged, {**saved_one, "id": "other"}) == ["other"]
     assert ids_of_rectangles(task, dragged, saved_one) == ["saved"]
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "width", "height", "rotation"])
+def test_a_rectangle_that_was_changed_is_drawn_anew_whatever_of_it_changed(changed):
+    task = {"annotations": [{"result": [rectangle(), {**rectangle(), "id": "last"}]}]}
+    assert ids_of_rectangles(task, rectangle(**{changed: 7}), {**rectangle(), "id": "last"}) == [
+        "r1"
+    ]
 
 
 def test_of_several_new_rectangles_the_last_counts():
