@@ -67,6 +67,15 @@ def test_each_gpu_is_asked_for_itself(monkeypatch):
     assert not has_native_bf16(torch.device("cuda:1"))
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "native"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512": True}, False)],
+)
+def test_either_kind_of_processor_with_bf16_counts(monkeypatch, capabilities, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_native_bf16(CPU) == native
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_bf16_is_close_to_fp32(name, image):
     probabilities = [

@@ -316,6 +316,8 @@ def test_refuses_a_previous_result_of_other_clicks_or_another_size():
             predictor.segment(IMAGE, clicks, previous)
     with pytest.raises(InputError, match="high and wide"):
         predictor.segment(IMAGE[:10], [first, second, third], previous)
+    with pytest.raises(InputError, match="pixels high and wide"):
+        predictor.segment(IMAGE.transpose(1, 0, 2), [first, second, third], previous)
 
 
 @pytest.mark.parametrize("row", [0, 150, 299])

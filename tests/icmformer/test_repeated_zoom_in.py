@@ -105,6 +105,40 @@ def test_moves_in_at_once_on_an_object_that_the_next_click_would_move_in_on():
         assert (LOOK.look_again(probability, clicks, whole) is not None) == moves
 
 
+class Shown(RednessNetwork):
+    """Notes the masks that it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.masks = []
+
+    def fuse(self, features, click_maps, previous_mask):
+        self.masks.append(previous_mask)
+        return super().fuse(features, click_maps, previous_mask)
+
+
+def test_a_closer_look_starts_from_what_the_look_before_it_found():
+    rows, columns = (1000, 1040), (300, 340)
+    image, _ = _scene((1500, 2000), rows, columns)
+    network = Shown()
+    Predictor(network).segment(image, [_middle_click(rows, columns)])
+    first, *closer = network.masks
+    assert closer
+    assert not first.any()
+    assert all((mask > 0.5).any() for mask in closer)
+
+
+def test_what_is_too_small_to_be_a_part_is_not_served():
+    image, _ = _scene((400, 500), (50, 350), (100, 420))
+    image[380:383, 480:483] = (255, 0, 0)
+    click = _middle_click((50, 350), (100, 420))
+    served = Predictor(RednessNetwork()).segment(image, [click]).mask
+    assert served[200, 250]
+    assert not served[375:, 470:].any()
+    published = Predictor.for_benchmark(RednessNetwork()).segment(image, [click]).mask
+    assert published[375:, 470:].any()
+
+
 def test_only_negative_clicks_leave_the_view_alone():
     nothing = np.zeros((300, 400), dtype=np.float32)
     clicks = PlacedClicks.on_image([Click(5, 5, False)], (300, 400))

@@ -96,6 +96,14 @@ def test_anti_aliased_channels_and_literal_words_decode_as_the_sdk_decodes_them(
     )
 
 
+@pytest.mark.parametrize(("alpha", "belongs"), [(1, 0), (127, 0), (128, 1), (254, 1)])
+@pytest.mark.parametrize("repeated", [True, False], ids=["a run", "literal words"])
+def test_from_128_on_a_pixel_of_a_rim_belongs_to_the_mask(alpha, belongs, repeated):
+    run = (alpha, 8) if repeated else [alpha] * 8
+    rle = write_stream(8, [(2, run)])
+    np.testing.assert_array_equal(brush_rle.decode(rle, (1, 2)), [[belongs, belongs]])
+
+
 @settings(max_examples=50)
 @given(st.data())
 def test_every_legal_stream_decodes(data):

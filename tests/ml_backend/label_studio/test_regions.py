@@ -81,6 +81,7 @@ def test_a_brush_with_separate_labels():
         ({"original_width": 7}, "holds 96 values, but an image of 7x4 pixels"),
         ({"original_width": None}, "does not say how large"),
         ({"original_width": "6"}, "does not say how large"),
+        ({"original_width": 6.5}, "does not say how large"),
         ({"original_height": -4}, "does not say how large"),
         ({"original_height": 10**6, "original_width": 10**6}, "holds 96 values, but an image"),
         ({"value": {"rle": region()["value"]["rle"][:-1]}}, "cut short"),

@@ -134,6 +134,7 @@ class Looks:
         interrupt()
         interrupt()
         clicks = (3, 1, 2)[len(self.seen)]
+        network.eval()
         self.seen.append(network)
         ious = (0.5,) * (clicks - 1) + (0.95,)
         return Look({"GrabCut": ScoreCard((SampleScore("1#1", ious, 0.0, 0.1),), 20)}, None)
@@ -161,6 +162,15 @@ def test_the_averaged_weights_of_the_best_look_are_kept(shapes, tmp_path):
     assert state.best == -1
     best = load_checkpoint(recipe.run / "best.safetensors")
     assert (next(best.parameters()) == 2).all()
+
+
+def test_a_look_leaves_a_network_that_is_its_own_average_in_training(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    state, keeper = a_keeper(recipe, Looks(), interrupt=lambda: None)
+    state.average = state.network.train()
+    state.samples = recipe.epoch
+    keeper.after_step(state)
+    assert state.network.training
 
 
 @pytest.mark.parametrize("epochs", [2, 1], ids=["as long", "shorter"])

@@ -124,6 +124,15 @@ def test_mean_iou_counts_half_of_the_object_as_half():
     assert mean_iou(logits, labels).item() == pytest.approx(0.75)
 
 
+def test_mean_iou_leaves_ignored_pixels_out_and_takes_nothing_for_nothing_as_right():
+    logits, labels = torch.full((2, 1, 8, 8), -5.0), torch.zeros(2, 1, 8, 8)
+    labels[0, :, :4] = 1
+    logits[0] = 5
+    labels[0, :, 4:] = -1
+
+    assert mean_iou(logits, labels).item() == 1
+
+
 def disc(size, column):
     rows, columns = np.mgrid[:size, :size]
     inside = (rows - size / 2) ** 2 + (columns - column) ** 2 < (size / 8) ** 2

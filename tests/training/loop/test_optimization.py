@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from icmformer import build_model
+from training.errors import RecipeError
 from training.loop.optimization import (
     learning_rate,
     make_optimizer,
+    require_finite,
     set_learning_rate,
     update_average,
 )
@@ -93,3 +95,15 @@ def test_the_average_follows_the_weights():
 
     update_average(average, model, 0.9, step=0)
     torch.testing.assert_close(average.weight, torch.full((2, 2), 0.1 + 0.9 * 0.9))
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -float("inf")])
+def test_a_weight_that_is_no_finite_number_ends_a_training(weight):
+    network = build_model("tiny")
+    require_finite(network, "5 steps")
+    list(network.parameters())[-1].data.view(-1)[0] = weight
+
+    with pytest.raises(
+        RecipeError, match=r"no finite numbers after 5 steps: lower .*learning_rate"
+    ):
+        require_finite(network, "5 steps")
