@@ -24,7 +24,9 @@ def test_covers_includes_the_borders():
     assert region.covers(region)
     assert region.covers(RegionOfInterest(3, 8, 4, 4))
     assert not region.covers(RegionOfInterest(2, 10, 3, 9))
+    assert not region.covers(RegionOfInterest(1, 9, 3, 9))
     assert not region.covers(RegionOfInterest(2, 9, 2, 9))
+    assert not region.covers(RegionOfInterest(2, 9, 3, 10))
 
 
 def test_bounding_box():

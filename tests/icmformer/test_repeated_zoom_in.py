@@ -232,6 +232,28 @@ def test_where_a_mask_is_cut_off_the_region_grows_by_half_of_its_own():
     assert abs(larger.row_min + larger.row_max - (180 + 699)) <= 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "twice_middle"),
+    [
+        ((300, 399), (500, 599), (200 + 399, 500 + 599)),
+        ((400, 499), (500, 599), (400 + 599, 500 + 599)),
+        ((350, 449), (400, 599), (350 + 449, 200 + 599)),
+        ((350, 449), (500, 799), (350 + 449, 500 + 999)),
+    ],
+    ids=["above", "below", "on the left", "on the right"],
+)
+def test_it_grows_by_half_of_the_region_to_the_side_where_the_mask_is_cut_off(
+    rows, columns, twice_middle
+):
+    region = RegionOfInterest(300, 499, 400, 799)
+    probability = np.zeros((2000, 2000), dtype=np.float32)
+    probability[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = 0.9
+    clicks = PlacedClicks.on_image([Click(550, 400, True)], (2000, 2000))
+    larger = LOOK.look_again(probability, clicks, region)
+    middle = (larger.row_min + larger.row_max, larger.column_min + larger.column_max)
+    assert np.abs(np.subtract(middle, twice_middle)).max() <= 1
+
+
 def test_a_first_click_beside_an_existing_mask_is_seen_with_it():
     mask = np.zeros((1000, 1000), dtype=np.float32)
     mask[400:500, 300:450] = 1

@@ -3,7 +3,7 @@
 import pytest
 
 from ml_backend.errors import RequestError
-from ml_backend.label_studio.drawn_objects import carries_objects, drawn_objects
+from ml_backend.label_studio.drawn_objects import carries_objects, drawn_objects, shown_size
 from ml_backend.label_studio.labeling_config import parse
 from tests.ml_backend.label_studio_requests import SIZE_HW, keypoint, recorded, saved_task
 
@@ -88,3 +88,19 @@ def test_task_of_a_batch_is_known_to_carry_nothing_without_its_image():
 
 def test_odd_ids_are_as_good_as_any():
     assert len(ids(keypoint(1, 1, id="\ud800\n"), task={"id": ["x"], "project": None})) == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "size_hw"),
+    [
+        ([], None),
+        ([{"original_height": 3, "original_width": 4}, {"id": "r"}, "noise"], (3, 4)),
+        ([{"original_height": n, "original_width": 2 * n} for n in (1, 2)], (2, 4)),
+        ([{"original_height": 3, "original_width": None}], None),
+        ([{"original_height": True, "original_width": 4}], None),
+        ("noise", None),
+    ],
+)
+def test_the_image_is_as_large_as_the_newest_region_says(items, size_hw):
+    assert shown_size({"result": items}) == size_hw
+    assert shown_size(None) is None

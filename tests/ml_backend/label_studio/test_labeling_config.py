@@ -124,6 +124,7 @@ def test_a_box_that_asks_for_masks_has_labels_of_one_brush(smart):
         ("$photo.url", {"photo": {"url": "a.jpg"}}, "a.jpg"),
         ("$photo.url", {"photo.url": "a.jpg"}, "a.jpg"),
         ("$photos[1].url", {"photos": [{}, {"url": "b.jpg"}]}, "b.jpg"),
+        ("$photos[1]", {"photos": ["a.jpg"]}, ""),
         ("$photos[7]", {"photos": ["a.jpg"]}, ""),
         ("$photo.url", {"photo": "a.jpg"}, ""),
         ("https://example.com/$a/$b", {"a": 4, "b": "c.jpg"}, "https://example.com/4/c.jpg"),
@@ -194,6 +195,10 @@ def test_where_a_task_keeps_its_image(value, data, address):
         (
             view(IMAGE, BRUSH, KEYPOINTS.replace("smart=", 'value="$labels" smart=')),
             'labels of "kp"',
+        ),
+        (
+            view(IMAGE, BRUSH, KEYPOINTS.replace("smart=", 'apiUrl="https://l.example" smart=')),
+            'labels of "kp" come from',
         ),
         (view(IMAGE, BRUSH.replace("Object", "$first"), KEYPOINTS), 'labels of "brush" come from'),
     ],

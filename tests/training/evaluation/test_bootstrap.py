@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from training.evaluation.bootstrap import interval_over_images
 
@@ -50,6 +51,24 @@ def test_with_many_images_the_interval_is_the_plain_percentile_interval():
     values = np.random.default_rng(1).normal(size=2000)
     low, high = interval_over_images(values, [str(n) for n in range(2000)], 4000)
     assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.05)
+
+
+@pytest.mark.parametrize("images", [6, 8, 10])
+def test_with_few_normal_values_the_interval_is_nearly_students(images):
+    values = special.ndtri((np.arange(images) + 0.5) / images)
+    low, high = interval_over_images(values, [str(n) for n in range(images)], 20_000)
+    error = values.std(ddof=1) / np.sqrt(images)
+    assert 0.95 < (high - low) / (2 * special.stdtrit(images - 1, 0.975) * error) <= 1
+
+
+def test_the_mean_is_of_objects_not_of_images():
+    values = np.repeat([1, 0], [90, 10])
+    low, high = interval_over_images(values, [str(n // 90) + f"#{n}" for n in range(100)])
+    assert (low, high) == (0, 1)
+    twice = np.tile(values, 40)
+    names = [f"{n // 100}{'ab'[n % 100 >= 90]}#{n}" for n in range(4000)]
+    low, high = interval_over_images(twice, names)
+    assert 0.8 < low < 0.9 < high < 1
 
 
 def test_each_column_of_curves_has_an_interval_of_its_own():

@@ -32,6 +32,9 @@ def test_golden_noc(golden_misc):
 def test_success_at_the_last_click_is_a_published_failure_but_was_reached():
     assert PUBLISHED.failures(0.9) == 2
     assert PUBLISHED.never_reached(0.9) == 1
+    before = _card([0.3] * 18 + [0.93], [0.86] + [0.7] * 19)
+    assert [before.failures(t) for t in (0.85, 0.9)] == [0, 1]
+    assert [before.never_reached(t) for t in (0.85, 0.9)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -50,8 +53,8 @@ def test_iou(target, mask, expected):
 
 
 def test_curve_carries_the_last_value_forward():
-    card = _card([0.5, 0.9], [0.1, 0.2, 0.3, 0.4], max_clicks=4)
-    np.testing.assert_allclose(card.mean_ious(), [0.3, 0.55, 0.6, 0.65])
+    card = _card([0.9, 0.5], [0.1, 0.2, 0.3, 0.4], max_clicks=4)
+    np.testing.assert_allclose(card.mean_ious(), [0.5, 0.35, 0.4, 0.45])
 
 
 def test_seconds_per_click_weighs_clicks_not_samples():
@@ -89,8 +92,10 @@ def test_refuses_what_is_no_score_card(text):
         ScoreCard.from_json(text)
 
 
-def test_refuses_unknown_fields():
+def test_refuses_unknown_fields_and_formats():
     fields = json.loads(_card([0.5]).to_json())
+    with pytest.raises(ScoreCardError):
+        ScoreCard.from_json(json.dumps({**fields, "format": "icmformer score card 2"}))
     with pytest.raises(ScoreCardError, match="colour"):
         ScoreCard.from_json(json.dumps({**fields, "colour": "red"}))
 

@@ -6,7 +6,8 @@ import pytest
 from icmformer import Predictor, build_model
 from training.datasets.benchmarks import open_benchmark
 from training.evaluation.click_by_click import click_through
-from training.loop.validation import Validation, ValidationOptions
+from training.evaluation.noc import SampleScore, ScoreCard
+from training.loop.validation import Look, Validation, ValidationOptions
 
 
 def test_clicks_are_drawn_where_they_are(shapes):
@@ -24,3 +25,12 @@ def test_clicks_are_drawn_where_they_are(shapes):
     # 72 × 88 pixels are shown on 240 × 293, and the middle of one stays its middle.
     middle = np.array([click.y, click.x]) * 240 / 72 - 0.5
     assert np.argwhere(green).mean(axis=0) == pytest.approx(middle, abs=0.5)
+
+
+def test_the_quality_is_clicks_to_85_percent_on_the_first_set():
+    first, second = (
+        ScoreCard((SampleScore("a", ious, 0.0, 0.1),)) for ious in ([0.8, 0.86, 0.95], [0.95])
+    )
+    assert Look({"first": first, "second": second}, None).quality() == -2
+    better = ScoreCard((SampleScore("a", (0.85, 0.95), 0.0, 0.1),))
+    assert Look({"first": better}, None).quality() > Look({"first": first}, None).quality()
