@@ -91,11 +91,8 @@ def line_chart(
 
 
 def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % bootstrap band around `ScoreCard.mean_ious`, two times (max_clicks,).
-
-    Where all objects are on one image there is none, and both are the curve.
-    """
-    return interval_over_images(card.curves(), [sample.name for sample in card.samples])
+    """Return the 95 % band around `ScoreCard.mean_ious`, two times (max_clicks,)."""
+    return interval_over_images(card.curves(), [sample.name for sample in card.samples], (0, 1))
 
 
 def _draw_curve(axes: Axes, card: ScoreCard, colour: str, marker: str) -> Line2D:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 
@@ -132,16 +131,11 @@ class ScoreCard:
         return sum(sample.seconds for sample in self.samples) / clicks
 
     def noc_interval(self, threshold: float) -> Interval:
-        """Return the number of clicks with its bootstrap confidence interval over images.
-
-        One image says nothing of others: there it may be anything.
-        """
+        """Return the number of clicks with its confidence interval over images."""
         clicks = self.clicks_to_reach(threshold)
         names = [sample.name for sample in self.samples]
-        low, high = 1.0, float(self.max_clicks)
-        if len({image_of(name) for name in names}) > 1:
-            low, high = map(float, interval_over_images(clicks, names))
-        return Interval(float(clicks.mean()), low, high)
+        low, high = interval_over_images(clicks, names, (1, self.max_clicks))
+        return Interval(float(clicks.mean()), float(low), float(high))
 
     def by_object_size(self) -> dict[str, "ScoreCard"]:
         """Split into small, medium and large objects; classes without samples are left out."""

@@ -115,18 +115,14 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
     if live.max_clicks != candidate.max_clicks:
         raise ScoreCardError("the two score cards gave up after different numbers of clicks")
     before, after = (card.clicks_to_reach(policy.threshold) for card in (live, candidate))
-    images = len({image_of(name) for name in names})
-    most = live.max_clicks - 1.0
-    # One image says nothing of others: there it may be anything.
-    low, high = -most, most
-    if images > 1:
-        low, high = map(float, interval_over_images(before - after, names))
+    most = live.max_clicks - 1
+    low, high = interval_over_images(before - after, names, (-most, most))
     return Change(
         live=float(before.mean()),
         candidate=float(after.mean()),
-        saved=Interval(float((before - after).mean()), low, high),
+        saved=Interval(float((before - after).mean()), float(low), float(high)),
         objects=len(set(names)),
-        images=images,
+        images=len({image_of(name) for name in names}),
     )
 
 
