@@ -34,7 +34,7 @@ def blended(whole: np.ndarray, close: np.ndarray, window: RegionOfInterest) -> n
 def _weights(first: int, last: int, length: int) -> np.ndarray:
     """Return the close-up's weight along one side of its window."""
     count = last - first + 1
-    steps = np.arange(1, count + 1, dtype=np.float32) / max(_RIM * count, 1)
+    steps = np.arange(1, count + 1, dtype=np.float32) / (_RIM * count)
     weights = np.ones(count, dtype=np.float32)
     if first > 0:
         weights = np.minimum(weights, steps)
