@@ -56,6 +56,12 @@ def test_where_the_image_ends_there_is_no_transition():
     assert result[20, 40] < 0.2
 
 
+def test_a_window_one_pixel_away_from_where_the_image_ends_has_a_transition():
+    whole, close = np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32)
+    result = blended(whole, close, RegionOfInterest(1, 38, 1, 38))
+    assert max(result[1, 20], result[38, 20], result[20, 1], result[20, 38]) < 0.2
+
+
 def spiked():
     """A large red box, and out of it a line too thin to be seen when the box fills the view."""
     image = np.full((2000, 2000, 3), 100, dtype=np.uint8)

@@ -87,6 +87,9 @@ def test_rim_of_a_disk_reaches_into_the_view_unless_it_is_above_and_to_the_left(
     corner = PlacedClicks.on_image([Click(9.5, 9.5, False)], (40, 50))
     assert click_planes(draw, beside, VIEW, mirrored=False).any()
     assert not click_planes(draw, corner, VIEW, mirrored=False).any(), "as published"
+    shrunk = View((400, 500), RegionOfInterest(10, 399, 10, 499), (80, 100))
+    corner = PlacedClicks.on_image([Click(9.5, 9.5, False)], (400, 500))
+    assert not click_planes(draw, corner, shrunk, mirrored=False).any(), "as published"
 
 
 def test_a_click_anywhere_on_the_first_pixel_is_drawn_where_clicks_are_placed_by_length():

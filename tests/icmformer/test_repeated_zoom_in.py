@@ -218,8 +218,11 @@ def test_existing_mask_is_seen_with_its_surroundings():
     mask[400:500, 300:450] = True
     image, _ = _scene((1000, 1000), (400, 500), (300, 450))
     predictor = Predictor(RednessNetwork())
-    result = predictor.segment(image, [Click(460, 450, False)], Segmentation.from_mask(mask))
+    clicks = [Click(460, 450, False)]
+    result = predictor.segment(image, clicks, Segmentation.from_mask(mask))
     assert result.region == RegionOfInterest(380, 519, 270, 479)
+    first = LOOK.region(mask.astype(np.float32), PlacedClicks.on_image(clicks, mask.shape), None)
+    assert first == result.region, "at once"
 
 
 def test_where_a_mask_is_cut_off_the_region_grows_by_half_of_its_own():

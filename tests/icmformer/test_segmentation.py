@@ -26,9 +26,10 @@ def test_refuses_what_is_no_mask(shape):
         Segmentation.from_mask(np.zeros(shape))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [0.3, -4.0, 255.0, np.nan])
-def test_refuses_probabilities_and_logits_as_masks(value):
-    mask = np.array([[0, 1, value]], dtype=np.float32)
+def test_refuses_probabilities_and_logits_as_masks(value, dtype):
+    mask = np.array([[0, 1, value]], dtype=dtype)
     with pytest.raises(InputError, match=r"0 and 1 only.* threshold it first"):
         Segmentation.from_mask(mask)
 

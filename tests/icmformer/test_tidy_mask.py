@@ -46,7 +46,7 @@ def test_keeps_what_was_clicked_however_small():
 def test_keeps_parts_and_holes_of_some_size():
     parts = _blob()
     parts[70:80, 70:80] = 0.9
-    parts[40:45, 40:45] = 0.2
+    parts[40:44, 40:44] = 0.2
     np.testing.assert_array_equal(without_specks(parts, CLICK_INSIDE, POSITIVE), parts)
 
 
@@ -77,6 +77,17 @@ def test_pixels_in_view_lie_on_what_resizing_puts_there():
     pixels, positive = pixels_in_view(clicks, view)
     assert pixels.tolist() == [[0, 4], [98, 494]]
     assert positive.tolist() == [True, False]
+
+
+def test_a_click_one_pixel_beyond_a_view_is_not_in_it():
+    clicks = PlacedClicks.on_image(
+        [Click(x + 0.5, y + 0.5, True) for x, y in ((20, 10), (30, 10), (20, 20), (29, 19))],
+        (60, 80),
+    )
+    view = View((60, 80), RegionOfInterest(10, 19, 20, 29), (10, 10), False)
+    pixels, positive = pixels_in_view(clicks, view)
+    assert pixels.tolist() == [[0, 0], [9, 9]]
+    assert positive.tolist() == [True, True]
 
 
 VIEW = View((60, 80), RegionOfInterest.whole((60, 80)), (60, 80))
