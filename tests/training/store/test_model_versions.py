@@ -1,13 +1,16 @@
 from functools import partial
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from sqlalchemy.exc import IntegrityError
 
 from tests.training.version_files import checkpoint, publish
 from training.errors import VersionError
 from training.moments import now
+from training.store.database import Database
 from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
-from training.store.model_versions import Candidate, version_name
+from training.store.model_versions import Candidate, ModelVersions, version_name
+from training.store.stored_files import StoredFiles
 from training.store.version_rows import LiveMoveRow
 
 PERSON = Mover("ann", "looks better")
@@ -86,6 +89,32 @@ def test_publishing_moves_nothing_and_happens_once(versions, base, tmp_path):
     assert versions.get(2).parent == 1
     assert versions.made_by("job 12").number == 2
     assert version_name(versions.get(2)).startswith("v2-")
+
+
+def test_two_processes_that_publish_the_same_at_once_get_the_same_number(tmp_path):
+    candidate = Candidate("base of both", checkpoint(tmp_path, "starter"))
+    faster = []
+
+    class SlowFiles(StoredFiles):
+        def write(self, key, content):
+            if not faster:
+                faster.append(None)
+                faster[0] = versions.publish(candidate)
+            super().write(key, content)
+
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    versions = ModelVersions(database, SlowFiles(tmp_path / "files", tmp_path / "downloads"))
+    assert versions.publish(candidate) == faster[0] == 1
+    database.close()
+
+
+def test_children_of_a_version_are_those_that_a_project_may_use(versions, base, tmp_path):
+    theirs = publish(versions, tmp_path, "12", project=PROJECT)
+    others = publish(versions, tmp_path, "13", project=OTHER)
+    everybodys = publish(versions, tmp_path, "14")
+    assert versions.children(PROJECT, base) == [theirs, everybodys]
+    assert versions.children(OTHER, base) == [others, everybodys]
+    assert versions.children(OTHER, others) == []
 
 
 def test_projects_are_served_by_their_own_version(versions, base, tmp_path):
@@ -183,6 +212,22 @@ def test_a_project_that_was_pinned_while_it_followed_the_site_follows_it_again(
         versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
 
 
+def test_what_the_site_pinned_is_not_unpinned_by_a_project_that_follows_it(versions, base):
+    versions.move(partial(pin, project=SITE, mover=PERSON))
+    with pytest.raises(VersionError, match="nothing is pinned here"):
+        versions.move(partial(unpin, project=PROJECT, mover=PERSON))
+    assert versions.history(PROJECT) == []
+
+
+@pytest.mark.parametrize(("owner", "whose"), [(SITE, "the site"), (PROJECT, "this project")])
+def test_whoever_was_overtaken_is_told_by_whom_last(versions, base, owner, whose):
+    seen = versions.live(PROJECT).state
+    for act, project, by in ((pin, SITE, "bob"), (pin, PROJECT, "bob"), (unpin, owner, "eve")):
+        versions.move(partial(act, project=project, mover=Mover(by, "")))
+    with pytest.raises(VersionError, match=rf"last by eve \(unpin, for {whose}\)"):
+        versions.move(partial(pin, project=PROJECT, mover=Mover("ann", "", saw=seen)))
+
+
 def test_a_project_with_a_version_of_its_own_keeps_it_when_the_pin_is_taken_off(
     versions, base, tmp_path
 ):
@@ -259,6 +304,18 @@ def test_damaged_files_are_never_handed_out(versions, base, suffix, damage):
     with pytest.raises(VersionError, match="version 1 cannot be served"):
         versions.checkpoint(base)
     assert not versions.is_whole(base)
+
+
+def test_a_damaged_copy_of_remote_weights_is_fetched_again(tmp_path):
+    files = StoredFiles(f"memory://{tmp_path.name}", tmp_path / "downloads")
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    versions = ModelVersions(database, files)
+    number = versions.register_base(checkpoint(tmp_path, "starter"))
+    for suffix in (".safetensors", ".json"):
+        versions.checkpoint(number).with_suffix(suffix).write_bytes(b"damaged")
+        assert versions.checkpoint(number).read_bytes() == b"weights of starter"
+    database.close()
+    MemoryFileSystem.store.clear()
 
 
 def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
