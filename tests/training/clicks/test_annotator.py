@@ -87,6 +87,17 @@ def test_jittered_clicks_repeat_and_depend_on_seed_and_turn():
     assert first != JitteredAnnotator(seed=1).next_click(target, nothing, [first])
 
 
+def test_where_a_jittered_click_fell_says_nothing_about_the_next():
+    target = np.ones((30, 30), dtype=np.int8)
+    nothing = np.zeros((30, 30), dtype=bool)
+    moved = []
+    for seed in range(5):
+        first = JitteredAnnotator(seed).next_click(target, nothing, [])
+        second = JitteredAnnotator(seed).next_click(target, nothing, [first])
+        moved.append(abs(second.y - first.y))
+    assert max(moved) > 3
+
+
 def test_jittered_annotator_has_nothing_to_correct():
     target = np.ones((4, 4), dtype=np.int8)
     click = JitteredAnnotator().next_click(target, target == 1, [])

@@ -10,12 +10,12 @@ from training.evaluation.noc import iou
 from training.evaluation.perturbed_masks import HIGHEST_IOU, LOWEST_IOU, StartFromMask, damaged
 
 
-class OneSquare:
+class Squares:
     def __len__(self):
-        return 1
+        return 2
 
     def __getitem__(self, index):
-        return EvaluationSample("square", np.zeros((90, 120, 3), np.uint8), square())
+        return EvaluationSample(f"square {index}", np.zeros((90, 120, 3), np.uint8), square())
 
 
 def square():
@@ -32,10 +32,11 @@ def test_the_damage_leaves_the_iou_of_davis_585(seed):
 
 
 def test_the_damage_follows_from_the_seed():
-    first, second, other = (StartFromMask(OneSquare(), seed)[0].initial_mask for seed in (1, 1, 2))
+    first, second, other = (StartFromMask(Squares(), seed)[0].initial_mask for seed in (1, 1, 2))
 
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+    assert not np.array_equal(first, StartFromMask(Squares(), 1)[1].initial_mask)
 
 
 @pytest.mark.parametrize("pixels", [0, 1])
@@ -47,7 +48,7 @@ def test_what_cannot_be_damaged_a_little_stays_as_it_is(pixels):
 
 
 def test_clicking_starts_at_the_errors_of_the_mask():
-    sample = StartFromMask(OneSquare(), 3)[0]
+    sample = StartFromMask(Squares(), 3)[0]
     wrong = sample.initial_mask != (sample.target == 1)
 
     step = next(click_through(GrabCutBaseline(), sample))

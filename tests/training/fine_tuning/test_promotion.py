@@ -91,6 +91,14 @@ SAME = both(spread(5), spread(5))
             both(spread(6), spread(4)), both(spread(5, 16), spread(5, 16)), "ask",
             "seems kept: ", id="kept on too few other images to tell",
         ),
+        pytest.param(
+            both(spread(6, 20), spread(4, 20)), both(spread(5, 20), spread(5, 20)), "promote",
+            "fewer clicks", id="just enough objects on just enough images",
+        ),
+        pytest.param(
+            both(spread(6), spread(4)), both([10] * 100, [*[10] * 6, *[11] * 4] * 10, per_image=10),
+            "keep", "forgot too much", id="surely worse elsewhere, by four percent",
+        ),
         pytest.param(None, SAME, "ask", "no accepted object", id="nothing held out"),
         pytest.param(
             both(spread(6), spread(4)), None, "ask", "has no object to judge by",
@@ -170,4 +178,4 @@ def test_the_policy_says_to_which_iou_clicks_are_counted():
 
     held_out = Comparison(clicked(5, 9), clicked(2, 9))
     assert decide(held_out, SAME, Policy(threshold=0.75)).verdict == "promote"
-    assert decide(held_out, SAME, Policy(threshold=0.85)).verdict == "keep"
+    assert decide(held_out, SAME, Policy()).verdict == "keep"

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from icmformer import build_model, load_checkpoint
+from icmformer.errors import CheckpointError
 from tests.locking import locked_by_another_process
 from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
@@ -20,7 +21,7 @@ from training.loop.keeper import Keeper
 from training.loop.monitor import Monitor
 from training.loop.processes import StopRequested
 from training.loop.run_folder import held
-from training.loop.training_state import TrainingState, load_state
+from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Look, ValidationOptions
 from training.provenance import provenance
 
@@ -79,7 +80,7 @@ def test_what_was_best_outlives_a_stretch_without_validation_and_a_move(shapes, 
     run = tmp_path / "run"
     validation = {"data": "here", "sets": ["GrabCut"]}
     first = a_recipe(shapes, run, validation=validation)
-    moved = a_recipe(shapes, run, validation=validation | {"data": "there"})
+    moved = a_recipe(shapes, run, validation=validation | {"data": "there", "every": 5})
 
     def a_state(recipe, samples=0):
         network = build_model("tiny")
@@ -171,6 +172,28 @@ def test_a_look_leaves_a_network_that_is_its_own_average_in_training(shapes, tmp
     state.samples = recipe.epoch
     keeper.after_step(state)
     assert state.network.training
+
+
+def test_where_there_is_a_state_there_are_weights(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    state, keeper = a_keeper(recipe, None, interrupt=lambda: None)
+    (recipe.run / "latest.safetensors.unfinished").mkdir(parents=True)
+
+    with pytest.raises(CheckpointError, match=r"latest\.safetensors: cannot be written"):
+        keeper.at_end(state)
+
+    assert not has_state(recipe.run)
+
+
+def test_a_training_that_is_stopped_after_it_diverged_writes_nothing(shapes, tmp_path):
+    recipe = a_recipe(shapes, tmp_path / "run")
+    state, keeper = a_keeper(recipe, None, interrupt=lambda: None)
+    torch.nn.init.constant_(next(state.network.parameters()), float("nan"))
+
+    with pytest.raises(RecipeError, match="the training has diverged"):
+        keeper.at_end(state)
+
+    assert not has_state(recipe.run)
 
 
 @pytest.mark.parametrize("epochs", [2, 1], ids=["as long", "shorter"])
