@@ -17,7 +17,10 @@ from tests.training.disc_project import (
 )
 from training.fine_tuning import improvement, judge, trial
 from training.fine_tuning.improvement import improve
+from training.fine_tuning.improvement_plan import frozen_plan
+from training.fine_tuning.judge import Judge
 from training.fine_tuning.promotion import Decision, decide
+from training.fine_tuning.retention import RetentionSet
 from training.store.samples import SampleStore
 
 
@@ -83,3 +86,27 @@ def test_what_is_not_to_be_forgotten_is_clicked_once_a_version(tmp_path, stores,
     clicked.clear()
     improve(job(tmp_path, 4), stores, options(retention=retention), count)
     assert clicked["judging the first version"] > 0, "another retention set"
+
+
+def test_scores_of_another_release_or_of_other_tries_are_not_read(
+    tmp_path, stores, retention, monkeypatch
+):
+    clicked = Counter()
+
+    def count(stage, done, total):
+        clicked[stage] = total
+
+    def judged(number, tries):
+        asked = replace(options(retention=retention), retention_tries=tries)
+        clicked.clear()
+        plan = frozen_plan(job(tmp_path, number), stores, asked, quiet)
+        others = RetentionSet(retention)
+        Judge(job(tmp_path, number), plan, stores, asked, others, count).measure()
+        return clicked["judging the live version"] - held_out
+
+    held_out = 3
+    assert judged(2, tries=2) > 0
+    assert judged(3, tries=2) == 0
+    assert judged(4, tries=1) > 0
+    monkeypatch.setattr(judge, "__version__", "another")
+    assert judged(5, tries=2) > 0
