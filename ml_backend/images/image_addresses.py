@@ -80,7 +80,7 @@ def own_path(address: str, task_id: str) -> str | None:
     """
     if address.startswith(CLOUD):
         encoded = base64.urlsafe_b64encode(address.encode("utf-8", "replace")).decode()
-        return f"/tasks/{quote(task_id)}/presign/?fileuri={encoded}"
+        return f"/tasks/{quote(task_id, safe='')}/presign/?fileuri={encoded}"
     own = _OWN_PATH.search(address)
     if own:
         return address[own.start(1) :]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_backend.images.image_addresses import own_path, shown
+from ml_backend.images.image_addresses import own_path, short_key, shown
 
 
 @pytest.mark.parametrize("mark", ["?o=", "#"])
@@ -17,3 +17,14 @@ def test_a_path_of_label_studio_in_the_query_of_another_site_is_not_its_own(path
 def test_what_follows_another_sites_address_may_be_secret():
     address = "https://cdn.example/x.jpg?sig=SECRET&o=/data/upload/2/7eff500a-1.jpg"
     assert shown(address) == "https://cdn.example/x.jpg?…"
+
+
+def test_the_id_of_a_task_leads_to_no_other_path():
+    path = own_path("s3://bucket/a.png", "4/../../x?a#b")
+    assert path.startswith("/tasks/4%2F..%2F..%2Fx%3Fa%23b/presign/?fileuri=")
+
+
+def test_of_an_address_that_holds_its_image_only_a_hash_is_remembered():
+    long = "data:image/png;base64," + "A" * 1000
+    assert len(short_key(long)) == 64
+    assert len({short_key(long), short_key(long + "A")}) == 2

@@ -262,6 +262,16 @@ def test_a_photo_whose_last_bytes_are_missing_is_seen_as_in_a_browser(missing):
     assert same[: len(same) // 2].all()
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photo_without_a_tenth_is_refused_on_whichever_side_that_is(orientation):
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = encoded(noise, format="JPEG", exif=exif)
+    with pytest.raises(TaskImageError, match="damaged"):
+        decode(whole[: len(whole) * 87 // 100], LIMIT)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
 def test_a_truncated_file(format):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

@@ -78,11 +78,12 @@ def test_cloud_storage_through_presign_keeps_the_token_at_home(stand_in, elsewhe
     assert elsewhere.requests == [("cells.png", None)]
 
 
-def test_an_address_that_label_studio_already_resolved(stand_in, elsewhere):
+@pytest.mark.parametrize("host", ["", "own"])
+def test_an_address_that_label_studio_already_resolved(stand_in, elsewhere, host):
     stand_in.presigned["s3://b/c.png"] = f"{elsewhere.url}/cells.png"
     uri = base64.urlsafe_b64encode(b"s3://b/c.png").decode()
     label_studio = LabelStudio(stand_in.url, LEGACY_TOKEN)
-    address = f"/tasks/41/presign/?fileuri={uri}"
+    address = f"{stand_in.url if host else ''}/tasks/41/presign/?fileuri={uri}"
     np.testing.assert_array_equal(images().load(task(address), TAG, label_studio).pixels, PICTURE)
 
 
@@ -277,6 +278,7 @@ def test_a_task_without_an_image(data, sentence):
         ("data:image/png;base64," + "A" * 4000, "over the limit"),
         ("data:image/png;base64," + "A" * 1336, "over the limit"),  # 1002 bytes
         ("data:image/png," + "a" * 1001, "over the limit"),
+        ("data:image/png;base64," + " " * 3000 + "A", "over the limit"),  # before it is decoded
         ("data:image/png,hello", "not an image"),
         ("//host.invalid/a.png", "write https:// in front"),
         ("http://", "does not give it"),
@@ -391,3 +393,5 @@ def test_label_studio_itself_may_be_private_but_its_neighbours_not(stand_in, els
 def test_a_picture_with_too_many_pixels(elsewhere):
     loader = images(max_pixels=53, allowed_hosts=frozenset({"127.0.0.1"}))
     assert "9x6 pixels, more than" in failure(loader, f"{elsewhere.url}/cells.png")
+    loader = images(max_pixels=54, allowed_hosts=frozenset({"127.0.0.1"}))
+    assert loader.load(task(f"{elsewhere.url}/cells.png"), TAG).pixels.shape == PICTURE.shape
