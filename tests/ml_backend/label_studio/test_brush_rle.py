@@ -61,6 +61,7 @@ def expand(runs):
         np.eye(9, dtype=bool),
         np.ones((300, 300), bool),  # longer than the longest run a stream can write in one piece
         np.ones((128, 128), bool),  # exactly the longest run
+        np.ones((5, 3277), bool),  # one pixel longer than that
         ragged(17, 1),
         ragged(1, 33),
         ragged(321, 481),

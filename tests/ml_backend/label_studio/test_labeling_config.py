@@ -81,6 +81,12 @@ def test_an_alias_is_the_name_that_regions_carry():
     assert parse(xml).keypoints[0].labels == ("Object", "Other")
 
 
+def test_a_label_without_a_name_is_none():
+    assert parse(view(IMAGE, KEYPOINTS.replace("</Key", "<Label/></Key"), BRUSH)).keypoints == (
+        Control("kp", ("Object", "Other")),
+    )
+
+
 def test_of_several_brushes_the_one_with_the_label_answers():
     second = '<BrushLabels name="water" toName="image"><Label value="Sea"/></BrushLabels>'
     stray = f'<BrushLabels name="stray" toName="elsewhere">{LABELS}</BrushLabels>'
