@@ -112,8 +112,9 @@ class Judge:
     def _scores(self, checkpoint: Path, trial: Trial, name: str, stage: Stage) -> TrialScores:
         hashes = [hashlib.sha256(content).hexdigest() for content in read_pair(checkpoint)]
         key = hashlib.sha256(repr((*self._asked, *hashes)).encode()).hexdigest()
+        # The job may be continued by another release, or elsewhere, which would click otherwise.
         kept = TrialFiles(
-            self._job.folder / f"{name}_scores.json", self._job.scores / f"{key}.json"
+            self._job.folder / f"{name}_scores-{key}.json", self._job.scores / f"{key}.json"
         )
         return run_trial(checkpoint, trial, kept, stage, self.device, self._report)
 

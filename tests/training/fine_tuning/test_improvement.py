@@ -121,13 +121,17 @@ def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
     assert stores.versions.live(PROJECT).version == 1
 
 
+def scores_of(whose, folder):
+    (kept,) = (folder / "job-1").glob(f"{whose}_scores-*.json")
+    return kept
+
+
 def test_the_report_shows_curves_and_what_changed(folder, stores):
     loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
     outcome = improve(job(folder), stores, loose, quiet)
     report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
     live, candidate = (
-        ScoreCard.from_json((folder / "job-1" / kept).read_text())
-        for kept in ("live_scores.json", "candidate_scores.json")
+        ScoreCard.from_json(scores_of(whose, folder).read_text()) for whose in ("live", "candidate")
     )
     cards = {"before": live, "candidate": candidate}
     assert report["curves"]["held_out"] == iou_curves("held-out objects", cards, (0.7,))
@@ -238,7 +242,7 @@ def damage(path):
 @pytest.mark.parametrize("stage", ["judging the candidate", "deciding"])
 def test_a_damaged_candidate_is_refused(folder, stores, verdict, stage, suffix):
     verdict("promote")
-    (folder / "job-1" / "candidate_scores.json").unlink()
+    scores_of("candidate", folder).unlink()
     damaged = []
 
     def act(reported, done, total):
@@ -278,7 +282,7 @@ def test_damaged_samples_are_set_aside_until_they_are_stored_again(folder, store
 
 def test_a_sample_that_is_damaged_later_stops_the_job_before_it_does_harm(folder, stores, verdict):
     verdict("promote")
-    (folder / "job-1" / "live_scores.json").unlink()
+    scores_of("live", folder).unlink()
     damage_images(folder)
     with pytest.raises(StoredFileError):
         improve(job(folder), stores, options(), quiet)

@@ -110,3 +110,26 @@ def test_scores_of_another_release_or_of_other_tries_are_not_read(
     assert judged(4, tries=1) > 0
     monkeypatch.setattr(judge, "__version__", "another")
     assert judged(5, tries=2) > 0
+
+
+def test_another_release_that_continues_a_job_judges_anew(tmp_path, stores, monkeypatch):
+    """What one release needs for an object says nothing of what another does."""
+    clicked = Counter()
+
+    def count(stage, done, total):
+        clicked[stage] = total
+
+    def stop(stage, done, total):
+        if stage == "preparing the images":
+            raise InterruptedError
+        count(stage, done, total)
+
+    with pytest.raises(InterruptedError):
+        improve(job(tmp_path), stores, options(), stop)
+    assert clicked.pop("judging the live version") == 3
+    with pytest.raises(InterruptedError):
+        improve(job(tmp_path), stores, options(), stop)
+    assert "judging the live version" not in clicked
+    monkeypatch.setattr(judge, "__version__", "99.0")
+    improve(job(tmp_path), stores, options(), count)
+    assert clicked["judging the live version"] == clicked["judging the candidate"] == 3
