@@ -157,7 +157,7 @@ class Inbox:
             passed_over: keys of projects whose messages are to wait.
         """
         # No message waits so long, unless the clock was ahead when it was put off.
-        is_due = or_(MessageRow.due_at <= before, MessageRow.due_at > before + 2 * LONGEST_RETRY)
+        is_due = or_(MessageRow.due_at <= before, MessageRow.due_at > now() + 2 * LONGEST_RETRY)
         due = select(MessageRow.id).where(
             MessageRow.state == "waiting", is_due, MessageRow.project.not_in(passed_over)
         )

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ml_backend.errors import ImageHostError, LabelStudioError, TaskImageError
 from ml_backend.label_studio.project_keys import project_key
+from ml_backend.learning import inbox as inbox_module
 from ml_backend.learning.inbox import Inbox, MessageRow, PieceRow
 from ml_backend.learning.ingest import ATTEMPTS, SILENT_IMAGES
 from ml_backend.learning.newer_states import NewerStates
@@ -335,3 +336,19 @@ def test_messages_put_off_while_the_clock_was_ahead_are_due(loop):
             row.due_at = now() + timedelta(days=400)
     loop.ingest.drain()
     assert loop.areas() == [100, 120]
+
+
+def test_what_is_put_off_in_a_round_that_takes_long_waits_for_the_next(loop, monkeypatch):
+    for annotation in (4, 5):
+        loop.put(saved(brush(10), annotation=annotation))
+
+    def fetch_slowly(*asked):
+        later = now() + timedelta(minutes=21 * (1 + len(loop.fetched)))
+        monkeypatch.setattr(inbox_module, "now", lambda: later)
+        return loop.fetch(*asked)
+
+    loop.trouble = TaskImageError("task 8: image is 404")
+    loop.ingest = replace(loop.ingest, fetch_image=fetch_slowly)
+    loop.ingest.drain()
+    assert len(loop.fetched) == 2
+    assert (loop.inbox.backlog(PROJECT).waiting, loop.inbox.backlog(PROJECT).failed) == (2, 0)
