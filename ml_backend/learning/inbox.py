@@ -100,6 +100,11 @@ class Message:
     note: str
     body: bytes
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether this is not the first attempt; none counts of a message that was postponed."""
+        return self.attempts > 0 or bool(self.note)
+
 
 @dataclass(frozen=True)
 class Backlog:

@@ -210,7 +210,7 @@ class Ingest:
         body = json.loads(message.body)
         if not message.project:
             return "ignored: it names no project"
-        project = self._remember(message.project, body.get("project"))
+        project = self._remember(message, body.get("project"))
         if message.action == START_TRAINING:
             self.start_training(message.project)
         elif message.action == "TASKS_DELETED":
@@ -247,12 +247,19 @@ class Ingest:
         if problem is not None:
             raise problem
 
-    def _remember(self, key: str, described: Any) -> ProjectRow:
-        known = described if isinstance(described, dict) else {}
+    def _remember(self, message: Message, described: Any) -> ProjectRow:
+        told = described if isinstance(described, dict) else {}
         news = ProjectNews(
-            title=str(known.get("title") or ""), label_config=str(known.get("label_config") or "")
+            title=str(told.get("title") or ""), label_config=str(told.get("label_config") or "")
         )
-        return self.projects.remember(key, news)
+        known = self.projects.find(message.project) if message.was_tried else None
+        if known is not None:
+            # A message that waited may say what has changed since.
+            news = ProjectNews(
+                title=known.title or news.title,
+                label_config=known.label_config or news.label_config,
+            )
+        return self.projects.remember(message.project, news)
 
 
 def problem_of(error: Exception, annotation: object) -> str:

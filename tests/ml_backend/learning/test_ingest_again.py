@@ -181,6 +181,30 @@ def test_while_label_studio_is_away_messages_wait_and_then_arrive(loop):
     assert loop.inbox.backlog(PROJECT).waiting == 0
 
 
+@pytest.mark.parametrize("trouble", [LabelStudioError("away"), TaskImageError("image is 404")])
+def test_a_message_that_waited_renames_no_project_back(loop, trouble):
+    loop.trouble = trouble
+    loop.deliver(saved(brush(10)))
+    renamed = saved()["project"] | {"title": "Renamed"}
+    renamed["label_config"] = renamed["label_config"].replace("Object", "Cell")
+    loop.deliver({"action": "PROJECT_UPDATED", "project": renamed})
+    loop.trouble = None
+    loop.hurry()
+    loop.ingest.drain()
+    assert loop.areas() == [100]
+    row = loop.ingest.projects.find(PROJECT)
+    assert (row.title, row.label_config) == ("Renamed", renamed["label_config"])
+
+
+def test_a_message_that_killed_its_worker_still_says_what_nothing_else_did(loop):
+    loop.put(saved(brush(10)))
+    loop.inbox.begin(1)
+    loop.hurry()
+    loop.ingest.drain()
+    row, told = loop.ingest.projects.find(PROJECT), saved()["project"]
+    assert (row.title, row.label_config) == (told["title"], told["label_config"])
+
+
 def test_an_image_that_cannot_be_used_is_tried_for_a_while_and_reported(loop):
     loop.trouble = TaskImageError("task 8: image is 404")
     loop.deliver(saved(brush(10)))
