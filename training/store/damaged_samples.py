@@ -37,10 +37,15 @@ def set_aside_damaged(
         How many annotations were set aside.
     """
     wanted = set(images)
-    began = now()
     with database.read() as session:
         rows = session.execute(
-            select(SampleRow.annotation, SampleRow.image, SampleRow.mask, AnnotationRow.status)
+            select(
+                SampleRow.annotation,
+                SampleRow.image,
+                SampleRow.mask,
+                AnnotationRow.status,
+                AnnotationRow.stored_at,
+            )
             .join_from(SampleRow, AnnotationRow)
             .where(SampleRow.project == project)
         ).all()
@@ -55,11 +60,12 @@ def set_aside_damaged(
     }
     aside = {sample.annotation for sample in samples if sample.status == "unreadable"}
     changed = {number: damaged.get(number, "") for number in aside ^ damaged.keys()}
+    states = {sample.annotation: (sample.status, sample.stored_at) for sample in samples}
     if not changed:
         return 0
     with database.write() as session:
         return sum(
-            _set_aside(session, project, annotation, problem, began)
+            _set_aside(session, project, annotation, problem, states[annotation])
             for annotation, problem in changed.items()
         )
 
@@ -79,12 +85,15 @@ def _damage(
 
 
 def _set_aside(
-    session: Session, project: str, annotation: int, problem: str, began: datetime
+    session: Session, project: str, annotation: int, problem: str, state: tuple[str, datetime]
 ) -> bool:
     """Set an annotation aside, or take it back where there is no problem; return the former."""
     row = session.get(AnnotationRow, (project, annotation))
-    if row is None or row.stored_at >= began:
-        return False  # stored again while the files were read
-    row.status, row.notes = ("unreadable", [problem]) if problem else ("accepted", [])
+    if row is None or (row.status, row.stored_at) != state:
+        return False  # withdrawn or stored again while the files were read
+    if problem:
+        row.status, row.notes = "unreadable", [problem, *row.notes]
+    else:  # the first note of what is unreadable says why it is
+        row.status, row.notes = "accepted", row.notes[1:]
     row.stored_at = now()
     return bool(problem)

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from training.errors import FileStoreError
 from training.moments import now
-from training.store import sample_files
+from training.store import sample_files, samples
 from training.store.damaged_samples import set_aside_damaged
 from training.store.database import Database
 from training.store.object_mask import ObjectMask
@@ -196,6 +196,27 @@ def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_p
     (tmp_path / "not mounted").rename(tmp_path / "files")
     assert set_aside() == 0
     assert len(take_snapshot(database, PROJECT).samples) == 1
+
+
+def test_what_is_deleted_while_files_are_read_stays_deleted_whatever_the_clock(
+    store, database, tmp_path, set_aside, monkeypatch
+):
+    store.replace(accepted())
+    shutil.rmtree(tmp_path / "files")
+    monkeypatch.setattr(samples, "now", lambda: now() - timedelta(minutes=1))
+    assert set_aside(report=lambda done, total: store.withdraw(PROJECT, [4])) == 0
+    assert not store.replace(accepted())
+    assert contents(database) == ([], [])
+
+
+def test_files_that_were_away_for_a_moment_cost_no_note(store, database, tmp_path, set_aside):
+    store.replace(replace(accepted(), notes=("a region is empty",)))
+    (tmp_path / "files").rename(tmp_path / "not mounted")
+    assert set_aside() == 1
+    (tmp_path / "not mounted").rename(tmp_path / "files")
+    assert set_aside() == 0
+    with database.read() as session:
+        assert session.get(AnnotationRow, (PROJECT, 4)).notes == ["a region is empty"]
 
 
 def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(
