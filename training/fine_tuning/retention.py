@@ -12,6 +12,7 @@ from training.datasets.each_object import some_objects
 from training.datasets.image_folder import ImageFolder
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.datasets.subset import Subset
+from training.errors import DatasetError
 from training.store.split import image_hash
 
 PACKAGED = Path(__file__).parents[1] / "retention"
@@ -32,14 +33,19 @@ class RetentionSet:
         """Read every image once.
 
         Raises:
-            DatasetError: if the folder is not such a data set.
+            DatasetError: if the folder is not such a data set, or judges by an image it replays.
         """
         content = hashlib.sha256()
         images, *others = retention_folders(folder)
         names = _read(images, content)
         if others:
             content.update(b"judged")
-            _read(others[0], content)
+            for index, name in enumerate(_read(others[0], content)):
+                if name in names:
+                    raise DatasetError(
+                        f"{folder}: the image {others[0][index].name} of judged/ is in replayed/, "
+                        "too: take it out of one of them, or the gate judges by what was trained on"
+                    )
             self._replayed: TrainingDataset = images
             self._judged: TrainingDataset = others[0]
         else:

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +104,21 @@ def test_a_set_that_says_what_is_replayed_is_not_cut(folder, tmp_path):
         name = f"{kind}/4.png"
         (tmp_path / "two" / "judged" / name).rename(tmp_path / "two" / "replayed" / name)
     assert RetentionSet(tmp_path / "two").fingerprint != two.fingerprint
+
+
+def test_an_image_that_is_replayed_cannot_judge(folder, tmp_path):
+    for side in ("replayed", "judged"):
+        for kind in ("images", "masks"):
+            shutil.copytree(folder / kind, tmp_path / "two" / side / kind)
+    for kind in ("images", "masks"):
+        for number in range(12):
+            name = tmp_path / "two" / "judged" / kind / f"{number}.png"
+            if number == 3:
+                name.rename(name.with_stem("renamed"))
+            else:
+                name.unlink()
+    with pytest.raises(DatasetError, match=r"two: the image renamed of judged/ is in replayed/"):
+        RetentionSet(tmp_path / "two")
 
 
 def test_a_missing_folder_is_said(tmp_path):
