@@ -282,14 +282,16 @@ class ModelVersions:
         """Promote, unless the pointer was pinned or moved, or a person kept the other version.
 
         Returns:
-            Whether it was promoted, by this call or by an earlier one of the same mover: what
-            people did with the pointer after that stays.
+            Whether it is live, whoever promoted it, or was promoted by an earlier call of the same
+            mover: what people did with the pointer after that stays.
         """
         with self._database.write() as session:
             moved = {(move.version, move.by) for move in moves_of(session, project)}
             if (number, mover.by) in moved:
                 return True
             live = find_live(session, project)
+            if live is not None and live.version == number:
+                return True
             if live is None or live.pinned or live.version != compared_with:
                 return False
             if latest_answer(session, number) == "kept":

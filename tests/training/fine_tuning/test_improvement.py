@@ -218,6 +218,19 @@ def test_what_people_did_meanwhile_is_respected(folder, stores, verdict, moved):
     assert stores.versions.live(PROJECT).version == (1 if moved == "pinned" else other)
 
 
+def test_a_candidate_that_a_person_promoted_meanwhile_is_said_to_be_live(folder, stores, verdict):
+    verdict("promote")
+
+    def act(stage, done, total):
+        if stage == "going live":
+            move = partial(promote, project=PROJECT, version=2, mover=Mover("ann", "because"))
+            stores.versions.move(move)
+
+    outcome = improve(job(folder), stores, options(), act)
+    assert (outcome.result, outcome.sentence) == ("promoted", "as told")
+    assert [move.by for move in stores.versions.history(PROJECT)] == ["ann"]
+
+
 @pytest.mark.parametrize("goes_on", [1, 2])
 def test_stopped_at_the_last_moment_it_goes_live_with_the_next(folder, stores, verdict, goes_on):
     verdict("promote")
