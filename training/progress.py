@@ -15,6 +15,7 @@ Stage = Literal[
     "preparing the images",
     "training",
     "judging the candidate",
+    "drawing the report",
     "deciding",
     "going live",
 ]

@@ -37,6 +37,7 @@ from training.fine_tuning.improvement_plan import (
     made_before,
 )
 from training.fine_tuning.improvement_report import decision_summary, improvement_report
+from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.judge import Judge
 from training.fine_tuning.promotion import decide
 from training.fine_tuning.retention import RetentionSet
@@ -117,11 +118,12 @@ def _judged_candidate(
     live = stores.versions.checkpoint(plan.live)
     comparisons = compared(before, after)
     decision = decide(*comparisons, options.policy)
+    tell = partial(report, "drawing the report", 0, 1)
     shown = improvement_report(
         *comparisons,
         judge.trial.held_out,
-        Predictor(load_checkpoint(live, judge.device)),
-        Predictor(load_checkpoint(trained, judge.device)),
+        Interruptible(Predictor(load_checkpoint(live, judge.device)), tell),
+        Interruptible(Predictor(load_checkpoint(trained, judge.device)), tell),
         options.policy.threshold,
     )
     _check_untouched(trained)

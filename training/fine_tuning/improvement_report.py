@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from icmformer import Predictor
+from training.evaluation.click_by_click import ClickSegmenter
 from training.evaluation.figures import iou_curves
 from training.evaluation.noc import ScoreCard
 from training.fine_tuning.promotion import Change, Comparison, Decision
@@ -18,8 +18,8 @@ def improvement_report(
     held_out: Comparison | None,
     retention: Comparison | None,
     exercise: Exercise | None,
-    live: Predictor,
-    candidate: Predictor,
+    live: ClickSegmenter,
+    candidate: ClickSegmenter,
     threshold: float,
 ) -> str:
     """Return the report as JSON text, pictures and curves included.

@@ -128,7 +128,8 @@ def scores_of(whose, folder):
 
 def test_the_report_shows_curves_and_what_changed(folder, stores):
     loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
-    outcome = improve(job(folder), stores, loose, quiet)
+    told = []
+    outcome = improve(job(folder), stores, loose, lambda stage, *_: told.append(stage))
     report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
     live, candidate = (
         ScoreCard.from_json(scores_of(whose, folder).read_text()) for whose in ("live", "candidate")
@@ -139,6 +140,10 @@ def test_the_report_shows_curves_and_what_changed(folder, stores):
     assert changed
     assert all(pair["live"].startswith("data:image/jpeg") for pair in changed)
     assert all(pair["live_iou"] != pair["candidate_iou"] for pair in changed)
+    # before each click people may come first, or stop the job
+    clicks = sum(pair["clicks"] for pair in changed)
+    assert 2 * len(changed) <= told.count("drawing the report") <= 2 * clicks
+    assert list(dict.fromkeys(told))[-2:] == ["drawing the report", "deciding"]
 
 
 def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
