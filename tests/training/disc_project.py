@@ -108,13 +108,12 @@ def work(folder, kill_at):
     """Do the first job, in a process of its own; SIGKILL comes with one of its reports."""
     torch.set_num_threads(1)
     judge_with_few_clicks()
-    reports = 0
+    stages = []
 
     def report(stage, done, total):
-        nonlocal reports
-        reports += 1
-        if reports == kill_at:
+        stages.append(stage)
+        if len(stages) == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     improve(job(folder), open_stores(folder), options(), report)
-    (folder / "reports.txt").write_text(str(reports))
+    (folder / "reports.txt").write_text("\n".join(stages))

@@ -357,14 +357,15 @@ def ending(folder):
 def test_killed_at_any_stage_it_ends_as_if_it_had_not_been(filled, tmp_path):
     shutil.copytree(filled, tmp_path / "whole")
     assert exit_code(disc_project.work, tmp_path / "whole", 0) == 0
-    reports = int((tmp_path / "whole" / "reports.txt").read_text())
-    # Objects of each judgement, training steps, and after publication.
-    for kill_at in (1, 3, 5, 7, reports - 2, reports - 1, reports):
+    stages = (tmp_path / "whole" / "reports.txt").read_text().splitlines()
+    assert len(set(stages)) >= 7
+    for stage in set(stages):
+        kill_at = stages.index(stage) + (stages.count(stage) + 1) // 2  # in its middle
         folder = tmp_path / f"killed at {kill_at}"
         shutil.copytree(filled, folder)
         assert exit_code(disc_project.work, folder, kill_at) == -signal.SIGKILL
         assert exit_code(disc_project.work, folder, 0) == 0
-        assert ending(folder) == ending(tmp_path / "whole"), f"killed at report {kill_at}"
+        assert ending(folder) == ending(tmp_path / "whole"), f"killed while {stage}"
 
 
 @pytest.mark.slow
