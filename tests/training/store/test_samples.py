@@ -1,6 +1,5 @@
-import shutil
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -8,92 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from training.errors import FileStoreError
+from tests.training.store.accepted_annotations import PROJECT, accepted, contents, row_ids
 from training.moments import now
-from training.store import sample_files, samples
-from training.store.damaged_samples import set_aside_damaged
-from training.store.database import Database
-from training.store.object_mask import ObjectMask
+from training.store import samples
 from training.store.sample_files import SampleFiles
 from training.store.sample_overview import new_samples
-from training.store.sample_rows import AnnotationRow, DeletedTaskRow, SampleRow, usable_samples
-from training.store.samples import AcceptedObject, Annotation, SampleStore
-from training.store.snapshot import SampleReference, Snapshot, take_snapshot, thinned
-from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash
+from training.store.sample_rows import AnnotationRow, DeletedTaskRow, SampleRow
 from training.store.stored_files import StoredFiles
 
-START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
-PROJECT = "2.1795327560"
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/state.db")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def files(tmp_path):
-    return StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
-
-
-@pytest.fixture
-def store(database, files):
-    return SampleStore(database, files)
-
-
-@pytest.fixture
-def set_aside(database, files):
-    def set_aside(images=None, report=lambda done, total: None):
-        images = take_snapshot(database, PROJECT).images() if images is None else images
-        return set_aside_damaged(database, SampleFiles(files), PROJECT, images, report)
-
-    return set_aside
-
-
-def photo(number):
-    return np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
-
-
-def square(left):
-    mask = np.zeros((12, 16), dtype=bool)
-    mask[3:8, left : left + 4] = True
-    return ObjectMask.of(mask)
-
-
-def accepted(annotation=4, minute=0, lefts=(2,), image=1, label="Object"):
-    return Annotation(
-        project=PROJECT,
-        annotation=annotation,
-        task=annotation + 100,
-        updated_at=START + timedelta(minutes=minute),
-        status="accepted" if lefts else "empty",
-        image=photo(image) if lefts else None,
-        objects=tuple(AcceptedObject(f"r{left}", label, square(left)) for left in lefts),
-    )
-
-
-def contents(database, project=PROJECT):
-    """What the store holds, without row numbers and the times at which rows were written."""
-    with database.read() as session:
-        samples = [
-            (row.annotation, row.region, row.label, row.image, row.mask, row.area, row.split)
-            for row in session.scalars(select(SampleRow).where(SampleRow.project == project))
-        ]
-        annotations = [
-            (row.annotation, row.status, row.updated_at)
-            for row in session.scalars(
-                select(AnnotationRow).where(AnnotationRow.project == project)
-            )
-            if row.status != "deleted"
-        ]
-    return sorted(samples), sorted(annotations)
-
-
-def row_ids(database):
-    with database.read() as session:
-        return {row.region: row.id for row in session.scalars(select(SampleRow))}
+OTHER = "2.1800000000"
 
 
 def test_an_update_replaces_and_unchanged_samples_keep_their_row(store, database):
@@ -130,147 +52,51 @@ def test_deleting_a_task_withdraws_its_annotations_and_those_that_come_late(stor
     assert contents(database) == ([], [])
 
 
+def test_of_many_deletions_every_one_counts(store, database, monkeypatch):
+    monkeypatch.setattr(samples, "_PORTION", 2)
+    for number in range(10):
+        store.replace(accepted(annotation=number))
+    store.withdraw(PROJECT, range(5))
+    store.withdraw_tasks(PROJECT, range(105, 110))
+    assert contents(database) == ([], [])
+
+
+def test_what_a_deleted_annotation_had_to_say_goes_with_it(store, database):
+    store.replace(replace(accepted(), labels_without_mask=("Cell",), notes=("a region is empty",)))
+    store.withdraw(PROJECT, [4])
+    with database.read() as session:
+        row = session.get(AnnotationRow, (PROJECT, 4))
+        assert (row.labels_without_mask, row.notes) == ([], [])
+
+
+def test_a_forgotten_project_leaves_nothing_and_the_others_stay(store):
+    store.replace(accepted(annotation=4))
+    for project in (PROJECT, OTHER):
+        store.withdraw_tasks(project, [105])
+    assert store.projects() == {PROJECT, OTHER}
+    store.forget(PROJECT)
+    assert store.projects() == {OTHER}
+    assert store.replace(accepted(annotation=5))
+
+
 def test_an_unreadable_annotation_is_tried_again_with_the_same_message(store):
     unreadable = accepted(lefts=())
     store.replace(replace(unreadable, status="unreadable"))
     assert store.replace(accepted())
 
 
-def test_damaged_files_are_taken_out_and_the_same_message_brings_them_back(
-    store, database, tmp_path, set_aside
-):
-    store.replace(accepted(4, image=1))
-    store.replace(accepted(5, image=2, lefts=(2, 7)))
-    before = contents(database)
-    kept = image_hash(photo(1))
-    for file in (tmp_path / "files" / "images").rglob("*.png"):
-        if file.stem != kept:
-            file.unlink()
-    assert set_aside() == 1
-    with database.read() as session:
-        row = session.get(AnnotationRow, (PROJECT, 5))
-        assert row.status == "unreadable"
-        assert "missing" in row.notes[0]
-        assert session.scalars(usable_samples(PROJECT, SampleRow.annotation)).all() == [4]
-    assert store.replace(accepted(5, image=2, lefts=(2, 7)))
-    assert contents(database) == before
-    assert set_aside() == 0
-
-
-def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_aside(
-    store, database, tmp_path, monkeypatch, set_aside
-):
-    encoded, png = [], sample_files._png
-    monkeypatch.setattr(sample_files, "_png", lambda *of: encoded.append(1) or png(*of))
-    store.replace(accepted(lefts=(2, 8)))
-    assert len(encoded) == 3  # the image and two masks
-    store.replace(accepted(minute=1, lefts=(8, 11)))
-    assert len(encoded) == 4
-    store.replace(accepted(5, lefts=(8,)))
-    for file in (tmp_path / "files").rglob("*.png"):
-        file.write_bytes(b"damaged")
-    store.replace(accepted(minute=2, lefts=(8, 11)))
-    assert len(encoded) == 6
-    assert set_aside() == 2
-    assert store.replace(accepted(minute=2, lefts=(8, 11)))
-    assert len(encoded) == 9
-    assert set_aside() == 0
-    assert len(take_snapshot(database, PROJECT).samples) == 2
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 7), (12, 16), (9, 33)])
-def test_a_stored_mask_takes_one_bit_a_pixel_and_is_read_as_it_was(tmp_path, size):
-    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
-    for mask in (np.random.default_rng(1).random(size) < 0.5, np.zeros(size, bool)):
-        assert (files.read_mask(files.write_mask(mask)) == mask).all()
-    assert {file.read_bytes()[24] for file in tmp_path.rglob("*.png")} == {1}  # bits a sample
-
-
-def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path, set_aside):
-    store.replace(accepted(4))
-    (tmp_path / "files").rename(tmp_path / "not mounted")
-    assert set_aside() == 1
-    assert take_snapshot(database, PROJECT).samples == ()
-    store.replace(replace(accepted(4, lefts=()), status="unreadable", notes=("image is 404",)))
-    shutil.rmtree(tmp_path / "files", ignore_errors=True)
-    (tmp_path / "not mounted").rename(tmp_path / "files")
-    assert set_aside() == 0
-    assert len(take_snapshot(database, PROJECT).samples) == 1
-
-
-def test_what_is_deleted_while_files_are_read_stays_deleted_whatever_the_clock(
-    store, database, tmp_path, set_aside, monkeypatch
-):
-    store.replace(accepted())
-    shutil.rmtree(tmp_path / "files")
-    monkeypatch.setattr(samples, "now", lambda: now() - timedelta(minutes=1))
-    assert set_aside(report=lambda done, total: store.withdraw(PROJECT, [4])) == 0
-    assert not store.replace(accepted())
-    assert contents(database) == ([], [])
-
-
-def test_files_that_were_away_for_a_moment_cost_no_note(store, database, tmp_path, set_aside):
-    store.replace(replace(accepted(), notes=("a region is empty",)))
-    (tmp_path / "files").rename(tmp_path / "not mounted")
-    assert set_aside() == 1
-    (tmp_path / "not mounted").rename(tmp_path / "files")
-    assert set_aside() == 0
-    with database.read() as session:
-        assert session.get(AnnotationRow, (PROJECT, 4)).notes == ["a region is empty"]
-
-
-def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(
-    store, database, tmp_path, set_aside
-):
-    store.replace(accepted())
-    (mask,) = (tmp_path / "files" / "masks").rglob("*.png")
-    mask.unlink()
-    mask.mkdir()
-    with pytest.raises(FileStoreError, match="cannot be read"):
-        set_aside()
-    assert len(row_ids(database)) == 1
-
-
-def test_of_many_files_only_those_are_read_that_a_job_needs(store, database, set_aside):
-    for number in range(6):
-        store.replace(accepted(number, image=number))
-    told = []
-    images = take_snapshot(database, PROJECT).images()[:2]
-    assert set_aside(images, lambda *progress: told.append(progress)) == 0
-    assert [total for _, total in told] == [3] * 3, "two images that share a mask"
-
-
-def test_a_job_is_about_as_much_as_it_can_make_use_of(store, database):
-    for number in range(60):
-        store.replace(accepted(number, image=number % 40, lefts=(2, 7)))
-    whole = take_snapshot(database, PROJECT)
-    assert thinned(whole, 300, {HELD_OUT: 120, VALIDATION: 24}) == whole
-    thin = thinned(whole, 9, {HELD_OUT: 3, VALIDATION: 2})
-    assert thin == thinned(whole, 9, {HELD_OUT: 3, VALIDATION: 2})
-    assert set(thin.samples) < set(whole.samples)
-    assert list(thin.samples) == sorted(thin.samples)
-    training = thin.on_side(TRAINING)
-    assert len(training.images()) == 9
-    assert len(training.samples) == 18, "with all their objects"
-    assert len(set(thin.on_side(HELD_OUT).images())) == len(thin.on_side(HELD_OUT).samples) == 3
-    assert len(thin.on_side(VALIDATION).samples) == 2
-    store.replace(accepted(99, image=99))
-    other = thinned(take_snapshot(database, PROJECT), 9, {HELD_OUT: 3, VALIDATION: 2})
-    assert set(other.on_side(TRAINING).images()) != set(training.images())
-
-
-def test_a_crowded_image_does_not_crowd_out_the_others():
-    samples = [SampleReference("crowd", f"{n:02}", "", HELD_OUT, 9) for n in range(50)]
-    samples += [SampleReference(f"image {n}", "00", "", HELD_OUT, 9) for n in range(5)]
-    chosen = thinned(Snapshot(tuple(samples)), 300, {HELD_OUT: 10})
-    assert [sample.image for sample in chosen.samples].count("crowd") == 5
-    assert len(chosen.images()) == 6
-    assert thinned(Snapshot(tuple(reversed(samples))), 300, {HELD_OUT: 10}) == chosen
+def test_of_unreadable_annotations_the_one_last_tried_longest_ago_comes_first(store):
+    store.replace(accepted(6))
+    for number in (5, 4, 5):
+        store.replace(replace(accepted(number, lefts=()), status="unreadable"))
+        tried = store.unreadable(PROJECT)
+        assert tried[-1] == number
+    assert tried == [4, 5]
 
 
 def test_projects_do_not_share_annotation_ids(store, database):
     store.replace(accepted())
-    store.withdraw("2.1800000000", [4])
+    store.withdraw(OTHER, [4])
     assert len(row_ids(database)) == 1
 
 
@@ -289,10 +115,19 @@ def test_the_listing_knows_nothing_of_what_happened_after_it_began(store, databa
     listed_at = now()
     store.replace(accepted(annotation=4))
     store.withdraw(PROJECT, [5])
-    store.forget_deletions(PROJECT, {5: 105}, listed_at)
+    store.withdraw_tasks(PROJECT, [106])
+    store.forget_deletions(PROJECT, {5: 105, 6: 106}, listed_at)
     assert store.unlisted(PROJECT, {5}, listed_at) == {}
     assert not store.replace(accepted(annotation=5))
+    assert not store.replace(accepted(annotation=6))
     assert set(row_ids(database)) == {"r2"}
+
+
+def test_what_a_listing_leaves_out_by_itself_is_not_missing(store):
+    store.replace(replace(accepted(annotation=4, lefts=()), status="skipped"))
+    store.replace(accepted(annotation=5))
+    store.withdraw(PROJECT, [5])
+    assert store.unlisted(PROJECT, set(), now()) == {}
 
 
 def test_a_listing_takes_back_a_state_that_is_newer_here_unless_it_was_stored_meanwhile(
@@ -323,6 +158,13 @@ def test_labels_that_were_renamed_are_renamed_here_unless_stored_meanwhile(store
     store.relabel(accepted(), {"r2": "Cell", "r9": "Wall"}, now())
     assert labels(database) == {"r2": "Cell", "r8": "Object"}
     assert row_ids(database) == rows
+
+
+def test_an_object_of_several_regions_has_the_label_of_the_first(store, database):
+    (whole,) = accepted().objects
+    store.replace(replace(accepted(), objects=(replace(whole, region="r2+r9"),)))
+    store.relabel(accepted(), {"r2": "Cell", "r9": "Wall"}, now())
+    assert labels(database) == {"r2+r9": "Cell"}
 
 
 def messages(project):
@@ -369,18 +211,9 @@ def test_any_order_with_any_repetition_leaves_the_same_store(store, database, or
     assert [annotation for annotation, *_ in expected[1]] == [4, 5, 7]
 
 
-def test_a_snapshot_counts_an_object_once_and_survives_a_file(store, database):
-    store.replace(accepted(annotation=4, lefts=(2, 8)))
-    store.replace(accepted(annotation=5, lefts=(2,)))
-    snapshot = take_snapshot(database, PROJECT)
-    assert len(snapshot.samples) == 2
-    again = Snapshot.from_json(snapshot.to_json())
-    assert again == snapshot
-    assert again.fingerprint == snapshot.fingerprint
-    store.withdraw(PROJECT, [5])
-    assert take_snapshot(database, PROJECT).fingerprint == snapshot.fingerprint
-    store.replace(accepted(annotation=4, minute=1, lefts=(2,)))
-    assert take_snapshot(database, PROJECT).fingerprint != snapshot.fingerprint
+def stored_at(database, annotation):
+    with database.read() as session:
+        return session.get(AnnotationRow, (PROJECT, annotation)).stored_at
 
 
 def test_what_was_stored_while_the_clock_was_ahead_hides_from_no_job_and_no_listing(
@@ -391,9 +224,20 @@ def test_what_was_stored_while_the_clock_was_ahead_hides_from_no_job_and_no_list
     with database.write() as session:
         for table in (AnnotationRow, SampleRow, DeletedTaskRow):
             session.execute(update(table).values(stored_at=now() + timedelta(days=365)))
+    store.replace(accepted(annotation=6))
+    before = stored_at(database, 6)
     store.correct_moments()
+    assert stored_at(database, 6) == before
     listed_at = now()
     assert new_samples(database, PROJECT, listed_at).count == 0
-    assert store.unlisted(PROJECT, {5}, listed_at) == {104: {4}}
+    assert store.unlisted(PROJECT, {5, 6}, listed_at) == {104: {4}}
     store.forget_deletions(PROJECT, {5: 105}, listed_at)
     assert store.replace(accepted(annotation=5), listed_at)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (12, 16), (9, 33)])
+def test_a_stored_mask_takes_one_bit_a_pixel_and_is_read_as_it_was(tmp_path, size):
+    files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
+    for mask in (np.random.default_rng(1).random(size) < 0.5, np.zeros(size, bool)):
+        assert (files.read_mask(files.write_mask(mask)) == mask).all()
+    assert {file.read_bytes()[24] for file in tmp_path.rglob("*.png")} == {1}  # bits a sample
