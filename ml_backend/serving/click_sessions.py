@@ -51,9 +51,9 @@ class _Trimmed:
     @classmethod
     def of(cls, segmentation: Segmentation) -> "_Trimmed":
         whole = segmentation.probability
-        box, none = bounding_box(whole), whole[:0, :0]
+        box, none = bounding_box(whole), np.zeros((0, 0), np.float32)
         inside = whole[box.slices].copy() if box else none
-        return cls(whole.shape, box, inside, replace(segmentation, probability=none.copy()))
+        return cls(whole.shape, box, inside, replace(segmentation, probability=none))
 
     @property
     def nbytes(self) -> int:

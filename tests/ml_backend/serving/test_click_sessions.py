@@ -1,16 +1,20 @@
 """The memory of masks: the longest prefix, within its bound, shared by threads."""
 
+import gc
 import math
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from icmformer import Click, Segmentation
-from icmformer.region_of_interest import RegionOfInterest, bounding_box
+from icmformer.region_of_interest import RegionOfInterest, View, bounding_box
+from icmformer.segmentation import CropFeatures
 from ml_backend.serving.click_sessions import ClickSessions, ObjectKey
 
 KEY = ObjectKey(project="2.17", task="9", image="abc", label="Object", version="v1")
@@ -20,6 +24,12 @@ BYTES = 4 * 10 * 10
 
 def segmentation(*clicks, size_hw=(10, 10)):
     return Segmentation(np.full(size_hw, 0.25, np.float32), clicks)
+
+
+def features_of(nbytes):
+    """Stand for what a network keeps of a crop."""
+    view = View((10, 10), RegionOfInterest(0, 9, 0, 9), (10, 10), False)
+    return CropFeatures(object(), view, np.zeros(nbytes, np.uint8))
 
 
 def same(found, kept):
@@ -97,6 +107,26 @@ def test_what_lies_outside_the_object_takes_no_memory(probability):
     assert same(found, kept)
     assert (found.region, found.image, found.features) == (kept.region, 7, None)
     assert sessions.nbytes == (4 * math.prod(box.size_hw) if box else 0)
+
+
+def test_features_count_as_much_as_masks():
+    sessions = ClickSessions(2 * BYTES + 2000)
+    for click in (A, B, C):
+        sessions.remember(KEY, replace(segmentation(click), features=features_of(1000)))
+    assert sessions.nbytes == 2 * (BYTES + 1000)
+    assert sessions.longest_prefix(KEY, [A]) is None
+
+
+@pytest.mark.parametrize("side", [0, 3], ids=["before any object", "an object"])
+def test_the_whole_map_is_let_go(side):
+    probability = np.zeros((10, 10), np.float32)
+    probability[:side, :side] = 1
+    whole, sessions = weakref.ref(probability), ClickSessions(10 * BYTES)
+    sessions.remember(KEY, Segmentation(probability, (A,)))
+    del probability
+    gc.collect()
+    assert whole() is None
+    assert sessions.longest_prefix(KEY, [A]).probability.sum() == side**2
 
 
 def test_remembering_twice_counts_once():
