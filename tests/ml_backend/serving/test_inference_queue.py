@@ -85,16 +85,30 @@ def test_memory_that_does_not_suffice_is_a_sentence():
     ],
     ids=["context", "library"],
 )
-def test_memory_outside_of_torchs_own_is_memory_too(error):
-    relieved = []
+def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
+    """Torch frees what it keeps for itself when it lacks memory, but not when a library does."""
+    steps = []
 
     def work():
-        if not relieved:
+        steps.append("work")
+        if steps == ["work"]:
             raise error
         return "mask"
 
-    queue = InferenceQueue(lambda: relieved.append(True))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: steps.append("empty"))
+    queue = InferenceQueue(lambda: steps.append("relieve"))
     assert queue.run(work, Deadline(10)) == "mask"
+    assert steps == ["work", "relieve", "empty", "work"]
+
+
+def test_what_the_second_attempt_lacks_is_not_called_memory_unless_it_is():
+    errors = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("shapes differ")]
+
+    def work():
+        raise errors.pop(0)
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        InferenceQueue(relieve=lambda: None).run(work, Deadline(10))
 
 
 def test_a_gpu_that_fails_ends_the_process_so_that_another_begins():
