@@ -296,14 +296,16 @@ def test_refuses_to_zoom_to_sizes_that_mean_nothing(size):
         RepeatedZoomIn(size)
 
 
-@pytest.mark.parametrize(("x", "y"), [(30.0, 20.0), (-0.4, -1.0), (30.7, 3.0)])
-def test_clicks_just_outside_count_as_on_the_border(x, y):
-    predictor = Predictor.for_benchmark(ToyNetwork((32, 32)))
+@pytest.mark.parametrize("predictor_of", [Predictor, Predictor.for_benchmark])
+@pytest.mark.parametrize(
+    ("x", "y", "border"),
+    [(-0.4, -1.0, (0.0, 0.0)), (30.7, 3.0, (30.0, 3.0)), (30.4, 20.9, (30.0, 20.0))],
+)
+def test_clicks_just_outside_count_as_on_the_border(predictor_of, x, y, border):
+    predictor = predictor_of(ToyNetwork((32, 32)))
     result = predictor.segment(IMAGE, [Click(x, y, True)])
-    inside = Click(min(max(x, 0.0), 30.0), min(max(y, 0.0), 20.0), True)
-    np.testing.assert_array_equal(
-        result.probability, predictor.segment(IMAGE, [inside]).probability
-    )
+    inside = predictor.segment(IMAGE, [Click(*border, True)])
+    np.testing.assert_array_equal(result.probability, inside.probability)
     assert result.clicks == (Click(x, y, True),), "so that the next request still matches"
 
 

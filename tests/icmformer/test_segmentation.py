@@ -71,7 +71,9 @@ def test_the_array_it_was_made_of_stays_writeable():
     probability[0, 0] = 1
 
 
-def test_does_not_change_the_mask_it_was_made_from():
-    mask = np.ones((3, 3), dtype=np.float32)
-    Segmentation.from_mask(mask)
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_a_mask_that_changes_later_changes_nothing(dtype):
+    mask = np.ones((3, 3), dtype)
+    start = Segmentation.from_mask(mask)
     mask[0, 0] = 0
+    assert start.mask.all()
