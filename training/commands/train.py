@@ -42,7 +42,13 @@ from training.loop.optimization import (
     set_learning_rate,
     update_average,
 )
-from training.loop.processes import StopSignals, fast_attention, make_accelerator, same_in_all
+from training.loop.processes import (
+    StopSignals,
+    explained_deaths,
+    fast_attention,
+    make_accelerator,
+    same_in_all,
+)
 from training.loop.recipe import Network, Optimization, Recipe, load_recipe
 from training.loop.run_folder import held
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
@@ -131,18 +137,20 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
 
     try:
         keeper.look_if_due(state)
-        for pieces in _grouped(sound(loader), options.accumulate):
-            if stop.agreed(accelerator):
-                break
-            rounds = _settle_chance(recipe, state.step, accelerator.process_index)
-            rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
-            set_learning_rate(state.optimizer, rate)
-            with fast_attention(accelerator.device):
-                loss, iou = _accumulate_gradients(recipe, accelerator, model, pieces, rounds)
-            _descend(accelerator, state, options)
-            state.samples += sum(len(piece.indices) for piece in pieces) * accelerator.num_processes
-            monitor.step(state.samples, rate, loss=loss, iou=iou)
-            keeper.after_step(state)
+        with explained_deaths():
+            for pieces in _grouped(sound(loader), options.accumulate):
+                if stop.agreed(accelerator):
+                    break
+                rounds = _settle_chance(recipe, state.step, accelerator.process_index)
+                rate = learning_rate(options, state.samples / recipe.epoch, recipe.epochs)
+                set_learning_rate(state.optimizer, rate)
+                with fast_attention(accelerator.device):
+                    loss, iou = _accumulate_gradients(recipe, accelerator, model, pieces, rounds)
+                _descend(accelerator, state, options)
+                seen = sum(len(piece.indices) for piece in pieces)
+                state.samples += seen * accelerator.num_processes
+                monitor.step(state.samples, rate, loss=loss, iou=iou)
+                keeper.after_step(state)
     finally:
         ending.set()
         stop.forget()

@@ -56,6 +56,26 @@ def make_accelerator(wanted: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     return accelerator
 
 
+@contextmanager
+def explained_deaths() -> Iterator[None]:
+    """Say in a sentence that a process which prepares samples has died.
+
+    Torch notices that at any moment, unless it just waits for what the process was handing over.
+
+    Raises:
+        RecipeError: if one has died.
+    """
+    try:
+        yield
+    except (ConnectionResetError, ConnectionRefusedError, EOFError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
+        raise RecipeError(
+            "a process that prepares samples was killed, as happens where memory runs short: start "
+            "the training again, which goes on from its last state, with fewer data.workers"
+        ) from error
+
+
 def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:
     """Return whether all processes have the same numbers; all of them must ask together."""
     if accelerator.num_processes == 1:

@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from training.errors import RecipeError
-from training.loop.processes import StopSignals, fast_attention, make_accelerator
+from training.loop.processes import (
+    StopSignals,
+    explained_deaths,
+    fast_attention,
+    make_accelerator,
+)
 
 
 def test_a_request_to_stop_is_remembered():
@@ -23,6 +28,28 @@ def test_a_request_to_stop_is_remembered():
     assert stop.agreed(accelerator)
     stop.forget()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        ConnectionRefusedError(111, "Connection refused"),
+        EOFError(),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
+    ],
+)
+def test_however_the_death_of_a_worker_is_noticed_it_is_said(error):
+    sentence = r"was killed, .* with fewer data\.workers"
+    with pytest.raises(RecipeError, match=sentence), explained_deaths():
+        raise error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), RuntimeError("expected scalar type")])
+def test_other_errors_stay_what_they_are(error):
+    with pytest.raises(type(error)), explained_deaths():
+        raise error
 
 
 def test_attention_on_a_cpu_is_the_same_attention():
