@@ -1,19 +1,23 @@
 """Configuration and weights become a network; what does not fit is said."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
 from icmformer.config import ModelConfig
 from icmformer.errors import CheckpointError
 from icmformer.model import ICMFormer, network_without_weights
+from icmformer.specialised import FAMILIAR, UNFAMILIAR, Specialised
 
 
 def assemble(
     config: ModelConfig, weights: Mapping[str, torch.Tensor], source: str | os.PathLike[str]
 ) -> ICMFormer:
     """Return the network with exactly these weights, as float32, in evaluation mode.
+
+    Weights with examples of familiar images are those of a specialised one.
 
     Args:
         config: of the network.
@@ -25,7 +29,7 @@ def assemble(
             what is no finite number in float32, or no memory could hold such a network.
     """
     try:
-        model = network_without_weights(config)
+        model = network_without_weights(config, _kind(weights))
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(f"{source}: a network of these sizes cannot be built") from error
     problem = misfit({name: tensor.shape for name, tensor in model.state_dict().items()}, weights)
@@ -37,6 +41,17 @@ def assemble(
         raise CheckpointError(f"{source}: {problem}")
     model.load_state_dict(copies, assign=True)
     return model.eval()
+
+
+def _kind(weights: Mapping[str, torch.Tensor]) -> Callable[[ModelConfig], ICMFormer]:
+    """Return how to build the network of these weights."""
+    if FAMILIAR not in weights:
+        return ICMFormer
+    familiar, unfamiliar = (
+        max(len(weights[name]), 1) if name in weights and weights[name].ndim else 1
+        for name in (FAMILIAR, UNFAMILIAR)
+    )
+    return partial(Specialised, familiar=familiar, unfamiliar=unfamiliar)
 
 
 def _own_copy(tensor: torch.Tensor) -> torch.Tensor:

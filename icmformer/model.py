@@ -144,10 +144,12 @@ def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:
     return torch.from_numpy(np.array(values, np.float32)).view(1, 3, 1, 1)
 
 
-def network_without_weights(config: ModelConfig) -> ICMFormer:
+def network_without_weights(
+    config: ModelConfig, kind: Callable[[ModelConfig], ICMFormer] = ICMFormer
+) -> ICMFormer:
     """Build a network whose weights are on the meta device: they have shapes, and no numbers."""
     with torch.device("meta"), _NothingDrawn():
-        return ICMFormer(config)
+        return kind(config)
 
 
 class _NothingDrawn(TorchFunctionMode):

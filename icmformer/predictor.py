@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
+from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
@@ -18,6 +19,7 @@ from icmformer.precision import Precision, autocast, computes_in_bf16
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
+from icmformer.specialised import Specialised
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import Zoom, ZoomIn
 
@@ -57,6 +59,8 @@ class ClickNetwork(Protocol):
 class Predictor:
     """Turns clicks into masks with a network; stateless, so threads may share one.
 
+    Of a specialised network it uses, on each image, the one of the two that fits it.
+
     A result is a function of image and clicks alone. Pass i of the network reads clicks 1 to i and
     the probability of pass i - 1, so clicks are replayed in order; a `previous` segmentation only
     saves the passes that it already holds. Unless told otherwise, it answers as people are served.
@@ -95,7 +99,11 @@ class Predictor:
         self._flip = flip
         self._precision = precision
         self._tidy = tidy
-        self._encoder = object()
+        # Each network is known by an object that nothing else is, and that keeps no weights alive.
+        self._first, self._elsewhere = object(), object()
+        self._networks: dict[object, ClickNetwork] = {self._first: model}
+        if isinstance(model, Specialised):
+            self._networks[self._elsewhere] = model.generalist
 
     @classmethod
     def for_benchmark(
@@ -118,7 +126,8 @@ class Predictor:
         """Return a mask of nothing from which several objects on one image may start.
 
         It holds the features of the whole image, where the first click on an object looks, so they
-        are not computed again for every object. Of a panorama that is served it holds none.
+        are not computed again for every object. (Of a panorama that is served it holds none, or
+        those by which the network was chosen.)
 
         Args:
             image: as for `segment`, and the same.
@@ -128,12 +137,12 @@ class Predictor:
         """
         image_hw = _image_size(image)
         empty = replace(Segmentation.empty(image_hw), image=_fingerprint(image))
-        if not self._zoom.begins_with_whole(image_hw):
-            return empty
-        view = self._view(RegionOfInterest.whole(image_hw), image_hw)
         with torch.inference_mode(), autocast(self._precision, self._device):
-            features = self._features(image, view, empty)
-        return replace(empty, features=features)
+            begun = self._begun(image, empty)
+            if not self._zoom.begins_with_whole(image_hw):
+                return begun
+            view = self._view(RegionOfInterest.whole(image_hw), image_hw)
+            return replace(begun, features=self._features(image, view, begun))
 
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None
@@ -161,10 +170,27 @@ class Predictor:
         fingerprint = _fingerprint(image)
         _check_previous(result, clicks, image_hw, fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
+            if len(clicks) > len(result.clicks):
+                result = self._begun(image, result)
             for count in range(len(result.clicks) + 1, len(clicks) + 1):
                 result = self._click(image, placed.first(count), result)
                 result = replace(result, clicks=clicks[:count], image=fingerprint)
         return result
+
+    def _begun(self, image: np.ndarray, before: Segmentation) -> Segmentation:
+        """Choose the network that answers on an image, unless it is."""
+        if before.encoder in self._networks:
+            return before
+        begun = replace(before, encoder=self._first, features=None)
+        if not isinstance(self._model, Specialised):
+            return begun
+        image_hw = _size_hw(image)
+        # As its examples were seen, whatever the zoom.
+        whole = View(image_hw, RegionOfInterest.whole(image_hw), self._model.input_size, False)
+        features = self._features(image, whole, begun)
+        if self._model.knows(cast("ImageFeatures", features.features)):
+            return replace(begun, features=features)
+        return replace(begun, encoder=self._elsewhere)
 
     def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:
         """Answer the last click: with one look, and further ones if the zoom asks for them."""
@@ -223,8 +249,9 @@ class Predictor:
         view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
         versions = (False, True) if self._flip else (False,)
-        maps = [click_planes(self._model.click_maps, clicks, view, mirror) for mirror in versions]
-        logits = self._model.fuse(
+        network = self._networks[before.encoder]
+        maps = [click_planes(network.click_maps, clicks, view, mirror) for mirror in versions]
+        logits = network.fuse(
             features.features,
             torch.cat(maps).to(self._device),
             self._with_mirrored(mask_plane(before.probability, view, self._device)),
@@ -232,16 +259,16 @@ class Predictor:
         if self._flip:
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
         probability = self._on_image(torch.sigmoid(logits), clicks, view)
-        return Segmentation(probability, region=region, features=features)
+        return replace(before, probability=probability, region=region, features=features)
 
     def _features(self, image: np.ndarray, view: View, before: Segmentation) -> CropFeatures:
         """Encode what is seen, unless the segmentation before brings just these features."""
         known = before.features
-        if known and known.encoder is self._encoder and known.view == view:
+        if known and known.view == view:
             return known
         planes = image_planes(image, view, self._device)
-        encoded = self._model.encode_image(self._with_mirrored(planes))
-        return CropFeatures(self._encoder, view, encoded)
+        network = self._networks[before.encoder]
+        return CropFeatures(view, network.encode_image(self._with_mirrored(planes)))
 
     def _with_mirrored(self, planes: torch.Tensor) -> torch.Tensor:
         return torch.cat([planes, planes.flip(3)]) if self._flip else planes

@@ -27,13 +27,10 @@ class CropFeatures:
     """The encoded image half of one crop, kept so that the next click costs only the fusion.
 
     Attributes:
-        encoder: stands for the network and the settings that made the features; features of
-            another one are never used.
         view: the image's size, the crop, and the size the network saw it at.
         features: what the network's `encode_image` returned.
     """
 
-    encoder: object
     view: View
     features: FeatureTensors
 
@@ -54,6 +51,8 @@ class Segmentation:
             the first pass.
         image: fingerprint of the image, by which the predictor refuses another one; None if it
             belongs to none, as a mask to start from.
+        encoder: stands for the network that answers on the image, with the predictor's settings;
+            None before it was chosen. What another predictor left is chosen and computed anew.
         features: of that region, or of the whole image before the first pass. They save time and
             never change a result, so they may be dropped.
 
@@ -65,6 +64,7 @@ class Segmentation:
     clicks: tuple[Click, ...] = ()
     region: RegionOfInterest | None = None
     image: int | None = None
+    encoder: object = field(default=None, repr=False)
     features: CropFeatures | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ def segmentation(*clicks, size_hw=(10, 10)):
 def features_of(nbytes):
     """Stand for what a network keeps of a crop."""
     view = View((10, 10), RegionOfInterest(0, 9, 0, 9), (10, 10), False)
-    return CropFeatures(object(), view, np.zeros(nbytes, np.uint8))
+    return CropFeatures(view, np.zeros(nbytes, np.uint8))
 
 
 def same(found, kept):

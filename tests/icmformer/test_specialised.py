@@ -1,0 +1,193 @@
+"""A fine-tuned network answers on images like those it learned, the one before it on others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from icmformer import Click, Predictor, Segmentation, build_model, load_checkpoint, save_checkpoint
+from icmformer.assembly import assemble
+from icmformer.errors import CheckpointError
+from icmformer.image_features import ImageFeatures
+from icmformer.network_input import image_planes
+from icmformer.region_of_interest import RegionOfInterest, View
+from icmformer.specialised import (
+    Specialised,
+    description,
+    generalist_of,
+    specialised_weights,
+    specialist_of,
+)
+
+CLICKS = [Click(30, 30, True), Click(60, 40, False), Click(33, 35, True)]
+
+
+def picture(bright, seed=0, size_hw=(72, 96)):
+    rng = np.random.default_rng(seed)
+    low = 150 if bright else 0
+    return rng.integers(low, low + 100, (*size_hw, 3), dtype=np.uint8)
+
+
+def described(network, image):
+    view = View(image.shape[:2], RegionOfInterest.whole(image.shape[:2]), network.input_size, False)
+    planes = image_planes(image, view, torch.device("cpu"))
+    return description(network.encode_image(planes))
+
+
+@pytest.fixture(params=["tiny", "tiny_swin"])
+def network(request):
+    """One that learned bright images."""
+    torch.manual_seed(0)
+    specialist, generalist = build_model(request.param).eval(), build_model(request.param).eval()
+    familiar, unfamiliar = (
+        torch.stack([described(specialist, picture(bright, seed)) for seed in (1, 2, 3)]).detach()
+        for bright in (True, False)
+    )
+    weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
+    return assemble(specialist.config, weights, "a test")
+
+
+def probability(network, image, **settings):
+    return Predictor(network, **settings).segment(image, CLICKS).probability
+
+
+@pytest.mark.parametrize("size_hw", [(72, 96), (40, 300)], ids=["photo", "panorama"])
+@pytest.mark.parametrize("bright", [True, False])
+def test_the_network_that_fits_the_image_answers(network, bright, size_hw):
+    image = picture(bright, seed=9, size_hw=size_hw)
+    fitting, other = specialist_of(network), generalist_of(network)
+    if not bright:
+        fitting, other = other, fitting
+    answer = probability(network, image)
+    assert np.array_equal(answer, probability(fitting, image))
+    assert not np.array_equal(answer, probability(other, image))
+
+
+@pytest.mark.parametrize("size", [None, (128, 128)])
+@pytest.mark.parametrize("bright", [True, False])
+def test_by_the_published_protocol_likewise(network, bright, size):
+    image = picture(bright, seed=9)
+    fitting = specialist_of(network) if bright else generalist_of(network)
+    answer, expected = (
+        Predictor.for_benchmark(one, size).segment(image, CLICKS).probability
+        for one in (network, fitting)
+    )
+    assert np.array_equal(answer, expected)
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_wherever_an_object_goes_on_from_the_answer_is_the_same(network, bright):
+    image, predictor = picture(bright, seed=9), Predictor(network)
+    at_once = predictor.segment(image, CLICKS)
+    encoded = predictor.encode(image)
+    first = predictor.segment(image, CLICKS[:1], encoded)
+    elsewhere = Predictor(network).segment(image, CLICKS[:1])
+    for before in (encoded, first, first.without_features(), elsewhere):
+        after = predictor.segment(image, CLICKS, before)
+        assert np.array_equal(after.probability, at_once.probability)
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_a_mask_to_start_from_is_corrected_by_the_network_that_fits(network, bright):
+    image = picture(bright, seed=9)
+    drawn = np.zeros(image.shape[:2], bool)
+    drawn[20:50, 20:50] = True
+    fitting = specialist_of(network) if bright else generalist_of(network)
+    answer, expected = (
+        Predictor(one).segment(image, CLICKS[:1], Segmentation.from_mask(drawn)).probability
+        for one in (network, fitting)
+    )
+    assert np.array_equal(answer, expected)
+
+
+def test_it_is_chosen_once_an_image(network, monkeypatch):
+    asked = []
+    knows = Specialised.knows
+    monkeypatch.setattr(Specialised, "knows", lambda *seen: asked.append(seen) or knows(*seen))
+    predictor, image = Predictor(network), picture(False)
+    start = predictor.encode(image)
+    for count in (1, 2, 3):
+        start = predictor.segment(image, CLICKS[:count], replace(start, features=None))
+    assert len(asked) == 1
+
+
+def features(values):
+    return ImageFeatures((8, 8), torch.tensor(values)[None, None], None, ())
+
+
+def test_the_nearer_example_decides_with_some_favour_to_the_familiar():
+    network = build_model("tiny")
+    channels = network.config.cross_dim
+    at = {place: torch.full((1, channels), float(place)) for place in (0, 21)}
+    network = assemble(
+        network.config, specialised_weights(network, network, at[0], at[21]), "a test"
+    )
+    assert network.knows(features([5.0] * channels))
+    assert network.knows(features([10.9] * channels)), "10.9 from one and 10.1 from the other"
+    assert not network.knows(features([11.1] * channels)), "11.1 from one and 9.9 from the other"
+
+
+def test_an_image_that_was_learned_and_replayed_is_known():
+    network = build_model("tiny")
+    examples = torch.rand(3, network.config.cross_dim)
+    network = assemble(
+        network.config, specialised_weights(network, network, examples, examples), "a test"
+    )
+    assert network.knows(features(examples[1].tolist()))
+
+
+def test_a_channel_counts_by_how_much_it_varies():
+    """What varies a hundredfold says a hundredth: here the first channel, as the others agree."""
+    network = build_model("tiny")
+    quiet = [0.0] * (network.config.cross_dim - 2)
+    examples = [torch.tensor([[loud, soft, *quiet]]) for loud, soft in ((0.0, 0.0), (100.0, 1.0))]
+    network = assemble(network.config, specialised_weights(network, network, *examples), "a test")
+    assert network.knows(features([60.0, 0.1, *quiet]))
+    assert not network.knows(features([40.0, 0.9, *quiet]))
+
+
+def test_all_of_it_comes_back_from_disk(network, tmp_path):
+    path = tmp_path / "both.safetensors"
+    save_checkpoint(network, path)
+    loaded = load_checkpoint(path)
+    assert isinstance(loaded, Specialised)
+    found, kept = loaded.state_dict(), network.state_dict()
+    assert found.keys() == kept.keys()
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+    assert not loaded.training
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "sentence"),
+    [
+        ("unfamiliar", None, "1 tensors are missing, the first is unfamiliar"),
+        ("familiar", torch.tensor(1.0), "familiar has shape"),
+        ("familiar", torch.zeros(0, 32), "familiar has shape"),
+        ("unfamiliar", torch.zeros(2, 31), "unfamiliar has shape"),
+        ("unfamiliar", torch.full((2, 32), torch.nan), "not finite"),
+        ("generalist.head.classify.weight", None, "1 tensors are missing, the first is generalist"),
+    ],
+)
+def test_what_is_damaged_is_refused(tmp_path, name, tensor, sentence):
+    one = build_model("tiny")
+    examples = torch.zeros(2, one.config.cross_dim)
+    weights = dict(specialised_weights(one, one, examples, examples))
+    if name not in weights:
+        name = next(each for each in weights if each.startswith("generalist."))
+    weights.pop(name)
+    if tensor is not None:
+        weights[name] = tensor
+    with pytest.raises(CheckpointError, match=sentence):
+        assemble(one.config, weights, "a file")
+
+
+def test_the_specialist_alone_is_an_ordinary_network(network, tmp_path):
+    alone = specialist_of(network)
+    assert type(alone) is not Specialised
+    path = tmp_path / "alone.safetensors"
+    save_checkpoint(alone, path)
+    assert "familiar" not in safetensors.torch.load_file(path)
+    assert specialist_of(alone) is alone
+    assert generalist_of(alone) is alone
