@@ -23,11 +23,10 @@ DISCS = 30
 SIZE = (192, 240)
 CONFIG = parse(demo.LABELING_CONFIG)
 # The tiny network of the tests learns discs in a minute; a large one would need none of this. Being
-# untrained, it has no answers on the discs of the retention set that would be worth keeping.
+# untrained, it has no answers on other photos that would be worth keeping.
 RECIPE = """
 steps: 240
 replay: 0
-weight_interpolation: 1
 batch_size: 8
 validate_every: 60
 validation_objects: 4
@@ -57,12 +56,12 @@ def loop(start_backend, label_studio, tmp_path_factory):
     """A backend and its worker with the same settings and state."""
     folder = tmp_path_factory.mktemp("loop")
     (folder / "recipe.yaml").write_text(RECIPE)
-    for kind in ("images", "masks"):
-        (folder / "retention" / kind).mkdir(parents=True)
-    for seed in range(505, 508):  # two of them judge
+    for seed, side in ((505, "replayed"), (506, "judged"), (507, "judged")):
         image, mask = big_disc(seed)
-        Image.fromarray(image).save(folder / "retention" / "images" / f"{seed}.png")
-        Image.fromarray(mask.astype(np.uint8)).save(folder / "retention" / "masks" / f"{seed}.png")
+        photo = 255 - image  # of another kind than the project's
+        for kind, pixels in (("images", photo), ("masks", mask.astype(np.uint8))):
+            (folder / "retention" / side / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / "retention" / side / kind / f"{seed}.png")
     settings = {
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.login.token,

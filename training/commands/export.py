@@ -16,7 +16,9 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer, load_checkpoint, save_checkpoint
+from icmformer.errors import ConfigError
 from icmformer.plain_vit import grid_size, resize_position_embedding
+from icmformer.specialised import Specialised
 from training.datasets.benchmarks import FOLDER_PREFIX
 from training.home_paths import given_path
 from training.weights_file import is_of_the_authors, read_provenance, trained_size
@@ -116,8 +118,16 @@ def export(
 def _at_size(network: ICMFormer, size: int) -> ICMFormer:
     """Return the same network with another nominal input size, at which it computes the same.
 
-    At other sizes a plain ViT's answers differ a little: its positions are resized twice then.
+    At other sizes a plain ViT's answers differ a little: its positions are resized twice then. A
+    specialised network keeps its size, at which it compares images.
     """
+    if network.input_size == (size, size):
+        return network
+    if isinstance(network, Specialised):
+        raise ConfigError(
+            f"a network that was fine-tuned keeps its size of {network.input_size[0]} pixels:"
+            " leave --size out"
+        )
     config = replace(network.config, input_size=(size, size))
     resized = ICMFormer(config)
     weights = network.state_dict()

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
+from icmformer.specialised import specialist_of
 from training.datasets.mixture import Mixture
 from training.errors import RecipeError
 from training.home_paths import given_path
@@ -202,7 +203,7 @@ def _network(recipe: Recipe, found: dict[str, Any] | None) -> ICMFormer:
     if found is not None:
         return ICMFormer(ModelConfig.from_dict(found["config"]))
     if options.checkpoint is not None:
-        network = load_checkpoint(options.checkpoint)
+        network = specialist_of(load_checkpoint(options.checkpoint))
         _check_fits(network.config, options)
         return network
     network = build_model(options.name, **options.overrides)

@@ -6,7 +6,9 @@ masks are worth. The network starts from the live weights, is trained with itera
 that it does not forget, it sees other images in between, on which it must go on answering every
 click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016), and in the
 end goes only a share of the way from those weights to these (Wortsman et al., *Robust fine-tuning
-of zero-shot models*, CVPR 2022).
+of zero-shot models*, CVPR 2022). Where there are other images to tell the accepted ones from, the
+result is a specialised network: on images that are not like the accepted ones the first network
+of the line goes on answering.
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.
@@ -28,10 +30,12 @@ from torch.utils.data import DataLoader
 from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
 from icmformer.devices import usable_device
 from icmformer.precision import autocast
+from icmformer.specialised import generalist_of, specialist_of
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.evaluation.click_by_click import evaluate
 from training.fine_tuning.adaptation import adapt, merge
+from training.fine_tuning.familiar_images import specialised
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.interruptible import Interruptible
 from training.loop.click_training import Answer, ClickTraining
@@ -58,7 +62,8 @@ class FineTuneData:
 
     Attributes:
         accepted: images with what annotators accepted.
-        replay: other images, on which answers must stay; None where there are none.
+        replay: other images, on which answers must stay, and which are examples of what is not
+            like the accepted ones; None where there are none.
         validation: accepted objects on images that are not trained on; None where they are too
             few to say when to stop, and the run then takes all its steps.
     """
@@ -98,8 +103,9 @@ def fine_tune(
     """
     device = torch.device(usable_device(recipe.device))
     torch.manual_seed(recipe.seed)
-    network = load_checkpoint(base, device)
-    before = copy.deepcopy(network).requires_grad_(False).eval()
+    started_from = load_checkpoint(base, device).requires_grad_(False)
+    before = specialist_of(started_from).requires_grad_(False)
+    network = copy.deepcopy(before).requires_grad_(True)
     adapt(network, recipe.adaptation, recipe.rank)
     network.train()
     average = copy.deepcopy(network).requires_grad_(False)
@@ -117,11 +123,7 @@ def fine_tune(
         logger.info("continuing after step %d of %d", step, recipe.steps)
 
     size = recipe.size or network.input_size[0]
-    replayed = 0
-    others: Iterable[Batch | None] = repeat(None)
-    if data.replay is not None and recipe.replayed:
-        replayed = recipe.replayed
-        others = _batches(data.replay, replayed, size, step, recipe, recipe.replay_sampling)
+    replayed, others = _replay(data.replay, size, step, recipe)
     learned = recipe.batch_size - replayed
     accepted = _batches(data.accepted, learned, size, step, recipe, recipe.sampling)
     model = ClickTraining(network, recipe.iterative_clicks.placement, recipe.seed)
@@ -169,11 +171,26 @@ def fine_tune(
     average.load_state_dict(best)
     merge(average)
     _go_part_of_the_way(before, average, recipe.weight_interpolation)
+    tell = partial(report, "training", step, recipe.steps)
+    result = _with_generalist(average, started_from, data, recipe, tell)
     candidate = folder / "candidate.safetensors"
     save_checkpoint(
-        average, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
+        result, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
     )
     return candidate
+
+
+def _with_generalist(
+    network: ICMFormer,
+    started_from: ICMFormer,
+    data: FineTuneData,
+    recipe: FineTuneRecipe,
+    tell: Callable[[], None],
+) -> ICMFormer:
+    """Let the first network of the line answer on images that are not like the accepted ones."""
+    if data.replay is None or not recipe.specialise:
+        return network
+    return specialised(network, generalist_of(started_from), data.accepted, data.replay, tell)
 
 
 @torch.no_grad()
@@ -182,6 +199,16 @@ def _go_part_of_the_way(start: ICMFormer, end: ICMFormer, share: float) -> None:
     begin = dict(start.named_parameters())
     for name, parameter in end.named_parameters():
         parameter.copy_(begin[name].lerp(parameter, share))
+
+
+def _replay(
+    images: TrainingDataset | None, size: int, step: int, recipe: FineTuneRecipe
+) -> tuple[int, Iterable[Batch | None]]:
+    """Return how many other images a step sees, and those of all steps from `step` on."""
+    if images is None or not recipe.replayed:
+        return 0, repeat(None)
+    sampling = recipe.replay_sampling
+    return recipe.replayed, _batches(images, recipe.replayed, size, step, recipe, sampling)
 
 
 def _batches(

@@ -31,6 +31,8 @@ class FineTuneRecipe(BaseModel):
         replay_weight: of that against learning what was accepted.
         replay_sampling: like `sampling`, of the images that are replayed.
         weight_interpolation: how far from the weights before to those that were trained it ends.
+        specialise: whether the network it descends from goes on answering on images that are not
+            like the accepted ones; see `icmformer.specialised`. Takes the memory of two.
         objects: how targets are put together.
         sampling, iterative_clicks, loss: as in a training recipe.
         optimization: likewise, but that batches are computed in one piece.
@@ -54,6 +56,7 @@ class FineTuneRecipe(BaseModel):
     replay_weight: float = Field(ge=0)
     replay_sampling: Sampling
     weight_interpolation: float = Field(gt=0, le=1)
+    specialise: bool
     objects: ObjectSampling
     sampling: Sampling
     iterative_clicks: IterativeClicks

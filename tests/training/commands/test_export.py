@@ -13,8 +13,9 @@ from icmformer import (
     upstream_checkpoint,
 )
 from icmformer.checkpoint import read_description
-from icmformer.errors import ICMFormerError
+from icmformer.errors import ConfigError, ICMFormerError
 from tests.authors_files import save_small_vit
+from tests.specialised_network import specialised_network
 from training.__main__ import main
 from training.commands.export import export
 
@@ -45,6 +46,18 @@ def test_the_size_is_that_of_the_last_stage_reached(tmp_path, samples, size):
 def test_without_stages_the_size_stays(tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "tuned.safetensors", recipe="fine_tune.yaml")
     assert export(tmp_path / "tuned.safetensors", tmp_path / "out.safetensors") == 64
+
+
+def test_a_fine_tuned_network_is_exported_with_the_one_beside_it_at_its_own_size(tmp_path):
+    checkpoint, output = tmp_path / "tuned.safetensors", tmp_path / "out.safetensors"
+    save_checkpoint(specialised_network(), checkpoint, recipe="fine_tune.yaml")
+    assert export(checkpoint, output) == 64
+    assert (
+        load_checkpoint(output).state_dict().keys()
+        == load_checkpoint(checkpoint).state_dict().keys()
+    )
+    with pytest.raises(ConfigError, match="keeps its size of 64 pixels: leave --size out"):
+        export(checkpoint, output, size=96)
 
 
 def test_weights_are_stored_in_half_and_rounded_only(tmp_path):

@@ -12,8 +12,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from icmformer import Predictor, load_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.errors import CheckpointError
+from icmformer.specialised import specialist_of
+from tests.specialised_network import specialised_network
 from tests.training.shapes_recipe import a_recipe
 from tests.waiting import wait_until
 from training.commands.train import train
@@ -110,6 +112,19 @@ def test_what_validation_found_best_is_kept_with_its_number_of_samples(shapes, t
     assert best["provenance"]["samples"] in (16, 32)
     state = torch.load(max(path.parent.glob("state-*.pt")), weights_only=True)
     assert state["best"] <= -1
+
+
+def test_of_a_fine_tuned_network_the_fine_tuned_half_is_trained(shapes, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    tuned = specialised_network(build_model("tiny", head_dropout=0.0))
+    save_checkpoint(tuned, path)
+    network = {"name": "tiny", "overrides": {"head_dropout": 0.0}, "checkpoint": path}
+    options = {"optimizer": "adamw", "learning_rate": 1e-9}
+
+    trained = train(a_recipe(shapes, tmp_path / "run", network=network, optimization=options))
+
+    save_checkpoint(specialist_of(tuned), path)
+    assert_same_weights(trained, path, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_alone_can_be_continued_from(shapes, tmp_path):

@@ -1,0 +1,60 @@
+"""Which images a fine-tuned network knows: examples of those it learned, and of others."""
+
+from collections.abc import Callable
+
+import torch
+
+from icmformer import ICMFormer
+from icmformer.assembly import assemble
+from icmformer.devices import usable_device
+from icmformer.network_input import image_planes
+from icmformer.region_of_interest import RegionOfInterest, View
+from icmformer.specialised import description, specialised_weights
+from training.datasets.sample import TrainingDataset
+
+_MOST_EXAMPLES = 500  # of each kind
+
+
+def specialised(
+    specialist: ICMFormer,
+    generalist: ICMFormer,
+    learned: TrainingDataset,
+    others: TrainingDataset,
+    tell: Callable[[], None],
+) -> ICMFormer:
+    """Return a network that answers with the specialist only on images like the learned ones.
+
+    Args:
+        specialist: the fine-tuned network, on the device on which to compute.
+        generalist: the network it descends from, which was not fine-tuned.
+        learned: the images it was fine-tuned on; at least one.
+        others: images that it is not to answer on; at least one.
+        tell: called before each image; may raise to stop.
+
+    Returns:
+        An `icmformer.specialised.Specialised` of copies, on that device, in evaluation mode.
+    """
+    familiar, unfamiliar = (_described(specialist, images, tell) for images in (learned, others))
+    weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
+    device = usable_device(familiar.device)
+    return assemble(specialist.config, weights, "the fine-tuned network").to(device)
+
+
+@torch.no_grad()
+def _described(
+    network: ICMFormer, images: TrainingDataset, tell: Callable[[], None]
+) -> torch.Tensor:
+    """Return (n, C) descriptions of at most 500 images, spread over all, as a predictor sees them.
+
+    In float32 everywhere, so that they do not depend on where they were made.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    found = []
+    for index in range(0, len(images), -(-len(images) // _MOST_EXAMPLES)):
+        tell()
+        image = images[index].image
+        image_hw = (image.shape[0], image.shape[1])
+        whole = View(image_hw, RegionOfInterest.whole(image_hw), network.input_size, False)
+        found.append(description(network.encode_image(image_planes(image, whole, device))))
+    return torch.stack(found)
