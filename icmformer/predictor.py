@@ -144,6 +144,22 @@ class Predictor:
             view = self._view(RegionOfInterest.whole(image_hw), image_hw)
             return replace(begun, features=self._features(image, view, begun))
 
+    def knows(self, image: np.ndarray) -> bool:
+        """Say whether the network itself answers on an image.
+
+        A specialised one leaves images that are unlike those it learned to the network that it
+        came from.
+
+        Args:
+            image: as for `segment`.
+
+        Raises:
+            InputError: if the image is not as described there.
+        """
+        empty = Segmentation.empty(_image_size(image))
+        with torch.inference_mode(), autocast(self._precision, self._device):
+            return self._begun(image, empty).encoder is self._first
+
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None
     ) -> Segmentation:

@@ -9,7 +9,7 @@ import torch
 
 from icmformer import Click, Predictor, Segmentation, build_model, load_checkpoint, save_checkpoint
 from icmformer.assembly import assemble
-from icmformer.errors import CheckpointError
+from icmformer.errors import CheckpointError, InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.network_input import image_planes
 from icmformer.region_of_interest import RegionOfInterest, View
@@ -63,6 +63,16 @@ def test_the_network_that_fits_the_image_answers(network, bright, size_hw):
     answer = probability(network, image)
     assert np.array_equal(answer, probability(fitting, image))
     assert not np.array_equal(answer, probability(other, image))
+
+
+@pytest.mark.parametrize("size_hw", [(72, 96), (40, 300)], ids=["photo", "panorama"])
+def test_it_says_which_images_it_knows(network, size_hw):
+    bright, dark = (picture(kind, seed=9, size_hw=size_hw) for kind in (True, False))
+    assert Predictor(network).knows(bright)
+    assert not Predictor(network).knows(dark)
+    assert Predictor(specialist_of(network)).knows(dark)
+    with pytest.raises(InputError, match="height, width, 3"):
+        Predictor(network).knows(bright[..., 0])
 
 
 @pytest.mark.parametrize("size", [None, (128, 128)])

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import torch
 
-from icmformer import ICMFormer
+from icmformer import ICMFormer, Predictor
 from icmformer.assembly import assemble
 from icmformer.devices import usable_device
 from icmformer.network_input import image_planes
 from icmformer.region_of_interest import RegionOfInterest, View
-from icmformer.specialised import description, specialised_weights
-from training.datasets.sample import TrainingDataset
+from icmformer.specialised import Specialised, description, specialised_weights
+from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
 
 _MOST_EXAMPLES = 500  # of each kind
 
@@ -38,6 +38,31 @@ def specialised(
     weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
     device = usable_device(familiar.device)
     return assemble(specialist.config, weights, "the fine-tuned network").to(device)
+
+
+def known_images(
+    network: ICMFormer, objects: EvaluationDataset, tell: Callable[[], None]
+) -> tuple[int, int] | None:
+    """Count the images that a specialised network answers on itself.
+
+    Args:
+        network: perhaps a specialised one.
+        objects: on the images to count.
+        tell: called before each object; may raise to stop.
+
+    Returns:
+        How many images it knows, and how many there are; None of a network that knows all.
+    """
+    if not isinstance(network, Specialised):
+        return None
+    predictor = Predictor(network)
+    known: dict[str, bool] = {}
+    for index in range(len(objects)):
+        tell()
+        sample = objects[index]
+        if image_of(sample.name) not in known:
+            known[image_of(sample.name)] = predictor.knows(sample.image)
+    return sum(known.values()), len(known)
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ from training.datasets.decoded_cache import decoded
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.errors import DatasetError, VersionError
+from training.fine_tuning.familiar_images import known_images
 from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
 from training.fine_tuning.improvement_plan import (
     Assignment,
@@ -119,13 +120,15 @@ def _judged_candidate(
     comparisons = compared(before, after)
     decision = decide(*comparisons, options.policy)
     tell = partial(report, "drawing the report", 0, 1)
+    network, held_out = load_checkpoint(trained, judge.device), judge.trial.held_out
     shown = improvement_report(
         *comparisons,
-        judge.trial.held_out,
+        held_out,
         Interruptible(Predictor(load_checkpoint(live, judge.device)), tell),
-        Interruptible(Predictor(load_checkpoint(trained, judge.device)), tell),
+        Interruptible(Predictor(network), tell),
         options.policy.threshold,
     )
+    known = None if held_out is None else known_images(network, held_out.objects, tell)
     _check_untouched(trained)
     return Candidate(
         origin=job.origin,
@@ -140,6 +143,7 @@ def _judged_candidate(
             "retention_compared_with": remembering,
             "threshold": options.policy.threshold,
             "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
+            "known_held_out_images": known,
         },
         verdict=decision.verdict,
         reasons=decision.reasons,

@@ -59,6 +59,8 @@ def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
     outcome = improve(job(tmp_path, 3), stores, options(retention=retention), quiet)
     scores = stores.versions.get(outcome.version).scores
     assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
+    known, images = scores["known_held_out_images"]
+    assert 0 <= known <= images == scores["held_out"]["images"]
     assert outcome.result == "not better"
     assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
 

@@ -137,3 +137,31 @@ def test_a_change_that_rounds_to_nothing_has_no_minus(client, learning):
     text = page(client, f"/projects/24/versions/{number}")
     assert ">+0 %</span>" in text
     assert "saved +0.00 clicks an object, 95 % -0.20 to +0.00" in text
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        (None, None),
+        ([2, 3], "2 of the 3 held-out images; others are answered as before all fine-tuning"),
+        ([0, 1], "0 of the 1 held-out image; others are answered as before all fine-tuning"),
+        ([3, 3], "3 of the 3 held-out images</td>"),
+    ],
+)
+def test_a_version_says_how_many_held_out_images_it_knows(client, learning, known, says):
+    versions = learning.stores.versions
+    learning.projects.remember("25.1", ProjectNews("Cells"))
+    scores = {"compared_with": 1, "trained_on": 3, "known_held_out_images": known}
+    number = versions.publish(
+        Candidate(
+            f"knows {known}",
+            versions.checkpoint(1),
+            project="25.1",
+            verdict="keep",
+            data_fingerprint="0" * 64,
+            scores=scores,
+        )
+    )
+    text = " ".join(page(client, f"/projects/25/versions/{number}").split())
+    assert ("<th>Knows</th>" in text) == (says is not None)
+    assert says is None or says in text
