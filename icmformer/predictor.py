@@ -200,9 +200,8 @@ class Predictor:
         begun = replace(before, encoder=self._first, features=None)
         if not isinstance(self._model, Specialised):
             return begun
-        image_hw = _size_hw(image)
         # As its examples were seen, whatever the zoom.
-        whole = View(image_hw, RegionOfInterest.whole(image_hw), self._model.input_size, False)
+        whole = View.of_whole(_size_hw(image), self._model.input_size)
         features = self._features(image, whole, begun)
         if self._model.knows(cast("ImageFeatures", features.features)):
             return replace(begun, features=features)

@@ -86,6 +86,11 @@ class View:
     size_hw: tuple[int, int]
     as_published: bool = True
 
+    @classmethod
+    def of_whole(cls, image_hw: tuple[int, int], size_hw: tuple[int, int]) -> "View":
+        """Return the whole image, placed by length."""
+        return cls(image_hw, RegionOfInterest.whole(image_hw), size_hw, as_published=False)
+
 
 def bounding_box(mask: np.ndarray) -> RegionOfInterest | None:
     """Return the box of the pixels of an (H, W) mask that are not 0, or None if all are."""

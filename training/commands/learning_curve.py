@@ -108,12 +108,14 @@ def run(arguments: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         data = FineTuneData(
             accepted=decoded(accepted, folder / "decoded", str(masks), recipe.max_side),
+            examples=accepted,
             replay=replay,
             validation=_validation(validation, recipe),
         )
         candidate = folder / "candidate.safetensors"
         if not candidate.with_suffix(".json").exists():
-            fine_tune(arguments.checkpoint, data, recipe, folder, _sayer(), masks=masks)
+            start = arguments.checkpoint
+            fine_tune(start, start, data, recipe, folder, _sayer(), masks=masks)
         points.append(_measured(masks, candidate, tests, folder, recipe))
         origin = asdict(provenance(usable_device(recipe.device)))
         write_learning_curve(points, arguments.domain.name, origin, output)

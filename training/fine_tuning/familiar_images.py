@@ -8,33 +8,33 @@ from icmformer import ICMFormer, Predictor
 from icmformer.assembly import assemble
 from icmformer.devices import usable_device
 from icmformer.network_input import image_planes
-from icmformer.region_of_interest import RegionOfInterest, View
+from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
 from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
 
-_MOST_EXAMPLES = 500  # of each kind
+MOST_EXAMPLES = 1000  # of each kind
 
 
 def specialised(
     specialist: ICMFormer,
     generalist: ICMFormer,
-    learned: TrainingDataset,
+    accepted: TrainingDataset,
     others: TrainingDataset,
     tell: Callable[[], None],
 ) -> ICMFormer:
-    """Return a network that answers with the specialist only on images like the learned ones.
+    """Return a network that answers with the specialist only on images like the accepted ones.
 
     Args:
         specialist: the fine-tuned network, on the device on which to compute.
         generalist: the network it descends from, which was not fine-tuned.
-        learned: the images it was fine-tuned on; at least one.
+        accepted: images that the specialist is to answer on, as they were stored; at least one.
         others: images that it is not to answer on; at least one.
         tell: called before each image; may raise to stop.
 
     Returns:
         An `icmformer.specialised.Specialised` of copies, on that device, in evaluation mode.
     """
-    familiar, unfamiliar = (_described(specialist, images, tell) for images in (learned, others))
+    familiar, unfamiliar = (_described(specialist, images, tell) for images in (accepted, others))
     weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
     device = usable_device(familiar.device)
     return assemble(specialist.config, weights, "the fine-tuned network").to(device)
@@ -69,17 +69,17 @@ def known_images(
 def _described(
     network: ICMFormer, images: TrainingDataset, tell: Callable[[], None]
 ) -> torch.Tensor:
-    """Return (n, C) descriptions of at most 500 images, spread over all, as a predictor sees them.
+    """Return (n, C) descriptions of at most 1000 images, spread over all, as a predictor sees them.
 
     In float32 everywhere, so that they do not depend on where they were made.
     """
     device = next(network.parameters()).device
     network.eval()
     found = []
-    for index in range(0, len(images), -(-len(images) // _MOST_EXAMPLES)):
+    count = min(len(images), MOST_EXAMPLES)
+    for place in range(count):
         tell()
-        image = images[index].image
-        image_hw = (image.shape[0], image.shape[1])
-        whole = View(image_hw, RegionOfInterest.whole(image_hw), network.input_size, False)
+        image = images[place * len(images) // count].image
+        whole = View.of_whole((image.shape[0], image.shape[1]), network.input_size)
         found.append(description(network.encode_image(image_planes(image, whole, device))))
     return torch.stack(found)

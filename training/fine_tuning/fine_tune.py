@@ -4,11 +4,11 @@ A fine-tuning job runs exactly this function, and so does the command that measu
 masks are worth. The network starts from the live weights, is trained with iterative clicks as in
 `training.commands.train`, to the average of its weights that did best on the validation images. So
 that it does not forget, it sees other images in between, on which it must go on answering every
-click as the live weights do (Li and Hoiem, *Learning without Forgetting*, ECCV 2016), and in the
-end goes only a share of the way from those weights to these (Wortsman et al., *Robust fine-tuning
-of zero-shot models*, CVPR 2022). Where there are other images to tell the accepted ones from, the
-result is a specialised network: on images that are not like the accepted ones the first network
-of the line goes on answering.
+click as the first network of its line does (Li and Hoiem, *Learning without Forgetting*, ECCV
+2016), and in the end goes only a share of the way from the live weights to these (Wortsman et al.,
+*Robust fine-tuning of zero-shot models*, CVPR 2022). Where there are other images to tell the
+accepted ones from, the result is a specialised network: on images that are not like the accepted
+ones the first network of the line itself goes on answering.
 
 Killed at any moment, the next call with the same folder continues where the last look at the
 validation images was, and returns the same weights.
@@ -62,6 +62,8 @@ class FineTuneData:
 
     Attributes:
         accepted: images with what annotators accepted.
+        examples: images to tell by what is like the accepted ones, as they are stored; they may be
+            more than are trained on.
         replay: other images, on which answers must stay, and which are examples of what is not
             like the accepted ones; None where there are none.
         validation: accepted objects on images that are not trained on; None where they are too
@@ -69,12 +71,14 @@ class FineTuneData:
     """
 
     accepted: TrainingDataset
+    examples: TrainingDataset
     replay: TrainingDataset | None
     validation: EvaluationDataset | None
 
 
 def fine_tune(
-    base: Path,
+    start: Path,
+    first: Path,
     data: FineTuneData,
     recipe: FineTuneRecipe,
     folder: Path,
@@ -84,7 +88,8 @@ def fine_tune(
     """Fine-tune a checkpoint.
 
     Args:
-        base: the checkpoint to start from.
+        start: the checkpoint to start from.
+        first: the one that `start` descends from, before all fine-tuning; perhaps the same.
         data: what to learn from.
         recipe: how.
         folder: for the state of the run and the result.
@@ -95,7 +100,7 @@ def fine_tune(
         The candidate, ``candidate.safetensors`` in `folder`.
 
     Raises:
-        CheckpointError: if the base cannot be loaded.
+        CheckpointError: if one of the two cannot be loaded.
         StoredFileError: if an accepted image or mask is damaged.
         FileStoreError: if those are in a store that cannot be reached.
         DatasetError: if all objects are too small to learn from, or an image of `data` is damaged.
@@ -103,8 +108,8 @@ def fine_tune(
     """
     device = torch.device(usable_device(recipe.device))
     torch.manual_seed(recipe.seed)
-    started_from = load_checkpoint(base, device).requires_grad_(False)
-    before = specialist_of(started_from).requires_grad_(False)
+    before = specialist_of(load_checkpoint(start, device)).requires_grad_(False)
+    generalist = generalist_of(load_checkpoint(first, device)).requires_grad_(False)
     network = copy.deepcopy(before).requires_grad_(True)
     adapt(network, recipe.adaptation, recipe.rank)
     network.train()
@@ -141,7 +146,7 @@ def fine_tune(
 
         logits = _answer(model, batch, rounds, device).logits
         loss = segmentation_loss(logits, batch.labels.to(device), recipe.loss)
-        loss = loss + recipe.replay_weight * _drift(model, before, other, rounds, device)
+        loss = loss + recipe.replay_weight * _drift(model, generalist, other, rounds, device)
         _descend(loss, network, optimizer, recipe.optimization.clip_grad_norm)
         update_average(average, network, recipe.optimization.ema or 0.0, step)
         step += 1
@@ -172,7 +177,7 @@ def fine_tune(
     merge(average)
     _go_part_of_the_way(before, average, recipe.weight_interpolation)
     tell = partial(report, "training", step, recipe.steps)
-    result = _with_generalist(average, started_from, data, recipe, tell)
+    result = _with_generalist(average, generalist, data, recipe, tell)
     candidate = folder / "candidate.safetensors"
     save_checkpoint(
         result, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
@@ -182,15 +187,15 @@ def fine_tune(
 
 def _with_generalist(
     network: ICMFormer,
-    started_from: ICMFormer,
+    generalist: ICMFormer,
     data: FineTuneData,
     recipe: FineTuneRecipe,
     tell: Callable[[], None],
 ) -> ICMFormer:
-    """Let the first network of the line answer on images that are not like the accepted ones."""
+    """Let the generalist answer on images that are not like the accepted ones."""
     if data.replay is None or not recipe.specialise:
         return network
-    return specialised(network, generalist_of(started_from), data.accepted, data.replay, tell)
+    return specialised(network, generalist, data.examples, data.replay, tell)
 
 
 @torch.no_grad()
@@ -228,18 +233,18 @@ def _batches(
 
 def _drift(
     model: ClickTraining,
-    before: ICMFormer,
+    generalist: ICMFormer,
     batch: Batch | None,
     rounds: int,
     device: torch.device,
 ) -> torch.Tensor | float:
-    """Return how far the answers on other images are from those of the network before."""
+    """Return how far the answers on other images are from those of the generalist."""
     if batch is None:
         return 0.0
     answer = _answer(model, batch, rounds, device)
     image = batch.images.to(device).float() / 255
     with torch.no_grad(), autocast("auto", device):
-        expected = before(image, answer.click_maps, answer.previous_mask)
+        expected = generalist(image, answer.click_maps, answer.previous_mask)
     return drift_loss(answer.logits, torch.sigmoid(expected)).mean()
 
 

@@ -33,6 +33,7 @@ from training.fine_tuning.improvement_plan import (
     Assignment,
     ImprovementOptions,
     Plan,
+    base_of,
     frozen_plan,
     is_left_over,
     made_before,
@@ -142,7 +143,7 @@ def _judged_candidate(
             "compared_with": plan.live,
             "retention_compared_with": remembering,
             "threshold": options.policy.threshold,
-            "trained_on": len(plan.snapshot.on_side(TRAINING).samples),
+            "trained_on": len(plan.to_train_on().samples),
             "known_held_out_images": known,
         },
         verdict=decision.verdict,
@@ -165,17 +166,20 @@ def _trained(
         return candidate
     files, recipe = SampleFiles(stores.files), plan.recipe_on(options.recipe.device)
     fingerprint = plan.snapshot.fingerprint
-    training = plan.snapshot.on_side(TRAINING)
-    accepted = _Reported(AcceptedImages(training, files), partial(report, "preparing the images"))
+    prepared = partial(report, "preparing the images")
+    accepted = _Reported(AcceptedImages(plan.to_train_on(), files), prepared)
     data = FineTuneData(
         accepted=_with_objects(
             decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
         ),
+        examples=AcceptedImages(plan.snapshot.on_side(TRAINING), files),
         replay=None if retention is None else retention.replay(),
         validation=_validation(plan.snapshot.on_side(VALIDATION), files),
     )
-    start = stores.versions.checkpoint(plan.start)
-    fine_tune(start, data, recipe, folder, report, parent=plan.start, data_fingerprint=fingerprint)
+    first = base_of(stores.versions, plan.start)
+    start, base = (stores.versions.checkpoint(number) for number in (plan.start, first))
+    origin = {"parent": plan.start, "data_fingerprint": fingerprint}
+    fine_tune(start, base, data, recipe, folder, report, **origin)
     torch.cuda.empty_cache()  # of no use any more, and people who click may need it
     write_atomically(_seal(candidate), _hashes(candidate).encode())
     return candidate

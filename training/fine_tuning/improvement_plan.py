@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from training.atomic_files import write_atomically
 from training.errors import VersionError
+from training.fine_tuning.familiar_images import MOST_EXAMPLES
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.promotion import Policy
 from training.progress import Report
@@ -20,14 +21,13 @@ from training.store.damaged_samples import set_aside_damaged
 from training.store.model_versions import ModelVersions
 from training.store.sample_files import SampleFiles
 from training.store.snapshot import Snapshot, take_snapshot, thinned
-from training.store.split import HELD_OUT, VALIDATION
+from training.store.split import HELD_OUT, TRAINING, VALIDATION
 from training.store.stores import Stores
 from training.store.version_rows import VersionRow
 
 logger = logging.getLogger(__name__)
 
-# To train on, of all that were accepted.
-_MOST_IMAGES = 300
+_MOST_IMAGES = 300  # to train on, of all that were accepted
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,19 @@ class Assignment:
 class Plan:
     """The live version, the one to start from, the samples, and the recipe as plain data.
 
-    The recipe is without its device: a job may be continued on another, and learns the same there.
+    The snapshot holds more images than are trained on: what the project's images look like is
+    learned from all of them. The recipe is without its device: a job may be continued on another,
+    and learns the same there.
     """
 
     live: int
     start: int
     snapshot: Snapshot
     recipe: dict[str, Any]
+
+    def to_train_on(self) -> Snapshot:
+        """Return the samples that masks are learned from."""
+        return thinned(self.snapshot.on_side(TRAINING), _MOST_IMAGES, {})
 
     def recipe_on(self, device: str) -> FineTuneRecipe:
         """Return the recipe, to be followed on a device."""
@@ -131,7 +137,7 @@ def _whole_snapshot(
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
     set_aside(())  # takes back what can be read again
     while True:
-        snapshot = thinned(take_snapshot(stores.database, project), _MOST_IMAGES, most)
+        snapshot = thinned(take_snapshot(stores.database, project), MOST_EXAMPLES, most)
         damaged = set_aside(snapshot.images())
         if not damaged:
             return snapshot

@@ -4,9 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer import build_model
+from icmformer import build_model, load_checkpoint
+from icmformer.specialised import generalist_of, specialist_of
+from tests.training.disc_project import (
+    PROJECT,
+    accept,
+    draw_data_set,
+    fill,
+    job,
+    judge_with_few_clicks,
+    options,
+    quiet,
+)
+from training.datasets.accepted import AcceptedImages
 from training.datasets.sample import AnnotatedImage, EvaluationSample
+from training.fine_tuning import improvement, improvement_plan, trial
 from training.fine_tuning.familiar_images import known_images, specialised
+from training.fine_tuning.improvement import improve
+from training.fine_tuning.promotion import Decision
+from training.store.sample_files import SampleFiles
+from training.store.samples import SampleStore
+from training.store.snapshot import take_snapshot
+from training.store.split import TRAINING
 
 OBJECT = np.ones((48, 64), np.uint8)
 
@@ -52,3 +71,28 @@ def test_counting_can_be_stopped(network):
 
     with pytest.raises(InterruptedError):
         known_images(network, judged("dark 3#a"), stop)
+
+
+def test_a_job_shows_all_images_of_the_project_and_keeps_the_first_network(tmp_path, monkeypatch):
+    """Also where it trains on few of them, shrunk, and the live version is one network alone."""
+    monkeypatch.setattr(trial, "evaluate", trial.evaluate)  # for it to come back
+    judge_with_few_clicks()
+    decided = Decision("promote", ("as told",), None, None)
+    monkeypatch.setattr(improvement, "decide", lambda *args: decided)
+    monkeypatch.setattr(improvement_plan, "_MOST_IMAGES", 2)
+    stores = fill(tmp_path)
+    improve(job(tmp_path, 1), stores, options("steps=2"), quiet)
+    assert stores.versions.live(PROJECT).version == 2
+    accept(SampleStore(stores.database, stores.files), 99)
+    retention = draw_data_set(tmp_path / "retention", range(500, 512))
+    asked = options("steps=2", "max_side=64", retention=retention)
+    improve(job(tmp_path, 2), stores, asked, quiet)
+    first, made = (load_checkpoint(stores.versions.checkpoint(number)) for number in (1, 3))
+    assert stores.versions.get(3).scores["trained_on"] == 2
+    kept = generalist_of(made).state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in first.state_dict().items())
+    accepted = take_snapshot(stores.database, PROJECT).on_side(TRAINING)
+    images = AcceptedImages(accepted, SampleFiles(stores.files))
+    expected = specialised(specialist_of(made), first, images, images, lambda: None)
+    assert torch.equal(made.familiar, expected.familiar)
+    stores.database.close()

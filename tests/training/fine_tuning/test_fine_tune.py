@@ -1,59 +1,27 @@
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
 
 import training.fine_tuning.fine_tune
-from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from icmformer.checkpoint import read_description
-from icmformer.specialised import specialist_of
-from training.datasets.each_object import EachObject
-from training.datasets.sample import AnnotatedImage, layered
+from tests.training.quick_fine_tuning import (
+    DATA,
+    Discs,
+    changed,
+    learned,
+    run,
+    weights,
+)
 from training.errors import DatasetError, RecipeError
 from training.evaluation.click_by_click import evaluate
-from training.fine_tuning.fine_tune import FineTuneData, fine_tune
 from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 from training.loop.training_state import load_state
 
 
-class Discs:
-    """Bright discs on a dark noisy ground: easy to learn, quick to draw."""
-
-    def __init__(self, count, first=0):
-        self._count = count
-        self._first = first
-
-    def __len__(self):
-        return self._count
-
-    def __getitem__(self, index):
-        rng = np.random.default_rng(self._first + index)
-        image = rng.integers(0, 90, (64, 80, 3), dtype=np.uint8)
-        rows, columns = np.mgrid[:64, :80]
-        masks = []
-        for column in (22, 58):
-            row, radius = rng.integers(20, 44), rng.integers(9, 16)
-            mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-            image[mask] += 120
-            masks.append(mask)
-        layers, objects = layered(masks)
-        return AnnotatedImage(f"{self._first + index}", image, layers, objects)
-
-
-DATA = FineTuneData(Discs(6), Discs(3, first=50), EachObject(Discs(3, first=100)))
-QUICK = (
-    "batch_size=4", "steps=6", "validate_every=2", "validation_clicks=2", "size=32",
-    "optimization.warmup_epochs=0", "device=cpu",
-)  # fmt: skip
-
-
 class Stopped(Exception):
     pass
-
-
-def recipe(*overrides):
-    return load_fine_tune_recipe(overrides=(*QUICK, *overrides))
 
 
 @pytest.fixture
@@ -62,19 +30,6 @@ def base(tmp_path):
     path = tmp_path / "base.safetensors"
     save_checkpoint(build_model("tiny"), path)
     return path
-
-
-def quiet(stage, done, total):
-    """Nobody watches."""
-
-
-def run(base, folder, *overrides, data=DATA, report=quiet):
-    folder.mkdir(exist_ok=True)
-    return fine_tune(base, data, recipe(*overrides), folder, report, parent=3)
-
-
-def weights(path):
-    return load_checkpoint(path).state_dict()
 
 
 def test_the_candidate_is_a_checkpoint_that_says_how_it_was_made(base, tmp_path):
@@ -154,7 +109,7 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
 
 def test_a_run_that_diverges_says_what_to_change_and_keeps_what_was_good(base, tmp_path):
     changes = ("optimization.learning_rate=1e8", "optimization.clip_grad_norm=null")
-    data = FineTuneData(Discs(4), None, None)
+    data = learned(Discs(4))
     with pytest.raises(RecipeError, match=r"after \d steps: lower optimization\.learning_rate"):
         run(base, tmp_path / "job", *changes, data=data)
     assert load_state(tmp_path / "job") is None
@@ -171,7 +126,7 @@ def test_a_damaged_state_without_one_before_it_is_deleted_to_begin_anew(base, tm
 
 
 def test_objects_too_small_to_learn_from_are_named(base, tmp_path):
-    data = FineTuneData(Discs(4), None, None)
+    data = learned(Discs(4))
     with pytest.raises(DatasetError, match=r"lower sampling\.min_object_area"):
         run(base, tmp_path / "job", "sampling.min_object_area=9999", data=data)
 
@@ -197,98 +152,10 @@ def test_validation_clicks_as_people_are_served(base, tmp_path, caplog):
 
 def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
     caplog.set_level("INFO", "training.fine_tuning.fine_tune")
-    data = FineTuneData(Discs(4), None, None)
+    data = learned(Discs(4))
     candidate = run(base, tmp_path / "job", data=data)
     assert "too few to validate on" in caplog.text
     assert read_description(candidate)["provenance"]["steps"] == 6
-
-
-def answers(path, images):
-    """Probabilities after a click on the first object of each image."""
-    predictor = Predictor(load_checkpoint(path))
-    return np.stack(
-        [predictor.segment(images[i].image, [Click(22, 32, True)]).probability for i in range(3)]
-    )
-
-
-def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
-    """Learning moves the answers elsewhere, too, unless it is told to keep them."""
-    wanted = (
-        "steps=80",
-        "validate_every=80",
-        "optimization.learning_rate=1e-3",
-        "specialise=false",
-    )
-    before = answers(base, DATA.replay)
-    moved = {}
-    for weight in ("0", "20"):
-        candidate = run(base, tmp_path / weight, *wanted, f"replay_weight={weight}")
-        moved[weight] = np.abs(answers(candidate, DATA.replay) - before).mean()
-    assert moved["20"] < 0.7 * moved["0"]
-
-
-def masks(network, images):
-    predictor = Predictor(network)
-    return [
-        predictor.segment(images[i].image, [Click(22, 32, True)]).probability
-        for i in range(len(images))
-    ]
-
-
-def same_masks(one, other, images):
-    return all(map(np.array_equal, masks(one, images), masks(other, images)))
-
-
-class Grey:
-    """Photos of something else: dark shapes on a bright ground."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        shown = Discs(4, first=70)[index]
-        return AnnotatedImage(shown.name, 255 - shown.image, shown.layers, shown.objects)
-
-
-def test_on_images_unlike_the_accepted_ones_nothing_changes(base, tmp_path):
-    data = FineTuneData(Discs(6), Grey(), None)
-    learned = load_checkpoint(run(base, tmp_path / "job", data=data))
-    first, fresh = load_checkpoint(base), Discs(3, first=200)
-    assert same_masks(learned, first, Grey())
-    assert same_masks(learned, specialist_of(learned), fresh)
-    assert not same_masks(learned, first, fresh)
-
-
-def test_what_was_fine_tuned_is_fine_tuned_further_beside_the_same_first_network(base, tmp_path):
-    once = run(base, tmp_path / "once", data=FineTuneData(Discs(6), Grey(), None))
-    twice = run(once, tmp_path / "twice", "steps=2", data=FineTuneData(Discs(8), Grey(), None))
-    before, after = weights(once), weights(twice)
-    assert before.keys() == after.keys()
-    moved = changed(once, twice)
-    assert not [name for name in moved if name.startswith("generalist.")]
-    assert any(name.startswith("head.") for name in moved)
-    assert (len(before["familiar"]), len(after["familiar"])) == (6, 8)
-    first = weights(base)
-    assert all(torch.equal(first[name], after[f"generalist.{name}"]) for name in first)
-
-
-@pytest.mark.parametrize(
-    ("data", "override"),
-    [
-        (FineTuneData(Discs(4), None, None), "specialise=true"),
-        (FineTuneData(Discs(4), Grey(), None), "specialise=false"),
-    ],
-)
-def test_without_other_images_or_on_request_one_network_answers_everywhere(
-    base, tmp_path, data, override
-):
-    candidate = run(base, tmp_path / "job", "steps=2", override, data=data)
-    assert weights(candidate).keys() == weights(base).keys()
-
-
-def changed(base, candidate):
-    before, after = weights(base), weights(candidate)
-    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
@@ -347,21 +214,6 @@ def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
 def test_a_step_replays_its_share(replay, replayed):
     chosen = load_fine_tune_recipe(overrides=["batch_size=8", f"replay={replay}"])
     assert chosen.replayed == replayed
-
-
-def test_what_is_replayed_is_shown_in_views_of_its_own(base, tmp_path):
-    others_pasted_in = "replay_sampling.copy_paste.probability=1"
-    with_replay = [
-        run(base, tmp_path / "never", "replay_sampling.copy_paste.probability=0"),
-        run(base, tmp_path / "always", others_pasted_in),
-    ]
-    assert changed(*with_replay)
-    data = FineTuneData(DATA.accepted, None, DATA.validation)
-    without = [
-        run(base, tmp_path / "none", data=data),
-        run(base, tmp_path / "none, always", others_pasted_in, data=data),
-    ]
-    assert not changed(*without)
 
 
 @pytest.mark.parametrize("name", ["sampling", "replay_sampling"])
