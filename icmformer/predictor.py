@@ -122,7 +122,7 @@ class Predictor:
         zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
-    def encode(self, image: np.ndarray) -> Segmentation:
+    def encode(self, image: np.ndarray, previous: Segmentation | None = None) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.
 
         It holds the features of the whole image, where the first click on an object looks, so they
@@ -131,18 +131,23 @@ class Predictor:
 
         Args:
             image: as for `segment`, and the same.
+            previous: what this returned for the image before, also of another predictor; it is
+                returned itself if it will do.
 
         Raises:
-            InputError: if the image is not as described there.
+            InputError: if the image is not as described there, or `previous` is of another one.
         """
-        image_hw = _image_size(image)
-        empty = replace(Segmentation.empty(image_hw), image=_fingerprint(image))
+        image_hw, fingerprint = _image_size(image), _fingerprint(image)
+        empty = replace(Segmentation.empty(image_hw), image=fingerprint)
+        start = empty if previous is None else previous
+        _check_previous(start, (), image_hw, fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
-            begun = self._begun(image, empty)
+            begun = self._begun(image, start)
             if not self._zoom.begins_with_whole(image_hw):
                 return begun
             view = self._view(RegionOfInterest.whole(image_hw), image_hw)
-            return replace(begun, features=self._features(image, view, begun))
+            features = self._features(image, view, begun)
+            return begun if features is begun.features else replace(begun, features=features)
 
     def knows(self, image: np.ndarray) -> bool:
         """Say whether the network itself answers on an image.

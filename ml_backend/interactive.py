@@ -194,11 +194,14 @@ def _segment(
 def _encoded(
     image: NDArray[np.uint8], key: ObjectKey, model: LoadedModel, backend: Backend
 ) -> Segmentation:
-    """Return what all objects on an image start from, computed for the first of them."""
+    """Return what all objects on an image start from, computed for the first of them.
+
+    And for the first one after the version was loaded again.
+    """
     of_image = replace(key, label=None)
-    start = backend.sessions.longest_prefix(of_image, ())
-    if start is None:
-        start = model.predictor.encode(image)
+    remembered = backend.sessions.longest_prefix(of_image, ())
+    start = model.predictor.encode(image, remembered)
+    if start is not remembered:
         backend.sessions.remember(of_image, start)
     return start
 

@@ -123,6 +123,20 @@ def test_it_is_chosen_once_an_image(network, monkeypatch):
     assert len(asked) == 1
 
 
+def test_an_encoded_image_is_taken_up_again_and_that_of_another_predictor_encoded_anew(network):
+    predictor, image = Predictor(network), picture(False)
+    start = predictor.encode(image)
+    assert predictor.encode(image, start) is start
+    elsewhere = Predictor(network)
+    anew = elsewhere.encode(image, start)
+    assert anew is not start
+    assert elsewhere.encode(image, anew) is anew
+    answers = [elsewhere.segment(image, CLICKS, one).probability for one in (start, anew)]
+    assert np.array_equal(*answers)
+    with pytest.raises(InputError, match="of another image"):
+        predictor.encode(255 - image, start)
+
+
 def features(values):
     return ImageFeatures((8, 8), torch.tensor(values)[None, None], None, ())
 

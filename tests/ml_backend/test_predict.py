@@ -174,21 +174,6 @@ def test_next_object_gets_a_region_of_its_own(client):
     assert region(client, clicks({**FIRST, "id": "z"}))["id"] != accepted["id"]
 
 
-def test_next_object_on_an_image_does_not_encode_all_of_it_again(client, settings, monkeypatch):
-    encoded = []
-    encode = ICMFormer.encode_image
-    monkeypatch.setattr(
-        ICMFormer, "encode_image", lambda self, crop: encoded.append(crop) or encode(self, crop)
-    )
-    region(client, clicks(FIRST))
-    encoded.clear()
-    here = region(client, clicks({**SECOND, "id": "z"}))
-    passes = len(encoded)
-    encoded.clear()
-    assert region(create_app(settings).test_client(), clicks({**SECOND, "id": "z"})) == here
-    assert passes == len(encoded) - 1
-
-
 def test_same_keypoint_id_on_another_task_or_label_is_another_region(client):
     ids = {
         region(client, clicks(FIRST, task=1))["id"],

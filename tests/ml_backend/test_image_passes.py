@@ -1,0 +1,71 @@
+"""How often a request makes the network look at the image itself, which takes most of the time."""
+
+import pytest
+import torch
+
+from icmformer import ICMFormer
+from icmformer.checkpoint import load_checkpoint, save_checkpoint
+from ml_backend.app import create_app
+from tests.ml_backend.label_studio_requests import clicks, keypoint, predict
+from tests.specialised_network import specialised_network
+
+OBJECTS = [
+    clicks(keypoint(x, y, id=id)) for x, y, id in ((61, 55, "a"), (31, 69, "b"), (78, 31, "c"))
+]
+
+
+@pytest.fixture(params=["plain", "specialised"])
+def settings(request, settings, tmp_path):
+    """With a network of the kind."""
+    if request.param == "plain":
+        return settings
+    path = tmp_path / "specialised.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        save_checkpoint(specialised_network(load_checkpoint(settings.checkpoint)), path)
+    return settings.model_copy(update={"checkpoint": path})
+
+
+@pytest.fixture
+def passes_of(monkeypatch):
+    """Answer a request; gives what was answered, and how many crops were encoded for it."""
+    encoded = []
+    encode = ICMFormer.encode_image
+    monkeypatch.setattr(
+        ICMFormer, "encode_image", lambda self, crop: encoded.append(crop) or encode(self, crop)
+    )
+
+    def answered(client, body):
+        encoded.clear()
+        (prediction,) = predict(client, body)
+        (region,) = prediction["result"]
+        return region, len(encoded)
+
+    return answered
+
+
+def fresh(settings):
+    return create_app(settings).test_client()
+
+
+def test_the_next_object_on_an_image_does_not_encode_all_of_it_again(client, settings, passes_of):
+    first, second, _ = OBJECTS
+    passes_of(client, first)
+    here, passes = passes_of(client, second)
+    alone, passes_alone = passes_of(fresh(settings), second)
+    assert here == alone
+    assert passes < passes_alone
+
+
+def test_nor_does_the_one_after_next_once_the_version_was_loaded_again(
+    client, app, settings, passes_of
+):
+    first, second, third = OBJECTS
+    other = fresh(settings)
+    passes_of(other, second)
+    _, expected = passes_of(other, third)
+    passes_of(client, first)
+    app.extensions["icmformer"].models.drop_all()
+    passes_of(client, second)
+    _, passes = passes_of(client, third)
+    assert passes == expected
