@@ -176,7 +176,8 @@ def _segment(
 ) -> Segmentation:
     """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
     if drawn.box:
-        start = Segmentation.from_mask(drawn.box.mask(_size_hw(image)))
+        box = Segmentation.from_mask(drawn.box.mask(_size_hw(image)))
+        start = replace(_encoded(image, key, model, backend), probability=box.probability)
         return model.predictor.segment(image, drawn.clicks, start)
     result = backend.sessions.longest_prefix(key, drawn.clicks)
     known = len(result.clicks) if result else 0

@@ -5,13 +5,17 @@ import torch
 
 from icmformer import ICMFormer
 from icmformer.checkpoint import load_checkpoint, save_checkpoint
+from icmformer.specialised import Specialised
 from ml_backend.app import create_app
-from tests.ml_backend.label_studio_requests import clicks, keypoint, predict
+from tests.ml_backend.label_studio_requests import clicks, keypoint, predict, recorded
 from tests.specialised_network import specialised_network
 
 OBJECTS = [
     clicks(keypoint(x, y, id=id)) for x, y, id in ((61, 55, "a"), (31, 69, "b"), (78, 31, "c"))
 ]
+
+(DRAWN,) = recorded("predict_smart_rectangle")["params"]["context"]["result"]
+RECTANGLE = clicks({**DRAWN, "original_width": 481, "original_height": 321})
 
 
 @pytest.fixture(params=["plain", "specialised"])
@@ -69,3 +73,18 @@ def test_nor_does_the_one_after_next_once_the_version_was_loaded_again(
     passes_of(client, second)
     _, passes = passes_of(client, third)
     assert passes == expected
+
+
+def test_rectangles_and_clicks_start_from_one_look_at_the_image(settings, passes_of, monkeypatch):
+    asked, knows = [], Specialised.knows
+    monkeypatch.setattr(Specialised, "knows", lambda *seen: asked.append(seen) or knows(*seen))
+    client, other = fresh(settings), fresh(settings)
+    first, passes_of_first = passes_of(client, RECTANGLE)
+    again, passes_of_again = passes_of(client, RECTANGLE)
+    assert again == first
+    assert passes_of_again < passes_of_first
+    _, passes_of_click = passes_of(client, OBJECTS[1])
+    assert len(asked) <= 1
+    passes_of(other, OBJECTS[0])
+    assert passes_of(other, OBJECTS[1])[1] == passes_of_click
+    assert passes_of(other, RECTANGLE) == (first, passes_of_again)
