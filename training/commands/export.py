@@ -126,7 +126,7 @@ def _at_size(network: ICMFormer, size: int) -> ICMFormer:
     if isinstance(network, Specialised):
         raise ConfigError(
             f"a network that was fine-tuned keeps its size of {network.input_size[0]} pixels:"
-            " leave --size out"
+            " leave --input-size out"
         )
     config = replace(network.config, input_size=(size, size))
     resized = ICMFormer(config)

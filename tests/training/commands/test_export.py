@@ -13,7 +13,7 @@ from icmformer import (
     upstream_checkpoint,
 )
 from icmformer.checkpoint import read_description
-from icmformer.errors import ConfigError, ICMFormerError
+from icmformer.errors import ICMFormerError
 from tests.authors_files import save_small_vit
 from tests.specialised_network import specialised_network
 from training.__main__ import main
@@ -48,7 +48,7 @@ def test_without_stages_the_size_stays(tmp_path):
     assert export(tmp_path / "tuned.safetensors", tmp_path / "out.safetensors") == 64
 
 
-def test_a_fine_tuned_network_is_exported_with_the_one_beside_it_at_its_own_size(tmp_path):
+def test_a_fine_tuned_network_is_exported_with_the_one_beside_it(tmp_path):
     checkpoint, output = tmp_path / "tuned.safetensors", tmp_path / "out.safetensors"
     save_checkpoint(specialised_network(), checkpoint, recipe="fine_tune.yaml")
     assert export(checkpoint, output) == 64
@@ -56,8 +56,16 @@ def test_a_fine_tuned_network_is_exported_with_the_one_beside_it_at_its_own_size
         load_checkpoint(output).state_dict().keys()
         == load_checkpoint(checkpoint).state_dict().keys()
     )
-    with pytest.raises(ConfigError, match="keeps its size of 64 pixels: leave --size out"):
-        export(checkpoint, output, size=96)
+
+
+def test_a_fine_tuned_network_keeps_its_size(tmp_path, monkeypatch, capsys):
+    checkpoint, output = tmp_path / "tuned.safetensors", tmp_path / "out.safetensors"
+    save_checkpoint(specialised_network(), checkpoint)
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(output), "--input-size", "96"]
+    monkeypatch.setattr(sys, "argv", ["training", "export", *arguments])
+
+    assert main() == 1
+    assert "keeps its size of 64 pixels: leave --input-size out" in capsys.readouterr().err
 
 
 def test_weights_are_stored_in_half_and_rounded_only(tmp_path):
