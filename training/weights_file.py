@@ -5,9 +5,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from icmformer import ModelConfig, load_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.errors import CheckpointError
+from icmformer.specialised import FAMILIAR
 from training.atomic_files import file_sha256
 
 
@@ -31,6 +34,24 @@ def read_config(path: Path) -> ModelConfig:
     if is_of_the_authors(path):
         return load_checkpoint(path).config
     return ModelConfig.from_dict(read_description(path)["config"])
+
+
+def is_specialised(path: Path) -> bool:
+    """Return whether a file holds two networks, as `icmformer.specialised` has them.
+
+    It reads the names of the weights alone; the authors' files hold one network each.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    if is_of_the_authors(path):
+        return False
+    try:
+        with safe_open(path, framework="pt") as weights:
+            names = weights.keys()
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return FAMILIAR in names
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -131,16 +131,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    # Now, not when all is done: the code may change in the hours between.
+    # Now, not when all is done: code and weights may change in the hours between.
     origin = provenance(arguments.device)
     runs = _runs(arguments)
+    described = {run.contestant.name: run.contestant.describe() for run in runs}
     found = {
         (run.contestant.name, run.dataset_name): measure(
             run, arguments.output, arguments.processes, origin.place()
         )
         for run in runs
     }
-    benchmark = _benchmark(runs, found, origin)
+    benchmark = _benchmark(runs, described, found, origin)
     sys.stdout.write(benchmark.text_table())
     sys.stdout.flush()  # pictures take a while
     galleries: list[Gallery] = []
@@ -181,7 +182,10 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
 
 
 def _benchmark(
-    runs: list[Run], found: dict[tuple[str, str], Measured], origin: Provenance
+    runs: list[Run],
+    described: dict[str, str],
+    found: dict[tuple[str, str], Measured],
+    origin: Provenance,
 ) -> Benchmark:
     contestants = {run.contestant.name: run.contestant for run in runs}
     entries = []
@@ -190,7 +194,7 @@ def _benchmark(
         entries.append(
             Entry(
                 name,
-                contestant.describe(),
+                described[name],
                 contestant.deviation(),
                 {dataset: measured.card for dataset, measured in mine.items()},
                 sum((measured.origins for measured in mine.values()), Counter()),

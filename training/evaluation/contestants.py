@@ -15,7 +15,13 @@ from icmformer.variants import VARIANTS
 from training.errors import BenchmarkError
 from training.evaluation.classical import VALUES, GrabCutBaseline
 from training.evaluation.click_by_click import ClickSegmenter
-from training.weights_file import is_of_the_authors, read_config, trained_size, weights_sha256
+from training.weights_file import (
+    is_of_the_authors,
+    is_specialised,
+    read_config,
+    trained_size,
+    weights_sha256,
+)
 
 # Networks of the paper read 448 pixels, whatever they were trained at, and DAVIS's larger images at
 # 672: so the released script has it, which records no other size for the Swins of 384 and 224.
@@ -70,12 +76,21 @@ class Checkpoint:
     input_size: tuple[int, int] | None = None
 
     def describe(self) -> str:
-        """Return backbone, number of parameters, and what size it is measured at."""
+        """Return backbone, number of parameters, and what size it is measured at.
+
+        Raises:
+            CheckpointError: if the file cannot be read.
+        """
         weights = network_without_weights(self._config).parameters()
-        millions = sum(weight.numel() for weight in weights) / 1e6
+        parameters = f"{sum(weight.numel() for weight in weights) / 1e6:.1f} M parameters"
+        if is_specialised(self.path):
+            parameters = (
+                f"twice {parameters} (a fine-tuned network, and the one it came from, which answers"
+                " on unfamiliar images)"
+            )
         (height, width), on_davis = self._size("any"), self._size("DAVIS")
         described = (
-            f"{self.path.name}: {self._config.backbone}, {millions:.1f} M parameters,"
+            f"{self.path.name}: {self._config.backbone}, {parameters},"
             f" reads {height} x {width} pixels"
         )
         if on_davis != (height, width):

@@ -256,6 +256,28 @@ def test_what_becomes_of_the_pictures_costs_no_numbers(data, tmp_path, monkeypat
     assert "Measured here" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_weights_that_are_gone_once_they_were_measured_cost_no_numbers(
+    benchmark, checkpoint, tmp_path, monkeypatch
+):
+    path = tmp_path / "latest.safetensors"
+    files = path, path.with_suffix(".json")
+    for file in files:
+        shutil.copy(checkpoint.with_suffix(file.suffix), file)
+
+    def measure_and_clean(*arguments):
+        measured = measure(*arguments)
+        for file in files:
+            file.unlink()
+        return measured
+
+    monkeypatch.setattr("training.commands.benchmark.measure", measure_and_clean)
+    arguments = ("--checkpoint", str(path), "--max-clicks", "1", "--pictures", "0")
+    folder = benchmark("GrabCut", *arguments)
+
+    (result,) = json.loads((folder / "report.json").read_text())["results"]
+    assert result["description"].startswith("latest.safetensors: vit, 0.1 M parameters")
+
+
 def test_pictures_end_at_90_percent_whatever_is_measured(benchmark):
     folder = benchmark("GrabCut", "--baseline", "grabcut", "--target-iou", "1")
 

@@ -15,6 +15,7 @@ from icmformer.clicks import from_row_column
 from icmformer.errors import CheckpointError
 from icmformer.variants import VARIANTS
 from tests.authors_files import save_swin_small
+from tests.specialised_network import specialised_network
 from training.errors import BenchmarkError
 from training.evaluation.contestants import Checkpoint, ClassicalMethod, Served, named_checkpoints
 
@@ -101,10 +102,33 @@ def test_a_size_that_is_asked_for_holds_everywhere(at_448):
 def test_a_checkpoint_is_described_without_loading_its_weights(at_448, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.with_suffix(".json").write_bytes(at_448.with_suffix(".json").read_bytes())
+    copy.write_bytes(at_448.read_bytes()[:-1] + b"?")  # which would be refused
 
     assert Checkpoint("copy", copy).describe() == (
         "copy.safetensors: vit, 0.2 M parameters, reads 448 x 448 pixels, of DAVIS 672 x 672"
     )
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, Served])
+def test_a_fine_tuned_network_is_described_with_the_one_it_came_from(tmp_path, kind):
+    network = specialised_network()
+    save_checkpoint(network, tmp_path / "tuned.safetensors")
+
+    described = kind("tuned", tmp_path / "tuned.safetensors").describe()
+
+    millions = sum(weight.numel() for weight in network.parameters()) / 2e6
+    assert (
+        f"vit, twice {millions:.1f} M parameters (a fine-tuned network, and the one " in described
+    )
+    assert "reads 64 x 64 pixels" in described
+
+
+def test_weights_without_a_file_are_not_described(at_448, tmp_path):
+    path = tmp_path / "gone.safetensors"
+    path.with_suffix(".json").write_bytes(at_448.with_suffix(".json").read_bytes())
+
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors: cannot be read"):
+        Checkpoint("gone", path).describe()
 
 
 def test_results_are_tied_to_the_weights(tmp_path):
