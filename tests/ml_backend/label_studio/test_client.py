@@ -9,6 +9,7 @@ from flask import Flask, redirect
 from requests.exceptions import SSLError
 from urllib3.exceptions import MaxRetryError
 
+from ml_backend.deadline import Deadline
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio import access_tokens
 from ml_backend.label_studio.access_tokens import TokenKind, kind_of
@@ -21,7 +22,6 @@ from tests.ml_backend.stand_in import (
     serving,
     token,
 )
-from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -108,17 +108,22 @@ def test_a_personal_token_is_exchanged_once_by_many_threads(stand_in):
 
 
 def test_who_waits_for_an_exchange_that_fails_does_not_try_again():
-    calls, silence = [], threading.Event()
+    calls, silence, waiting = [], threading.Event(), threading.Semaphore(0)
 
     def fail(key):
         calls.append(key)
-        silence.wait(10)
+        silence.wait(30)
         raise LabelStudioError("it does not answer", 504)
+
+    class Patience(Deadline):
+        def remaining(self):  # is asked by who waits for an exchange that is going on
+            waiting.release()
+            return super().remaining()
 
     tokens = access_tokens.AccessTokens(PERSONAL_TOKEN, fail)
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(tokens.header) for _ in range(4)]
-        wait_until(lambda: all(one.running() for one in asked), 10)
+        asked = [pool.submit(tokens.header, Patience(60)) for _ in range(4)]
+        assert all(waiting.acquire(timeout=20) for _ in asked)
         silence.set()
         errors = [one.exception() for one in asked]
     assert {(str(error), error.answered) for error in errors} == {("it does not answer", 504)}
