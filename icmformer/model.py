@@ -155,7 +155,8 @@ def network_without_weights(
 class _NothingDrawn(TorchFunctionMode):
     """Leave initial weights alone; on the meta device some would import torch's compiler.
 
-    That takes seconds, in which a server that starts does nothing else.
+    That takes seconds, in which a server that starts does nothing else. What `nn.init` hands over
+    whole has to be left alone as such: the mode is off while its function runs.
     """
 
     def __torch_function__(
@@ -165,6 +166,8 @@ class _NothingDrawn(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func is nn.init.normal_:
+            return (kwargs or {})["tensor"]
         if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
             return args[0]
         return func(*args, **(kwargs or {}))
