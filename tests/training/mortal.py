@@ -1,9 +1,12 @@
-"""Processes that die: each is forked from one that has loaded torch, which takes seconds."""
+"""Processes that die: each is forked from one that has loaded torch, which takes seconds.
+
+And torch's compiler, which torch itself loads when it makes an optimizer.
+"""
 
 import multiprocessing
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.training.disc_project"])
+_CONTEXT.set_forkserver_preload(["tests.training.disc_project", "torch._dynamo"])
 
 
 def exit_code(target, *arguments):
