@@ -1,4 +1,5 @@
 import os
+from datetime import datetime
 
 import pytest
 
@@ -53,6 +54,29 @@ def test_a_tick_that_nobody_foresaw_to_fail_keeps_no_job_waiting(settings, caplo
     queue.execute(queue.dequeue())
     assert done == ["train"]
     assert "plan.json" in caplog.text
+    queue.storage.close()
+
+
+def test_every_minute_what_is_due_is_done_without_a_hint(settings):
+    queue = open_queue(settings)
+    done = []
+
+    class Duties(NoDuties):
+        def tick(self):
+            done.append("tick")
+
+        def train(self):
+            done.append("train")
+
+        def reconcile_due(self):
+            done.append("reconcile")
+
+    declare_tasks(queue, Duties())
+    for minute in range(60):
+        done.clear()
+        for task in queue.read_periodic(datetime(2026, 1, 1, 0, minute)):
+            queue.execute(task)
+        assert sorted(done) == ["reconcile", "tick", "train"]
     queue.storage.close()
 
 
