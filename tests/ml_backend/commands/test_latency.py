@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from ml_backend import __main__ as command_line
+from tests.training.disc_project import draw_data_set
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,10 +51,12 @@ def test_every_situation_gets_a_row_and_nothing_fails(tmp_path, checkpoint):
     state = tmp_path / "state"
     arguments = ["latency", "--seconds", "3", "--state", str(state)]
     proxy = {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "", "no_proxy": ""}  # of a company
+    # of which one judges: a job clicks before it trains, twenty times an object and annotator
+    retention = draw_data_set(tmp_path / "retention", (502, 503, 504))
     measured = subprocess.run(
         [sys.executable, "-m", "ml_backend", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False,
-        env=environment(checkpoint) | proxy,
+        env=environment(checkpoint) | proxy | {"ICMFORMER_RETENTION_SET": str(retention)},
     )  # fmt: skip
     assert measured.returncode == 0, measured.stderr + measured.stdout
     _, *rows, last = measured.stdout.splitlines()
