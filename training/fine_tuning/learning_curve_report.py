@@ -31,11 +31,12 @@ def write_learning_curve(
     """Write `learning_curve.md`, `.json` and `.svg`.
 
     Args:
-        points: the first one is the version that all others were made from.
+        points: in any order; that of 0 masks is the version that all others were made from.
         domain: name of the data set.
         origin: command, commit, hardware and so on.
         folder: must exist.
     """
+    points = sorted(points, key=lambda point: point.masks)
     certificate = "\n".join(f"{name}: {value}" for name, value in origin.items())
     tables = [
         f"## Clicks to an IoU of {threshold:.0%}\n\n{_table(points, threshold)}\n"
