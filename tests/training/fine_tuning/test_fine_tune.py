@@ -24,14 +24,6 @@ class Stopped(Exception):
     pass
 
 
-@pytest.fixture
-def base(tmp_path):
-    torch.manual_seed(0)
-    path = tmp_path / "base.safetensors"
-    save_checkpoint(build_model("tiny"), path)
-    return path
-
-
 def test_the_candidate_is_a_checkpoint_that_says_how_it_was_made(base, tmp_path):
     candidate = run(base, tmp_path / "job")
     described = read_description(candidate)["provenance"]

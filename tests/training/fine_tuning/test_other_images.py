@@ -4,19 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer import Click, Predictor, build_model, load_checkpoint, save_checkpoint
+from icmformer import Click, Predictor, load_checkpoint
 from icmformer.specialised import specialist_of
 from tests.training.quick_fine_tuning import DATA, Discs, changed, learned, run, weights
 from training.datasets.sample import AnnotatedImage
 from training.fine_tuning.fine_tune import FineTuneData
-
-
-@pytest.fixture
-def base(tmp_path):
-    torch.manual_seed(0)
-    path = tmp_path / "base.safetensors"
-    save_checkpoint(build_model("tiny"), path)
-    return path
 
 
 def answers(path, images):
