@@ -1,10 +1,10 @@
 """A network that was fine-tuned on some images, and the one that goes on answering on all others.
 
 What fine-tuning teaches a network of one kind of image it pays for on others. So a fine-tuned
-network brings the one along that it came from, and examples of the images it learned and of
-others: an image is answered by the fine-tuned one if it looks like those that were learned, and
-otherwise as if nothing had been learned (Aljundi et al., *Expert Gate*, CVPR 2017, with the
-nearest example in place of autoencoders).
+network brings the one along that its line began with, and examples of the images it is for and of
+others: an image is answered by the fine-tuned one if it looks like the former, and otherwise as if
+nothing had been learned (Aljundi et al., *Expert Gate*, CVPR 2017, with the nearest example in
+place of autoencoders).
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ class Specialised(ICMFormer):
     """The fine-tuned network, which as a module and in `forward` is an ordinary one.
 
     Attributes:
-        generalist: answers on images that are not like the learned ones; of the same configuration.
-        familiar: (n, C) descriptions of images that were learned; see `description`.
+        generalist: answers on images that are not like familiar ones; of the same configuration.
+        familiar: (n, C) descriptions of images it is for, learned or not; see `description`.
         unfamiliar: (m, C) of other images.
     """
 
@@ -42,7 +42,7 @@ class Specialised(ICMFormer):
         self.register_buffer("unfamiliar", torch.zeros(unfamiliar, config.cross_dim))
 
     def knows(self, features: ImageFeatures) -> bool:
-        """Say whether an image is more like the learned ones than like the others.
+        """Say whether an image is more like the familiar ones than like the others.
 
         Args:
             features: of the whole image, by this network's own `encode_image`.

@@ -12,7 +12,7 @@ from icmformer.assembly import assemble
 from icmformer.errors import CheckpointError, InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.network_input import image_planes
-from icmformer.region_of_interest import RegionOfInterest, View
+from icmformer.region_of_interest import View
 from icmformer.specialised import (
     Specialised,
     description,
@@ -31,7 +31,7 @@ def picture(bright, seed=0, size_hw=(72, 96)):
 
 
 def described(network, image):
-    view = View(image.shape[:2], RegionOfInterest.whole(image.shape[:2]), network.input_size, False)
+    view = View.of_whole(image.shape[:2], network.input_size)
     planes = image_planes(image, view, torch.device("cpu"))
     return description(network.encode_image(planes))
 
