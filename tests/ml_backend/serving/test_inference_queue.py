@@ -1,6 +1,8 @@
 """Work runs one after the other, in order, and nobody waits beyond a deadline."""
 
+import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -24,6 +26,25 @@ def test_only_one_thread_works():
     names = {queue.run(lambda: threading.current_thread().name, Deadline(10)) for _ in range(5)}
     assert len(names) == 1
     assert names != {threading.current_thread().name}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_threads_that_compute_let_those_go_first_that_answer():
+    def computing():
+        before = set(os.listdir("/proc/self/task"))
+        product = torch.ones(512, 512) @ torch.ones(512, 512)
+        assert product[0, 0] == 512
+        return {threading.get_native_id(), *map(int, set(os.listdir("/proc/self/task")) - before)}
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        computed = InferenceQueue(relieve=lambda: None).run(computing, Deadline(30))
+    finally:
+        torch.set_num_threads(threads)
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    priorities = {os.getpriority(os.PRIO_PROCESS, thread) for thread in computed}
+    assert priorities == {min(ours + 5, 19)}
 
 
 def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
