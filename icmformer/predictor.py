@@ -18,7 +18,7 @@ from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.repeated_zoom_in import RepeatedZoomIn
-from icmformer.segmentation import CropFeatures, FeatureTensors, Segmentation
+from icmformer.segmentation import AnsweringNetwork, CropFeatures, FeatureTensors, Segmentation
 from icmformer.specialised import Specialised
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import Zoom, ZoomIn
@@ -99,9 +99,8 @@ class Predictor:
         self._flip = flip
         self._precision = precision
         self._tidy = tidy
-        # Each network is known by an object that nothing else is, and that keeps no weights alive.
-        self._first, self._elsewhere = object(), object()
-        self._networks: dict[object, ClickNetwork] = {self._first: model}
+        self._first, self._elsewhere = AnsweringNetwork(), AnsweringNetwork(is_generalist=True)
+        self._networks: dict[AnsweringNetwork | None, ClickNetwork] = {self._first: model}
         if isinstance(model, Specialised):
             self._networks[self._elsewhere] = model.generalist
 
@@ -163,7 +162,7 @@ class Predictor:
         """
         empty = Segmentation.empty(_image_size(image))
         with torch.inference_mode(), autocast(self._precision, self._device):
-            return self._begun(image, empty).encoder is self._first
+            return not self._begun(image, empty).is_by_generalist
 
     def segment(
         self, image: np.ndarray, clicks: Iterable[Click], previous: Segmentation | None = None

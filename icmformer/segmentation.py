@@ -41,6 +41,17 @@ class CropFeatures:
 
 
 @dataclass(frozen=True, eq=False)
+class AnsweringNetwork:
+    """Stands for a network with one predictor's settings: no other equals it, and it is small.
+
+    Attributes:
+        is_generalist: it is the one that a specialised network leaves unfamiliar images to.
+    """
+
+    is_generalist: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """An object's mask after some clicks.
 
@@ -51,8 +62,8 @@ class Segmentation:
             the first pass.
         image: fingerprint of the image, by which the predictor refuses another one; None if it
             belongs to none, as a mask to start from.
-        encoder: stands for the network that answers on the image, with the predictor's settings;
-            None before it was chosen. What another predictor left is chosen and computed anew.
+        encoder: the network that answers on the image; None before it was chosen. What another
+            predictor left is chosen and computed anew.
         features: of that region, or of the whole image before the first pass. They save time and
             never change a result, so they may be dropped.
 
@@ -64,7 +75,7 @@ class Segmentation:
     clicks: tuple[Click, ...] = ()
     region: RegionOfInterest | None = None
     image: int | None = None
-    encoder: object = field(default=None, repr=False)
+    encoder: AnsweringNetwork | None = field(default=None, repr=False)
     features: CropFeatures | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +130,11 @@ class Segmentation:
     def mask(self) -> np.ndarray:
         """(H, W) bool, True on the object."""
         return self.probability > np.float32(MASK_THRESHOLD)
+
+    @property
+    def is_by_generalist(self) -> bool:
+        """Whether a specialised network left the image to the one that it came from."""
+        return self.encoder is not None and self.encoder.is_generalist
 
     @property
     def nbytes(self) -> int:

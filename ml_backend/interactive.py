@@ -143,17 +143,19 @@ def _region(
     mask = segmentation.mask
     if drawn.box:
         mask = mask & drawn.box.mask(_size_hw(image.pixels))
+    network = "first" if segmentation.is_by_generalist else "own"
     logger.info(
-        "mask task=%s clicks=%d version=%s ms=%d",
+        "mask task=%s clicks=%d version=%s network=%s ms=%d",
         key.task,
         len(drawn.clicks),
         key.version,
+        network,
         1000 * (time.perf_counter() - started),
     )
     if not mask.any():
         logger.warning("empty mask task=%s label=%r", key.task, drawn.label)
         return None
-    backend.metrics.masks.labels("box" if drawn.box else "clicks").inc()
+    backend.metrics.masks.labels("box" if drawn.box else "clicks", network).inc()
     score = _mean_inside(segmentation.probability, mask)
     return brush_region(mask, drawn.label, asked.config, drawn.region_id, score)
 

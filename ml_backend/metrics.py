@@ -58,7 +58,9 @@ class Metrics:
         self.clicks = self._counter(
             "icmformer_clicks", "Clicks the network worked on; replayed ones count again."
         )
-        self.masks = self._counter("icmformer_masks", "Masks answered, by what asked.", "kind")
+        self.masks = self._counter(
+            "icmformer_masks", "Masks answered, by what asked.", "kind", "network"
+        )
         self.click_memory = self._counter(
             "icmformer_click_memory",
             "Objects clicked: the first click, the mask before it remembered, or replayed.",

@@ -7,9 +7,13 @@ from icmformer.assembly import assemble
 from icmformer.specialised import specialised_weights
 
 
-def specialised_network(specialist: ICMFormer | None = None) -> ICMFormer:
-    """Return one that knows whatever image is nearer to ones than to zeros."""
+def specialised_network(
+    specialist: ICMFormer | None = None, familiar: float = 1.0, unfamiliar: float = 0.0
+) -> ICMFormer:
+    """Return one that knows whatever image is nearer to the one number than to the other."""
     specialist = build_model("tiny") if specialist is None else specialist
     examples = torch.zeros(2, specialist.config.cross_dim)
-    weights = specialised_weights(specialist, build_model("tiny"), examples + 1, examples)
+    weights = specialised_weights(
+        specialist, build_model("tiny"), examples + familiar, examples + unfamiliar
+    )
     return assemble(specialist.config, weights, "a test")

@@ -62,6 +62,7 @@ def test_the_network_that_fits_the_image_answers(network, bright, size_hw):
         fitting, other = other, fitting
     answer = probability(network, image)
     assert np.array_equal(answer, probability(fitting, image))
+    assert Predictor(network).segment(image, CLICKS).is_by_generalist is not bright
     assert not np.array_equal(answer, probability(other, image))
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from icmformer.checkpoint import save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.deadline import Deadline
@@ -12,6 +13,7 @@ from ml_backend.errors import BackendError
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.serving import loaded_model, readiness
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
+from tests.specialised_network import specialised_network
 from tests.waiting import wait_until
 from training import __version__
 from training.moments import now
@@ -154,6 +156,21 @@ def test_what_is_refused_again_and_again_drives_no_other_failure_out(app):
     assert "no image" in client.get("/").text
 
 
+@pytest.mark.parametrize(("familiar", "network"), [(0.0, "own"), (1e6, "first")])
+def test_it_is_told_which_network_of_a_version_answered(
+    settings, tmp_path, caplog, familiar, network
+):
+    checkpoint = tmp_path / "specialised.safetensors"
+    version = specialised_network(familiar=familiar, unfamiliar=1e6 - familiar)
+    save_checkpoint(version, checkpoint)
+    client = create_app(settings.model_copy(update={"checkpoint": checkpoint})).test_client()
+    with caplog.at_level("INFO"):
+        client.post("/predict", json=clicks(keypoint(50, 50, id="a")))
+    assert f"network={network} ms=" in caplog.text
+    counted = f'icmformer_masks_total{{kind="clicks",network="{network}"}} 1.0'
+    assert counted in client.get("/metrics").text
+
+
 def test_versions_are_listed(client):
     (version,) = client.get("/versions").json["versions"]
     assert version.startswith("tiny-")
@@ -175,7 +192,7 @@ def test_metrics_tell_the_story(client):
         'icmformer_image_cache_total{outcome="hit"} 1.0',
         'icmformer_image_cache_total{outcome="miss"} 1.0',
         "icmformer_clicks_total 2.0",
-        'icmformer_masks_total{kind="clicks"} 2.0',
+        'icmformer_masks_total{kind="clicks",network="own"} 2.0',
         'icmformer_click_memory_total{outcome="first"} 1.0',
         'icmformer_click_memory_total{outcome="remembered"} 1.0',
         'icmformer_errors_total{kind="RequestError"} 1.0',
