@@ -1,4 +1,5 @@
 import hashlib
+import os
 import resource
 from contextlib import contextmanager
 
@@ -24,6 +25,36 @@ def test_what_fails_half_way_leaves_what_was_there_and_nothing_else(tmp_path):
         file.write("text is no bytes")
     assert path.read_bytes() == b"before"
     assert not unfinished.exists()
+
+
+def test_what_is_new_is_on_disk_before_it_replaces_what_was_there(tmp_path, monkeypatch):
+    path, unfinished, fsync = tmp_path / "file.txt", tmp_path / "unfinished", os.fsync
+    path.write_bytes(b"before")
+    forced_to_disk = []
+
+    def note(file):
+        forced_to_disk.append((unfinished.read_bytes(), path.read_bytes()))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with appearing(path, unfinished) as file:
+        file.write(b"after")
+    assert forced_to_disk == [(b"after", b"before")]
+    assert path.read_bytes() == b"after"
+
+
+def test_two_that_write_a_file_at_once_do_not_disturb_each_other(tmp_path, monkeypatch):
+    path, fsync = tmp_path / "file.txt", os.fsync
+
+    def write_another_meanwhile(file):
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomically(path, b"of another")
+        assert path.read_bytes() == b"of another"
+
+    monkeypatch.setattr(os, "fsync", write_another_meanwhile)
+    write_atomically(path, b"of one")
+    assert path.read_bytes() == b"of one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from training import __version__
@@ -69,6 +69,23 @@ def test_threads_write_without_losing_a_row(database):
     for thread in threads:
         thread.join()
     assert len(set(words(database))) == 80
+
+
+def test_a_reader_sees_one_state_and_keeps_no_writer_waiting(database):
+    with database.read() as session:
+        assert session.query(Note).count() == 0
+        with database.write() as writing:
+            writing.add(Note(words="later", at=now()))
+        assert session.query(Note).count() == 0
+    assert words(database) == ["later"]
+
+
+def test_what_was_written_is_on_disk_when_the_block_ends(database):
+    """As SQLite says: in its log, only FULL forces every commit to disk."""
+    with database.write() as session:
+        asked = [session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
+    full = 2
+    assert asked == ["wal", full]
 
 
 def test_after_a_checkpoint_the_file_is_complete_without_its_log(database, tmp_path):
@@ -167,6 +184,16 @@ def test_an_address_that_cannot_be_read_is_refused_with_a_sentence():
     with pytest.raises(DatabaseError, match=r"^the address of the postgresql\+psycopg") as error:
         Database("postgresql+psycopg://ann:sec@ret:ret@db/icmformer")
     assert "ret" not in str(error.value)
+
+
+def test_what_cannot_be_used_is_named_without_the_password(database, monkeypatch):
+    address = make_url("postgresql+psycopg://ann:secret@db/icmformer")
+    monkeypatch.setattr(database._engine, "url", address)
+    with database.write() as session:
+        session.execute(text(f"DROP TABLE {Note.__tablename__}"))
+    with pytest.raises(DatabaseError, match=r"ann:\*\*\*@db/.* cannot be used") as error:
+        words(database)
+    assert "secret" not in str(error.value)
 
 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path):
