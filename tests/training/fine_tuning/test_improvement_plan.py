@@ -1,13 +1,19 @@
-"""What a continued job makes of settings that were changed since it began."""
+"""What a job learns from, and what it makes of settings that were changed since it began."""
 
 from functools import partial
 
 import pytest
 
+from tests.training import version_files
 from tests.training.disc_project import PROJECT, fill, job, options, quiet
-from training.fine_tuning.improvement_plan import frozen_plan
+from training.datasets.sample import image_of
+from training.fine_tuning import improvement, trial
+from training.fine_tuning.improvement import improve
+from training.fine_tuning.improvement_plan import base_of, frozen_plan
+from training.fine_tuning.judge import Judge
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate
+from training.store.split import HELD_OUT, TRAINING, VALIDATION, split_of
 
 
 @pytest.fixture
@@ -47,3 +53,34 @@ def test_a_continued_job_says_that_it_keeps_the_settings_it_began_with(
         "job 1 continues with the settings it began with; what was changed meanwhile holds for "
         f"the next: {said}"
     ]
+
+
+def sides(items):
+    """Of the images that the items are, or are on; the name of an image is its hash."""
+    return {split_of(image_of(items[index].name)) for index in range(len(items))}
+
+
+def test_no_image_is_trained_on_that_a_version_is_chosen_or_judged_by(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=1))
+    learned_from = []
+
+    def stop(start, first, data, *told, **provenance):
+        learned_from.append(data)
+        raise InterruptedError
+
+    monkeypatch.setattr(improvement, "fine_tune", stop)
+    stores, asked = fill(tmp_path, discs=60), options("validation_objects=5")
+    with pytest.raises(InterruptedError):
+        improve(job(tmp_path), stores, asked, quiet)
+    (data,) = learned_from
+    plan = frozen_plan(job(tmp_path), stores, asked, quiet)
+    judged = Judge(job(tmp_path), plan, stores, asked, None, quiet).trial.held_out.objects
+    assert sides(data.accepted) == sides(data.examples) == {TRAINING}
+    assert sides(data.validation) == {VALIDATION}
+    assert sides(judged) == {HELD_OUT}
+    stores.database.close()
+
+
+def test_a_version_descends_from_what_no_job_has_made_however_long_ago(stores, tmp_path):
+    number = version_files.publish(stores.versions, tmp_path, "later", project=PROJECT, parent=2)
+    assert [base_of(stores.versions, version) for version in (1, 2, number)] == [1, 1, 1]
