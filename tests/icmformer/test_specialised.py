@@ -142,12 +142,17 @@ def features(values):
     return ImageFeatures((8, 8), torch.tensor(values)[None, None], None, ())
 
 
-def test_the_nearer_example_decides_with_some_favour_to_the_familiar():
+@pytest.mark.parametrize("others", [((), ()), ((500,), ()), ((), (500,))], ids=str)
+def test_the_nearest_example_decides_with_some_favour_to_the_familiar(others):
+    """However far away other examples are: a project may have two kinds of images."""
     network = build_model("tiny")
     channels = network.config.cross_dim
-    at = {place: torch.full((1, channels), float(place)) for place in (0, 21)}
+    familiar, unfamiliar = (
+        torch.tensor([nearest, *far])[:, None].expand(-1, channels).float()
+        for nearest, far in zip((0, 21), others, strict=True)
+    )
     network = assemble(
-        network.config, specialised_weights(network, network, at[0], at[21]), "a test"
+        network.config, specialised_weights(network, network, familiar, unfamiliar), "a test"
     )
     assert network.knows(features([5.0] * channels))
     assert network.knows(features([10.9] * channels)), "10.9 from one and 10.1 from the other"

@@ -22,8 +22,11 @@ def test_crops_say_what_whole_masks_say(pair):
 
 @pytest.mark.parametrize(
     ("row", "column", "inside"),
-    [(2, 3, True), (1, 3, False), (2, 9, False), (-1, 0, False), (99, 0, False)],
-)
+    [
+        (2, 3, True), (3, 4, True), (1, 3, False), (4, 3, False), (2, 2, False), (2, 5, False),
+        (2, 9, False), (-1, 0, False), (99, 0, False),
+    ],
+)  # fmt: skip
 def test_contains(row, column, inside):
     mask = np.zeros((5, 10), dtype=bool)
     mask[2:4, 3:5] = True
