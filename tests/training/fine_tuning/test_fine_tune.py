@@ -142,12 +142,13 @@ def test_validation_clicks_as_people_are_served(base, tmp_path, caplog):
     assert f"IoU {published:.4f}" not in caplog.text
 
 
-def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog):
+@pytest.mark.parametrize("steps", [1, 5, 6])  # it looks at its weights every second
+def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path, caplog, steps):
     caplog.set_level("INFO", "training.fine_tuning.fine_tune")
     data = learned(Discs(4))
-    candidate = run(base, tmp_path / "job", data=data)
+    candidate = run(base, tmp_path / "job", f"steps={steps}", data=data)
     assert "too few to validate on" in caplog.text
-    assert read_description(candidate)["provenance"]["steps"] == 6
+    assert read_description(candidate)["provenance"]["steps"] == steps
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])

@@ -85,6 +85,19 @@ def test_what_was_fine_tuned_is_fine_tuned_further_beside_the_same_first_network
     assert all(torch.equal(first[name], after[f"generalist.{name}"]) for name in first)
 
 
+@pytest.mark.parametrize("share", [1, 0.1])
+def test_what_was_fine_tuned_is_where_it_goes_on_from(base, tmp_path, share):
+    """And not the first network of its line, or every job would forget those before it."""
+    data, wanted = learned(Discs(6), Grey()), ("steps=2", f"weight_interpolation={share}")
+    once = run(base, tmp_path / "once", "optimization.learning_rate=1e-2", data=data)
+    barely = "optimization.learning_rate=1e-9"
+    twice = run(once, tmp_path / "twice", barely, *wanted, data=data, first=base)
+    before, after, first = (weights(path) for path in (once, twice, base))
+    for name in first:
+        torch.testing.assert_close(after[name], before[name])
+    assert any((before[name] - first[name]).abs().max() > 0.01 for name in first)
+
+
 def test_what_was_learned_by_one_network_alone_is_not_known_elsewhere_later(base, tmp_path):
     alone = run(base, tmp_path / "alone", "steps=2", "specialise=false")
     data = FineTuneData(Discs(2), Discs(5), Grey(), None)
