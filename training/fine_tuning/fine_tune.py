@@ -282,7 +282,6 @@ def _score(
         max_clicks=recipe.validation_clicks,
         target_iou=1.0,
     )
-    model.train()
     return float(card.mean_ious().mean())
 
 
