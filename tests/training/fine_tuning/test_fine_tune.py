@@ -16,6 +16,7 @@ from tests.training.quick_fine_tuning import (
 )
 from training.errors import DatasetError, RecipeError
 from training.evaluation.click_by_click import evaluate
+from training.fine_tuning.fine_tune import can_validate
 from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 from training.loop.training_state import load_state
 
@@ -151,12 +152,22 @@ def test_without_validation_and_retention_it_takes_all_its_steps(base, tmp_path,
     assert read_description(candidate)["provenance"]["steps"] == steps
 
 
+@pytest.mark.parametrize(
+    ("objects", "images", "enough"), [(5, 3, True), (4, 3, False), (5, 2, False)]
+)
+def test_few_objects_or_objects_on_few_images_do_not_say_when_to_stop(objects, images, enough):
+    assert can_validate(objects, images) is enough
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_the_image_branch_can_be_kept(tmp_path, name):
     base = tmp_path / "base.safetensors"
     save_checkpoint(build_model(name), base)
     moved = changed(base, run(base, tmp_path / "job", "adaptation=frozen_image_branch"))
-    kept = ("image_embed", "position", "blocks.0.", "blocks.1.", "patch_embed", "stages.0.")
+    kept = (
+        "image_embed", "position", "blocks.0.", "blocks.1.",
+        "patch_embed", "stages.0.", "stages.1.",
+    )  # fmt: skip
     assert any("head." in tensor for tensor in moved)
     assert any("cross_modality" in tensor for tensor in moved)
     assert not [
