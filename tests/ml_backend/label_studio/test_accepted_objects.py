@@ -160,6 +160,12 @@ LEFT, RIGHT, LOW = (2, 2, 8, 8), (2, 20, 8, 26), (12, 2, 18, 8)
             id="brush and label saved as two items",
         ),
         pytest.param(
+            [brush(mask(LEFT), "a"), {**brush(mask(LEFT), "a"), "type": "brush",
+                                      "value": {"rle": encode(mask(LEFT))}}],
+            [("a", "Object", 36)],
+            id="label and brush saved as two items",
+        ),
+        pytest.param(
             [
                 {**brush(mask(LEFT)), "type": "brush", "value": {"rle": encode(mask(LEFT))}},
                 {**brush(mask(LEFT)), "type": "labels",
