@@ -1,19 +1,23 @@
 """/predict through the real application, the real predictor and a tiny real network."""
 
 import io
+import re
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from icmformer import Click, ICMFormer, Predictor
-from icmformer.checkpoint import load_checkpoint
+from icmformer import Click, ICMFormer, Predictor, Segmentation, build_model
+from icmformer.checkpoint import load_checkpoint, save_checkpoint
 from ml_backend import model
 from ml_backend.app import create_app
 from ml_backend.deadline import Deadline
 from ml_backend.images.image_decoding import decode
+from ml_backend.label_studio.drawn_objects import drawn_objects
+from ml_backend.label_studio.labeling_config import parse
 from tests.ml_backend.label_studio_requests import (
     SIZE_HW,
     batch,
@@ -25,6 +29,8 @@ from tests.ml_backend.label_studio_requests import (
     saved_task,
 )
 from tests.ml_backend.stand_in import Elsewhere, serving
+from training.store.live_pointer import Mover, promote
+from training.store.model_versions import Candidate, version_name
 
 FIRST, SECOND = keypoint(61.4, 54.7, id="a"), keypoint(31.1, 68.9, id="b")
 NEGATIVE = keypoint(78.4, 31.1, id="c", positive=False)
@@ -145,6 +151,25 @@ def test_a_file_replaced_in_the_middle_starts_afresh(
     assert region(client, new) == region(fresh, new)
 
 
+def test_a_version_of_its_own_answers_what_the_one_before_has_answered(
+    client, app, settings, tmp_path
+):
+    body = clicks(FIRST)
+    before = region(client, body)
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        save_checkpoint(build_model("tiny"), tmp_path / "own.safetensors")
+    backend, project = app.extensions["icmformer"], body["project"]
+    versions = backend.learning.stores.versions
+    number = versions.publish(Candidate("job 1", tmp_path / "own.safetensors", project=project))
+    versions.move(partial(promote, project=project, version=number, mover=Mover("ann", "")))
+    backend.pointer.refresh()
+    (prediction,) = predict(client, body)
+    assert prediction["model_version"] == version_name(versions.get(number))
+    assert prediction["result"] == regions(create_app(settings).test_client(), body) != [before]
+    assert region(client, {**body, "project": "3.1"}) == before
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -218,6 +243,18 @@ def test_rectangle_gives_a_mask_inside_it(client):
     assert columns.max() <= (value["x"] + value["width"]) / 100 * width
 
 
+def test_rectangle_is_the_mask_that_the_network_starts_from(client, checkpoint, label_studio):
+    body = recorded("predict_smart_rectangle")
+    (task,), context = body["tasks"], body["params"]["context"]
+    data = label_studio.files[task["data"]["image"].removeprefix("/data/")]
+    image = decode(data, 1_000_000)
+    (drawn,) = drawn_objects(task, context, parse(body["label_config"]), image.shape[:2])
+    box = drawn.box.mask(image.shape[:2])
+    predictor = Predictor(load_checkpoint(checkpoint))
+    expected = predictor.segment(image, [drawn.box.click()], Segmentation.from_mask(box))
+    np.testing.assert_array_equal(mask_of(region(client, body)), expected.mask & box)
+
+
 def test_nothing_drawn_is_answered_with_nothing(client):
     (prediction,) = predict(client, clicks())
     assert prediction["result"] == []
@@ -288,6 +325,36 @@ def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings, mon
         (prediction,) = predict(client, batch(saved_task(FIRST, task=1), slow))
         over.set()
     assert len(prediction["result"]) == 1
+
+
+def test_an_image_is_waited_for_no_longer_than_label_studio_waits(settings):
+    over = threading.Event()
+    with serving(Elsewhere({"slow.png": lambda: str(over.wait(60))}).app()) as url:
+        changes = {"allowed_image_hosts": "127.0.0.1", "predict_seconds": 2.0}
+        client = create_app(settings.model_copy(update=changes)).test_client()
+        body = clicks(FIRST)
+        body["tasks"][0]["data"]["image"] = f"{url}/slow.png"
+        (prediction,) = predict(client, body)
+        over.set()
+    assert re.search(r"longer than [012]\b", prediction["error"])
+
+
+def test_clicks_that_nobody_waits_for_any_more_are_not_computed(client, app, monkeypatch):
+    region(client, clicks(FIRST))
+    segment, begun, over = Predictor.segment, [], threading.Event()
+
+    def segment_late(*asked):
+        begun.append(asked)
+        over.wait(60)
+        return segment(*asked)
+
+    monkeypatch.setattr(Predictor, "segment", segment_late)
+    monkeypatch.setattr(model, "Deadline", lambda seconds: Deadline(1.0))
+    (prediction,) = predict(client, clicks(SECOND, NEGATIVE, FIRST))
+    assert "no answer within 1 s" in prediction["error"]
+    over.set()
+    app.extensions["icmformer"].queue.run(lambda: None, Deadline(60))
+    assert len(begun) <= 1
 
 
 def test_alt_clicks_alone_say_why_nothing_comes(client, monkeypatch):

@@ -76,7 +76,8 @@ def test_masks_of_a_batch_that_were_ready_are_not_lost(app, client, crowd):
     whole = crowd()
     client.post("/predict", json=batch(tasks[0]))
     app.extensions["icmformer"].sessions.clear()
-    crowd(whole.passes + 1, whole.passes + 2)
+    third = 2 * whole.passes + 1
+    crowd(third, third + 1)
 
     (first,) = client.post("/predict", json=batch(*tasks)).json["results"]
     assert first["result"], "of a single entry Label Studio asks for the tasks one by one"
