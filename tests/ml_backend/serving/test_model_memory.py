@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from icmformer import Click, load_checkpoint
 from ml_backend.app import create_app
+from ml_backend.deadline import Deadline
 from ml_backend.errors import DeviceMemoryError, ModelError, SettingsError
 from ml_backend.learning.assembly import open_learning
 from ml_backend.serving import loaded_model, model_memory, pointer_follower
@@ -185,8 +186,10 @@ def test_others_answer_while_one_version_loads(versions):
 
 
 def test_damaged_version_never_serves_and_the_one_before_goes_on(versions, monkeypatch):
-    pointer = MovablePointer(versions[0])
+    pointer = MovablePointer(versions[2])
     models, loader = serving(pointer)
+    served(models, "2")
+    pointer.default = versions[0]
     served(models, "2")
     models.check("2")
     damage(versions[1])
@@ -234,6 +237,15 @@ def test_repaired_file_is_found_after_a_while(versions, monkeypatch):
     monkeypatch.setattr(model_memory, "RETRY_SECONDS", 0.0)
     assert served(models, "2").version == versions[0]
     assert models.problems() == []
+
+
+def test_what_nobody_foresaw_while_loading_keeps_nobody_waiting(versions):
+    models, loader = serving(MovablePointer(versions[0]))
+    models._load = {}.__getitem__
+    with pytest.raises(KeyError):
+        models.serving("2", Deadline(10))
+    models._load = loader
+    assert served(models, "2").version == versions[0]
 
 
 def test_swap_under_load_fails_no_request(versions):

@@ -13,6 +13,7 @@ from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.serving.versions import Version
 from tests.training.version_files import checkpoint, publish
 from tests.waiting import wait_until
+from training.errors import DatabaseError
 from training.store.live_pointer import SITE, Mover, promote, roll_back
 from training.store.version_rows import give_up_weights
 
@@ -47,6 +48,18 @@ def test_projects_follow_their_own_pointer_or_the_site(versions, tmp_path):
     versions.move(partial(roll_back, project=A, mover=PERSON))
     pointer.refresh()
     assert name(pointer, A) == "starter"
+
+
+def test_pointers_of_some_projects_only_are_followed(versions, tmp_path, monkeypatch):
+    """Names of projects come from outside: the others are served with the site's version."""
+    monkeypatch.setattr(pointer_follower, "MOST_PROJECTS", 2)
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    for project in (A, B):
+        make_live(versions, publish(versions, tmp_path, project, project), project)
+    pointer = PointerFollower(versions, UNTRAINED)
+    for _ in range(2):
+        assert (name(pointer, A), name(pointer, B)) == ("v2", "starter")
+        pointer.refresh()
 
 
 def test_versions_whose_weights_were_swept_could_serve_nobody(versions, tmp_path):
@@ -107,9 +120,10 @@ def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkey
     pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
     second, third = (publish(versions, tmp_path, name, p) for name, p in (("two", A), ("three", B)))
-    answers, read = threading.Event(), versions.checkpoint
+    answers, asked, read = threading.Event(), [], versions.checkpoint
 
     def read_late(number):
+        asked.append(number)
         if number == second:
             answers.wait()
         return read(number)
@@ -121,6 +135,7 @@ def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkey
     pointer.refresh()
     pointer.refresh()
     assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    assert asked.count(second) == 1, "one thread waits, however often somebody looks"
     answers.set()
 
     def follows():
@@ -128,6 +143,26 @@ def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkey
         return name(pointer, A) == "v2"
 
     wait_until(follows, 30, every=0.01)
+
+
+def test_a_version_that_could_not_be_looked_at_is_looked_at_again(versions, tmp_path, monkeypatch):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = PointerFollower(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    failures, read = [DatabaseError("the database is away")], versions.checkpoint
+
+    def read_once_it_is_back(number):
+        if failures:
+            raise failures.pop()
+        return read(number)
+
+    monkeypatch.setattr(versions, "checkpoint", read_once_it_is_back)
+    monkeypatch.setattr(pointer_follower, "PATIENCE_SECONDS", 10)
+    pointer.refresh()
+    assert name(pointer, A) == "starter"
+    pointer.refresh()
+    assert name(pointer, A) == "v2"
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
