@@ -89,8 +89,17 @@ def test_login_is_asked_for_everywhere_else(guarded, method, path):
 def test_ready_only_after_a_network_has_answered(client, app):
     first = client.get("/ready")
     assert (first.status_code, first.json["status"]) == (503, "LOADING")
-    app.extensions["icmformer"].readiness.warm_up(lambda: None)
-    wait_until(lambda: app.extensions["icmformer"].readiness.ready, 30)
+    backend, release = app.extensions["icmformer"], threading.Event()
+    busy = threading.Thread(target=backend.queue.run, args=(release.wait, Deadline(60)))
+    busy.start()
+    backend.readiness.warm_up(lambda: None)
+    try:
+        wait_until(lambda: backend.queue.depth == 2, 30)
+        assert client.get("/ready").status_code == 503, "it is loaded, and has answered nobody"
+    finally:
+        release.set()
+        busy.join()
+    wait_until(lambda: backend.readiness.ready, 30)
     assert client.get("/ready").status_code == 200
 
 
