@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 # What nobody asks for any more is no problem: after a rollback, say.
 REMEMBERED_SECONDS = 600.0
-# A large version on a slow disk, for which no request waits.
-PRELOAD_SECONDS = 600.0
+# A version that is about to go live holds up other projects' pointers so long at one look.
+PRELOAD_SECONDS = 1.0
 # A slow one leaves a turn to others, and not too many come on top of what is in memory.
 _LOADED_AT_ONCE = 2
 
@@ -60,8 +60,8 @@ class ModelMemory:
 
         Args:
             pointer: which version is live, by project.
-            load: reads a version from disk, or raises ICMFormerError, OSError, RuntimeError or
-                DeviceMemoryError.
+            load: reads a version from disk, or raises ICMFormerError, OSError, RuntimeError,
+                MemoryError or DeviceMemoryError.
             max_bytes: of weights in memory between two loads. Versions that are being loaded, two
                 at most, come on top, so that one that turns out to be damaged drives out none that
                 answers; and the version just asked for is kept in any case.
@@ -104,7 +104,7 @@ class ModelMemory:
 
         Raises:
             ModelError: if it cannot be loaded.
-            DeadlineError: if that takes more than ten minutes.
+            DeadlineError: if that takes more than a second; it goes on, so ask again.
         """
         self._in_memory(version, Deadline(PRELOAD_SECONDS))
 
@@ -214,7 +214,7 @@ class ModelMemory:
         started = time.monotonic()
         try:
             model = self._load_whole(version)
-        except (ICMFormerError, OSError, RuntimeError, DeviceMemoryError) as error:
+        except (ICMFormerError, OSError, RuntimeError, MemoryError, DeviceMemoryError) as error:
             raise ModelError(self._note_failure(version, error)) from error
         self._keep(model)
         milliseconds = 1000 * (time.monotonic() - started)
@@ -233,9 +233,10 @@ class ModelMemory:
             return self._load(version)
 
     def _note_failure(self, version: Version, error: Exception) -> str:
-        sentence = f"version {version.name} cannot be loaded: {error}"
+        reason = str(error) or "there is too little memory"  # which Python says by nothing more
+        sentence = f"version {version.name} cannot be loaded: {reason}"
         self._metrics.model_loads.labels("failed").inc()
-        logger.error("load failed version=%s: %s", version.name, error)
+        logger.error("load failed version=%s: %s", version.name, reason)
         with self._lock:
             of_files = isinstance(error, ICMFormerError | OSError)
             self._failures[version] = _Failure(time.monotonic(), sentence, of_files)

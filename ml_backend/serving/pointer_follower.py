@@ -72,7 +72,7 @@ class PointerFollower:
 
         Args:
             prepare: called with a version that is about to go live, so that the first request
-                finds it in memory.
+                finds it in memory; raises BackendError where it is not there yet.
         """
         self._prepare = prepare
         # The thread must not keep alive what nobody else uses any more.
@@ -128,8 +128,8 @@ class PointerFollower:
     def refresh(self) -> None:
         """Look at the pointers of all projects that were ever asked for.
 
-        A project whose new version's files are slow to come stays with what it has until a later
-        look finds them here.
+        A project whose new version is slow to come, or to load, stays with what it has until a
+        later look finds it here.
         """
         self._wanted = set()
         pointers = self._versions.pointers()
@@ -147,7 +147,7 @@ class PointerFollower:
 
     def _note_stuck(self, project: str, problem: str) -> None:
         if self._stuck.get(project) != problem:
-            logger.error("project=%s stays with what it has: %s", project, problem)
+            logger.warning("project=%s stays with what it has: %s", project, problem)
             self._stuck[project] = problem
 
     def _look(self, project: str, live: Live | None, find: FindFiles) -> Version:

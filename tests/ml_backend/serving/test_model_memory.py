@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -246,6 +247,21 @@ def test_what_nobody_foresaw_while_loading_keeps_nobody_waiting(versions):
         models.serving("2", Deadline(10))
     models._load = loader
     assert served(models, "2").version == versions[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(MemoryError(), "too little memory"), (OSError("gone"), "gone"), (RuntimeError("odd"), "odd")],
+)
+def test_what_does_not_load_leaves_the_one_before_serving(versions, error, reason):
+    pointer = MovablePointer(versions[0])
+    models, _ = serving(pointer)
+    served(models, "2")
+    models._load = Mock(side_effect=error)
+    pointer.default = versions[1]
+    assert served(models, "2").version == versions[0]
+    with pytest.raises(ModelError, match=f"cannot be loaded: .*{reason}"):
+        models.preload(versions[1])
 
 
 def test_swap_under_load_fails_no_request(versions):

@@ -48,6 +48,17 @@ def test_a_slow_version_holds_up_no_other(versions):
     assert served(models, "slow").version == versions[1]
 
 
+def test_one_that_is_about_to_go_live_is_not_waited_for_either(versions):
+    models, loader = serving(MovablePointer(versions[0]))
+    loader.gate.clear()
+    with pytest.raises(DeadlineError, match="is still being loaded"):
+        models.preload(versions[1])
+    loader.gate.set()
+    wait_until(lambda: [one.version for one in models.loaded()] == [versions[1]], 30)
+    models.preload(versions[1])
+    assert loader.begun == [versions[1]]
+
+
 def test_no_more_than_two_versions_come_on_top_of_what_is_in_memory(versions):
     pointer = MovablePointer(versions[0])
     pointer.by_project |= {"1": versions[1], "2": versions[2]}
