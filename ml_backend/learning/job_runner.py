@@ -10,11 +10,11 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep, time
 from types import FrameType
 
 import torch
@@ -173,13 +173,13 @@ class Heart:
             self._renew()
         if self._stop.is_set():
             raise StopJob
-        if is_new or time.monotonic() - self._told_at >= TELL_SECONDS:
+        if is_new or monotonic() - self._told_at >= TELL_SECONDS:
             self._tell()
-        time.sleep(self._click_mark.seconds_to_wait(time.time()))
+        sleep(self._click_mark.seconds_to_wait(time()))
 
     def _tell(self) -> None:
         """Log how far the job is: whoever runs it in the foreground sees nothing else."""
-        self._told_at = time.monotonic()
+        self._told_at = monotonic()
         left = self._beat.seconds_left
         estimate = "" if left is None else f", about {max(1, round(left / 60))} min left"
         progress = (self._beat.stage, self._beat.done, self._beat.total, estimate)
@@ -236,7 +236,7 @@ class StageClock:
 
     def seconds_left(self, stage: Stage, done: int, total: int) -> float | None:
         """Return an estimate for the whole job, None while there is nothing to go by."""
-        now = time.monotonic()
+        now = monotonic()
         began, done_before = self._began.setdefault(stage, (now, done))
         if done <= done_before or now == began:
             return None

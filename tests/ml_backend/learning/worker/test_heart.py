@@ -1,10 +1,10 @@
 """What a running job tells its row, and what it does between two steps."""
 
 import os
-import time
 
 import pytest
 
+from ml_backend.learning import job_runner
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.job_runner import Heart
 from ml_backend.serving.click_mark import ClickMark
@@ -46,7 +46,7 @@ def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continue
 
 def test_a_job_holds_still_after_a_click(learning, continued, monkeypatch):
     slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(job_runner, "sleep", slept.append)
     heart = Heart(learning, continued, None)
     heart.report("training", 0, 300)
     ClickMark(learning.settings.model_dir).leave()

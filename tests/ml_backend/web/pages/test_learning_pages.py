@@ -386,7 +386,7 @@ def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
 
 def test_the_time_left_of_a_continued_job_counts_what_it_did_itself(monkeypatch):
     seconds = iter([0.0, 10.0, 20.0])
-    monkeypatch.setattr("ml_backend.learning.job_runner.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("ml_backend.learning.job_runner.monotonic", lambda: next(seconds))
     clock = StageClock()
     assert clock.seconds_left("training", 150, 200) is None
     assert clock.seconds_left("training", 160, 200) == 40.0
