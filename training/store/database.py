@@ -111,7 +111,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session that sees one state of the database and never waits for a writer."""
-        with self._in_sentences(), Session(self._engine, expire_on_commit=False) as session:
+        engine = _read_engine(self._engine)
+        with self._in_sentences(), Session(engine, expire_on_commit=False) as session:
             yield session
 
     def checkpoint(self) -> None:
@@ -219,6 +220,13 @@ def _sentence(engine: Engine, problem: object) -> str:
 
 def _write_engine(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITES: True})
+
+
+def _read_engine(engine: Engine) -> Engine:
+    """Let all statements see what the first one saw: PostgreSQL must be told to, unlike SQLite."""
+    if engine.dialect.name != "postgresql":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -57,6 +57,15 @@ def test_connections_that_the_server_has_closed_cost_nothing(database):
     assert count(database) == 2
 
 
+def test_a_reader_sees_one_state_and_keeps_no_writer_waiting(database):
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Word)) == 0
+        with database.write() as writing:
+            writing.add(Word(word="later"))
+        assert session.scalar(select(func.count()).select_from(Word)) == 0
+    assert count(database) == 1
+
+
 def test_what_a_writer_has_checked_stays_true_until_it_writes(database):
     def add_unless_there():
         with database.write() as session:
