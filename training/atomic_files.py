@@ -1,5 +1,6 @@
 """Files that appear under their name whole: a reader, or a power cut, finds all or nothing."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -50,8 +51,17 @@ def appearing(path: Path, unfinished: Path) -> Iterator[BinaryIO]:
             with _named(path):
                 os.fsync(file.fileno())
         unfinished.replace(path)
+        _sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Let a power cut not undo a rename; some network drives cannot promise that of a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

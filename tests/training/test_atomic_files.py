@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import os
 import resource
+import stat
 from contextlib import contextmanager
 
 import pytest
@@ -33,14 +35,27 @@ def test_what_is_new_is_on_disk_before_it_replaces_what_was_there(tmp_path, monk
     forced_to_disk = []
 
     def note(file):
-        forced_to_disk.append((unfinished.read_bytes(), path.read_bytes()))
+        what = "folder" if stat.S_ISDIR(os.fstat(file).st_mode) else unfinished.read_bytes()
+        forced_to_disk.append((what, path.read_bytes()))
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", note)
     with appearing(path, unfinished) as file:
         file.write(b"after")
-    assert forced_to_disk == [(b"after", b"before")]
-    assert path.read_bytes() == b"after"
+    assert forced_to_disk == [(b"after", b"before"), ("folder", b"after")]
+
+
+def test_a_drive_that_cannot_force_a_folder_to_disk_still_takes_the_file(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def of_files_only(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    write_atomically(tmp_path / "file.txt", b"content")
+    assert (tmp_path / "file.txt").read_bytes() == b"content"
 
 
 def test_two_that_write_a_file_at_once_do_not_disturb_each_other(tmp_path, monkeypatch):
