@@ -106,7 +106,10 @@ class ModelMemory:
             ModelError: if it cannot be loaded.
             DeadlineError: if that takes more than a second; it goes on, so ask again.
         """
-        self._in_memory(version, Deadline(PRELOAD_SECONDS))
+        try:
+            self._in_memory(version, Deadline(PRELOAD_SECONDS))
+        except DeadlineError as error:
+            raise DeadlineError(f"version {version.name} is still being loaded") from error
 
     def drop_idle(self) -> None:
         """Forget versions that serve no project now; who computes with one holds on to it."""

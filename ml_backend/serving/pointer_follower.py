@@ -136,19 +136,21 @@ class PointerFollower:
         for project in list(self._live):
             try:
                 self._look(project, pointers.live(project), self._find_soon)
-            except (TrainingError, BackendError) as error:
+            except Exception as error:
                 # One project's version that does not load must not keep the others from moving.
-                self._note_stuck(project, str(error))
+                self._note_stuck(project, error)
             else:
                 self._stuck.pop(project, None)
         with self._lock:
             for number in self._damaged.keys() - self._wanted:
                 del self._damaged[number]
 
-    def _note_stuck(self, project: str, problem: str) -> None:
-        if self._stuck.get(project) != problem:
-            logger.warning("project=%s stays with what it has: %s", project, problem)
-            self._stuck[project] = problem
+    def _note_stuck(self, project: str, problem: Exception) -> None:
+        if self._stuck.get(project) != str(problem):
+            trace = None if isinstance(problem, TrainingError | BackendError) else problem
+            message = "project=%s stays with what it has: %s"
+            logger.warning(message, project, problem, exc_info=trace)
+            self._stuck[project] = str(problem)
 
     def _look(self, project: str, live: Live | None, find: FindFiles) -> Version:
         before = self._live.get(project)

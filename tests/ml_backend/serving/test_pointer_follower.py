@@ -99,20 +99,34 @@ def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path)
     assert [(new.split("-")[0], before) for new, before in prepared] == [("v2", "starter")]
 
 
-def test_a_version_that_does_not_load_holds_up_no_other_project(versions, tmp_path):
+@pytest.mark.parametrize(
+    ("problem", "is_foreseen"),
+    [
+        (ModelError("version v2 cannot be loaded: the GPU is full"), True),
+        (KeyError("of a mistake in this program"), False),
+    ],
+    ids=["foreseen", "unforeseen"],
+)
+def test_a_version_that_does_not_load_holds_up_no_other_project(
+    versions, tmp_path, caplog, problem, is_foreseen
+):
     versions.register_base(checkpoint(tmp_path, "starter"))
     pointer = PointerFollower(versions, UNTRAINED)
     assert name(pointer, A) == name(pointer, B) == "starter"
 
     def load(version):
         if version.name.startswith("v2"):
-            raise ModelError("version v2 cannot be loaded: the GPU is full")
+            raise problem
 
     pointer.follow(load)
     make_live(versions, publish(versions, tmp_path, "two", A), A)
     make_live(versions, publish(versions, tmp_path, "three", B), B)
     pointer.refresh()
+    pointer.refresh()
     assert (name(pointer, A), name(pointer, B)) == ("starter", "v3")
+    (said,) = (one for one in caplog.records if one.levelname == "WARNING")
+    assert str(problem) in said.getMessage()
+    assert bool(said.exc_info) is not is_foreseen
 
 
 def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkeypatch):
