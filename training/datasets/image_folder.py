@@ -193,7 +193,8 @@ def _holder(root: Root, path: Path) -> Root:
     found = [entry for entry in root.iterdir() if _fits(entry)]
     if len(found) > 1:
         names = ", ".join(sorted(entry.name for entry in found))
-        raise DatasetError(f"{path} holds several data sets: name one of {names}")
+        unpacked = "" if path.is_dir() else "unpack it and "
+        raise DatasetError(f"{path} holds several data sets: {unpacked}name one of {names}")
     if not found:
         raise DatasetError(f"{path} has no images and masks folders; {_LAYOUT}")
     return found[0]

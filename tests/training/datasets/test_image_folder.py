@@ -150,7 +150,10 @@ def test_a_folder_of_several_data_sets_is_refused(folder, tmp_path, archived):
             for file in [*folder.rglob("*.*"), *(tmp_path / "others").rglob("*.*")]:
                 archive.write(file, file.relative_to(tmp_path).as_posix())
 
-    with pytest.raises(DatasetError, match="several data sets: name one of others, photos"):
+    what_to_do = "unpack it and name" if archived else "name"
+    with pytest.raises(
+        DatasetError, match=f"several data sets: {what_to_do} one of others, photos"
+    ):
         ImageFolder(path)
 
 
