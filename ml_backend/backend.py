@@ -62,6 +62,7 @@ class Backend:
     learning: Learning
     lookout: Lookout
     hints: Hints
+    checkpoint_problem: str  # why what ICMFORMER_CHECKPOINT names did not go live; else empty
 
     def accept(self, action: str, payload: Any, body: bytes | None = None) -> None:
         """Put an event into the inbox.
@@ -82,21 +83,19 @@ class Backend:
 def build_backend(settings: Settings) -> Backend:
     """Put the collaborators together; nothing is sent, and no network is kept in memory.
 
-    What is live begins with the checkpoint of the settings, which must load, or the network that
-    ships with the project; from then on the database of the settings says it.
+    What is live begins with the checkpoint of the settings, if it loads, or the network that ships
+    with the project; from then on the database of the settings says it.
 
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
         DatabaseError: if the database of the settings cannot be opened.
-        VersionError: if that checkpoint is not complete.
-        FileStoreError: if it cannot be stored.
+        FileStoreError: if that checkpoint cannot be stored.
     """
     device, no_gpu = choose_device(settings.device)
     metrics = Metrics()
     learning = make_learning(settings)
     default = default_version(settings.checkpoint)
-    if default.weights is not None:
-        _install(learning.stores.versions, default.weights)
+    problem = _install(learning.stores.versions, default.weights) if default.weights else ""
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
     pointer = PointerFollower(learning.stores.versions, default)
     sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
@@ -136,6 +135,7 @@ def build_backend(settings: Settings) -> Backend:
         learning=learning,
         lookout=Lookout(learning),
         hints=hints,
+        checkpoint_problem=problem,
     )
     pointer.follow(models.preload)
     _watch(backend)
@@ -146,8 +146,8 @@ def build_backend(settings: Settings) -> Backend:
     return backend
 
 
-def _install(versions: ModelVersions, weights: Path) -> None:
-    """Make the weights of the settings the default, unless they do not load.
+def _install(versions: ModelVersions, weights: Path) -> str:
+    """Make the weights of the settings the default, unless they do not load; then return why.
 
     Only who serves moves the default: the worker may be started without the setting, and must not
     take it back.
@@ -155,8 +155,9 @@ def _install(versions: ModelVersions, weights: Path) -> None:
     try:
         load_checkpoint(weights)
     except CheckpointError as error:
-        logger.error("what ICMFORMER_CHECKPOINT names does not go live: %s", error)
-        return
+        problem = f"what ICMFORMER_CHECKPOINT names does not go live: {error}"
+        logger.error(problem)
+        return problem
     number, live = versions.install(weights), versions.live(SITE)
     if live is not None and live.version != number:
         logger.info(
@@ -164,6 +165,7 @@ def _install(versions: ModelVersions, weights: Path) -> None:
             "serve was started with live, %s",
             live.version, number, weights,
         )  # fmt: skip
+    return ""
 
 
 @functools.cache

@@ -118,8 +118,8 @@ class Settings(BaseSettings):
     click_memory_mb: int = Field(default=512, ge=0)
     """Masks of objects being clicked, kept so that the next click costs one pass."""
     model_memory_mb: int = Field(default=4096, ge=1)
-    """Weights kept in memory when projects are served by different versions, and one version more
-    while it is loaded."""
+    """Weights kept in memory when projects are served by different versions; while versions are
+    loaded, at most two more."""
     predict_seconds: float = Field(default=80.0, gt=0, lt=100)
     """When to give up on a request; Label Studio waits 100 s."""
 
@@ -142,11 +142,11 @@ class Settings(BaseSettings):
     gate_min_objects: int = Field(default=20, ge=1, le=120)
     """Held-out masks below which a person decides about a candidate; no job judges by over 120."""
     gate_min_images: int = Field(default=5, ge=1, le=90)
-    """Held-out images below which a person decides about a candidate."""
+    """Held-out images, or images that judge what was forgotten, below which a person decides."""
     gate_max_retention_loss: float = Field(default=0.02, ge=0)
     """Share by which the retention set may need more clicks."""
     reconcile_minutes: float = Field(default=60.0, ge=0, le=YEAR_OF_MINUTES)
-    """How often projects are compared with Label Studio; 0 is never."""
+    """How often projects are compared with Label Studio; 0 is only when that is asked for."""
 
     @field_validator("host")
     @classmethod

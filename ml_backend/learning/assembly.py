@@ -18,6 +18,7 @@ from ml_backend.learning.sign_of_life import SignOfLife
 from ml_backend.serving.versions import default_version
 from ml_backend.settings import Settings
 from training.store.database import Database
+from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions
 from training.store.samples import SampleStore
 from training.store.stored_files import StoredFiles
@@ -84,7 +85,7 @@ class Learning:
 
 
 def open_learning(settings: Settings) -> Learning:
-    """Open the stores as `make_learning` does, and register what ships as a version.
+    """Open the stores as `make_learning` does; where nothing is live yet, register what ships.
 
     Raises:
         DatabaseError: as of `make_learning`.
@@ -94,7 +95,7 @@ def open_learning(settings: Settings) -> Learning:
     """
     learning = make_learning(settings)
     base = default_version(settings.checkpoint)
-    if base.weights is not None:
+    if base.weights is not None and learning.stores.versions.live(SITE) is None:
         learning.stores.versions.register_base(base.weights)
     return learning
 

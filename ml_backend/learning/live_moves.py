@@ -1,6 +1,7 @@
 """What people can do about what is live: on the page, over REST, and by command alike."""
 
 from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 from ml_backend.errors import RequestError
@@ -29,7 +30,7 @@ def make_move(
         RequestError: if the move is unknown, needs a version, or takes none.
         VersionError: if it cannot be done, or what is live was moved since they looked; no version
             goes live that is damaged, and none is promoted that does not answer.
-        CheckpointError: if the version to promote cannot be loaded.
+        FileStoreError: if its files cannot be reached.
     """
     # Said before anything else; what moves the pointer makes sure of it once more.
     versions.require_seen(project, mover)
@@ -46,11 +47,19 @@ def make_move(
     elif move == "keep":
         versions.decline(project, version, mover)
     else:
-        # Needs torch, which the commands that only move a pointer do not wait for.
-        from training.fine_tuning.serving_check import check_serves
-
-        check_serves(versions.checkpoint(version))
+        _check_answer(versions.checkpoint(version), version)
         versions.choose(project, version, mover)
+
+
+def _check_answer(checkpoint: Path, version: int) -> None:
+    # Needs torch, which the commands that only move a pointer do not wait for.
+    from icmformer.errors import CheckpointError
+    from training.fine_tuning.serving_check import check_serves
+
+    try:
+        check_serves(checkpoint)
+    except CheckpointError as error:
+        raise VersionError(f"version {version} cannot be served: {error}") from error
 
 
 def _check_target(versions: ModelVersions, project: str) -> None:

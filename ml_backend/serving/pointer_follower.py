@@ -20,7 +20,7 @@ from ml_backend.errors import BackendError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.plural import counted
 from ml_backend.serving.versions import Version
-from training.errors import DatabaseError, TrainingError, VersionError
+from training.errors import DatabaseError, FileStoreError, TrainingError, VersionError
 from training.store.live_pointer import SITE, Live, promotions
 from training.store.model_versions import ModelVersions, version_name
 
@@ -221,7 +221,7 @@ class PointerFollower:
     def _look_at_files(self, number: int) -> Version | None:
         try:
             path = self._versions.checkpoint(number)
-        except VersionError as error:
+        except (VersionError, FileStoreError) as error:
             damage = _Damage(time.monotonic(), str(error))
             with self._lock:
                 self._sound.pop(number, None)

@@ -55,6 +55,8 @@ def problems(backend: Backend, live: Version) -> list[str]:
     """Say everything an administrator should know, the worst first."""
     settings = backend.settings
     found = backend.models.problems() + backend.pointer.problems()
+    if backend.checkpoint_problem:
+        found.append(backend.checkpoint_problem[0].upper() + backend.checkpoint_problem[1:] + ".")
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
     if backend.no_gpu:

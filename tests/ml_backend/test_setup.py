@@ -143,10 +143,15 @@ def test_damaged_network_is_said(tmp_path, label_studio, damaged):
 def test_a_damaged_network_leaves_what_served_before(tmp_path, checkpoint, damaged, caplog):
     for network in (checkpoint, damaged):
         settings = Settings(model_dir=tmp_path / "state", checkpoint=network)
-        backend = create_app(settings).extensions["icmformer"]
+        app = create_app(settings)
+        backend = app.extensions["icmformer"]
         assert backend.models.serving("", Deadline(30)).version.name.startswith(checkpoint.stem)
+        said = "What ICMFORMER_CHECKPOINT names does not go live" in app.test_client().get("/").text
+        assert said == (network == damaged)
         backend.learning.close()
     assert "ICMFORMER_CHECKPOINT names does not go live" in caplog.text
+    damaged.with_suffix(".json").unlink()
+    open_learning(settings).close()  # the worker works on, too
 
 
 def test_another_network_than_the_one_that_is_pinned_is_said(tmp_path, checkpoint, caplog):

@@ -335,14 +335,15 @@ class ModelVersions:
         Raises:
             VersionError: if the version does not exist, its files were swept, or one of them is
                 missing, damaged or cannot be read.
+            FileStoreError: if the store cannot be reached.
         """
         return self._version_files.checkpoint(self.get(number))
 
     def is_whole(self, number: int) -> bool:
-        """Return whether a version's files are as they were when it was published."""
+        """Return whether a version's files can be had as they were when it was published."""
         try:
             self.checkpoint(number)
-        except VersionError:
+        except (VersionError, FileStoreError):
             return False
         return True
 

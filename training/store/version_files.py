@@ -39,6 +39,7 @@ class VersionFiles:
 
         Raises:
             VersionError: if they were swept, or one of them is missing, damaged or cannot be read.
+            FileStoreError: if the store cannot be reached.
         """
         if row.is_swept:
             raise VersionError(row.swept_sentence)
@@ -48,7 +49,9 @@ class VersionFiles:
                 (row.weights, row.weights_sha256),
             ):
                 path = self._whole(key, expected)
-        except (OSError, StoredFileError, FileStoreError) as error:
+        except FileStoreError as error:
+            raise FileStoreError(f"version {row.number} cannot be served: {error}") from error
+        except (OSError, StoredFileError) as error:
             raise VersionError(f"version {row.number} cannot be served: {error}") from error
         return path
 

@@ -6,8 +6,11 @@ from functools import partial
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.web.learning_facts import version_list
 from tests.ml_backend.web.pages.reading import FORM, page
+from tests.training.disc_project import PROJECT
+from training.errors import FileStoreError
 from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
 from training.store.model_versions import Candidate
+from training.store.stored_files import StoredFiles
 from training.store.sweep import sweep
 
 GATE = Mover("gate", "better")
@@ -55,6 +58,24 @@ def test_what_one_project_makes_of_a_version_that_all_share_is_no_answer_elsewhe
     (starter,) = version_list(learning, "15.1")
     assert (starter["version"], starter["answer"]) == (1, None)
     assert "somebody without a login" not in page(client, "/projects/15/versions/1")
+
+
+def test_a_move_waits_for_a_store_that_is_away(client, learning, monkeypatch):
+    """Another version would be no nearer: unlike damage, that ends by itself."""
+    client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
+
+    def away(files, key):
+        raise FileStoreError(f"{key} cannot be read: the bucket does not answer")
+
+    for body in ({"move": "promote", "version": 1}, {"move": "rollback"}):
+        with monkeypatch.context() as patch:
+            patch.setattr(StoredFiles, "local_path", away)
+            answer = client.post("/api/projects/2/live", json=body)
+        assert answer.status_code == 503
+        assert answer.json["error"].startswith("version 1 cannot be served: versions/")
+        assert answer.json["error"].endswith("the bucket does not answer")
+        assert learning.stores.versions.live(PROJECT).version == 2
+    assert client.post("/api/projects/2/live", json={"move": "rollback"}).status_code == 200
 
 
 def test_another_projects_version_that_serves_the_site_is_answered_by_its_own(learning):

@@ -253,7 +253,8 @@ def test_a_version_that_cannot_be_loaded_is_refused_on_a_page(client, learning, 
     made = Candidate("of a newer program", tmp_path / "x.safetensors", project="4.1")
     body = {"move": "promote", "version": learning.stores.versions.publish(made)}
     answer = client.post("/projects/4/live", data=body, headers=FORM)
-    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+    assert (answer.status_code, answer.mimetype) == (409, "text/html")
+    assert f"version {body['version']} cannot be served" in answer.text
     assert "icmformer-9" in answer.text
 
 
