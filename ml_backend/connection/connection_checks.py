@@ -29,6 +29,10 @@ _BLOCKED = (
     "Label Studio refuses backends at private addresses (403) unless it was started with "
     "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
 )
+_ELSEWHERE = (
+    "{} is not the address of a Label Studio (it answers 404): LABEL_STUDIO_URL is what stands "
+    "before /projects in a browser"
+)
 
 
 class Level(Enum):
@@ -108,7 +112,10 @@ def _tokens(label_studio: LabelStudio) -> Iterator[Finding]:
         release = label_studio.version()
         legacy = label_studio.token_settings().get("legacy_api_tokens_enabled")
     except LabelStudioError as error:
-        yield Finding(Level.FAILURE, "token", str(error))
+        if error.answered == 404:
+            yield Finding(Level.FAILURE, "Label Studio", _ELSEWHERE.format(label_studio.url))
+        else:
+            yield Finding(Level.FAILURE, "token", str(error))
         return
     tested = release.startswith(f"{TESTED_RELEASE}.")
     note = "" if tested else f"; this backend was tested with {TESTED_RELEASE}"

@@ -101,6 +101,11 @@ def test_something_else_is_there():
         assert "it does not answer in JSON" in only_fault(findings, "Label Studio")
         findings = check_connection(f"{url}/deeper", LEGACY_TOKEN, "1", "", ImageLimits())
         assert only_fault(findings, "Label Studio")
+    app = Flask("another backend")
+    app.add_url_rule("/health", "health", lambda: {"status": "UP"})
+    with serving(app) as url:
+        findings = check_connection(url, LEGACY_TOKEN, "1", "", ImageLimits())
+    assert f"{url} is not the address of a Label Studio" in only_fault(findings, "Label Studio")
 
 
 def test_tokens_that_do_not_work(stand_in):
