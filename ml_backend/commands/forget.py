@@ -6,6 +6,7 @@ import sys
 from ml_backend.commands.sweep import sweep_files
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
+from training.plural import counted
 from training.store.sample_overview import sample_counts
 
 
@@ -31,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             sys.stdout.write(
                 f"project {project.number} ({project.title or 'without a title'}): "
-                f"{_kept(learning, project.key)}; --yes deletes them\n"
+                f"{_kept(learning, project.key)}; --yes deletes them, but for versions that "
+                "have served elsewhere or are a parent\n"
             )
     return 0
 
@@ -40,7 +42,8 @@ def _kept(learning: Learning, project: str) -> str:
     samples = sample_counts(learning.stores.database, project)
     versions = learning.stores.versions.usable_by(project)
     own = sum(row.project == project for row in versions)
-    return f"{samples.samples} masks on {samples.images} images, {own} versions, its jobs"
+    masks, images = counted(samples.samples, "mask"), counted(samples.images, "image")
+    return f"{masks} on {images}, {counted(own, 'version')}, its jobs"
 
 
 def _forget(learning: Learning, project: str) -> None:

@@ -9,9 +9,9 @@ from croniter import croniter
 
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow
-from ml_backend.plural import counted
 from ml_backend.settings import Settings
 from training.moments import latest_past, now
+from training.plural import counted
 from training.store.database import Database
 from training.store.sample_overview import NewSamples, new_samples
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from ml_backend.plural import counted
 from training.moments import moment_of
+from training.plural import counted
 
 _WIDTH, _HEIGHT = 640, 150
 _RIGHT, _TOP, _BOTTOM = 12, 18, 24

@@ -15,7 +15,6 @@ from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
-from ml_backend.plural import counted
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.learning_facts import (
@@ -32,6 +31,7 @@ from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
 from training.moments import now
+from training.plural import counted
 from training.signed_numbers import signed
 from training.store.database import LARGEST_INTEGER
 from training.store.live_pointer import Mover

@@ -13,10 +13,10 @@ from ml_backend.backend import Backend
 from ml_backend.label_studio import protocol
 from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
-from ml_backend.plural import counted
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
 from ml_backend.web.same_site import refuse_other_sites
+from training.plural import counted
 
 
 def protocol_routes(backend: Backend) -> Blueprint:

@@ -1,4 +1,4 @@
-from ml_backend.plural import counted
+from training.plural import counted
 
 
 def test_one_is_not_many():

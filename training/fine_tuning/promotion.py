@@ -12,6 +12,7 @@ from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 from training.evaluation.noc import Interval, ScoreCard
+from training.plural import counted
 from training.signed_numbers import signed
 
 Verdict = Literal["promote", "keep", "ask"]
@@ -134,7 +135,8 @@ def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str
         return "keep", f"the candidate needs more clicks: {clicks}"
     if change.objects < policy.min_objects or change.images < policy.min_images:
         return "ask", (
-            f"{clicks}, but on {change.objects} held-out objects of {change.images} images only; "
+            f"{clicks}, but on {counted(change.objects, 'held-out object')} of "
+            f"{counted(change.images, 'image')} only; "
             f"{policy.min_objects} objects on {policy.min_images} images are needed to be sure"
         )
     if change.saved.low > 0:
@@ -155,14 +157,18 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
     if change.share < -loss:
         return "ask", (
             f"the candidate may have forgotten too much on the retention set: {clicks}; "
-            f"{change.objects} objects on {change.images} images are too few to be sure"
+            f"{_size(change)} are too few to be sure"
         )
     if change.images < policy.min_images:
         return "ask", (
-            f"the retention set seems kept: {clicks}, but on {change.objects} objects of "
-            f"{change.images} images only; {policy.min_images} images are needed to be sure"
+            f"the retention set seems kept: {clicks}, but on {_size(change)} only; "
+            f"{policy.min_images} images are needed to be sure"
         )
     return "promote", f"the retention set is kept: {clicks}"
+
+
+def _size(change: Change) -> str:
+    return f"{counted(change.objects, 'object')} of {counted(change.images, 'image')}"
 
 
 def _in_words(change: Change) -> str:

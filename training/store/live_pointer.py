@@ -122,7 +122,7 @@ def promote(session: Session, project: str, version: int, mover: Mover) -> None:
         and row.project not in (None, project)
         and not _serves_site(session, version)
     ):
-        raise VersionError(f"version {version} was made for project {row.project}, not {project}")
+        raise VersionError(f"version {version} was made for another project: promote another one")
     if row.is_swept:
         raise VersionError(row.swept_sentence)
     _add_move(session, project, "promote", version, False, mover)

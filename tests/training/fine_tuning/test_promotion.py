@@ -76,7 +76,8 @@ SAME = both(spread(5), spread(5))
             id="seemingly worse on too few images",
         ),
         pytest.param(
-            both([5, 4, 3], [5, 4, 4], per_image=3), SAME, "ask", "saved -0.33, 95 % -19.00 to",
+            both([5, 4, 3], [5, 4, 4], per_image=3), SAME, "ask",
+            "saved -0.33, 95 % -19.00 to +19.00), but on 3 held-out objects of 1 image only",
             id="of one image nothing follows",
         ),
         pytest.param(

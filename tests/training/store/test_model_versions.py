@@ -121,7 +121,7 @@ def test_projects_are_served_by_their_own_version(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     assert versions.promote_if_live(PROJECT, number, 1, GATE)
     assert numbers(versions, PROJECT, OTHER, SITE) == (2, 1, 1)
-    with pytest.raises(VersionError, match="made for project"):
+    with pytest.raises(VersionError, match="made for another project"):
         versions.move(partial(promote, project=OTHER, version=2, mover=PERSON))
     assert versions.count_usable_by(SITE) == len(versions.usable_by(SITE))
     assert [row.number for row in versions.usable_by(PROJECT)] == [2, 1]

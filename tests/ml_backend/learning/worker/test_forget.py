@@ -83,7 +83,9 @@ def rows_that_name(learning, key):
 def test_it_says_first_what_would_go(learning, project, command):
     status, printed = command("forget", "--project", "1")
     assert status == 0
-    assert "3 masks on 3 images, 2 versions, its jobs; --yes deletes them" in printed
+    assert (
+        "3 masks on 3 images, 2 versions, its jobs; --yes deletes them, but for versions" in printed
+    )
     assert tasks_with_samples(learning) == [1, 2, 3]
 
 
