@@ -152,7 +152,7 @@ def test_a_superseded_version_can_be_made_live_and_waits_again_after_a_rollback(
     old, older = (publish(learning, project, word, "ask") for word in ("old", "older"))
     versions.promote_if_live(project, publish(learning, project, "better", "promote"), 1, GATE)
     text = page(client, f"/projects/10/versions/{old}")
-    assert "Make it live" in text
+    assert ">Promote<" in text
     assert 'class="main"' not in text
     assert "Keep the live version" not in text
     body = {"move": "promote", "version": old}
@@ -173,7 +173,7 @@ def test_what_was_swept_waits_no_more_and_is_not_offered(client, learning):
     assert f'name="version" value="{overtaken}"' not in page(client, "/projects/12")
     text = page(client, f"/projects/12/versions/{overtaken}")
     assert "Its weights were deleted" in text
-    assert "Make it live" not in text
+    assert ">Promote<" not in text
     body = {"move": "promote", "version": overtaken}
     answer = client.post("/api/projects/12/live", json=body)
     assert (answer.status_code, answer.json["error"]) == (
