@@ -24,12 +24,21 @@ class ReconcileRequestRow(Base):
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class FailedReconcileRow(Base):
+    """A comparison of a project failed, and none has succeeded since."""
+
+    __tablename__ = "failed_reconciles"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    problem: Mapped[str]
+
+
 class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that or of what was tried since, and `reconcile_asked_at` when somebody asked for one that is to
-    come, which is read only; `told` is what people read.
+    that; both of these are read only: `reconcile_problem`, why what was tried since failed, and
+    `reconcile_asked_at`, when somebody asked for one that is to come. `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -47,6 +56,11 @@ class ProjectRow(Base):
         .where(ReconcileRequestRow.project == key)
         .scalar_subquery()
     )
+    reconcile_problem: Mapped[str | None] = column_property(
+        select(FailedReconcileRow.problem)
+        .where(FailedReconcileRow.project == key)
+        .scalar_subquery()
+    )
 
     @property
     def shown_title(self) -> str:
@@ -62,11 +76,13 @@ class ProjectRow(Base):
 
     @property
     def told(self) -> str:
-        """What came of the last comparison, and whether one is still to come, for people."""
+        """What came of the last comparison and of a later try, and what is to come, for people."""
+        which = "the last" if self.reconciled_at is None else "a later"
+        failed = f"{which} try failed: {self.reconcile_problem}" if self.reconcile_problem else ""
         at = self.reconcile_asked_at
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
         asked = f"a comparison that was asked for at {when} is still to come" if at else ""
-        return "; ".join(part for part in (self.reconcile_note, asked) if part)
+        return "; ".join(part for part in (self.reconcile_note, failed, asked) if part)
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ class Projects:
         """Open them, creating the table where it does not exist."""
         self._database = database
         self._heard: dict[str, tuple[float, ProjectNews]] = {}
-        database.create(ProjectRow, ReconcileRequestRow)
+        database.create(ProjectRow, ReconcileRequestRow, FailedReconcileRow)
 
     def hear(self, key: str, news: ProjectNews) -> None:
         """Remember what Label Studio says whenever somebody opens a task, once a minute.
@@ -130,6 +146,9 @@ class Projects:
             if row is not None:
                 row.reconciled_at = now()
                 row.reconcile_note = note
+            session.execute(
+                delete(FailedReconcileRow).where(FailedReconcileRow.project == before.key)
+            )
             _answer(session, before)
 
     def not_reconciled(self, before: ProjectRow, problem: str, is_gone: bool = False) -> None:
@@ -142,9 +161,8 @@ class Projects:
                 does, so that what webhooks missed is compared in the end.
         """
         with self._database.write() as session:
-            row = session.get(ProjectRow, before.key)
-            if row is not None:
-                row.reconcile_note = f"the last try failed: {problem}"
+            if session.get(ProjectRow, before.key) is not None:
+                session.merge(FailedReconcileRow(project=before.key, problem=problem))
             if is_gone:
                 _answer(session, before)
 
@@ -157,7 +175,8 @@ class Projects:
         """Delete what is known of a project itself; it is met anew if Label Studio names it."""
         with self._database.write() as session:
             session.execute(delete(ProjectRow).where(ProjectRow.key == key))
-            session.execute(delete(ReconcileRequestRow).where(ReconcileRequestRow.project == key))
+            for table in (ReconcileRequestRow, FailedReconcileRow):
+                session.execute(delete(table).where(table.project == key))
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""

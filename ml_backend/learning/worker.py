@@ -245,7 +245,9 @@ class Worker:
         last, every = project.reconciled_at, self._reconcile_every
         # After the clock was set back, the last time may lie ahead.
         is_turn = last is None or not timedelta(0) <= now() - last < every
-        return asked is not None or (bool(every) and is_turn)
+        # One that failed need not have failed here: a worker before this one, or a command.
+        has_failed = project.reconcile_problem is not None
+        return asked is not None or (bool(every) and (is_turn or has_failed))
 
     @property
     def _reconcile_every(self) -> timedelta:

@@ -69,6 +69,33 @@ def test_what_a_comparison_came_to_may_be_any_words(projects):
     assert (row.told, row.is_reconcile_asked_for) == (words, False)
 
 
+def test_a_failure_hides_neither_what_the_last_comparison_found_nor_a_failure_the_next(projects):
+    def told(change, words):
+        change(projects.find(KEY), words)
+        return projects.find(KEY).told
+
+    assert told(projects.not_reconciled, "no token") == "the last try failed: no token"
+    assert told(projects.reconciled, "24 compared") == "24 compared"
+    at = projects.find(KEY).reconciled_at
+    failed = told(projects.not_reconciled, "refused")
+    assert failed == "24 compared; a later try failed: refused"
+    assert told(projects.not_reconciled, "away") == "24 compared; a later try failed: away"
+    assert projects.find(KEY).reconciled_at == at
+    assert told(projects.reconciled, "25 compared") == "25 compared"
+
+
+def test_of_a_forgotten_project_no_failure_is_left(projects):
+    before = projects.find(KEY)
+    projects.not_reconciled(before, "refused")
+    projects.forget(KEY)
+    projects.remember(KEY, ProjectNews(title="Cells"))
+    assert projects.find(KEY).told == ""
+    projects.forget(KEY)
+    projects.not_reconciled(before, "forgotten meanwhile")
+    projects.remember(KEY, ProjectNews(title="Cells"))
+    assert projects.find(KEY).told == ""
+
+
 def test_who_asks_again_while_a_comparison_runs_is_not_answered_by_it(projects):
     projects.ask_to_reconcile(KEY)
     before = projects.find(KEY)

@@ -64,7 +64,7 @@ def test_a_comparison_that_is_asked_for_needs_no_timetable(learning, worker, ser
     worker.reconcile_due()
     row = quiet.projects.find(PROJECT)
     assert row.reconciled_at is not None
-    assert row.reconcile_note.startswith("the last try failed: Label Studio")
+    assert "0 withdrawn; a later try failed: Label Studio" in row.told
     quiet.close()
 
 
@@ -81,7 +81,7 @@ def test_a_comparison_that_is_asked_for_and_fails_is_tried_until_it_succeeds(
     learning.projects.ask_to_reconcile(PROJECT)
     server.legacy_tokens_enabled = False
     worker.reconcile_due()
-    assert learning.projects.find(PROJECT).told.startswith("the last try failed: Label Studio")
+    assert "compared just now; a later try failed: " in learning.projects.find(PROJECT).told
     server.legacy_tokens_enabled = True
     worker.reconcile_due()
     assert learning.projects.find(PROJECT).is_reconcile_asked_for, "not before five minutes"
@@ -333,7 +333,7 @@ def test_a_project_that_label_studio_deleted_is_asked_for_at_its_usual_turns(
     gone = "7.1795327560"
     learning.projects.remember(gone, ProjectNews(title="deleted since"))
     worker.reconcile_due()
-    note = learning.projects.find(gone).reconcile_note
+    note = learning.projects.find(gone).told
     assert "Label Studio has no project 7, or does not show it to this account" in note
     assert note.endswith(f"forget --project {gone} deletes what is kept")
     compare, compared = worker_module.reconcile, []

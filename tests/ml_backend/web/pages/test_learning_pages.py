@@ -326,7 +326,9 @@ def test_the_page_asks_for_jobs_and_reconciliation(client, learning):
         client, "/projects/2"
     )
     learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
-    assert "all well" in page(client, "/projects/2")
+    learning.projects.not_reconciled(learning.projects.find(PROJECT), "no token")
+    assert "UTC: all well; a later try failed: no token" in page(client, "/projects/2")
+    learning.projects.reconciled(learning.projects.find(PROJECT), "all well")
     assert client.post("/projects/2/reconcile", headers=FORM).status_code == 303
     assert learning.projects.find(PROJECT).is_reconcile_asked_for
     assert "all well; a comparison that was asked for at" in page(client, "/projects/2")
