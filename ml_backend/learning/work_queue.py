@@ -129,6 +129,7 @@ def declare_tasks(queue: Huey, duties: Duties) -> Tasks:
 
     def ingest() -> None:
         _do(duties.ingest)
+        _do(duties.train)  # a message may have asked for a job
 
     def train() -> None:
         _do(duties.train)

@@ -1,0 +1,71 @@
+"""*Start training* in Label Studio comes as a message, and the job starts at once."""
+
+import json
+import sys
+import threading
+
+import pytest
+
+from ml_backend.learning.work_queue import declare_tasks, open_queue
+from ml_backend.learning.worker import Worker
+from tests.ml_backend.learning.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def stopping():
+    return threading.Event()
+
+
+@pytest.fixture
+def hint(learning, settings, stopping):
+    """Hint that a message came, and let a thread of the worker take the hint."""
+    queue = open_queue(settings)
+    tasks = declare_tasks(queue, Worker(learning, stopping))
+
+    def hint():
+        tasks.ingest()
+        queue.execute(queue.dequeue())
+
+    yield hint
+    queue.storage.close()
+
+
+def start_training(learning):
+    body = {"action": "START_TRAINING", "project": {"id": 1, "label_config": "<View/>"}}
+    learning.inbox.put("START_TRAINING", PROJECT, json.dumps(body).encode())
+
+
+def states(learning):
+    return [job.state for job in reversed(learning.jobs.of_project(PROJECT))]
+
+
+def test_a_job_that_a_message_asks_for_starts_without_a_tick(learning, settings, hint):
+    (settings.model_dir / "jobs").write_text("in the way of the folder, so that no job runs long")
+    start_training(learning)
+    hint()
+    assert states(learning) == ["failed"]
+
+
+def test_messages_that_come_while_a_job_runs_neither_wait_for_it_nor_start_another(
+    learning, server, tmp_path, monkeypatch, stopping, hint
+):
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(endless))
+    start_training(learning)
+    first = threading.Thread(target=hint)
+    first.start()
+    try:
+        wait_until(lambda: states(learning) == ["running"], 30)
+        deliver(learning, server, 1)
+        start_training(learning)
+        hint()
+        assert first.is_alive()
+        assert tasks_with_samples(learning) == [1]
+        assert states(learning) == ["running", "waiting"]
+    finally:
+        stopping.set()
+        first.join()
+    assert states(learning) == ["waiting", "waiting"]
