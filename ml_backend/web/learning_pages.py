@@ -43,6 +43,8 @@ _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
 _MOST_NOTICES = 3
 # While a job runs. A project counts all its samples for that, a job reads one row.
 _PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
+# While answers come from another version than the one that is live: it mostly takes a second.
+_MOVE_REFRESH_SECONDS = 5
 
 
 def learning_pages(backend: Backend) -> Blueprint:
@@ -71,6 +73,7 @@ def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> No
         facts = overview(learning, found, jobs, versions)
         undecided = facts["undecided"]
         is_newest = (jobs.before, versions.before) == (None, None)
+        served = pointer.live(found.key).name
         return rendered(
             "project.html",
             project=facts,
@@ -78,12 +81,12 @@ def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> No
             versions_before=versions.before,
             notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
             also_undecided=undecided[_MOST_NOTICES:],
-            served=pointer.live(found.key).name,
+            served=served,
             back=_way_back(stored, facts),
             versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
             now=now(),
             most_clicks=_MOST_CLICKS,
-            refresh=_PROJECT_REFRESH_SECONDS if is_newest and _is_busy(facts["jobs"]) else None,
+            refresh=_refresh_seconds(facts, served) if is_newest else None,
         )
 
     @routes.get("/<name>/jobs/<int:number>", strict_slashes=False)
@@ -230,6 +233,13 @@ def _rows(versions: list[dict[str, Any]], has_newer: bool, has_older: bool) -> l
         }
         for index, version in enumerate(versions)
     ]
+
+
+def _refresh_seconds(project: dict[str, Any], served: str) -> int | None:
+    """Return after how long the page of a project is loaded anew; None if it stays as it is."""
+    if project["live"] is not None and project["live"]["name"] != served:
+        return _MOVE_REFRESH_SECONDS
+    return _PROJECT_REFRESH_SECONDS if _is_busy(project["jobs"]) else None
 
 
 def _is_busy(jobs: list[dict[str, Any]]) -> bool:

@@ -9,6 +9,7 @@ import torch
 from icmformer import build_model, save_checkpoint
 from ml_backend.app import create_app
 from ml_backend.learning.projects import ProjectNews
+from ml_backend.serving import pointer_follower
 from ml_backend.settings import Settings
 from tests.training.disc_project import PROJECT, accept, job, options, quiet
 from training.evaluation.click_by_click import evaluate
@@ -21,7 +22,15 @@ FORGOTTEN = "saved with clicks but without the mask of Object"
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory):
+def followed_by_hand():
+    """Let what serves follow what is live only when a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pointer_follower, "POLL_SECONDS", 3600.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, followed_by_hand):
     """A backend whose project has samples, a version that waits for a decision, and a job."""
     folder = tmp_path_factory.mktemp("state")
     torch.manual_seed(0)
@@ -61,9 +70,15 @@ def learning(state):
 
 
 @pytest.fixture
-def client(state, learning):
+def pointer(state):
+    return state.extensions["icmformer"].pointer
+
+
+@pytest.fixture
+def client(state, learning, pointer):
     yield state.test_client()
     while learning.stores.versions.live(PROJECT).own:
         learning.stores.versions.move(
             partial(roll_back, project=PROJECT, mover=Mover("test", "clean up"))
         )
+    pointer.refresh()

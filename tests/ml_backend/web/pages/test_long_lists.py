@@ -63,7 +63,7 @@ def asked():
     statements, here = [], threading.get_ident()
 
     def watch(_connection, _cursor, statement, *_rest):
-        # Whoever follows the live pointer asks from another thread, once a second.
+        # The backends of other tests may follow their live pointers still, from other threads.
         if statement != "BEGIN" and threading.get_ident() == here:
             statements.append(statement)
 

@@ -82,6 +82,19 @@ def test_a_page_that_waits_is_loaded_anew_not_scrolled(client, learning):
     learning.jobs.cancel(newest.id)
 
 
+def test_a_page_is_loaded_anew_until_answers_come_from_what_is_live(client, pointer):
+    says, anew = "answers come from starter-", 'content="5; url=/projects/2"'
+    text = page(client, "/projects/2")
+    assert (says in text, "http-equiv" in text) == (False, False)
+    client.post("/projects/2/live", data={"move": "promote", "version": 2}, headers=FORM)
+    text = page(client, "/projects/2")
+    assert (says in text, anew in text) == (True, True)
+    assert "http-equiv" not in page(client, "/projects/2?before=9"), "that would lead away from it"
+    pointer.refresh()
+    text = page(client, "/projects/2")
+    assert (says in text, "http-equiv" in text) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
