@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 IMAGE_NAMES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg")
 LABEL_STUDIO_PORT = 8080
 BACKEND_PORT = 9090
-_PORT_ADVICE = "stop the program that listens there or choose another port ({}=…)"
 
 _INSTRUCTIONS = """
   Label Studio   {address}
@@ -98,9 +97,9 @@ def _start(arguments: argparse.Namespace, running: ExitStack) -> list[ChildProce
     """Start what the demo consists of; leaving `running` stops it again."""
     data_dir: Path = arguments.data_dir
     login = load_or_create(data_dir / "credentials.json")
-    advice = _PORT_ADVICE.format("LABEL_STUDIO_PORT")
+    advice = ports.busy_advice("LABEL_STUDIO_PORT")
     port = ports.choose(arguments.label_studio_port, LABEL_STUDIO_PORT, advice)
-    advice = _PORT_ADVICE.format("BACKEND_PORT")
+    advice = ports.busy_advice("BACKEND_PORT")
     backend_port = ports.choose(arguments.backend_port, BACKEND_PORT, advice, taken=port)
     model_dir, settings = data_dir / "backend", _settings(arguments.checkpoint, port, login)
 

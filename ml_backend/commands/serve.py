@@ -8,6 +8,8 @@ import struct
 import sys
 from pathlib import Path
 
+from ml_backend.errors import SettingsError
+from ml_backend.local_servers import ports
 from ml_backend.settings import child_environment, load_settings
 
 GUNICORN_CONFIGURATION = Path(__file__).parents[1] / "gunicorn.conf.py"
@@ -18,9 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Become gunicorn, so that signals reach it directly; return only if that fails."""
+    """Become gunicorn, so that signals reach it directly; return only if that fails.
+
+    Raises:
+        SettingsError: a setting is unusable, or nothing can listen at the address they name.
+    """
     # A bad setting is said once, here, and not by every worker in a loop of restarts.
-    load_settings()
+    settings = load_settings()
+    # gunicorn would try for five seconds, and not say what to do.
+    advice = ports.busy_advice("ICMFORMER_PORT")
+    problem = ports.refusal(settings.host, settings.port, advice)
+    if problem:
+        raise SettingsError(problem)
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIGURATION)]
     os.execve(sys.executable, command, child_environment({}))
 

@@ -163,6 +163,20 @@ def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_address_where_it_cannot_listen_stops_the_start_with_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        program = Program(tmp_path, PORT=str(port))
+        assert program.process.wait(120) == 1
+    (line,) = program.log.read_text().splitlines()
+    assert line.startswith(f"Port {port} of 127.0.0.1 is busy: stop the program that listens there")
+    program = Program(tmp_path, ICMFORMER_HOST="192.0.2.1")
+    assert program.process.wait(120) == 1
+    (line,) = program.log.read_text().splitlines()
+    assert line.startswith("192.0.2.1 is no address of this machine")
+
+
+@pytest.mark.slow
 def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path):
     program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
     assert program.process.wait(300) != 0

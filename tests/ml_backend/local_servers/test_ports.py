@@ -29,8 +29,31 @@ def busy():
 
 
 def test_busy_port_that_was_asked_for_is_not_replaced(busy):
-    with pytest.raises(LocalServerError, match=rf"^Port {busy} is busy: NAME=…, or name none "):
+    sentence = rf"^Port {busy} of 127\.0\.0\.1 is busy: NAME=…, or name none "
+    with pytest.raises(LocalServerError, match=sentence):
         ports.choose(busy, 8080, "NAME=…")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_is_refused_while_another_program_listens_there(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        server = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"needs {host}")
+    with server as listening:
+        address = listening.getsockname()[:2]
+        assert ports.refusal(*address, "do this") == f"Port {address[1]} of {host} is busy: do this"
+        # a connection that this side ends lingers
+        with socket.create_connection(address):
+            listening.accept()[0].close()
+    assert ports.refusal(*address, "do this") is None
+
+
+# of nobody, of nothing, and what cannot be looked up
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "nobody.invalid", "é..x"])
+def test_a_host_that_is_not_this_machine_is_refused(host):
+    assert ports.refusal(host, 9090, "").startswith(f"{host} is no address of this machine (")
 
 
 def test_busy_default_gives_the_next_free_one(busy):
