@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_backend.demo import label_studio_server, project
 from ml_backend.demo.credentials import Credentials, load_or_create
+from ml_backend.demo.given_checkpoint import require_whole
 from ml_backend.demo.rest_api import RestApi
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
@@ -71,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     interruption.end_as_ctrl_c_does()
-    if arguments.checkpoint is not None and not arguments.checkpoint.is_file():
-        raise LocalServerError(f"There is no checkpoint {arguments.checkpoint}.")
+    if arguments.checkpoint is not None:
+        require_whole(arguments.checkpoint)
     if not arguments.label_studio.is_file():
         raise LocalServerError(
             f"There is no program {arguments.label_studio}: run make install and start the demo in "
