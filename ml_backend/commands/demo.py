@@ -4,7 +4,8 @@ import argparse
 import logging
 import sys
 import time
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ml_backend.demo import label_studio_server, project
@@ -13,7 +14,7 @@ from ml_backend.demo.given_checkpoint import require_whole
 from ml_backend.demo.rest_api import RestApi
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, interruption, ports
-from ml_backend.local_servers.child_process import ChildProcess
+from ml_backend.local_servers.child_process import ChildProcess, left_running
 from ml_backend.serving.versions import UNTRAINED_NAME
 from training.folder_lock import locked
 from training.home_paths import given_path
@@ -149,13 +150,20 @@ def _provide_project(api: RestApi, login: Credentials, backend_url: str) -> str:
     return _INSTRUCTIONS.format(address=address, login=login, backend=backend_url, note=note)
 
 
-def _only_one(data_dir: Path) -> AbstractContextManager[None]:
-    """Return what holds the data: two Label Studios on one SQLite file would spoil each other."""
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data: two Label Studios on one SQLite file would spoil each other."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it holds the token
-    return locked(
-        data_dir,
-        LocalServerError(
-            f"A demo already runs with the data in {data_dir}: stop it, or choose another place "
-            "with --data-dir."
-        ),
+    refusal = LocalServerError(
+        f"A demo already runs with the data in {data_dir}: stop it, or choose another place "
+        "with --data-dir."
     )
+    with locked(data_dir, refusal):
+        left = left_running(data_dir)
+        if left:
+            servers = ", ".join(f"{name} (process {pid})" for name, pid in left.items())
+            raise LocalServerError(
+                f"Servers of a demo that was killed still run with the data in {data_dir}: "
+                f"{servers}; stop them with kill, or choose another place with --data-dir."
+            )
+        yield

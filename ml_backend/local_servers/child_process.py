@@ -1,5 +1,6 @@
 """A program that a command starts, watches and stops, together with everything it started."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -22,7 +23,11 @@ _LAST_WORDS = 15  # lines
 
 
 class ChildProcess:
-    """One running program in a process group of its own, writing into its own log file."""
+    """One running program in a process group of its own, writing into its own log file.
+
+    Beside the log, a file named .pid holds its process id. It is locked for as long as the program
+    runs, and with it what it forked, even where who started it is killed; see `left_running`.
+    """
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
@@ -42,7 +47,10 @@ class ChildProcess:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with log.open("wb") as output:
+            with log.open("wb") as output, log.with_suffix(".pid").open("wb", 0) as lock:
+                with suppress(OSError):  # a file system that knows no locks
+                    # Unlike lockf, the program inherits it.
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._process = subprocess.Popen(
                     list(command),
                     env=child_environment(environment),
@@ -52,7 +60,10 @@ class ChildProcess:
                     # its own group: Ctrl-C reaches only the command, which then stops everything
                     # in order, and stopping the group also reaches the workers of the program
                     start_new_session=True,
+                    pass_fds=(lock.fileno(),),
                 )
+                with suppress(OSError):  # a full disk; the program runs
+                    lock.write(str(self._process.pid).encode())
         except OSError as error:
             raise LocalServerError(f"{name} cannot be started: {error}") from error
 
@@ -100,6 +111,25 @@ class ChildProcess:
         with self.log.open(errors="replace") as text:
             tail = "".join(deque(text, maxlen=_LAST_WORDS)).rstrip()
         return f"The end of {self.log}:\n{tail}"
+
+
+def left_running(folder: Path) -> dict[str, str]:
+    """Return the process ids of programs that still run, by the names of their logs.
+
+    Args:
+        folder: where the logs are; nobody starts a program there meanwhile, so that what runs was
+            left by a command that was killed.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.pid")):
+        with path.open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found[path.stem] = lock.read() or "?"
+            except OSError:
+                continue  # a file system that knows no locks
+    return found
 
 
 def answers(address: str, timeout: float) -> bool:

@@ -6,7 +6,7 @@ from flask import Flask
 
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import child_process
-from ml_backend.local_servers.child_process import ChildProcess, answers
+from ml_backend.local_servers.child_process import ChildProcess, answers, left_running
 from tests.ml_backend.stand_in import serving
 from tests.waiting import wait_until
 
@@ -56,6 +56,14 @@ def test_stopping_reaches_what_the_program_started(start, monkeypatch):
     # nobody but init can collect it here, so it may linger as a zombie
     zombie = psutil.STATUS_ZOMBIE
     wait_until(lambda: not grandchild.is_running() or grandchild.status() == zombie, 10)
+
+
+def test_what_still_runs_beside_a_log_is_known_by_its_process_id(start):
+    process = start("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    process.wait_until(lambda: said(process).endswith("\n"), 30)
+    assert left_running(process.log.parent) == {"program": said(process).strip()}
+    process.stop()
+    assert left_running(process.log.parent) == {}
 
 
 def test_stopping_twice(start):
