@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from icmformer import ICMFormer, load_checkpoint, save_checkpoint
-from icmformer.errors import ConfigError
+from icmformer.errors import CheckpointError, ConfigError
 from icmformer.plain_vit import grid_size, resize_position_embedding
 from icmformer.specialised import Specialised
 from training.datasets.benchmarks import FOLDER_PREFIX
@@ -100,9 +100,12 @@ def export(
         notes: added to the description; a key that is there already gets the new value.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read or the output not be named so.
+        CheckpointError: if the checkpoint cannot be read or the output not be named so, or is the
+            checkpoint itself, whose exact weights would be lost.
         ConfigError: if the network cannot work at this size.
     """
+    if output.resolve() == checkpoint.resolve():
+        raise CheckpointError(f"{output} is the checkpoint itself: name another file as the output")
     provenance = read_provenance(checkpoint)
     network = load_checkpoint(checkpoint)
     dtype = dtype or (torch.float32 if is_of_the_authors(checkpoint) else torch.bfloat16)

@@ -13,7 +13,7 @@ from icmformer import (
     upstream_checkpoint,
 )
 from icmformer.checkpoint import read_description
-from icmformer.errors import ICMFormerError
+from icmformer.errors import CheckpointError, ICMFormerError
 from tests.authors_files import save_small_vit
 from tests.specialised_network import specialised_network
 from training.__main__ import main
@@ -96,6 +96,17 @@ def test_a_size_the_network_cannot_have_is_refused(tmp_path):
     with pytest.raises(ICMFormerError, match="windows"):
         export(checkpoint, tmp_path / "out.safetensors", size=50)
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_checkpoint_is_not_rounded_in_its_own_place(tmp_path):
+    checkpoint = a_training(tmp_path)
+    content = checkpoint.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(checkpoint)
+    for output in (checkpoint, link):
+        with pytest.raises(CheckpointError, match="is the checkpoint itself: name another file"):
+            export(checkpoint, output)
+    assert checkpoint.read_bytes() == content
 
 
 def test_the_command_describes_without_naming_places(tmp_path, monkeypatch, capsys):
