@@ -15,6 +15,7 @@ HeadInit = Literal["fan_out", "fan_in"]
 # machine has: every block of a Swin holds an index of `window_size`⁴ numbers, 8 MB at the most.
 _MOST_BLOCKS = 100
 _LARGEST_WINDOW = 32
+_LARGEST_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,8 @@ def _wrong_values(config: ModelConfig) -> Iterator[str]:
     stages = 2 if config.backbone == "vit" else 4
     if len(config.input_size) != 2:
         yield "input_size is not height and width"
+    elif max(config.input_size) > _LARGEST_SIDE:
+        yield f"input_size {config.input_size} is larger than {_LARGEST_SIDE} pixels"
     if len(config.depths) != stages:
         yield f"depths has {len(config.depths)} entries; a {config.backbone} has {stages}"
     if len(config.num_heads) != len(config.depths):

@@ -81,6 +81,7 @@ def test_an_unknown_name_is_refused():
         ("tiny", {"input_size": (64, 64, 3)}, "not height and width"),
         ("tiny", {"input_size": 64}, "not a list of positive whole numbers"),
         ("tiny", {"input_size": (64, 72)}, "cannot be cut into windows"),
+        ("tiny", {"input_size": (64, 4160)}, r"input_size \(64, 4160\) is larger than 4096 pixels"),
         ("tiny", {"global_every": 0}, "blocks that see the whole image"),
         ("tiny", {"pyramid_widths": (8, 16)}, "four entries"),
         ("tiny", {"drop_path": 0.1}, "for swin only"),
