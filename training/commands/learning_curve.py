@@ -4,7 +4,8 @@ Plays the learning loop on a data set whose masks are known. Images are split by
 pixels, as the loop splits them, and annotators accept a few objects of each; a fifth of what they
 accept is held out. After so many masks the network is fine-tuned with the recipe of the jobs, and
 clicks are counted on the domain's held-out images and on benchmarks that must not suffer.
-Interrupted, it goes on where it stopped.
+Interrupted, it goes on with the last state of the training, or anew with the set of objects that it
+was clicking on.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_
 from training.fine_tuning.retention import PACKAGED, RetentionSet
 from training.fine_tuning.trial import Exercise
 from training.home_paths import given_path
-from training.progress import Report, Stage
+from training.progress import Report, Stage, progress
 from training.provenance import provenance
 from training.weights_file import weights_sha256
 from training.whole_numbers import positive
@@ -54,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is learned: a folder of images/ and masks/",
     )
     parser.add_argument(
-        "--data", type=given_path, help=f"folder that holds {' and '.join(_BENCHMARKS)}"
+        "--data",
+        type=given_path,
+        help=f"folder that holds {' and '.join(_BENCHMARKS)}: after each number of masks all their "
+        "objects are clicked by every annotator, which takes several times as long as what is held "
+        "out",
     )
     parser.add_argument("--retention", type=given_path, default=PACKAGED, help="what is replayed")
     parser.add_argument("--masks", type=_numbers, default="10,25,50,100,200", metavar="N,N,…")
@@ -79,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("interrupted; repeat the command to go on") from error
+
+
+def _run(arguments: argparse.Namespace) -> None:
     recipe = load_fine_tune_recipe(arguments.recipe, arguments.overrides)
     domain = AcceptedDomain(arguments.domain, arguments.objects_per_image)
     tests = _tests(domain, arguments)
@@ -163,7 +175,8 @@ def _measured(
         kept = folder / f"{name}.json"
         if not kept.exists():
             predictor = Predictor(load_checkpoint(checkpoint, device))
-            card = exercise.judge(predictor, max(THRESHOLDS))
+            with progress(total=len(exercise), desc=f"{masks} masks, {name}", unit="obj") as bar:
+                card = exercise.judge(predictor, max(THRESHOLDS), lambda _: bar.update())
             write_atomically(kept, card.to_json().encode())
         cards[name] = ScoreCard.from_json(kept.read_text())
         clicks = ", ".join(f"{cards[name].noc(t):.2f} to {t:.0%}" for t in THRESHOLDS)

@@ -158,6 +158,7 @@ def test_the_command_writes_table_plot_and_numbers(folder, tmp_path):
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "30 masks, held out: 100%" in done.stderr, "how far the clicking is"
     numbers = json.loads((tmp_path / "out" / "learning_curve.json").read_text())
     assert numbers["masks"] == [0, 10, 30], "in order, whatever was measured first"
     for threshold in ("0.75", "0.85"):
