@@ -102,19 +102,32 @@ def validate(model: type[Model], values: Settings, name: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(model, details) for details in error.errors())
+        problems = "; ".join(_problems(model, error.errors()))
         raise RecipeError(f"{name} does not work: {problems}") from error
 
 
-def _problem(model: type[BaseModel], details: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in details["loc"])
-    if details["type"] == "extra_forbidden":
-        *parents, name = details["loc"]
-        known = _settings_at(model, parents)
-        hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
-        return f"{where} is not a setting{hint}"
-    what = details["msg"].removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
+def _problems(model: type[BaseModel], found: Sequence[ErrorDetails]) -> Iterator[str]:
+    listed = set()
+    for details in found:
+        place, where = details["loc"], ".".join(str(part) for part in details["loc"])
+        if details["type"] == "extra_forbidden":
+            *parents, name = place
+            known = _settings_at(model, parents)
+            hint = did_you_mean(str(name), known)
+            if not hint and tuple(parents) not in listed:
+                listed.add(tuple(parents))
+                hint = f"; there are {', '.join(known)}"
+            yield f"{where} is not a setting{hint}"
+        elif not _follows_from_others(details, found):
+            what = details["msg"].removeprefix("Value error, ")
+            yield f"{where}: {what}" if where else what
+
+
+def _follows_from_others(details: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is said to be too short only because its items are wrong."""
+    place = details["loc"]
+    inside = (each["loc"] for each in found if len(each["loc"]) > len(place))
+    return details["type"] == "too_short" and any(each[: len(place)] == place for each in inside)
 
 
 def _settings_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:

@@ -104,6 +104,17 @@ def test_a_misspelt_setting_is_answered_with_what_was_meant(minimal, override, s
         load_recipe(minimal, [override])
 
 
+def test_what_is_wrong_is_said_once(minimal):
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(minimal, ["stages.0.epoch=3"])
+    assert str(refused.value).endswith("stages.0.epoch is not a setting; did you mean epochs?")
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(minimal, ["loss.lr=3", "loss.zz=3"])
+    assert str(refused.value).endswith(
+        "loss.lr is not a setting; there are alpha, dice, gamma; loss.zz is not a setting"
+    )
+
+
 def test_an_unknown_device_is_answered_with_those_there_are():
     with pytest.raises(RecipeError, match="device: must be auto, cpu, cuda, or one of several"):
         load_fine_tune_recipe(overrides=["device=gpu"])
