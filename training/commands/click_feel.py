@@ -40,6 +40,17 @@ _COLUMNS = (
     ("far_repaired", "far repaired", "{:.2%}"),
     ("far_spoiled", "far spoiled", "{:.2%}"),
 )
+_EXPLANATION = """
+Means over the objects that were still clicked: one that has reached an IoU of 0.95 is left out from
+then on, so that mIoU may fall (the benchmark's carries such objects on).
+
+positive inside    positive clicks so far that lie inside the mask
+negative outside   negative clicks so far that lie outside
+specks             small parts and pinholes of a mask that nobody clicked
+change near        pixels changed by the click that lie in the error it hit, or around it
+far repaired       pixels away from that error that became right, per pixel of the object
+far spoiled        pixels away from it that became wrong, per pixel of the object
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
                 for index in progress(indices, desc=f"{name}, {how}", unit="obj")
             ]
             sys.stdout.write(f"\n{name}, {how}:\n\n{table(effects)}\n")
+    sys.stdout.write(_EXPLANATION)
 
 
 @dataclass(frozen=True)

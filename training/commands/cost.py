@@ -9,6 +9,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from icmformer import MODEL_NAMES, ModelConfig
+from icmformer.errors import ConfigError
 from icmformer.variants import model_config
 from training.devices import add_device_argument
 from training.errors import BenchmarkError
@@ -55,7 +56,7 @@ GFLOPs          all matrix products and convolutions of one pass of this impleme
 image half      the share of these that depends on the image alone. It is computed once, and again
                 only when the crop changes.
 s/click paper   seconds for all of it, for image and mirror image: what the published protocol pays
-                for every click. Network only; the fastest of {repeats} passes.
+                for every click. Network only; {repeats}.
 further         seconds for the click half, for image and mirror image: what a further click of
                 a benchmark costs here while the crop stays the same.
 unmirrored      the same without the mirror image.
@@ -91,9 +92,11 @@ def run(arguments: argparse.Namespace) -> None:
         seconds = measure(config, arguments.device, arguments.repeats) if timed else None
         rows.append(_row(name, config.input_size[0], count(config), seconds))
     where = provenance(arguments.device)
+    is_timed = arguments.repeats > 0
+    repeats = f"the fastest of {arguments.repeats}" if is_timed else "not measured (--repeats 0)"
     sys.stdout.write(
         f"{text_table([_COLUMNS, *rows, *_published_rows()])}\n"
-        f"{_EXPLANATION.format(repeats=arguments.repeats)}\n"
+        f"{_EXPLANATION.format(repeats=repeats)}\n"
         f"{where.command}\n{where.commit}; {where.hardware}; {where.software}; {where.date}\n"
     )
 
@@ -113,7 +116,10 @@ def parse_network(text: str) -> tuple[str, ModelConfig]:
     if at and not size.isdecimal():
         raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")
     if at:
-        config = replace(config, input_size=(int(size), int(size)))
+        try:
+            config = replace(config, input_size=(int(size), int(size)))
+        except ConfigError as error:
+            raise ConfigError(f"{text}: {error}") from error
     return Path(name).stem if _is_recipe(name) else name, config
 
 

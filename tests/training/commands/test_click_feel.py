@@ -154,3 +154,6 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "folder:own, as served:" in printed
     assert "folder:own, the network alone:" in printed
     assert "| 2 | 1 |" in printed
+    titles = printed[printed.index("| mIoU |") :].split("\n")[0].strip("| ").split(" | ")
+    for title in titles[1:]:
+        assert f"\n{title}  " in printed, "every column is explained"

@@ -64,6 +64,7 @@ def test_counting_needs_no_timing(monkeypatch, capsys):
 
     table = capsys.readouterr().out
     assert re.search(r"^vit_huge +448 +816\.82( +[\d.]+){3} +\d+%$", table, re.MULTILINE)
+    assert "Network only; not measured (--repeats 0)." in table
 
 
 def test_table_8_is_counted_from_its_recipes(monkeypatch, capsys):
@@ -106,6 +107,7 @@ def test_the_path_of_a_recipe_may_hold_an_at(tmp_path, size):
         ("vit", ConfigError, "unknown model 'vit'"),
         ("tiny@big", BenchmarkError, "'big' in 'tiny@big'"),
         ("none.yaml", RecipeError, "none.yaml cannot be read"),
+        ("tiny@63", ConfigError, r"tiny@63: .*input_size \(63, 63\) cannot be cut"),
     ],
 )
 def test_a_misspelt_network_is_answered_with_a_sentence(text, error, sentence):
