@@ -34,7 +34,9 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is no text in UTF-8: save it as such") from error
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a YAML mapping")

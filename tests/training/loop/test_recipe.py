@@ -270,7 +270,7 @@ def test_a_recipe_in_another_encoding_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_a_sentence(tmp_path):
-    with pytest.raises(RecipeError, match=r"nothing\.yaml"):
+    with pytest.raises(RecipeError, match=r"nothing\.yaml cannot be read: No such file"):
         load_recipe(tmp_path / "nothing.yaml")
 
 
