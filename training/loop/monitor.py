@@ -29,6 +29,7 @@ class Monitor:
         self._bar: tqdm[Any] = progress(total=total, initial=seen, unit="sample", disable=silent)
         self._curves = None if silent else SummaryWriter(run / "curves", purge_step=seen + 1)
         self._recent: dict[str, list[torch.Tensor]] = {}
+        self._seen, self._rate = seen, 0.0
 
     def step(self, seen: int, rate: float, **values: torch.Tensor) -> None:
         """Note one training step.
@@ -41,15 +42,11 @@ class Monitor:
         if self._curves is None:
             return
         self._bar.update(seen - self._bar.n)
+        self._seen, self._rate = seen, rate
         for name, value in values.items():
             self._recent.setdefault(name, []).append(value)
-        if len(self._recent["loss"]) < _LOG_EVERY_STEPS:
-            return
-        means = {name: torch.stack(kept).mean().item() for name, kept in self._recent.items()}
-        self._recent.clear()
-        self._bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
-        for name, mean in (means | {"learning_rate": rate}).items():
-            self._curves.add_scalar(f"train/{name}", mean, seen)
+        if len(self._recent["loss"]) == _LOG_EVERY_STEPS:
+            self._show_means(self._curves)
 
     def look(self, seen: int, look: Look) -> None:
         """Note what validation saw."""
@@ -67,7 +64,17 @@ class Monitor:
         self._curves.flush()
 
     def close(self) -> None:
-        """Finish bar and curves."""
-        self._bar.close()
+        """Finish bar and curves, which end with the last step."""
         if self._curves is not None:
+            if self._recent:
+                self._show_means(self._curves)
             self._curves.close()
+        self._bar.close()
+
+    def _show_means(self, curves: SummaryWriter) -> None:
+        """Show what the steps since the last time were like."""
+        means = {name: torch.stack(kept).mean().item() for name, kept in self._recent.items()}
+        self._recent.clear()
+        self._bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
+        for name, mean in (means | {"learning_rate": self._rate}).items():
+            curves.add_scalar(f"train/{name}", mean, self._seen)
