@@ -83,6 +83,7 @@ def train(recipe: Recipe) -> Path:
         CheckpointError: if the weights to start from are.
         RecipeError: if they are those of another network, the processes have different states,
             another training runs in the folder, or this one diverges.
+        SystemExit: if it was asked to stop, outside a launcher; what was trained is saved.
     """
     accelerator = make_accelerator(recipe.device)
     with held(recipe.run) if accelerator.is_main_process else nullcontext():
@@ -159,7 +160,25 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     keeper.at_end(state)
     # Threads that still listen to the other processes would abort this one where it exits.
     accelerator.end_training()
+    unfinished = state.samples < recipe.samples or state.look_due
+    if not silent:
+        _say_how_it_ended(recipe, state, unfinished)
+    if unfinished and (status := stop.status(accelerator)):
+        raise SystemExit(status)
     return weights
+
+
+def _say_how_it_ended(recipe: Recipe, state: TrainingState, unfinished: bool) -> None:
+    if unfinished:
+        logger.info(
+            "stopped after %d of %d samples, saved in %s: the same command goes on",
+            state.samples, recipe.samples, recipe.run,
+        )  # fmt: skip
+    else:
+        logger.info(
+            "finished after %d samples: the weights are in %s",
+            state.samples, recipe.run / "latest.safetensors",
+        )  # fmt: skip
 
 
 def _opened(recipe: Recipe, accelerator: Accelerator, state: TrainingState) -> Mixture:

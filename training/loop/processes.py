@@ -92,7 +92,7 @@ class StopSignals:
     """Remembers requests to stop, so that the step in progress ends and is saved."""
 
     def __init__(self) -> None:
-        self._received = False
+        self._received: int | None = None
         self._before = {
             number: signal.signal(number, self._remember)
             for number in (signal.SIGTERM, signal.SIGINT)
@@ -101,14 +101,22 @@ class StopSignals:
     def agreed(self, accelerator: Accelerator) -> bool:
         """Say whether any process was asked to stop; all of them must ask together."""
         if accelerator.num_processes == 1:
-            return self._received
-        flag = torch.tensor(int(self._received), device=accelerator.device)
+            return self._received is not None
+        flag = torch.tensor(int(self._received is not None), device=accelerator.device)
         return bool(accelerator.reduce(flag, "sum").item())
 
     def interrupt(self) -> None:
         """Raise StopRequested if this process was asked to stop."""
-        if self._received:
+        if self._received is not None:
             raise StopRequested
+
+    def status(self, accelerator: Accelerator) -> int:
+        """Return the exit status of what was stopped: as a shell has it after the signal.
+
+        Launchers take all but 0 for a failure, which they report, or start every process again.
+        """
+        launched = accelerator.num_processes > 1 or torch.distributed.is_torchelastic_launched()
+        return 0 if launched or self._received is None else 128 + self._received
 
     def forget(self) -> None:
         """Leave signals to whoever had them before."""
@@ -116,7 +124,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
+        self._received = number
 
 
 @contextmanager

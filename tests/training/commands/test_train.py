@@ -249,19 +249,27 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("request_to_stop", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("request_to_stop", [signal.SIGKILL, signal.SIGINT])
 def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
     stages = [{"epochs": 12, "size": 64, "batch_size": 8}]
     whole = train(a_recipe(shapes, tmp_path / "whole", stages=stages))
     recipe = a_recipe(shapes, tmp_path / "run", stages=stages, keep=1)
     arguments = command(recipe, tmp_path)
 
-    first = subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, first)
     first.send_signal(request_to_stop)
-    first.wait()
+    said = first.communicate()[1]
     assert recipe.samples > samples(recipe.run)
-    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
+    if request_to_stop == signal.SIGINT:
+        assert first.returncode == 130
+        sentence = f"stopped after {samples(recipe.run)} of 192 samples, saved in {recipe.run}: the"
+        assert sentence in said.splitlines()[-1]
+    second = subprocess.run(
+        arguments, env=environment(), check=True, capture_output=True, text=True
+    )
+    ending = f"finished after 192 samples: the weights are in {recipe.run}/latest.safetensors"
+    assert second.stderr.splitlines()[-1] == ending
 
     assert samples(recipe.run) == recipe.samples
     assert_same_weights(recipe.run / "latest.safetensors", whole, rtol=0, atol=0)
@@ -281,7 +289,7 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
     os.killpg(training.pid, signal.SIGTERM)
 
     assert b"Traceback" not in training.communicate()[1]
-    assert training.returncode == 0
+    assert training.returncode == 143
     assert recipe.samples > samples(recipe.run) > 0
 
 

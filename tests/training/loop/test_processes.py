@@ -17,7 +17,7 @@ from training.loop.processes import (
 )
 
 
-def test_a_request_to_stop_is_remembered():
+def test_a_request_to_stop_is_remembered(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     accelerator = make_accelerator("cpu")
     stop = StopSignals()
@@ -28,6 +28,9 @@ def test_a_request_to_stop_is_remembered():
     assert stop.agreed(accelerator)
     stop.forget()
     assert signal.getsignal(signal.SIGTERM) is before
+    assert stop.status(accelerator) == 143
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "as torchrun sets it")
+    assert stop.status(accelerator) == 0
 
 
 @pytest.mark.parametrize(
