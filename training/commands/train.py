@@ -98,18 +98,24 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     recipe.check_shares(accelerator.num_processes)
     # Now, not when weights are written: the code may change in the hours between.
     origin = provenance(accelerator.device.type)
-    validation = None if recipe.validation is None else Validation(recipe.validation)
+    continued = has_state(recipe.run)
+    validation = None if continued else _validation(recipe)
     # Before the data: weights that are missing or do not fit are said now, not after hours of
     # decoding.
     state = _begun_or_continued(recipe, accelerator.device)
     weights = recipe.run / "latest.safetensors"
-    saved = state.samples if has_state(recipe.run) and weights.exists() else None
+    saved = state.samples if continued and weights.exists() else None
     if not same_in_all(accelerator, state.samples, state.step):
         raise RecipeError(
             f"the processes do not continue from the same state: {recipe.run} must be one folder"
             " that all machines share"
         )
     recipe.check_continues(state.samples)
+    if _is_complete(recipe, state, saved):  # which needs no data any more
+        accelerator.end_training()
+        return weights
+    if continued:
+        validation = _validation(recipe)
     mixture = _opened(recipe, accelerator, state)
     model: torch.nn.Module = ClickTraining(
         state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
@@ -166,6 +172,16 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     if unfinished and (status := stop.status(accelerator)):
         raise SystemExit(status)
     return weights
+
+
+def _validation(recipe: Recipe) -> Validation | None:
+    return None if recipe.validation is None else Validation(recipe.validation)
+
+
+def _is_complete(recipe: Recipe, state: TrainingState, saved: int | None) -> bool:
+    """Say whether a run that is continued has nothing to train, to look at or to write."""
+    look_due = recipe.validation is not None and state.look_due
+    return saved is not None and saved >= recipe.samples and not look_due
 
 
 def _say_how_it_ended(recipe: Recipe, state: TrainingState, unfinished: bool) -> None:

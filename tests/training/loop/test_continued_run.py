@@ -72,6 +72,18 @@ def test_a_finished_run_says_that_nothing_was_trained(shapes, run, caplog):
     assert "nothing is trained; for another training give another run=FOLDER" in line.message
 
 
+def test_a_finished_run_needs_its_data_no_more(shapes, run, tmp_path, caplog):
+    before = contents(run), list((run / "curves").iterdir())
+    data = {"root": tmp_path / "away", "parts": [{"path": shapes.name}]}
+    validation = {"data": tmp_path / "away", "sets": ["GrabCut"]}
+
+    weights = train(a_recipe(shapes, run, stages=SHORT, data=data, validation=validation))
+
+    assert weights == run / "latest.safetensors"
+    assert (contents(run), list((run / "curves").iterdir())) == before
+    assert "nothing is trained" in caplog.text
+
+
 def test_what_a_longer_recipe_changes_is_named_in_one_line(shapes, run, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     moved = shutil.move(run, tmp_path / "moved")
