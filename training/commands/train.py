@@ -56,6 +56,7 @@ from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate,
 from training.loop.training_data import contents, open_mixture
 from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Validation
+from training.processor_cores import usable_cores
 from training.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     loader = DataLoader(
         SampleStream(mixture, recipe.sampling, recipe.seed),
         batch_sampler=plan,
-        num_workers=recipe.data.workers,
+        num_workers=min(recipe.data.workers, usable_cores()),
         collate_fn=collate,
         worker_init_fn=partial(_settle_worker, ending),
         pin_memory=accelerator.device.type == "cuda",

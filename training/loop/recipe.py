@@ -99,7 +99,8 @@ class Data(_Strict):
         parts: at least one.
         cache: folder for decoded images; without it they are decoded whenever they are drawn.
         max_side: images are shrunk to this longest side in the cache, in pixels.
-        workers: processes that prepare samples; 0 prepares them in the training process.
+        workers: processes that prepare samples, no more than there are cores; 0 prepares them in
+            the training process.
     """
 
     root: ExpandedPath
