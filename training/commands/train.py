@@ -53,7 +53,7 @@ from training.loop.processes import (
 from training.loop.recipe import Network, Optimization, Recipe, load_recipe
 from training.loop.run_folder import held
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
-from training.loop.training_data import contents, open_mixture
+from training.loop.training_data import contents, open_mixture, require_present
 from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Validation
 from training.processor_cores import usable_cores
@@ -100,7 +100,10 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     # Now, not when weights are written: the code may change in the hours between.
     origin = provenance(accelerator.device.type)
     continued = has_state(recipe.run)
-    validation = None if continued else _validation(recipe)
+    validation = None
+    if not continued:  # weights may have to be fetched: what else is missing is said before
+        require_present(recipe)
+        validation = _validation(recipe)
     # Before the data: weights that are missing or do not fit are said now, not after hours of
     # decoding.
     state = _begun_or_continued(recipe, accelerator.device)
@@ -112,7 +115,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
             " that all machines share"
         )
     recipe.check_continues(state.samples)
-    if _is_complete(recipe, state, saved):  # which needs no data any more
+    if saved is not None and _is_finished(recipe, state):  # which needs no data any more
         accelerator.end_training()
         return weights
     if continued:
@@ -167,11 +170,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     keeper.at_end(state)
     # Threads that still listen to the other processes would abort this one where it exits.
     accelerator.end_training()
-    unfinished = state.samples < recipe.samples or state.look_due
-    if not silent:
-        _say_how_it_ended(recipe, state, unfinished)
-    if unfinished and (status := stop.status(accelerator)):
-        raise SystemExit(status)
+    _say_how_it_ended(recipe, accelerator, state, stop)
     return weights
 
 
@@ -179,23 +178,28 @@ def _validation(recipe: Recipe) -> Validation | None:
     return None if recipe.validation is None else Validation(recipe.validation)
 
 
-def _is_complete(recipe: Recipe, state: TrainingState, saved: int | None) -> bool:
-    """Say whether a run that is continued has nothing to train, to look at or to write."""
+def _is_finished(recipe: Recipe, state: TrainingState) -> bool:
+    """Say whether there is nothing left to train, nor to look at."""
     look_due = recipe.validation is not None and state.look_due
-    return saved is not None and saved >= recipe.samples and not look_due
+    return state.samples >= recipe.samples and not look_due
 
 
-def _say_how_it_ended(recipe: Recipe, state: TrainingState, unfinished: bool) -> None:
-    if unfinished:
-        logger.info(
-            "stopped after %d of %d samples, saved in %s: the same command goes on",
-            state.samples, recipe.samples, recipe.run,
-        )  # fmt: skip
-    else:
-        logger.info(
-            "finished after %d samples: the weights are in %s",
-            state.samples, recipe.run / "latest.safetensors",
-        )  # fmt: skip
+def _say_how_it_ended(
+    recipe: Recipe, accelerator: Accelerator, state: TrainingState, stop: StopSignals
+) -> None:
+    """Say where to find what was trained; of a training that was stopped, raise its status."""
+    if not accelerator.is_main_process:
+        return
+    if _is_finished(recipe, state):
+        weights = recipe.run / "latest.safetensors"
+        logger.info("finished after %d samples: the weights are in %s", state.samples, weights)
+        return
+    logger.info(
+        "stopped after %d of %d samples, saved in %s: the same command goes on",
+        state.samples, recipe.samples, recipe.run,
+    )  # fmt: skip
+    if status := stop.status(accelerator):
+        raise SystemExit(status)
 
 
 def _opened(recipe: Recipe, accelerator: Accelerator, state: TrainingState) -> Mixture:

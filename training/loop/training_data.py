@@ -38,6 +38,18 @@ def open_mixture(recipe: Recipe) -> Mixture:
     return Mixture(parts, recipe.seed, recipe.epoch if in_turn else None)
 
 
+def require_present(recipe: Recipe) -> None:
+    """Look, in no time, whether the data sets are where the recipe has them.
+
+    Raises:
+        DatasetError: if one is not, with what is expected there.
+    """
+    for part in recipe.data.parts:
+        path = recipe.data.root / part.path
+        if not path.exists():
+            _dataset(path, part)
+
+
 def contents(mixture: Mixture) -> list[tuple[str, int]]:
     """Return what the samples of a run follow from: each part's fingerprint and length."""
     return [(part.fingerprint, len(part.dataset)) for part in mixture.parts]

@@ -73,6 +73,24 @@ def test_weights_that_are_missing_are_said_before_anything_is_decoded(shapes, tm
     assert not cache.exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("image_folder", "away does not exist; expected images/<name>"),
+        ("sbd", "there is no folder .*away/img; expected img/"),
+        ("coco_lvis", "there is no folder .*away/images; expected hannotation"),
+        ("layered_folder", r"away/index\.jsonl cannot be read"),
+        ("accepted", "there is no sample store in .*away; expected state"),
+    ],
+)
+def test_data_that_are_missing_are_said_before_weights_are_fetched(tmp_path, kind, sentence):
+    network = {"name": "tiny", "backbone_weights": str(tmp_path / "missing.safetensors")}
+    data = {"root": tmp_path, "parts": [{"kind": kind, "path": "away"}]}
+
+    with pytest.raises(DatasetError, match=sentence):
+        train(a_recipe(tmp_path, tmp_path / "run", network=network, data=data))
+
+
 @pytest.mark.parametrize("kind", ["sbd", "layered_folder"])
 def test_an_empty_data_set_is_named(shapes, tmp_path, kind):
     for folder in ("img", "inst"):
