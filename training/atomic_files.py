@@ -58,15 +58,20 @@ def appearing(path: Path, unfinished: Path) -> Iterator[BinaryIO]:
 
 def _sync(folder: Path) -> None:
     """Let a power cut not undo a rename; some network drives cannot promise that of a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
     with contextlib.suppress(OSError):
-        os.fsync(descriptor)
-    os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole; its folder is made if missing, and several may write it at once."""
+    missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync(folder.parent)
     with appearing(path, path.with_name(f".{path.name}.{uuid.uuid4().hex}")) as file:
         file.write(content)
 

@@ -45,6 +45,20 @@ def test_what_is_new_is_on_disk_before_it_replaces_what_was_there(tmp_path, monk
     assert forced_to_disk == [(b"after", b"before"), ("folder", b"after")]
 
 
+def test_folders_that_are_made_for_a_file_are_on_disk_before_it(tmp_path, monkeypatch):
+    fsync, forced = os.fsync, []
+
+    def note(file):
+        forced.append(os.fstat(file).st_ino)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    path = tmp_path / "new" / "newer" / "file.txt"
+    write_atomically(path, b"content")
+    folders = [path.parent.parent, tmp_path, path, path.parent]
+    assert forced == [folder.stat().st_ino for folder in folders]
+
+
 def test_a_drive_that_cannot_force_a_folder_to_disk_still_takes_the_file(tmp_path, monkeypatch):
     fsync = os.fsync
 
