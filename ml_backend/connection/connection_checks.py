@@ -108,11 +108,12 @@ def _reachable(subject: str, url: str) -> Finding:
 
 def _tokens(label_studio: LabelStudio) -> Iterator[Finding]:
     kind = label_studio.tokens.kind
+    release = ""
     try:
         release = label_studio.version()
         legacy = label_studio.token_settings().get("legacy_api_tokens_enabled")
     except LabelStudioError as error:
-        if error.answered == 404:
+        if error.answered == 404 and not release:
             yield Finding(Level.FAILURE, "Label Studio", _ELSEWHERE.format(label_studio.url))
         else:
             yield Finding(Level.FAILURE, "token", str(error))

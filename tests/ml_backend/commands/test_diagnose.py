@@ -101,11 +101,20 @@ def test_something_else_is_there():
         assert "it does not answer in JSON" in only_fault(findings, "Label Studio")
         findings = check_connection(f"{url}/deeper", LEGACY_TOKEN, "1", "", ImageLimits())
         assert only_fault(findings, "Label Studio")
-    app = Flask("another backend")
+
+
+@pytest.mark.parametrize("has_version", [False, True])
+def test_something_like_it_is_there(has_version):
+    app = Flask("another backend, or an older release")
     app.add_url_rule("/health", "health", lambda: {"status": "UP"})
+    if has_version:
+        app.add_url_rule("/api/version/", "version", lambda: {"release": "1.0.0"})
     with serving(app) as url:
         findings = check_connection(url, LEGACY_TOKEN, "1", "", ImageLimits())
-    assert f"{url} is not the address of a Label Studio" in only_fault(findings, "Label Studio")
+    if has_version:
+        assert f"answered 404 to {url}/api/jwt/settings" in only_fault(findings, "token")
+    else:
+        assert f"{url} is not the address of a Label" in only_fault(findings, "Label Studio")
 
 
 def test_tokens_that_do_not_work(stand_in):
