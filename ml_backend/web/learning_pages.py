@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
@@ -30,7 +31,7 @@ from ml_backend.web.lookups import find_job, find_version
 from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
-from training.moments import now
+from training.moments import moment_of, now
 from training.plural import counted
 from training.signed_numbers import signed
 from training.store.database import LARGEST_INTEGER
@@ -43,8 +44,8 @@ _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away
 _MOST_NOTICES = 3
 # While a job runs. A project counts all its samples for that, a job reads one row.
 _PROJECT_REFRESH_SECONDS, _JOB_REFRESH_SECONDS = 15, 5
-# While answers come from another version than the one that is live: it mostly takes a second.
-_MOVE_REFRESH_SECONDS = 5
+# After a move, while answers come from the version before: it mostly takes a second.
+_MOVE_REFRESH_SECONDS, _RECENT = 5, timedelta(minutes=1)
 
 
 def learning_pages(backend: Backend) -> Blueprint:
@@ -237,9 +238,14 @@ def _rows(versions: list[dict[str, Any]], has_newer: bool, has_older: bool) -> l
 
 def _refresh_seconds(project: dict[str, Any], served: str) -> int | None:
     """Return after how long the page of a project is loaded anew; None if it stays as it is."""
-    if project["live"] is not None and project["live"]["name"] != served:
+    is_behind = project["live"] is not None and project["live"]["name"] != served
+    if is_behind and any(_is_recent(move) for move in project["moves"][:1]):
         return _MOVE_REFRESH_SECONDS
-    return _PROJECT_REFRESH_SECONDS if _is_busy(project["jobs"]) else None
+    return _PROJECT_REFRESH_SECONDS if is_behind or _is_busy(project["jobs"]) else None
+
+
+def _is_recent(move: dict[str, Any]) -> bool:
+    return now() - moment_of(move["at"]) < _RECENT
 
 
 def _is_busy(jobs: list[dict[str, Any]]) -> bool:

@@ -11,6 +11,7 @@ from ml_backend.app import create_app
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.serving import pointer_follower
 from ml_backend.settings import Settings
+from tests.ml_backend.web.pages.reading import look
 from tests.training.disc_project import PROJECT, accept, job, options, quiet
 from training.evaluation.click_by_click import evaluate
 from training.fine_tuning import trial
@@ -81,4 +82,4 @@ def client(state, learning, pointer):
         learning.stores.versions.move(
             partial(roll_back, project=PROJECT, mover=Mover("test", "clean up"))
         )
-    pointer.refresh()
+    look(learning, pointer)
