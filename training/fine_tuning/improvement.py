@@ -81,6 +81,7 @@ def improve(
 
     Raises:
         VersionError: if a version, or the candidate, is damaged.
+        FileStoreError: if stored files cannot be reached.
         StoredFileError: if an accepted image or mask is damaged.
         DatasetError: if the accepted objects are too small to train on.
         ICMFormerError: if the candidate cannot be loaded, or does not answer.

@@ -1,6 +1,7 @@
 """What a person sees of a training: a progress bar, curves and pictures in TensorBoard, a log."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,11 @@ class Monitor:
 
     def close(self) -> None:
         """Finish bar and curves, which end with the last step."""
-        if self._curves is not None:
-            if self._recent:
-                self._show_means(self._curves)
-            self._curves.close()
-        self._bar.close()
+        with closing(self._bar):
+            if self._curves is not None:
+                with closing(self._curves):
+                    if self._recent:
+                        self._show_means(self._curves)
 
     def _show_means(self, curves: SummaryWriter) -> None:
         """Show what the steps since the last time were like."""

@@ -39,7 +39,7 @@ def open_mixture(recipe: Recipe) -> Mixture:
 
 
 def require_present(recipe: Recipe) -> None:
-    """Look, in no time, whether the data sets are where the recipe has them.
+    """Look, in no time, whether data sets and scores are where the recipe has them.
 
     Raises:
         DatasetError: if one is not, with what is expected there.
@@ -48,6 +48,9 @@ def require_present(recipe: Recipe) -> None:
         path = recipe.data.root / part.path
         if not path.exists():
             _dataset(path, part)
+        scores = part.scores and recipe.data.root / part.scores
+        if scores and not scores.exists():
+            read_image_weights(scores, (), part.score_exponent)
 
 
 def contents(mixture: Mixture) -> list[tuple[str, int]]:

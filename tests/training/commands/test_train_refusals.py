@@ -89,6 +89,10 @@ def test_data_that_are_missing_are_said_before_weights_are_fetched(tmp_path, kin
 
     with pytest.raises(DatasetError, match=sentence):
         train(a_recipe(tmp_path, tmp_path / "run", network=network, data=data))
+    (tmp_path / "away").mkdir()
+    data["parts"][0]["scores"] = "none.json"
+    with pytest.raises(DatasetError, match=r"none\.json cannot be read"):
+        train(a_recipe(tmp_path, tmp_path / "run", network=network, data=data))
 
 
 @pytest.mark.parametrize("kind", ["sbd", "layered_folder"])
