@@ -134,8 +134,6 @@ def _wrong_values(config: ModelConfig) -> Iterator[str]:
     stages = 2 if config.backbone == "vit" else 4
     if len(config.input_size) != 2:
         yield "input_size is not height and width"
-    elif max(config.input_size) > _LARGEST_SIDE:
-        yield f"input_size {config.input_size} is larger than {_LARGEST_SIDE} pixels"
     if len(config.depths) != stages:
         yield f"depths has {len(config.depths)} entries; a {config.backbone} has {stages}"
     if len(config.num_heads) != len(config.depths):
@@ -152,6 +150,8 @@ def _too_large(config: ModelConfig) -> Iterator[str]:
         yield f"depths or num_cross_blocks are more than {_MOST_BLOCKS} blocks"
     if config.window_size > _LARGEST_WINDOW:
         yield f"window_size is {config.window_size}, more than {_LARGEST_WINDOW} tokens"
+    if max(config.input_size) > _LARGEST_SIDE:
+        yield f"input_size {config.input_size} is larger than {_LARGEST_SIDE} pixels"
 
 
 def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:
