@@ -1,8 +1,7 @@
 """The checkpoint that the demo is told to serve, looked at before anything starts.
 
 The backend says only in its log and on its page what is wrong with one, and serves what was live
-before. Nothing here imports torch, so that a description which only a newer version understands
-passes.
+before. Nothing here imports torch: whether the network can be built is left to the backend.
 """
 
 import json
