@@ -6,7 +6,7 @@ import socket
 
 from ml_backend.errors import LocalServerError
 
-LOOPBACK = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 _TRIES = 50
 
 
@@ -78,12 +78,12 @@ def choose(wanted: int | None, default: int, advice: str, taken: int | None = No
     """
     if wanted is not None:
         find = _busy if wanted == taken else refusal
-        problem = find(LOOPBACK, wanted, advice)
+        problem = find(_LOOPBACK, wanted, advice)
         if problem:
             raise LocalServerError(f"{problem}, or name none to get a free one.")
         return wanted
     for port in range(default, default + _TRIES):
-        if port != taken and not refusal(LOOPBACK, port, advice):
+        if port != taken and not refusal(_LOOPBACK, port, advice):
             return port
     last = default + _TRIES - 1
     raise LocalServerError(f"None of the ports {default} to {last} is free: {advice}.")
