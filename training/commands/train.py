@@ -44,9 +44,11 @@ from training.loop.optimization import (
     update_average,
 )
 from training.loop.processes import (
+    StopRequested,
     StopSignals,
     explained_deaths,
     fast_attention,
+    is_launched,
     make_accelerator,
     same_in_all,
 )
@@ -71,9 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command."""
-    train(load_recipe(arguments.recipe, arguments.overrides))
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return the exit status."""
+    try:
+        train(load_recipe(arguments.recipe, arguments.overrides))
+    except StopRequested as stop:
+        return stop.status
+    return 0
 
 
 def train(recipe: Recipe) -> Path:
@@ -84,7 +90,7 @@ def train(recipe: Recipe) -> Path:
         CheckpointError: if the weights to start from are.
         RecipeError: if they are those of another network, the processes have different states,
             another training runs in the folder, or this one diverges.
-        SystemExit: if it was asked to stop, outside a launcher; what was trained is saved.
+        StopRequested: if it was asked to stop, outside a launcher; what was trained is saved.
     """
     accelerator = make_accelerator(recipe.device)
     with held(recipe.run) if accelerator.is_main_process else nullcontext():
@@ -187,7 +193,10 @@ def _is_finished(recipe: Recipe, state: TrainingState) -> bool:
 def _say_how_it_ended(
     recipe: Recipe, accelerator: Accelerator, state: TrainingState, stop: StopSignals
 ) -> None:
-    """Say where to find what was trained; of a training that was stopped, raise its status."""
+    """Say where to find what was trained; raise StopRequested if not all of it was.
+
+    Launchers take all but a good end for a failure, which they report, or start all processes anew.
+    """
     if not accelerator.is_main_process:
         return
     if _is_finished(recipe, state):
@@ -198,8 +207,8 @@ def _say_how_it_ended(
         "stopped after %d of %d samples, saved in %s: the same command goes on",
         state.samples, recipe.samples, recipe.run,
     )  # fmt: skip
-    if status := stop.status(accelerator):
-        raise SystemExit(status)
+    if not is_launched(accelerator):
+        stop.interrupt()
 
 
 def _opened(recipe: Recipe, accelerator: Accelerator, state: TrainingState) -> Mixture:

@@ -56,6 +56,11 @@ def make_accelerator(wanted: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     return accelerator
 
 
+def is_launched(accelerator: Accelerator) -> bool:
+    """Say whether a launcher started this process, and will look at how it ends."""
+    return accelerator.num_processes > 1 or torch.distributed.is_torchelastic_launched()
+
+
 @contextmanager
 def explained_deaths() -> Iterator[None]:
     """Say in a sentence that a process which prepares samples has died.
@@ -85,7 +90,15 @@ def same_in_all(accelerator: Accelerator, *numbers: int) -> bool:
 
 
 class StopRequested(Exception):
-    """Raised where something long ends early, because the process was asked to stop."""
+    """Raised where something long ends early, because the process was asked to stop.
+
+    Attributes:
+        status: the exit status of such a process, as a shell has it after the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.strsignal(number))
+        self.status = 128 + number
 
 
 class StopSignals:
@@ -108,15 +121,7 @@ class StopSignals:
     def interrupt(self) -> None:
         """Raise StopRequested if this process was asked to stop."""
         if self._received is not None:
-            raise StopRequested
-
-    def status(self, accelerator: Accelerator) -> int:
-        """Return the exit status of what was stopped: as a shell has it after the signal.
-
-        Launchers take all but 0 for a failure, which they report, or start every process again.
-        """
-        launched = accelerator.num_processes > 1 or torch.distributed.is_torchelastic_launched()
-        return 0 if launched or self._received is None else 128 + self._received
+            raise StopRequested(self._received)
 
     def forget(self) -> None:
         """Leave signals to whoever had them before."""

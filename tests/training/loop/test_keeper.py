@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
@@ -199,7 +200,7 @@ def test_a_training_that_is_stopped_after_it_diverged_writes_nothing(shapes, tmp
 @pytest.mark.parametrize("epochs", [2, 1], ids=["as long", "shorter"])
 def test_a_request_to_stop_ends_a_look_which_is_made_up_later(shapes, tmp_path, epochs):
     recipe = a_recipe(shapes, tmp_path / "run")
-    requests = iter([None, StopRequested()])
+    requests = iter([None, StopRequested(signal.SIGTERM)])
 
     def interrupt():
         if request := next(requests, None):

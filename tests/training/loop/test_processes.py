@@ -10,14 +10,16 @@ import torch
 
 from training.errors import RecipeError
 from training.loop.processes import (
+    StopRequested,
     StopSignals,
     explained_deaths,
     fast_attention,
+    is_launched,
     make_accelerator,
 )
 
 
-def test_a_request_to_stop_is_remembered(monkeypatch):
+def test_a_request_to_stop_is_remembered():
     before = signal.getsignal(signal.SIGTERM)
     accelerator = make_accelerator("cpu")
     stop = StopSignals()
@@ -28,9 +30,17 @@ def test_a_request_to_stop_is_remembered(monkeypatch):
     assert stop.agreed(accelerator)
     stop.forget()
     assert signal.getsignal(signal.SIGTERM) is before
-    assert stop.status(accelerator) == 143
+    with pytest.raises(StopRequested, match="Terminated") as ended:
+        stop.interrupt()
+    assert ended.value.status == 143
+
+
+def test_a_launcher_is_known(monkeypatch):
+    accelerator = make_accelerator("cpu")
+
+    assert not is_launched(accelerator)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "as torchrun sets it")
-    assert stop.status(accelerator) == 0
+    assert is_launched(accelerator)
 
 
 @pytest.mark.parametrize(
