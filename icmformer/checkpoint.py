@@ -47,10 +47,14 @@ def save_checkpoint(
         **provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
 
     Raises:
-        CheckpointError: if the path does not end in .safetensors, its folder does not exist, a file
-            cannot be written, or the weights cannot be stored in this type.
+        CheckpointError: if the model is another module, as `torch.compile` wraps one, the path does
+            not end in .safetensors, its folder does not exist, a file cannot be written, or the
+            weights cannot be stored in this type.
     """
     weights_path, description_path = _paths(path)
+    if not isinstance(model, ICMFormer):  # the weights have other names in what torch.compile gives
+        kind = type(model).__name__
+        raise CheckpointError(f"{weights_path}: {kind} is no ICMFormer; save the network itself")
     if not weights_path.parent.is_dir():
         raise CheckpointError(f"{weights_path}: there is no folder {weights_path.parent}")
     problem = not_finite(model.state_dict())

@@ -16,6 +16,7 @@ HeadInit = Literal["fan_out", "fan_in"]
 _MOST_BLOCKS = 100
 _LARGEST_WINDOW = 32
 _LARGEST_SIDE = 4096  # pixels
+_LARGEST_RADIUS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,8 @@ def _too_large(config: ModelConfig) -> Iterator[str]:
         yield f"window_size is {config.window_size}, more than {_LARGEST_WINDOW} tokens"
     if max(config.input_size) > _LARGEST_SIDE:
         yield f"input_size {config.input_size} is larger than {_LARGEST_SIDE} pixels"
+    if config.click_radius > _LARGEST_RADIUS:
+        yield f"click_radius is {config.click_radius}, more than {_LARGEST_RADIUS} pixels"
 
 
 def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:

@@ -272,6 +272,12 @@ def test_a_folder_that_is_not_there_is_named(path):
         save_checkpoint(build_model("tiny"), path.parent / "nowhere" / path.name)
 
 
+def test_a_wrapped_network_whose_file_nobody_could_load_is_not_saved(path):
+    with pytest.raises(CheckpointError, match="DataParallel is no ICMFormer; save the network"):
+        save_checkpoint(torch.nn.DataParallel(build_model("tiny")), path)
+    assert not path.exists()
+
+
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path / ("x" * 300 + ".safetensors"))

@@ -81,6 +81,7 @@ def test_an_unknown_name_is_refused():
         ("tiny", {"input_size": (64, 64, 3)}, "not height and width"),
         ("tiny", {"input_size": 64}, "not a list of positive whole numbers"),
         ("tiny", {"input_size": (64, 72)}, "cannot be cut into windows"),
+        ("tiny", {"click_radius": 20000}, "click_radius is 20000, more than 100 pixels"),
         ("tiny", {"input_size": (64, 4160)}, r"input_size \(64, 4160\) is larger than 4096 pixels"),
         ("tiny", {"global_every": 0}, "blocks that see the whole image"),
         ("tiny", {"pyramid_widths": (8, 16)}, "four entries"),
