@@ -38,6 +38,8 @@ NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
 YEAR_OF_MINUTES = 525_600
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
+_FOLDER_ADDRESS = re.compile(r"[\w.+:-]+://\S+|/.*")
+_IMAGE_HOST = re.compile(r"[\w.-]+(:\d+)?|[\da-f:.]+")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
@@ -197,6 +199,21 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("files_url")
+    @classmethod
+    def _address_of_a_folder(cls, value: str | None) -> str | None:
+        # Of s3:/bucket fsspec makes a folder of that name, wherever the process happens to run.
+        if value is not None and not _FOLDER_ADDRESS.fullmatch(value):
+            raise ValueError("must be the address of a folder, such as s3://bucket/icmformer")
+        return value
+
+    @field_validator("allowed_image_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        if not all(map(_IMAGE_HOST.fullmatch, _parted(value))):
+            raise ValueError("must be hosts, as host or host:port, with commas: minio,10.0.0.7:80")
+        return value
+
     @model_validator(mode="after")
     def _whole_pairs(self) -> "Settings":
         # Half a login would leave the backend open to everyone.
@@ -243,17 +260,20 @@ class Settings(BaseSettings):
     @property
     def image_limits(self) -> ImageLimits:
         """What the image of a task may cost."""
-        hosts = (host.strip().lower() for host in self.allowed_image_hosts.split(","))
         return ImageLimits(
             max_bytes=self.max_image_mb * MEGABYTE,
             max_pixels=self.max_image_megapixels * 1_000_000,
-            allowed_hosts=frozenset(filter(None, hosts)),
+            allowed_hosts=frozenset(_parted(self.allowed_image_hosts)),
         )
 
     @property
     def api_key(self) -> str | None:
         """Label Studio's token from the environment, in the clear."""
         return self.label_studio_api_key.get_secret_value() if self.label_studio_api_key else None
+
+
+def _parted(hosts: str) -> list[str]:
+    return [host.strip().lower() for host in hosts.split(",") if host.strip()]
 
 
 def _comes_round(schedule: str) -> bool:

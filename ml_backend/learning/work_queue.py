@@ -104,6 +104,8 @@ def _queue_in(file: Path) -> Huey:
 
 
 def _opened(file: Path) -> Huey:
+    if not file.exists():
+        file.touch(mode=0o660)  # SQLite would let every user read it
     queue = SqliteHuey(_NAME, filename=str(file), results=False, fsync=False)
     queue.pending_count()  # a truncated file can be opened, but not read
     return queue

@@ -132,6 +132,7 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
 
 
 NO_ADDRESSES = ("http:///", "http://a:99999", "http://a:abc", "http://[::1", "http://a b")
+NO_HOSTS = ("https://minio:9000", "*", "minio s3", "minio;s3", "10.0.0.0/8", "minio:9000/")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,9 @@ NO_ADDRESSES = ("http:///", "http://a:99999", "http://a:abc", "http://[::1", "ht
         ("LABEL_STUDIO_URL", "https://user:secret@labelstudio"),
         ("ICMFORMER_GATE_MIN_OBJECTS", "121"),
         ("ICMFORMER_PREDICT_SECONDS", "200"),
+        ("ICMFORMER_FILES_URL", "s3:/bucket"),
+        ("ICMFORMER_FILES_URL", "bucket/folder"),
+        *(("ICMFORMER_ALLOWED_IMAGE_HOSTS", hosts) for hosts in NO_HOSTS),
         ("ICMFORMER_HOST", "0.0.0.0 ::"),
         ("ICMFORMER_HOST", "[::1"),
         ("ICMFORMER_RECONCILE_MINUTES", "inf"),
@@ -204,6 +208,12 @@ def test_a_password_that_ends_its_address_early_is_refused_and_not_repeated(
 def test_addresses_that_can_be_read_are_taken(monkeypatch, address):
     monkeypatch.setenv("ICMFORMER_DATABASE_URL", address)
     assert load_settings().database_url == address
+
+
+def test_hosts_of_images_are_taken_as_addresses_have_them(monkeypatch):
+    monkeypatch.setenv("ICMFORMER_ALLOWED_IMAGE_HOSTS", " MinIO:9000, my_s3, 10.0.0.7,::1:80 ,")
+    allowed = load_settings().image_limits.allowed_hosts
+    assert allowed == {"minio:9000", "my_s3", "10.0.0.7", "::1:80"}
 
 
 def test_secrets_do_not_show():

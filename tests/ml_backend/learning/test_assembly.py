@@ -41,9 +41,11 @@ def test_what_webhooks_bring_is_closed_to_others_in_a_folder_that_is_open(
     umask(mask)
     folder = tmp_path / "masks"
     folder.mkdir(mode=0o755)
-    with make_learning(Settings(model_dir=folder)) as learning:
+    settings = Settings(model_dir=folder)
+    with make_learning(settings) as learning, open_queue(settings).storage.db():
         learning.inbox.put("ANNOTATION_CREATED", "3.1", b'{"project": {"token": "abc"}}')
-        names = {f"{name}.db{ending}" for name in ("state", "inbox") for ending in ("", "-wal")}
+        databases = ("state", "inbox", "queue")
+        names = {f"{name}.db{ending}" for name in databases for ending in ("", "-wal")}
         modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in names}
     assert modes == dict.fromkeys(names, mode)
 
