@@ -21,7 +21,13 @@ from training.datasets.fingerprint import files_fingerprint, require_outside
 from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation.benchmark_numbers import Benchmark, Entry
-from training.evaluation.benchmark_runs import Measured, Protocol, Run, measure
+from training.evaluation.benchmark_runs import (
+    Measured,
+    Protocol,
+    Run,
+    measure,
+    require_readable,
+)
 from training.evaluation.click_by_click import click_through
 from training.evaluation.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.evaluation.example_pictures import Strip, choose_samples, strip
@@ -134,6 +140,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Now, not when all is done: code and weights may change in the hours between.
     origin = provenance(arguments.device)
     runs = _runs(arguments)
+    require_readable(runs, arguments.output)
     described = {run.contestant.name: run.contestant.describe() for run in runs}
     found = {
         (run.contestant.name, run.dataset_name): measure(

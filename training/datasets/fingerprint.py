@@ -7,12 +7,15 @@ from pathlib import Path
 
 from training.errors import DatasetError
 
+# What Windows puts into folders of pictures; other systems hide what they leave.
+_LEFT_BY_DESKTOPS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+
 
 def files_fingerprint(path: Path) -> str:
     """Return a text that depends on names, sizes and dates of a file, or of all below a folder.
 
     Linked folders count with what is in them. Where the folder lies does not matter, nor does what
-    is hidden in it: no data set reads that, and desktops and editors leave such files anywhere.
+    is hidden in it or a desktop's: no data set reads that, and such files are left anywhere.
     """
     if path.is_file():
         return _stamp(path)
@@ -54,7 +57,7 @@ def require_outside(setting: str, place: Path, data: Path) -> None:
 def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield a folder and all below it, linked ones too, each with the names of its files.
 
-    What is hidden is left out.
+    What is hidden or a desktop's is left out.
     """
     for folder, folders, names in os.walk(path, followlinks=True):
         here = Path(folder)
@@ -63,7 +66,9 @@ def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _shown(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if not name.startswith("."))
+    return sorted(
+        name for name in names if name[0] != "." and name.lower() not in _LEFT_BY_DESKTOPS
+    )
 
 
 def _leads_back(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ import torch
 from training.atomic_files import write_atomically
 from training.clicks.annotator import Annotator, CentreAnnotator, JitteredAnnotator
 from training.datasets.sample import EvaluationDataset
-from training.errors import BenchmarkError, ScoreCardError
+from training.errors import BenchmarkError, DatasetError, ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate_sample
 from training.evaluation.contestants import Contestant
 from training.evaluation.noc import SampleScore, ScoreCard
@@ -114,6 +114,36 @@ class Measured:
 def file_name(name: str) -> str:
     """Return a name as part of a file's: what not every system takes becomes an underscore."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def require_readable(runs: Sequence[Run], output: Path) -> None:
+    """Read all that is still to be clicked: what is damaged is said before hours of clicking.
+
+    Args:
+        runs: what is measured.
+        output: folder of the results, of which those that are there are not read for.
+
+    Raises:
+        DatasetError: naming the first damaged file, and how many others there are.
+        BenchmarkError: as `measure`.
+    """
+    todo: dict[str, set[int]] = {}
+    for run in runs:
+        kept = _kept(run.results_file(output), run.header())
+        todo.setdefault(run.dataset_name, set()).update(
+            set(run.indices()) - {k.index for k in kept}
+        )
+    problems: dict[str, None] = {}  # an image may hold several objects
+    for name, dataset in {run.dataset_name: run.dataset for run in runs}.items():
+        for index in progress(sorted(todo[name]), desc=f"reading {name}", unit="obj", leave=False):
+            try:
+                dataset[index]
+            except DatasetError as error:
+                problems[str(error)] = None
+    if problems:
+        first, *others = problems
+        more = f" ({len(others)} more cannot be used either)" if others else ""
+        raise DatasetError(f"{first}{more}")
 
 
 def measure(run: Run, output: Path, processes: int, origin: str) -> Measured:
@@ -214,14 +244,25 @@ def _worker_segmenter() -> ClickSegmenter:
 
 def _open_results(path: Path, header: dict[str, object]) -> dict[int, tuple[SampleScore, str]]:
     """Return scores and origins in the file by index, and leave it ready for more."""
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    if lines:
-        require_same(_header_in(lines[0], path), header, path)
-    scored = [line for line in map(_score_in, lines[1:]) if line is not None]
+    scored = _kept(path, header)
     # Written anew without what a killed run or a power cut has damaged, which is measured again.
     complete = [json.dumps(header), *(line.text for line in scored)]
     write_atomically(path, "".join(f"{line}\n" for line in complete).encode())
     return {line.index: (line.score, line.origin) for line in scored}
+
+
+def _kept(path: Path, header: dict[str, object]) -> "list[_Line]":
+    """Return what of a file of results can be read, which must be of the same settings."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    if lines:
+        found = _header_in(lines[0], path)
+        if found.get("files") != header["files"]:
+            raise BenchmarkError(
+                f"{path} was measured when files of {header['data set']} had other names, sizes or"
+                " dates; choose another --output, or delete it"
+            )
+        require_same(found, header, path)
+    return [line for line in map(_score_in, lines[1:]) if line is not None]
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,22 @@ def test_results_of_other_files_are_not_mixed(benchmark, data, tmp_path, monkeyp
 
     assert command_line.main() == 1
 
-    assert "was measured with files = " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "was measured when files of GrabCut had other names, sizes or dates; choose" in said
+
+
+def test_damaged_images_are_named_before_anything_is_clicked(data, tmp_path, monkeypatch, capsys):
+    images = sorted((data / "GrabCut" / "data_GT").iterdir())
+    for image in images[1:]:
+        image.write_bytes(image.read_bytes()[:50])
+    command = ["--baseline", "grabcut", "--data", str(data), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["training", "benchmark", *command])
+
+    assert command_line.main() == 1
+
+    sentence = "is not a readable image; the file may be damaged (1 more cannot be used either)"
+    assert f"{images[1]} {sentence}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_as_served_does_not_stand_unmarked_beside_published_rows(

@@ -38,6 +38,7 @@ def test_a_fingerprint_follows_the_files_of_linked_folders(data, tmp_path):
 def test_a_fingerprint_does_not_follow_what_desktops_and_editors_leave(data):
     before = files_fingerprint(data)
     (data / "images" / ".DS_Store").touch()
+    (data / "images" / "Thumbs.db").touch()
     (data / "images" / ".#0.png").symlink_to("ann@desk.4242:1700000000")  # as Emacs locks a file
     (data / ".ipynb_checkpoints").mkdir()
     (data / ".ipynb_checkpoints" / "0-checkpoint.png").touch()
