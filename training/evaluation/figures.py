@@ -17,7 +17,7 @@ from training.evaluation.noc import ScoreCard
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-_MARKERS = "os^DvX*"
+_MARKERS = "os^DvX*P"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "icmformer",
@@ -33,7 +33,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[float]) -> str:
-    """Plot the mean IoU after each click (figures 4 and 7), with 95 % bootstrap bands.
+    """Plot the mean IoU after each click (figures 4 and 7), with a 95 % band around it.
 
     Args:
         title: name of the data set.
@@ -51,7 +51,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
         ]
         for threshold in marked:
             axes.axhline(threshold, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
-        axes.set(xlabel="clicks", ylabel="mean IoU")
+        axes.set(xlabel="clicks", ylabel="mean IoU, 95 % band")
         axes.set_title(title, fontweight="bold", parse_math=False)
         axes.set_xlim(0.5, None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -63,7 +63,7 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
 def line_chart(
     title: str, across: str, up: str, lines: Mapping[str, Sequence[tuple[float, float]]]
 ) -> str:
-    """Plot lines through points, on white: it may be shown alone, whatever is behind it.
+    """Plot lines through points.
 
     Args:
         title: of the plot.
@@ -87,7 +87,7 @@ def line_chart(
         axes.set_title(title, parse_math=False)
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
         _as_written(figure.legend(drawn, list(lines), frameon=False, loc="outside right center"))
-        return _svg(figure, transparent=False)
+        return _svg(figure)
 
 
 def curve_band(card: ScoreCard) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def _draw_curve(axes: Axes, card: ScoreCard, colour: str, marker: str) -> Line2D
     clicks = np.arange(1, card.max_clicks + 1)
     low, high = curve_band(card)
     axes.fill_between(clicks, low, high, color=colour, alpha=0.12, linewidth=0)
-    (curve,) = axes.plot(clicks, card.mean_ious(), color=colour, marker=marker, markersize=3)
+    (curve,) = axes.plot(clicks, card.mean_ious(), color=colour, marker=marker, markersize=4)
     return curve
 
 
@@ -110,14 +110,17 @@ def _as_written(legend: Legend) -> None:
 
 
 def _look(number: int) -> tuple[str, str]:
-    """Return colour and marker of a line: after each round of colours comes another marker."""
-    rounds, colour = divmod(number, len(COLOURS))
-    return COLOURS[colour], _MARKERS[rounds % len(_MARKERS)]
+    """Return colour and marker of a line, which are both other than the last one's.
+
+    In grey the markers tell lines apart. There are 7 colours and 8 markers, so 56 looks.
+    """
+    return COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
 
 
-def _svg(figure: Figure, *, transparent: bool = True) -> str:
+def _svg(figure: Figure) -> str:
+    """Return the figure on white: it may be shown alone, whatever is behind it."""
     buffer = io.StringIO()
     # Without a date the same numbers give the same file.
-    figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

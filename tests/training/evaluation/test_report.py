@@ -172,7 +172,7 @@ def test_curves_are_labelled_and_repeatable():
     figure = iou_curves("GrabCut", {"good": GOOD, "poor": POOR}, (0.85, 0.9))
 
     assert figure == iou_curves("GrabCut", {"good": GOOD, "poor": POOR}, (0.85, 0.9))
-    for text in ("GrabCut", "good", "poor", "mean IoU", "clicks"):
+    for text in ("GrabCut", "good", "poor", "mean IoU, 95 % band", "clicks"):
         assert f">{text}<" in figure
 
 
@@ -185,15 +185,29 @@ def test_names_are_written_as_they_are(name):
         assert figure.count(f">{name}<") == 2, "the title, and in the legend"
 
 
-@pytest.mark.parametrize("count", [8, 15])
-def test_of_more_lines_than_colours_each_looks_different(count):
-    def markers(count):
-        names = [str(number) for number in range(count)]
-        curves = iou_curves("GrabCut", dict.fromkeys(names, GOOD), ())
-        lines = line_chart("GrabCut", "clicks", "IoU", {key: [(0, 1), (1, 2)] for key in names})
-        return [len(set(re.findall(r'<path id="(m\w+)"', svg))) for svg in (curves, lines)]
+def markers(figure):
+    """Return shape and look of all markers, those of the axes among them."""
+    return set(re.findall(r'<path id="m\w+" d="([^"]+)" style="([^"]+)"', figure))
 
-    assert markers(count) == [found + count - 7 for found in markers(7)]
+
+@pytest.mark.parametrize("count", [8, 15, 22])
+def test_each_line_looks_different_in_grey_too(count):
+    def figures(count):
+        names = [str(number) for number in range(count)]
+        yield iou_curves("GrabCut", dict.fromkeys(names, GOOD), ())
+        yield line_chart("GrabCut", "clicks", "IoU", {key: [(0, 1), (1, 2)] for key in names})
+
+    for alone, figure in zip(figures(1), figures(count), strict=True):
+        assert len(markers(figure)) == len(markers(alone)) + count - 1
+        shapes = {shape for shape, _ in markers(figure)}
+        assert len(shapes) == len({shape for shape, _ in markers(alone)}) + min(count, 8) - 1
+
+
+def test_a_figure_is_on_white_whatever_is_behind_it():
+    for figure in (iou_curves("A", {"good": GOOD}, ()), line_chart("A", "x", "y", {"a": [(0, 1)]})):
+        assert 'id="patch_1"' in figure
+        background = figure.split('id="patch_1"')[1].split("</g>")[0]
+        assert "fill: #ffffff" in background
 
 
 def test_a_dashed_line_stands_at_each_iou_that_clicks_are_counted_to():
