@@ -204,9 +204,10 @@ def _conventions(protocol: Protocol) -> list[str]:
         f"An object is clicked until IoU {protocol.target_iou:g}. The published protocol stops at"
         " 0.90; going on changes no NoC up to 90. In curves the last IoU is carried forward.",
         "Seconds per click: network, simulated annotator and IoU together, without reading files,"
-        " over all clicks of all objects; on the hardware named above, which several processes"
-        " share.",
-        f"Intervals: 95 % bootstrap over images, {DRAWS} draws, expanded percentiles.",
+        " over all clicks of all objects; on the hardware named above, which is shared where"
+        " --processes is above 1.",
+        f"Intervals: 95 % bootstrap over images, {DRAWS} draws, expanded percentiles; of two to"
+        " five images Student's t, of one the whole range.",
         f"Object sizes are shares of the image's area: {sizes}.",
         "17 of GrabCut's 50 images are in Berkeley too; the two scores are not independent.",
     ]
