@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     fine_tune_quiet_minutes: float = Field(default=10.0, ge=0, le=YEAR_OF_MINUTES)
     """How long nothing must have been accepted, so that a job has all of a sitting."""
     fine_tune_schedule: str = ""
-    """Cron expression, UTC: when to fine-tune projects with anything new, however little."""
+    """Cron expression of five fields, UTC: when to fine-tune projects with anything new."""
     fine_tune_start: Literal["live", "base"] = "live"
     """What to start from: the live version, or the one all others descend from."""
     fine_tune_recipe: ExpandedPath | None = None
@@ -162,9 +162,14 @@ class Settings(BaseSettings):
     @classmethod
     def _cron_expression(cls, value: str) -> str:
         fields = value.upper().replace(",", " ").split()
-        # croniter's R is another minute at every look.
-        if value and (any(field.startswith("R") for field in fields) or not _comes_round(value)):
-            raise ValueError('must be a cron expression of days that exist, such as "0 3 * * *"')
+        # croniter's R is another minute at every look. A name, such as @daily, is one field; where
+        # there are six, other programs take the first for seconds, and croniter the last.
+        is_random = any(field.startswith("R") for field in fields)
+        is_clear = len(value.split()) in (1, 5) and not is_random
+        if value and not (is_clear and _comes_round(value)):
+            raise ValueError(
+                'must be a cron expression of five fields, of days that exist, such as "0 3 * * *"'
+            )
         return value
 
     @field_validator("log_level", mode="before")

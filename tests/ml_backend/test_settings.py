@@ -157,6 +157,7 @@ NO_HOSTS = ("https://minio:9000", "*", "minio s3", "minio;s3", "10.0.0.0/8", "mi
         ("LOG_LEVEL", "chatty"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "at three"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "0 0 30 2 *"),
+        ("ICMFORMER_FINE_TUNE_SCHEDULE", "0 0 2 * * *"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "R 3 * * *"),
         ("ICMFORMER_FINE_TUNE_SCHEDULE", "r(1-5) 3 * * *"),
     ],
