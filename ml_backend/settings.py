@@ -40,6 +40,7 @@ YEAR_OF_MINUTES = 525_600
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 _FOLDER_ADDRESS = re.compile(r"[\w.+:-]+://\S+|/.*")
 _IMAGE_HOST = re.compile(r"[\w.-]+(:\d+)?|[\da-f:.]+")
+_PATH_PREFIX = re.compile(r"(/[^\s?#]*)?")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
@@ -309,6 +310,21 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError("; ".join(_sentences(error, os.environ))) from None
+
+
+def path_prefix() -> str:
+    """Return the path below which a proxy has all addresses, SCRIPT_NAME; gunicorn reads it, too.
+
+    Raises:
+        SettingsError: no path begins with it, so gunicorn would answer nothing, not even /health.
+    """
+    prefix = os.environ.get("SCRIPT_NAME", "")
+    if not _PATH_PREFIX.fullmatch(prefix):
+        raise SettingsError(
+            f"SCRIPT_NAME is {prefix!r}, but it must begin with a slash and hold no blanks, as the "
+            "path in the address that Label Studio connects: /icmformer"
+        )
+    return prefix
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

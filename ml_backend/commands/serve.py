@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_backend.errors import SettingsError
 from ml_backend.local_servers import ports
-from ml_backend.settings import child_environment, load_settings
+from ml_backend.settings import child_environment, load_settings, path_prefix
 
 GUNICORN_CONFIGURATION = Path(__file__).parents[1] / "gunicorn.conf.py"
 
@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A bad setting is said once, here, and not by every worker in a loop of restarts.
     settings = load_settings()
+    path_prefix()
     # gunicorn would try for five seconds, and not say what to do.
     advice = ports.busy_advice("ICMFORMER_PORT")
     problem = ports.refusal(settings.host, settings.port, advice)

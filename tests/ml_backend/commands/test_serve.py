@@ -1,5 +1,6 @@
 """The program as it is shipped: gunicorn with one worker, threads and the settings' address."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
+from ml_backend.commands.serve import hang_up_on_silence, run, say_silence_in_a_line
+from ml_backend.errors import SettingsError
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import wait_until
@@ -174,6 +176,24 @@ def test_an_address_where_it_cannot_listen_stops_the_start_with_one_sentence(tmp
     assert program.process.wait(120) == 1
     (line,) = program.log.read_text().splitlines()
     assert line.startswith("192.0.2.1 is no address of this machine")
+
+
+@pytest.mark.parametrize("prefix", ["icmformer", " /icmformer", "/a b", "/icmformer?", "/a#b"])
+def test_a_prefix_that_no_path_begins_with_stops_the_start(monkeypatch, prefix):
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # where no server ever starts
+        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("SCRIPT_NAME", prefix)
+        with pytest.raises(SettingsError, match=r"SCRIPT_NAME is '.*must begin with a slash"):
+            run(argparse.Namespace())
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "/icmformer", "/tools/icmformer/"])
+def test_other_prefixes_do_not(monkeypatch, prefix):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("SCRIPT_NAME", prefix)
+        with pytest.raises(SettingsError, match="is busy"):
+            run(argparse.Namespace())
 
 
 @pytest.mark.slow
