@@ -1,5 +1,6 @@
 """How gunicorn runs the backend: `python -m ml_backend serve`, and nothing to repeat by hand."""
 
+import logging
 import os
 import signal
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
-from ml_backend.settings import load_settings
+from ml_backend.logs import write_logs
+from ml_backend.settings import load_settings, path_prefix
+from training import __version__
 
+_logger = logging.getLogger("ml_backend.serve")
 _settings = load_settings()
 
 
@@ -49,7 +53,16 @@ control_socket_disable = True
 
 
 def when_ready(server: Any) -> None:
-    """Give back the thread of a peer that vanishes in the middle of a request."""
+    """Say what starts; give back the thread of a peer that vanishes within a request."""
+    write_logs(_settings.log_level)
+    address = f"http://{bind}{path_prefix()}"
+    folder = _settings.model_dir.resolve()
+    _logger.info("release %s starts at %s with MODEL_DIR %s", __version__, address, folder)
     for listener in server.LISTENERS:
         hang_up_on_silence(listener.sock, seconds=30)
     server.log.error_log.addFilter(say_silence_in_a_line)
+
+
+def on_exit(server: Any) -> None:
+    """Say that it ended in order; of one that is killed, nobody hears."""
+    _logger.info("stopped")

@@ -21,6 +21,7 @@ from ml_backend.errors import SettingsError
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import wait_until
+from training import __version__
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,9 +37,9 @@ class Program:
 
     def __init__(self, folder, **settings):
         self.url = f"http://127.0.0.1:{settings.setdefault('PORT', str(free_port()))}"
-        self.log = folder / "log.txt"
+        self.log, self.state = folder / "log.txt", folder / "state"
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "MODEL_DIR": str(folder / "state")}
+        environment = {**os.environ, "PYTHONPATH": path, "MODEL_DIR": str(self.state)}
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ml_backend", "serve"],
@@ -96,6 +97,10 @@ def test_it_starts_answers_and_stops(program):
         assert list(pool.map(ask, range(16))) == [1] * 16
     assert program.stop() == 0
     log = program.log.read_text()
+    first, *_, last = log.splitlines()
+    starts = f"release {__version__} starts at {program.url} with MODEL_DIR {program.state}"
+    assert first.endswith(f" INFO ml_backend.serve {starts}")
+    assert last.endswith(" INFO ml_backend.serve stopped")
     assert "mask task=3 clicks=1 version=tiny-" in log
     assert "Traceback" not in log
     assert LEGACY_TOKEN not in log
@@ -201,5 +206,5 @@ def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path
     program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
     assert program.process.wait(300) != 0
     log = program.log.read_text()
-    assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[0]
+    assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[1]
     assert "Traceback" not in log
