@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+import stat
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
+PAGE = (ROOT / "docs" / "deployment.md").read_text()
 OURS = ("backend", "worker")
 PACKAGES = ("icmformer", "training", "ml_backend")
 
@@ -167,7 +170,7 @@ def test_label_studio_makes_a_webhook_to_the_address_that_is_to_be_connected():
     (host,) = COMPOSE["services"]["backend"]["networks"]["default"]["aliases"]
     assert is_host_for_webhooks(host)
     comment = COMPOSE_TEXT.split("\n\n")[0]
-    for text in (comment, (ROOT / "docs" / "deployment.md").read_text()):
+    for text in (comment, PAGE):
         assert f"http://{host}:9090" in text
 
 
@@ -198,3 +201,30 @@ def test_secrets_are_not_written_down():
         for name, value in service["environment"].items():
             if "PASSWORD" in name or "TOKEN" in name.replace("LEGACY_API_TOKEN", ""):
                 assert value.startswith("${"), name
+
+
+def test_only_who_writes_the_secrets_of_compose_can_read_them(tmp_path):
+    (command,) = re.findall(r"^test -f \.env .*", PAGE, re.MULTILINE)
+    subprocess.run(["sh", "-c", f"umask 022; {command}"], cwd=tmp_path, check=True)
+    written = tmp_path / ".env"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    secrets = dict(line.split("=") for line in written.read_text().splitlines())
+    assert {name: len(value) for name, value in secrets.items()} == {
+        "LABEL_STUDIO_PASSWORD": 24,
+        "LABEL_STUDIO_TOKEN": 40,
+    }
+
+
+def test_what_the_documents_keep_secret_is_closed_to_others_and_to_git():
+    ignored = (ROOT / ".gitignore").read_text().split()
+    made = {*re.findall(r"> (\S*\.env)", PAGE), *re.findall(r"--env-file (\S+)", PAGE)}
+    made |= set(re.findall(r"tar czf /backup/(\S+)", PAGE))
+    assert made == {".env", "backend.env", "backend-data.tgz"}
+    for name in made:
+        assert any(fnmatch(name, pattern) for pattern in ignored), name
+        assert re.search(rf"(umask 077; .*|chmod 600 ){re.escape(name)}", PAGE), name
+
+
+def test_no_file_of_secrets_is_copied_into_the_image():
+    *_, after = (ROOT / ".dockerignore").read_text().rpartition("!")
+    assert "**/*.env" in after.split()
