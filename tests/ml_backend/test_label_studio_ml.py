@@ -2,6 +2,7 @@
 
 import functools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from label_studio_ml.api import init_app
+from label_studio_ml.model import LabelStudioMLManager
 
 from ml_backend import backend, model
 from ml_backend.app import create_app
@@ -64,6 +66,36 @@ def test_batch_has_one_entry_a_task(their_client):
     body = recorded("predict_batch_retrieve")
     results = predict(their_client, body)
     assert [prediction["result"] for prediction in results] == [[]] * len(body["tasks"])
+
+
+def test_the_last_setup_counts_for_all_projects(their_client):
+    body = clicks(FIRST)
+    (before,) = predict(their_client, body)
+    renamed = body["label_config"].replace('"Object"', '"Cell"')
+    assert renamed != body["label_config"]
+    told = {**recorded_setup(), "project": "7.1795327560", "schema": renamed}
+    assert their_client.post("/setup", json=told).status_code == 200
+    (after,) = predict(their_client, body)
+    assert (len(before["result"]), after["result"]) == (1, [])
+
+
+def test_clicks_fail_until_the_first_setup(their_client, monkeypatch):
+    monkeypatch.setattr(LabelStudioMLManager, "_current_model", {})  # as after a restart
+    assert their_client.post("/predict", json=clicks(FIRST)).status_code == 500
+
+
+@pytest.mark.slow
+def test_each_event_is_written_down_by_a_process_of_its_own(their_client):
+    others = set(multiprocessing.active_children())
+    for annotation in (1, 2):
+        event = {"action": "ANNOTATION_CREATED", "annotation": {"id": annotation}}
+        answer = their_client.post("/webhook", json={**event, "project": {"id": 2}})
+        assert answer.status_code == 201
+    inbox, started = model.backend_of_this_process().learning.inbox, []
+    for process in set(multiprocessing.active_children()) - others:
+        process.join(120)
+        started.append(process.exitcode)
+    assert (started, inbox.backlog("2").waiting) == ([0, 0], 2)
 
 
 def test_health(their_client):
