@@ -90,8 +90,10 @@ class ICMFormer(nn.Module):
             image: (B, 3, H, W) red, green, blue in [0, 1].
 
         Raises:
-            InputError: if the backbone cannot work with this height or width.
+            InputError: if the image is no such tensor of floating-point numbers, or the backbone
+                cannot work with this height or width.
         """
+        _check_image(image)
         return self.backbone.encode_image((image - self.mean) / self.std)
 
     def fuse(
@@ -129,6 +131,19 @@ class ICMFormer(nn.Module):
     ) -> torch.Tensor:
         """Return logits (B, 1, H, W); see `encode_image` and `fuse`."""
         return self.fuse(self.encode_image(image), click_maps, previous_mask)
+
+
+def _check_image(given: torch.Tensor) -> None:
+    """Refuse what would run nevertheless, such as bytes; a GPU is not asked for the values."""
+    if given.ndim != 4 or given.shape[1] != 3:
+        raise InputError(
+            f"images need the shape (batch, 3, height, width), these have {tuple(given.shape)}"
+        )
+    if not given.is_floating_point():
+        raise InputError(
+            f"images need to be floating-point numbers in [0, 1], these are {given.dtype}; divide"
+            " bytes by 255"
+        )
 
 
 def _check_map(name: str, given: torch.Tensor, channels: int, size_hw: tuple[int, int]) -> None:

@@ -1,5 +1,6 @@
 """What every network keeps, whatever its backbone and switches."""
 
+import re
 from functools import partial
 
 import pytest
@@ -147,6 +148,28 @@ def test_a_plain_vit_takes_sizes_that_divide_into_windows(size):
 def test_a_plain_vit_says_which_sizes_it_takes(size):
     with pytest.raises(InputError, match=r"multiples of 32 pixels, such as 64"):
         build_model("tiny").encode_image(some_inputs(*size)[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 64, 64, 3), (1, 4, 64, 64)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(InputError, match=rf"\(batch, 3, .*these have {re.escape(str(shape))}"):
+        build_model("tiny").encode_image(torch.rand(shape))
+
+
+def test_bytes_are_refused_as_an_image():
+    image, clicks, previous = some_inputs()
+
+    with pytest.raises(
+        InputError, match=r"in \[0, 1\], these are torch.uint8; divide bytes by 255"
+    ):
+        build_model("tiny")((255 * image).to(torch.uint8), clicks, previous)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_images_of_the_networks_own_precision_are_taken(dtype):
+    model = build_model("tiny_swin").to(dtype).eval()
+
+    assert model(*(tensor.to(dtype) for tensor in some_inputs())).isfinite().all()
 
 
 def test_maps_of_another_size_than_the_image_are_refused():
