@@ -86,8 +86,10 @@ class Predictor:
                 near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
-            ConfigError: if the precision is unknown, or the weights do not go with it.
+            ConfigError: if the model is no network, the precision is unknown, or the weights do not
+                go with it.
         """
+        _check_network(model)
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ConfigError(f"precision {precision!r} is unknown: use one of {known}")
@@ -116,8 +118,10 @@ class Predictor:
                 paper uses (448, 448), and (672, 672) for DAVIS.
 
         Raises:
-            ConfigError: if the size is not two whole numbers of at least 1.
+            ConfigError: if the model is no network, or the size is not two whole numbers of at
+                least 1.
         """
+        _check_network(model)
         zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
 
@@ -308,6 +312,21 @@ class Predictor:
 
 def _size_hw(image: np.ndarray) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
+
+
+def _check_network(model: ClickNetwork) -> None:
+    """Refuse what is no network, such as the path of one."""
+    parts = [name for name in vars(ClickNetwork) if not name.startswith("_")]
+    if not all(hasattr(model, name) for name in parts):
+        raise ConfigError(
+            "a predictor needs a network, such as load_checkpoint(path) returns, this is a "
+            f"{type(model).__name__}"
+        )
+    if not any(True for _ in model.parameters()):
+        raise ConfigError(
+            f"the network, a {type(model).__name__}, has no parameters: give it one, which says on "
+            "which device to compute"
+        )
 
 
 def _check_weights(model: ClickNetwork, in_bf16: bool) -> None:

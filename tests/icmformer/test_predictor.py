@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from icmformer.checkpoint import STARTER
 from icmformer.clicks import Click, from_row_column
 from icmformer.errors import ConfigError, InputError
 from icmformer.predictor import Predictor
@@ -282,6 +283,17 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
     )
     with pytest.raises(InputError, match="further away"):
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
+
+
+@pytest.mark.parametrize("predictor_of", [Predictor, Predictor.for_benchmark])
+def test_refuses_what_is_no_network(predictor_of):
+    empty = ToyNetwork()
+    del empty.where
+
+    with pytest.raises(ConfigError, match=r"needs a network, such as load_.*, this is a PosixPath"):
+        predictor_of(STARTER)
+    with pytest.raises(ConfigError, match="network, a ToyNetwork, has no parameters: give it one"):
+        predictor_of(empty)
 
 
 @pytest.mark.parametrize("size", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
