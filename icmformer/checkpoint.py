@@ -48,8 +48,8 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: if the model is another module, as `torch.compile` wraps one, the path does
-            not end in .safetensors, its folder does not exist, a file cannot be written, or the
-            weights cannot be stored in this type.
+            not end in .safetensors, its folder does not exist, a file cannot be written, JSON
+            cannot hold the provenance, or this type the weights.
     """
     weights_path, description_path = _paths(path)
     if not isinstance(model, ICMFormer):  # the weights have other names in what torch.compile gives
@@ -72,7 +72,12 @@ def save_checkpoint(
         "weights_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": provenance,
     }
-    description_text = json.dumps(description, indent=2)  # fails before anything is written
+    try:  # before anything is written
+        description_text = json.dumps(description, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{weights_path}: its provenance cannot be written as JSON: {error}"
+        ) from error
     _write({weights_path: content, description_path: description_text.encode()})
 
 

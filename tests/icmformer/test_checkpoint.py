@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -132,11 +134,15 @@ for _ in range(2):
     assert {file.name for file in path.parent.iterdir()} == {"model.json", "model.safetensors"}
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(path):
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(Path("a"), "PosixPath"), (np.float32(1), "float32"), (float("nan"), "Out of range")],
+)
+def test_provenance_that_json_cannot_hold_leaves_the_old_checkpoint(path, value, kind):
     save_checkpoint(build_model("tiny"), path, round=1)
 
-    with pytest.raises(TypeError):
-        save_checkpoint(build_model("tiny"), path, round=object())
+    with pytest.raises(CheckpointError, match=rf"provenance cannot be written as JSON: .*{kind}"):
+        save_checkpoint(build_model("tiny"), path, round=value)
 
     assert read_description(path)["provenance"] == {"round": 1}
     load_checkpoint(path)
