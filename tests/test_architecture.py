@@ -95,15 +95,30 @@ def test_the_network_needs_five_libraries():
     none_offends({relative(path): packages(path) - allowed for path in network})
 
 
+def test_the_tests_of_the_network_start_without_further_libraries():
+    allowed = NETWORK_NEEDS | {"icmformer", "tests", "pytest", "hypothesis"}
+    allowed |= sys.stdlib_module_names
+    places = [ROOT / "tests" / "conftest.py", *(ROOT / "tests" / "icmformer").rglob("*.py")]
+    # the package `training` itself, not what is in it, needs nothing
+    names = {relative(path): imported_at_start(path) - {"training"} for path in places}
+    none_offends(
+        {
+            path: {name for name in names[path] if name.split(".")[0] not in allowed}
+            for path in names
+        }
+    )
+
+
+def imported_at_start(path: Path) -> set[str]:
+    """Every name that a file imports when it is imported itself: not those inside functions."""
+    top = ast.Module([node for node in tree_of(path).body if _runs_at_import(node)], [])
+    return set(imported(top))
+
+
 @functools.cache
 def imports_at_start() -> dict[str, set[str]]:
-    """Every name that a module of ours imports when it is imported itself, by module."""
-    graph = {}
-    for path in MODULES:
-        # imports inside functions are how a cycle is broken on purpose; only the top level counts
-        top = ast.Module([node for node in tree_of(path).body if _runs_at_import(node)], [])
-        graph[module_name(path)] = set(imported(top))
-    return graph
+    """What each module of ours imports at its start; within functions, cycles are broken."""
+    return {module_name(path): imported_at_start(path) for path in MODULES}
 
 
 def no_circles(graph: dict[str, set[str]]) -> None:
