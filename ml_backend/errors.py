@@ -11,7 +11,7 @@ BackendError                 500
 ├── TaskImageError           422  a task whose image cannot be used
 │   └── ImageHostError       422  an image whose server is away, silent or slow
 │       └── SlowImageError   422  an image for which nobody waits any longer
-├── BrushRLEError            422  a brush mask that does not decode
+├── BrushRLEError            422  a brush mask that cannot be read or written
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
 ├── BusyError                503  more requests for masks than threads to spare

@@ -43,13 +43,21 @@ def encode(mask: NDArray[Any]) -> list[int]:
     """Write a mask as Label Studio does: 255 on the object and 0 elsewhere, in all four channels.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool, of at least one pixel.
 
     Returns:
         The bytes of the stream, 0–255, as the JSON list that `value.rle` holds.
+
+    Raises:
+        BrushRLEError: if the mask is something else, such as probabilities.
     """
-    flat = np.ascontiguousarray(mask, dtype=bool).ravel()
-    starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]]) if flat.size else np.zeros(0, int)
+    if mask.dtype != bool or mask.ndim != 2 or not mask.size:
+        raise BrushRLEError(
+            "a brush mask is written from bool of the shape (height, width), not from "
+            f"{mask.dtype} of the shape {mask.shape}"
+        )
+    flat = mask.ravel()
+    starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     lengths = np.diff(starts, append=flat.size) * 4
     pieces = -(-lengths // LONGEST_RUN)
     run_of_piece = np.repeat(np.arange(len(starts)), pieces)

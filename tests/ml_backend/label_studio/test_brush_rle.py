@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -209,3 +210,23 @@ def test_bytes_after_the_last_run_are_ignored():
 def test_what_is_not_a_mask_of_this_size_is_refused_in_a_sentence(rle, sentence):
     with pytest.raises(BrushRLEError, match=sentence):
         brush_rle.decode(rle, (4, 5))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.full((4, 5), 0.1),
+        np.full((4, 5), np.nan),
+        np.ones((4, 5), np.uint8),
+        np.full((4, 5), None),
+        np.ones((1, 4, 5), bool),
+        np.ones(5, bool),
+        np.ones((0, 5), bool),
+    ],
+    ids=lambda mask: f"{mask.dtype} {mask.shape}",
+)
+def test_what_is_no_mask_is_not_written(mask):
+    with pytest.raises(
+        BrushRLEError, match=rf"not from {mask.dtype} of .*{re.escape(str(mask.shape))}"
+    ):
+        brush_rle.encode(mask)
