@@ -15,6 +15,7 @@ Settings = dict[str, Any]
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 """Of every model of settings: a name that is unknown, or a number that is none, stops a run."""
 _KIND = "kind"  # the setting that says which others there are
+_SHIPPED = Path(__file__).with_name("recipes")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -35,7 +36,8 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is no text in UTF-8: save it as such") from error
     except OSError as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from error
+        hint = _shipped_like(path)
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}{hint}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
@@ -46,6 +48,12 @@ def _read_settings(path: Path, changing: tuple[Path, ...]) -> Settings:
     extended = _read_settings(path.parent / str(base), (*changing, path.resolve()))
     change(extended, values)
     return extended
+
+
+def _shipped_like(path: Path) -> str:
+    """Say where the recipe of that name lies that comes with this package, if there is one."""
+    shipped = _SHIPPED / path.name
+    return f"; the one that is shipped is {shipped}" if shipped.is_file() else ""
 
 
 def change(values: Settings, changes: Settings) -> None:

@@ -270,8 +270,24 @@ def test_a_recipe_in_another_encoding_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_a_sentence(tmp_path):
-    with pytest.raises(RecipeError, match=r"nothing\.yaml cannot be read: No such file"):
+    with pytest.raises(
+        RecipeError, match=r"nothing\.yaml cannot be read: No such file.*directory$"
+    ):
         load_recipe(tmp_path / "nothing.yaml")
+
+
+def test_of_a_missing_file_it_is_said_where_the_one_of_that_name_is_shipped(tmp_path):
+    missing, shipped = tmp_path / "starter.yaml", Path(training.__file__).parent / "recipes"
+    (tmp_path / "mine.yaml").write_text(f"extends: {missing.name}")
+
+    for recipe in (missing, tmp_path / "mine.yaml"):
+        with pytest.raises(RecipeError) as refusal:
+            load_recipe(recipe)
+        place = str(refusal.value).removeprefix(
+            f"the recipe {missing} cannot be read: No such file or directory;"
+            " the one that is shipped is "
+        )
+        assert place == str(shipped / missing.name)
 
 
 @pytest.mark.parametrize("path", TRAINING_RECIPES, ids=lambda path: path.stem)
