@@ -26,6 +26,8 @@ PROGRAM = Program(
         "latency": "measure how long clicks and webhooks take on this machine",
         "diagnose": "check a connection to Label Studio, say what is wrong",
     },
+    # pip finds no Flask, see pyproject.toml
+    "install this project with its extras, in its folder: uv pip install '.[training,backend]'",
     modules={"rollback": "live", "pin": "live", "unpin": "live"},
     errors=(BackendError,),
 )

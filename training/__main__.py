@@ -17,6 +17,7 @@ PROGRAM = Program(
         "learning-curve": "measure what accepted masks are worth",
         "cost": "parameters, FLOPs and seconds per click of every variant",
     },
+    "install this project with its extra, pip install 'PATH/TO/THE/PROJECT[training]'",
 )
 
 

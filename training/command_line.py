@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType
 
 from training import __version__
+from training.errors import LibraryError
 from training.exit_status import exit_status
 from training.terminal import print_in_any_encoding
 
@@ -22,6 +24,7 @@ class Program:
         package: name of the package.
         description: what the program is, for its help.
         commands: what each does, by its name.
+        installation: how people get the libraries of the commands, as half a sentence.
         modules: of the commands whose module is not called as they are.
         errors: what commands raise on purpose, besides the errors of `training` and `icmformer`.
     """
@@ -29,6 +32,7 @@ class Program:
     package: str
     description: str
     commands: dict[str, str]
+    installation: str
     modules: dict[str, str] = field(default_factory=dict)
     errors: tuple[type[Exception], ...] = ()
 
@@ -38,9 +42,19 @@ class Program:
         return exit_status(self._run, *self.errors)
 
     def module(self, command: str) -> ModuleType:
-        """Import the module of a command, which may take seconds."""
+        """Import the module of a command, which may take seconds.
+
+        Raises:
+            LibraryError: if a library that it needs is not installed.
+        """
         name = self.modules.get(command, command.replace("-", "_"))
-        return importlib.import_module(f"{self.package}.commands.{name}")
+        try:
+            return importlib.import_module(f"{self.package}.commands.{name}")
+        except ModuleNotFoundError as error:
+            library = (error.name or "").partition(".")[0]
+            if not _is_not_installed(library):
+                raise
+            raise LibraryError(f"{library} is not installed: {self.installation}") from error
 
     def _run(self) -> int:
         program = f"python -m {self.package}"
@@ -55,3 +69,10 @@ class Program:
                 self.module(name).add_arguments(subparser)
         arguments = parser.parse_args()
         return self.module(arguments.command).run(arguments) or 0
+
+
+def _is_not_installed(library: str) -> bool:
+    """Whether all of it is missing: not a part that it lacks, such as a module of our own."""
+    if not library or library in sys.stdlib_module_names:
+        return False
+    return importlib.util.find_spec(library) is None

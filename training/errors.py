@@ -7,6 +7,7 @@ TrainingError
 ├── StoredFileError  a stored image, mask or checkpoint that is missing or damaged
 ├── FileStoreError   stored files that cannot be reached, whole as they may be
 ├── BenchmarkError   an output folder of another benchmark, or an impossible choice
+├── LibraryError     a library that a command needs and nobody has installed
 ├── ScoreCardError   a score card that is damaged or cannot answer the question
 └── VersionError     a model version that does not exist or may not be served
 """
@@ -46,3 +47,7 @@ class ScoreCardError(TrainingError):
 
 class BenchmarkError(TrainingError):
     """A benchmark cannot be run as asked, or its output folder holds another one's results."""
+
+
+class LibraryError(TrainingError):
+    """A library that a command needs is not installed; the text says how it is."""

@@ -14,6 +14,7 @@ from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
 from training import __version__
 from training.__main__ import PROGRAM
+from training.command_line import Program
 from training.commands import learning_curve
 from training.home_paths import given_path
 
@@ -74,6 +75,44 @@ def test_a_missing_recipe_is_named_without_what_may_be_left_out(monkeypatch, cap
     with pytest.raises(SystemExit):
         command_line.main()
     assert capsys.readouterr().err.endswith("arguments are required: recipe\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "library", "advice"),
+    [
+        (
+            "training",
+            "convert-coco-lvis",
+            "pydantic",
+            "pip install 'PATH/TO/THE/PROJECT[training]'",
+        ),
+        ("ml_backend", "versions", "requests", "folder: uv pip install '.[training,backend]'"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
+    package, command, library, advice
+):
+    hidden = f"import sys; sys.modules[{library!r}] = None; from {package}.__main__ import main"
+    program = [sys.executable, "-c", f"{hidden}; sys.exit(main())", command, "--help"]
+    said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert said.returncode == 1
+    assert said.stderr.startswith(
+        f"{library} is not installed: install this project with its extra"
+    )
+    assert said.stderr.endswith(f"{advice}\n")
+
+
+@pytest.mark.parametrize("missing", ["of_a_test.absent", "numpy.absent", "winreg"])
+def test_a_part_that_is_missing_is_an_error_of_our_own(tmp_path, monkeypatch, missing):
+    commands = tmp_path / "of_a_test" / "commands"
+    commands.mkdir(parents=True)
+    (commands / "run.py").write_text(f"import {missing}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.argv", ["of_a_test", "run"])
+
+    with pytest.raises(ModuleNotFoundError, match=missing):
+        Program("of_a_test", "", {"run": ""}, "install it").main()
 
 
 def test_output_that_nobody_reads_ends_a_command_quietly():
