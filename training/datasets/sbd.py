@@ -14,8 +14,10 @@ VALIDATION_OBJECTS = 6671
 _LEAST_FILL = 0.08
 _SOURCE = (
     "benchmark.tgz is offered on the SBD page of Berkeley's computer vision group"
-    " (Semantic Contours from Inverse Detectors); unpack it, and keep its `dataset` folder"
+    " (Semantic Contours from Inverse Detectors); unpack it, and keep its folder"
+    " benchmark_RELEASE/dataset, or move it here"
 )
+_PLACES = (".", "dataset", "benchmark_RELEASE/dataset")  # moved, in part, or as it was unpacked
 
 
 class SBDFiles:
@@ -25,13 +27,15 @@ class SBDFiles:
         """Read the list.
 
         Args:
-            root: the folder with img/, inst/ and the lists, or the one around its `dataset`.
+            root: the folder with img/, inst/ and the lists, or the one in which benchmark.tgz, or
+                what is in that, was unpacked.
             split: name of the list file without `.txt`.
 
         Raises:
             DatasetError: if SBD is missing or half-unpacked.
         """
-        self._folder = root / "dataset" if (root / "dataset").is_dir() else root
+        places = [root / place for place in _PLACES]
+        self._folder = next((place for place in places if (place / "img").is_dir()), root)
         advice = f"expected img/*.jpg, inst/*.mat and {split}.txt in {self._folder}; {_SOURCE}"
         require_folder(self._folder / "img", advice)
         require_folder(self._folder / "inst", advice)

@@ -1,27 +1,17 @@
 """SBD's objects and images, from .mat files as SBD packs them."""
 
-import cv2
 import numpy as np
 import pytest
-import scipy.io
 
+from tests.training.datasets.sbd_files import write_sbd
 from training.datasets.sbd import SBDImages, SBDObjects
 from training.errors import DatasetError
 
 
-def write_sbd(root, instance_maps, names=None, split="val"):
-    (root / "img").mkdir(parents=True)
-    (root / "inst").mkdir()
-    for name, instances in instance_maps.items():
-        instances = np.array(instances, dtype=np.uint8)
-        cv2.imwrite(str(root / f"img/{name}.jpg"), np.zeros((*instances.shape, 3), np.uint8))
-        content = {"Segmentation": instances, "Boundaries": [0], "Categories": [0]}
-        scipy.io.savemat(root / f"inst/{name}.mat", {"GTinst": content})
-    (root / f"{split}.txt").write_text("\n".join(names or instance_maps), encoding="utf-8")
-
-
-def test_every_object_is_a_sample_and_the_others_are_background(tmp_path):
-    write_sbd(tmp_path / "dataset", {"2008_1": [[0, 1], [3, 1]], "2008_2": [[2, 2], [2, 0]]})
+@pytest.mark.parametrize("place", [".", "dataset", "benchmark_RELEASE/dataset"])
+def test_every_object_is_a_sample_and_the_others_are_background(tmp_path, place):
+    (tmp_path / "benchmark_RELEASE" / "dataset").mkdir(parents=True)  # moving files leaves folders
+    write_sbd(tmp_path / place, {"2008_1": [[0, 1], [3, 1]], "2008_2": [[2, 2], [2, 0]]})
 
     samples = list(SBDObjects(tmp_path))
 
@@ -34,6 +24,13 @@ def test_listed_images_without_files_look_half_unpacked(tmp_path):
     write_sbd(tmp_path, {"2008_1": [[0, 1]]}, names=["2008_1", "2008_2"])
 
     with pytest.raises(DatasetError, match=r"1 of the 2 images .*'2008_2'.*Berkeley"):
+        SBDObjects(tmp_path)
+
+
+def test_a_missing_folder_is_said_to_be_in_the_archive(tmp_path):
+    with pytest.raises(
+        DatasetError, match=r"no folder .*/img; .* benchmark_RELEASE/dataset, or move"
+    ):
         SBDObjects(tmp_path)
 
 
