@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from icmformer import ICMFormer, ModelConfig, build_model, load_checkpoint
+from icmformer.errors import CheckpointError
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from icmformer.specialised import specialist_of
@@ -257,8 +258,18 @@ def _network(recipe: Recipe, found: dict[str, Any] | None) -> ICMFormer:
         return network
     network = build_model(options.name, **options.overrides)
     if options.backbone_weights is not None:
-        load_pretrained_backbone(network, options.backbone_weights)
+        _load_backbone(network, options.name, options.backbone_weights)
     return network
+
+
+def _load_backbone(network: ICMFormer, name: str, weights: str | Path) -> None:
+    """Start from pretrained weights; errors name both settings, one may be the recipe's own."""
+    try:
+        load_pretrained_backbone(network, weights)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"network.backbone_weights has to fit network.name={name}, or to be null: {error}"
+        ) from error
 
 
 def _check_fits(found: ModelConfig, options: Network) -> None:

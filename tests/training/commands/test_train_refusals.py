@@ -6,6 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
@@ -59,6 +60,20 @@ def test_an_override_that_was_advised_makes_the_weights_fit(shapes, tmp_path):
     override(network, [advised])
 
     assert train(a_recipe(shapes, tmp_path / "run", network=network)).exists()
+
+
+def test_pretrained_weights_of_another_network_are_refused_with_the_settings_to_change(
+    shapes, tmp_path
+):
+    """As those of a recipe whose network alone is changed."""
+    backbone = {f"patch_embed.{n}": torch.zeros(1) for n in ("proj.weight", "proj.bias")}
+    torch.save(backbone, tmp_path / "mae.pth")
+    network = {"name": "tiny_swin", "backbone_weights": str(tmp_path / "mae.pth")}
+
+    with pytest.raises(CheckpointError, match=r"mae\.pth: is of another kind or") as refusal:
+        train(a_recipe(shapes, tmp_path / "run", network=network))
+    sentence = str(refusal.value)
+    assert sentence.startswith("network.backbone_weights has to fit network.name=tiny_swin, or to")
 
 
 @pytest.mark.parametrize("setting", ["checkpoint", "backbone_weights"])
