@@ -159,6 +159,13 @@ def test_the_published_protocol_needs_no_excuse():
     assert benchmark(GOOD).deviations() == []
 
 
+def test_the_page_says_what_x_and_y_are_in_the_names_of_published_rows():
+    page = render(benchmark(GOOD), [])
+
+    assert "iCMFormer, X, Y, XY" in page
+    assert "table 5 (direction) X is the image, Y the clicks; the last pair is XY where" in page
+
+
 def test_the_page_escapes_names():
     report = benchmark(card([0.96]), dataset="folder:<script>")
 
