@@ -181,11 +181,14 @@ class Settings(BaseSettings):
     @field_validator("label_studio_url")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
-        if value is not None and origin(value) is None:
+        if value is None:
+            return None
+        address = value.strip().rstrip("/")
+        if origin(address) is None:
             raise ValueError(ADDRESS_RULE)
-        if value is not None and "@" in urlsplit(value).netloc:
+        if "@" in urlsplit(address).netloc:
             raise ValueError("must hold no login, which is not sent, while the address is shown")
-        return value.strip().rstrip("/") if value else None
+        return address
 
     @field_validator("label_studio_api_key")
     @classmethod

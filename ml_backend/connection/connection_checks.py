@@ -93,7 +93,9 @@ def check_connection(
 def _reachable(subject: str, url: str) -> Finding:
     """Ask for /health, which both sides have and nobody needs a token for."""
     try:
-        response = requests.get(f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=Authorization(""))
+        response = requests.get(
+            f"{url}/health", timeout=_TIMEOUT_SECONDS, auth=Authorization("", url)
+        )
         response.json()
         problem = "" if response.ok else f"it answers {response.status_code}"
     except requests.JSONDecodeError:
@@ -269,7 +271,9 @@ def _refuses(backend_url: str, header: str) -> bool:
     """Say whether the backend answers 401 to who sends this header; "" is none."""
     try:
         response = requests.get(
-            f"{backend_url}/versions", timeout=_TIMEOUT_SECONDS, auth=Authorization(header)
+            f"{backend_url}/versions",
+            timeout=_TIMEOUT_SECONDS,
+            auth=Authorization(header, backend_url),
         )
     except requests.RequestException:
         return False

@@ -9,6 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3.util import parse_url
+
+from ml_backend.label_studio.client import origin
+
 NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME_WITH_DOT = re.compile(
@@ -57,15 +61,13 @@ def calls(webhook: Mapping[str, Any], place: str) -> bool:
         webhook: as Label Studio lists it.
         place: host, port and path of the backend.
     """
-    try:
-        address, asked = urlsplit(webhook_address(webhook)), urlsplit(f"//{place}")
-        usual = 443 if address.scheme == "https" else 80
-        same_port = (address.port or usual) == (asked.port or usual)
-    except ValueError:  # no address at all
+    address = webhook_address(webhook)
+    here = origin(address)
+    there = f"{here[0]}://{place}" if here else ""
+    if here is None or here != origin(there):
         return False
     # Other services of the host may have webhooks, too.
-    same_path = address.path == f"{asked.path.rstrip('/')}/webhook"
-    return same_port and address.hostname == asked.hostname and same_path
+    return parse_url(address).path == f"{(parse_url(there).path or '').rstrip('/')}/webhook"
 
 
 def unannounced(

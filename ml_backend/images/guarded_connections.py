@@ -83,7 +83,7 @@ class WayOut:
 
     def answer(self, address: str, header: str, timeout: tuple[float, float]) -> requests.Response:
         """Return an answer whose body has not been read; `Session.get` reads those of redirects."""
-        asked = requests.Request("GET", address, auth=Authorization(header))
+        asked = requests.Request("GET", address, auth=Authorization(header, address))
         request = self.session.prepare_request(asked)
         url = request.url or address
         settings: Any = self.session.merge_environment_settings(url, {}, True, None, None)

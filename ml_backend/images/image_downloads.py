@@ -160,8 +160,9 @@ def _too_slow(seconds: float) -> SlowImageError:
 
 
 def _joined(address: str, target: str) -> str:
+    """Return where a redirect leads, spelled as it will be asked for: then all read one host."""
     try:
-        return urljoin(address, target)
+        return str(requests.Request("GET", urljoin(address, target)).prepare().url)
     except ValueError as error:
         raise FetchError(address, f"it redirects to {target[:100]!r}, no address") from error
 

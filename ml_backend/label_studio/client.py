@@ -9,9 +9,10 @@ import posixpath
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import requests
+from urllib3.util import parse_url
 
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio.access_tokens import AccessTokens, TokenKind, fits_a_header
@@ -68,9 +69,11 @@ class LabelStudio:
 
         Other programs may lie beside it on the same host, under other paths.
         """
-        own = urlsplit(self.url).path
-        path = posixpath.normpath(unquote(urlsplit(address).path) or "/")
-        return origin(address) == origin(self.url) and f"{path}/".startswith(f"{own}/")
+        if origin(address) != origin(self.url):
+            return False
+        own = parse_url(self.url).path or ""
+        path = posixpath.normpath(unquote(parse_url(address).path or "/"))
+        return f"{path}/".startswith(f"{own}/")
 
     def version(self) -> str:
         """Return the release, such as 1.23.2."""
@@ -209,7 +212,7 @@ class LabelStudio:
                 f"{self.url}{path}",
                 params=query,
                 json=body,
-                auth=Authorization(header),
+                auth=Authorization(header, self.url),
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
@@ -251,25 +254,31 @@ class LabelStudio:
 class Authorization(requests.auth.AuthBase):
     """Sends this header or none; without it, requests would put in what a .netrc file says."""
 
-    def __init__(self, header: str) -> None:
+    def __init__(self, header: str, address: str) -> None:
+        """Take a header, and the address whose host alone may see it."""
         self._header = header
+        self._origin = origin(address)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header to a request."""
-        if self._header:
+        """Add the header to a request that goes there."""
+        if self._header and origin(request.url or "") == self._origin:
             request.headers["Authorization"] = self._header
         return request
 
 
 def origin(address: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of an http(s) address, None of anything else."""
+    r"""Return scheme, host and port of an http(s) address, None of anything else.
+
+    They say where a connection goes, for which urllib3 reads the address: of `http://one\@other/`
+    it takes the first host, Python's own parser the second.
+    """
     try:
-        parts = urlsplit(address.strip())
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        parts = parse_url(address)
+        scheme = parts.scheme or ""
+        port = parts.port or {"http": 80, "https": 443}[scheme]
     except (KeyError, ValueError):
         return None
-    host = parts.hostname or ""
-    return (parts.scheme, host, port) if host and " " not in host else None
+    return (scheme, parts.host, port) if parts.host else None
 
 
 def _list(answer: Any) -> list[JsonObject]:

@@ -41,6 +41,12 @@ GOOD = {"url": "http://backend.internal:9090/webhook/", "send_for_all_actions": 
         ([{**GOOD, "is_active": False}, GOOD], [HERE], ""),
         ([{**GOOD, "is_active": False}], [HERE], "the webhook is switched off"),
         ([], [HERE], "no webhook calls backend.internal:9090,"),
+        # which would be sent to the first of the two
+        (
+            [{**GOOD, "url": r"http://evil.com\@backend.internal:9090/webhook"}],
+            [HERE],
+            "no webhook calls backend.internal:9090,",
+        ),
         # that of a backend that was connected before
         ([GOOD], ["http://moved.internal:9090"], "no webhook calls moved.internal:9090,"),
         # which of them is this one cannot be told

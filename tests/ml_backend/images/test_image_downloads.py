@@ -258,9 +258,12 @@ def test_a_file_that_ends_too_soon(server):
 
 
 @contextlib.contextmanager
-def falling_silent_after(answer):
+def falling_silent_after(answer, then_itself=None):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         silence = threading.Event()
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        if then_itself:
+            answer += host.encode() + then_itself
 
         def fall_silent():
             connection, _ = listening.accept()
@@ -269,7 +272,7 @@ def falling_silent_after(answer):
                 silence.wait(60)
 
         threading.Thread(target=fall_silent, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/file"
+        yield f"http://{host}/file"
         silence.set()
 
 
@@ -284,6 +287,15 @@ def test_a_file_that_is_announced_as_huge_is_not_waited_for():
     with falling_silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n") as address:
         text = forbidden(address, max_bytes=1 << 20, read_seconds=5)
     assert "the file has 95 MB or more, over the limit of 1 MB" in text
+
+
+def test_a_redirect_in_disguise_takes_no_header_along():
+    other = Elsewhere({})
+    with serving(other.app()) as other.url:
+        start = f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {other.url}\\@"
+        with falling_silent_after(start.encode(), then_itself=b"/file\r\n\r\n") as address:
+            no_answer(address, authorization="Token x")
+    assert [header for _, header in other.requests] == [None]
 
 
 def test_a_redirect_to_no_address():

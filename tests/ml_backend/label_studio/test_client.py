@@ -4,8 +4,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 import urllib3
 from flask import Flask, redirect
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.exceptions import SSLError
 from urllib3.exceptions import MaxRetryError
 
@@ -13,7 +16,7 @@ from ml_backend.deadline import Deadline
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio import access_tokens
 from ml_backend.label_studio.access_tokens import TokenKind, kind_of
-from ml_backend.label_studio.client import LabelStudio, origin
+from ml_backend.label_studio.client import Authorization, LabelStudio, origin
 from ml_backend.label_studio.no_answer import reason
 from tests.ml_backend.stand_in import (
     LEGACY_TOKEN,
@@ -316,6 +319,10 @@ def test_backends_of_a_project(stand_in):
         ("http://host:8080/a", False),
         ("http://host.evil.com/a", False),
         ("http://host@evil.com/a", False),
+        ("http://evil.com\\@host/a", False),
+        ("http://evil.com:80\\@host:80/a", False),
+        ("http://host\\@evil.com/a", True),
+        ("http://ho\tst/a", False),
         ("/a", False),
     ],
 )
@@ -336,6 +343,27 @@ def test_only_its_own_addresses_may_see_the_token(address, here):
 )
 def test_other_programs_on_its_host_may_not(address, here):
     assert LabelStudio("https://tools/label-studio/", "x").is_here(address) is here
+
+
+@given(st.text("@:/?#[]\\%.\t\r\n 08aehost", max_size=20))
+def test_an_address_that_is_its_own_leads_to_itself(rest):
+    label_studio = LabelStudio("http://host", "x")
+    for address in (f"http://{rest}", f"http://{rest}@host/a", f"HTTP://host{rest}"):
+        if label_studio.is_here(address):
+            asked = requests.Request("GET", address).prepare().url
+            with urllib3.PoolManager() as manager:
+                connection = manager.connection_from_url(asked)
+            assert (connection.scheme, connection.host, connection.port) == ("http", "host", 80)
+
+
+def test_a_header_goes_to_the_host_that_it_is_for():
+    def sent(address):
+        asked = requests.Request("GET", address, auth=Authorization("Token x", "http://host:80/a"))
+        return asked.prepare().headers.get("Authorization")
+
+    assert sent("http://HOST/b") == "Token x"
+    assert sent("http://other\\@host/b") is None
+    assert sent("https://host/b") is None
 
 
 def test_origins():
