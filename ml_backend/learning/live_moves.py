@@ -38,7 +38,7 @@ def make_move(
         if version is not None:
             raise RequestError(f"{move} takes no version: to make one live, promote it instead")
         if move == "rollback":
-            _check_target(versions, project)
+            _check_target(versions, project, mover)
         versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
     elif move not in MOVES:
         raise RequestError(f"{move!r} is not one of {', '.join(MOVES)}")
@@ -62,10 +62,18 @@ def _check_answer(checkpoint: Path, version: int) -> None:
         raise VersionError(f"version {version} cannot be served: {error}") from error
 
 
-def _check_target(versions: ModelVersions, project: str) -> None:
-    target, _ = versions.rollback_target(project)
-    if target is None:
-        return
+def _check_target(versions: ModelVersions, project: str, mover: Mover) -> None:
+    try:
+        target, _ = versions.rollback_target(project)
+        if target is not None:
+            _check_files(versions, target)
+    except VersionError:
+        # Where somebody has moved what is live meanwhile, that is what there is to say.
+        versions.require_seen(project, mover)
+        raise
+
+
+def _check_files(versions: ModelVersions, target: int) -> None:
     try:
         versions.checkpoint(target)
     except VersionError as error:

@@ -134,6 +134,7 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     Raises:
         VersionError: if there is nothing to go back to.
     """
+    require_seen(session, project, mover)  # first: perhaps somebody has just gone back
     _add_move(session, project, "rollback", _earlier(session, project), False, mover)
 
 
@@ -173,6 +174,7 @@ def unpin(session: Session, project: str, mover: Mover) -> None:
     Raises:
         VersionError: if nothing is pinned.
     """
+    require_seen(session, project, mover)
     live = find_live(session, project)
     if live is None or not (live.pinned and live.own):
         raise VersionError("nothing is pinned here")

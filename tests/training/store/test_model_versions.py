@@ -228,6 +228,16 @@ def test_whoever_was_overtaken_is_told_by_whom_last(versions, base, owner, whose
         versions.move(partial(pin, project=PROJECT, mover=Mover("ann", "", saw=seen)))
 
 
+@pytest.mark.parametrize(("before", "act"), [("promote", roll_back), ("pin", unpin)])
+def test_of_two_who_undo_the_same_the_slower_is_told_of_the_faster(versions, base, before, act):
+    undone = {"promote": partial(promote, version=base), "pin": pin}[before]
+    versions.move(partial(undone, project=PROJECT, mover=PERSON))
+    seen = versions.live(PROJECT).state
+    versions.move(partial(act, project=PROJECT, mover=Mover("bob", "", saw=seen)))
+    with pytest.raises(VersionError, match="was moved since you looked, last by bob"):
+        versions.move(partial(act, project=PROJECT, mover=Mover("ann", "", saw=seen)))
+
+
 def test_a_project_with_a_version_of_its_own_keeps_it_when_the_pin_is_taken_off(
     versions, base, tmp_path
 ):

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from ml_backend.learning.live_moves import make_move
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.errors import VersionError
@@ -134,6 +135,22 @@ def test_whoever_is_overtaken_while_a_version_is_tried_moves_nothing(learning, t
     with pytest.raises(VersionError, match="moved since you looked"):
         versions.decline(PROJECT, 1, late)
     assert live(learning) == third
+
+
+def test_whoever_is_overtaken_while_it_is_found_out_where_back_is_goes_back_nowhere(
+    learning, third, monkeypatch
+):
+    versions = learning.stores.versions
+    seen, look = Mover("ann", "", saw=state(learning)), versions.rollback_target
+
+    def overtaken(project):
+        while versions.live(PROJECT).own:
+            move(learning, roll_back)
+        return look(project)
+
+    monkeypatch.setattr(versions, "rollback_target", overtaken)
+    with pytest.raises(VersionError, match=r"moved since you looked, last by bob \(rollback"):
+        make_move(versions, PROJECT, "rollback", None, seen)
 
 
 @pytest.mark.parametrize("damaged", ["", "7x", "-1", "²", "9" * 5000])
