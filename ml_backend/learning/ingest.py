@@ -213,6 +213,8 @@ class Ingest:
         project = self._remember(message, body.get("project"))
         if message.action == START_TRAINING:
             self.start_training(message.project)
+        elif message.action == "TASKS_CREATED":
+            self._ask_for_imported(message.project, body.get("tasks") or [])
         elif message.action == "TASKS_DELETED":
             self.samples.withdraw_tasks(message.project, _ids(body.get("tasks")))
         elif message.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
@@ -221,6 +223,14 @@ class Ingest:
         elif message.action.startswith("ANNOTATION"):
             self._take_all(project, body)
         return ""
+
+    def _ask_for_imported(self, project: str, tasks: Any) -> None:
+        """Have annotations found that tasks were imported with: no message says what they are.
+
+        However many messages an import takes, the project is compared at most once a minute.
+        """
+        if any(task.get("total_annotations", 1) for task in objects(tasks)):
+            self.projects.ask_to_reconcile(project)
 
     def _take_all(self, project: ProjectRow, body: Json) -> None:
         """Take each annotation, also after one that cannot be taken; then raise what was wrong.

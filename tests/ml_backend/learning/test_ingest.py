@@ -52,6 +52,23 @@ def test_a_deleted_task_takes_its_annotations_along(loop):
     assert loop.areas() == []
 
 
+@pytest.mark.parametrize(
+    ("annotations", "is_asked"), [([0, 0], False), ([0, 2], True), ([None], True), ([], False)]
+)
+def test_tasks_that_were_imported_with_annotations_have_the_project_compared(
+    loop, annotations, is_asked
+):
+    tasks = [{"id": n, "total_annotations": number} for n, number in enumerate(annotations)]
+    for task in tasks:
+        if task["total_annotations"] is None:  # another release may not say how many
+            del task["total_annotations"]
+    body = {"action": "TASKS_CREATED", "tasks": tasks, "project": saved()["project"]}
+    for _ in range(2):  # an import takes several messages
+        loop.deliver(body)
+        assert loop.ingest.projects.find(PROJECT).is_reconcile_asked_for == is_asked
+    assert {row.state for row in loop.rows(MessageRow)} == {"done"}
+
+
 def test_several_annotations_in_one_message(loop):
     first, second = saved(brush(10)), saved(brush(50), annotation=5)
     loop.deliver(
