@@ -274,7 +274,7 @@ def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
     kinds = sorted({str(item.get("type")) for item in items})
     ignored = ", ".join(kind for kind in kinds if kind.startswith(_SHAPES))
     # Of a thousand such annotations the same is said, so that it can be said once.
-    return [f"{ignored} ignored: only brush masks are learnt from"] if ignored else []
+    return [f"{ignored} ignored: only brush masks are learned from"] if ignored else []
 
 
 def _forgotten(drawn: str, labels: Sequence[str]) -> list[str]:

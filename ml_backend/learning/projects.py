@@ -3,8 +3,9 @@
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
 
 from ml_backend.errors import NotFoundError
@@ -13,6 +14,8 @@ from training.moments import now
 from training.store.database import Base, Database, UtcDateTime
 
 _HEARD_SECONDS = 60.0
+# What the last comparison found; a project that was not compared yet has just said something.
+ProjectState = Literal["connected", "not connected", "gone"]
 
 
 class ReconcileRequestRow(Base):
@@ -33,12 +36,22 @@ class FailedReconcileRow(Base):
     problem: Mapped[str]
 
 
+class UnconnectedRow(Base):
+    """A project that was not connected, or not there at all, when it was last compared."""
+
+    __tablename__ = "unconnected_projects"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+
+
 class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that; both of these are read only: `reconcile_problem`, why what was tried since failed, and
-    `reconcile_asked_at`, when somebody asked for one that is to come. `told` is what people read.
+    that; read only are `state`, the `ProjectState` that it was found in, `reconcile_problem`, why
+    what was tried since failed, and `reconcile_asked_at`, when somebody asked for one that is to
+    come. `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -60,6 +73,12 @@ class ProjectRow(Base):
         select(FailedReconcileRow.problem)
         .where(FailedReconcileRow.project == key)
         .scalar_subquery()
+    )
+    state: Mapped[str] = column_property(
+        func.coalesce(
+            select(UnconnectedRow.state).where(UnconnectedRow.project == key).scalar_subquery(),
+            "connected",
+        )
     )
 
     @property
@@ -101,16 +120,18 @@ class Projects:
         """Open them, creating the table where it does not exist."""
         self._database = database
         self._heard: dict[str, tuple[float, ProjectNews]] = {}
-        database.create(ProjectRow, ReconcileRequestRow, FailedReconcileRow)
+        database.create(ProjectRow, ReconcileRequestRow, FailedReconcileRow, UnconnectedRow)
 
     def hear(self, key: str, news: ProjectNews) -> None:
         """Remember what Label Studio says whenever somebody opens a task, once a minute.
 
-        For the rest of the minute, a database that is away or hangs holds nobody up.
+        For the rest of the minute, a database that is away or hangs holds nobody up. A project that
+        was not connected when it was last compared is to be compared again.
         """
         at, last = self._heard.get(key, (0.0, None))
         if last != news or time.monotonic() - at >= _HEARD_SECONDS:
-            self.remember(key, news)
+            if self.remember(key, news).state != "connected":
+                self.ask_to_reconcile(key)
             if len(self._heard) >= MOST_PROJECTS:
                 self._heard.clear()
             self._heard[key] = time.monotonic(), news
@@ -133,19 +154,21 @@ class Projects:
             session.refresh(row)
             return row
 
-    def reconciled(self, before: ProjectRow, note: str) -> None:
+    def reconciled(self, before: ProjectRow, note: str, state: ProjectState = "connected") -> None:
         """Note that a project was compared with Label Studio just now, and what came of it.
 
         Args:
             before: the project when that began; whoever asked for a comparison since is not
                 answered by this one.
             note: what came of it.
+            state: whether a model is connected to it.
         """
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
                 row.reconciled_at = now()
                 row.reconcile_note = note
+                _note_state(session, before.key, state)
             session.execute(
                 delete(FailedReconcileRow).where(FailedReconcileRow.project == before.key)
             )
@@ -163,6 +186,8 @@ class Projects:
         with self._database.write() as session:
             if session.get(ProjectRow, before.key) is not None:
                 session.merge(FailedReconcileRow(project=before.key, problem=problem))
+                if is_gone:
+                    _note_state(session, before.key, "gone")
             if is_gone:
                 _answer(session, before)
 
@@ -175,7 +200,7 @@ class Projects:
         """Delete what is known of a project itself; it is met anew if Label Studio names it."""
         with self._database.write() as session:
             session.execute(delete(ProjectRow).where(ProjectRow.key == key))
-            for table in (ReconcileRequestRow, FailedReconcileRow):
+            for table in (ReconcileRequestRow, FailedReconcileRow, UnconnectedRow):
                 session.execute(delete(table).where(table.project == key))
 
     def ask_to_reconcile(self, key: str) -> None:
@@ -228,3 +253,9 @@ def _answer(session: Session, before: ProjectRow) -> None:
             ReconcileRequestRow.asked_at == before.reconcile_asked_at,
         )
     )
+
+
+def _note_state(session: Session, project: str, state: ProjectState) -> None:
+    session.execute(delete(UnconnectedRow).where(UnconnectedRow.project == project))
+    if state != "connected":
+        session.add(UnconnectedRow(project=project, state=state))

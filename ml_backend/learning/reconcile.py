@@ -7,13 +7,15 @@ another; so what was not listed is asked for by itself before it counts as gone.
 
 Where images do not come, no more are asked for, so that other projects have their turn. What could
 not be read before is tried last, so the next comparison gets further than this one.
+
+Nothing is taken from a project to which no model is connected: its owner does not ask for it.
 """
 
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_backend.connection.webhook_checks import unannounced
 from ml_backend.errors import BackendError, ImageHostError, LabelStudioError, ProjectGoneError
@@ -29,17 +31,22 @@ from ml_backend.learning.ingest import (
     NotAskedForError,
     problem_of,
 )
-from ml_backend.learning.projects import ProjectNews, ProjectRow
+from ml_backend.learning.projects import ProjectNews, ProjectRow, ProjectState
 from training.moments import now
+from training.plural import counted
 
 logger = logging.getLogger(__name__)
 
 
-def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) -> str:
-    """Bring a project's samples in line with Label Studio.
+class Comparison(NamedTuple):
+    """What a comparison found: a sentence, and whether a model is connected to the project."""
 
-    Returns:
-        A sentence about what was found.
+    sentence: str
+    state: ProjectState
+
+
+def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) -> Comparison:
+    """Bring a project's samples in line with Label Studio.
 
     Raises:
         LabelStudioError: if Label Studio cannot be reached or refuses the token; what was read up
@@ -50,6 +57,9 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     listed_at = now()
     number = project_number(project.key)
     project = _as_described(project, label_studio, ingest)
+    backends = _backends(label_studio, number)
+    if backends == []:
+        return Comparison(_not_connected(project), "not connected")
     unreadable = ingest.samples.unreadable(project.key)
     taking = _Taking(project, ingest, listed_at)
     listed: dict[int, int] = {}
@@ -77,7 +87,7 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         if annotation in listed and not taking.has_given_up:
             taking.take(_task(label_studio, listed[annotation], number), {annotation})
     found = _summary(len(listed), withdrawn, taking)
-    return found + _unannounced(label_studio, number)
+    return Comparison(found + _unannounced(label_studio, number, backends), "connected")
 
 
 @dataclass
@@ -139,13 +149,29 @@ class _Taking:
         return image
 
 
-def _unannounced(label_studio: LabelStudio, project: str) -> str:
+def _backends(label_studio: LabelStudio, project: str) -> list[Json] | None:
+    """Return the backends that are connected to a project; None where that cannot be said."""
+    try:
+        return list(label_studio.ml_backends(project))
+    except LabelStudioError:  # who may read annotations need not be allowed to read this
+        return None
+
+
+def _not_connected(project: ProjectRow) -> str:
+    return (
+        "no model is connected to the project in Label Studio, so nothing was compared: connect "
+        "this backend there under Settings > Model, or delete what is kept with python -m "
+        f"ml_backend forget --project {project.key}"
+    )
+
+
+def _unannounced(label_studio: LabelStudio, project: str, backends: list[Json] | None) -> str:
     """Return what to add to the sentence where Label Studio does not say what is accepted."""
     try:
-        webhooks, backends = label_studio.webhooks(project), label_studio.ml_backends(project)
-    except LabelStudioError:  # who may read annotations need not be allowed to read webhooks
+        webhooks = label_studio.webhooks(project)
+    except LabelStudioError:  # nor to read webhooks
         return ""
-    lacking = unannounced(webhooks, backends, project)
+    lacking = "" if backends is None else unannounced(webhooks, backends, project)
     return f"; {lacking}" if lacking else ""
 
 
@@ -192,7 +218,7 @@ def _as_described(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest
 
 
 def _summary(listed: int, withdrawn: int, taking: _Taking) -> str:
-    sentence = f"{listed} annotations compared, {withdrawn} withdrawn"
+    sentence = f"{counted(listed, 'annotation')} compared, {withdrawn} withdrawn"
     if taking.problems:
         sentence += f", {len(taking.problems)} unusable, such as: {taking.problems[0]}"
     if taking.has_given_up:

@@ -144,7 +144,7 @@ class Worker:
     def reconcile(self, project: ProjectRow) -> Reconciliation:
         """Compare one project with Label Studio."""
         try:
-            sentence = reconcile(project, self._label_studio(project), self._ingest)
+            compared = reconcile(project, self._label_studio(project), self._ingest)
         except Exception as error:
             # Whatever it is, it must not hold up the other projects.
             is_ours = isinstance(error, (BackendError, TrainingError))
@@ -159,8 +159,8 @@ class Worker:
             self._failed[project.key] = _FailedComparison(project.reconcile_asked_at, again_at)
             found = Reconciliation(f"not compared: {problem}", succeeded=False)
         else:
-            self._learning.projects.reconciled(project, sentence)
-            found = Reconciliation(sentence, succeeded=True)
+            self._learning.projects.reconciled(project, compared.sentence, compared.state)
+            found = Reconciliation(compared.sentence, succeeded=True)
         return found
 
     def train(self) -> None:

@@ -7,11 +7,11 @@ it is asked again whenever somebody opens a task, so it must be quick and safe t
 import time
 
 from ml_backend.backend import Backend
-from ml_backend.errors import UNFORESEEN, BackendError
+from ml_backend.errors import UNFORESEEN, BackendError, LabelingConfigError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_number
 from ml_backend.label_studio.protocol import SetupRequest
-from ml_backend.learning.projects import ProjectNews
+from ml_backend.learning.projects import ProjectNews, Projects
 from training.errors import TrainingError
 
 
@@ -34,9 +34,7 @@ def connect(asked: SetupRequest, place: str, backend: Backend) -> dict[str, str]
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
     try:
         if asked.project:
-            # The worker is another process, and nobody may connect again after its restart.
-            news = ProjectNews(label_config=asked.schema, hostname=asked.hostname)
-            backend.learning.projects.hear(asked.project, news)
+            _tell_worker(asked, backend.learning.projects)
         version = _checked(asked, backend)
         label_studio = backend.connections.label_studio(asked.project)
         backend.webhook_login.ensure(label_studio, asked.project, place)
@@ -54,6 +52,20 @@ def connect(asked: SetupRequest, place: str, backend: Backend) -> dict[str, str]
             failed=bool(problem),
             milliseconds=1000 * (time.perf_counter() - started),
         )
+
+
+def _tell_worker(asked: SetupRequest, projects: Projects) -> None:
+    """Remember a project for the worker, which is another process.
+
+    Label Studio does not connect one that is refused at first, so nothing is to be learned from it.
+    """
+    try:
+        parse(asked.schema)
+    except LabelingConfigError:
+        if projects.find(asked.project) is None:
+            raise
+    # Nobody may connect again after a restart.
+    projects.hear(asked.project, ProjectNews(label_config=asked.schema, hostname=asked.hostname))
 
 
 def _checked(asked: SetupRequest, backend: Backend) -> str:

@@ -54,6 +54,7 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
         "key": project.key,
         "number": project.number,
         "title": project.shown_title,
+        "state": project.state,
         "live": live_facts(learning, project.key),
         "samples": {
             "total": samples.samples,

@@ -221,6 +221,33 @@ def test_project_and_its_problem_are_on_the_page(client):
     assert "fine" in client.get("/").text
 
 
+def test_a_project_that_is_refused_when_it_connects_first_is_none_to_learn_from(client, learning):
+    refusal(client, config_without("BrushLabels", "EllipseLabels"))
+    assert learning.projects.all() == []
+    assert client.get("/api/projects").json["projects"] == []
+    assert client.post("/setup", json=recorded_setup()).status_code == 200
+    refusal(client, config_without("BrushLabels", "EllipseLabels"))
+    (project,) = learning.projects.all()
+    assert "EllipseLabels" in project.label_config
+
+
+def test_a_project_that_could_not_be_checked_is_known(client, learning, label_studio):
+    label_studio.legacy_tokens_enabled = False
+    refusal(client, recorded_setup(), 502)
+    assert [project.number for project in learning.projects.all()] == ["1"]
+
+
+def test_a_project_that_connects_anew_is_compared_again(client, learning, monkeypatch):
+    monkeypatch.setattr("ml_backend.learning.projects._HEARD_SECONDS", 0.0)
+    client.post("/setup", json=recorded_setup())
+    (project,) = learning.projects.all()
+    for state in ("connected", "not connected", "gone"):
+        learning.projects.reconciled(project, "compared", state)
+        client.post("/setup", json=recorded_setup())
+        (project,) = learning.projects.all()
+        assert project.is_reconcile_asked_for == (state != "connected")
+
+
 def test_same_file_name_with_other_weights_is_another_version(tmp_path, settings):
     names = set()
     for seed in range(2):

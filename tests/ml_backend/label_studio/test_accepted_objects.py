@@ -235,7 +235,7 @@ def test_what_is_no_mask_is_left_out_with_a_note():
     found = read(brush(mask(LEFT)), polygon, rectangle, polygon, choice, "nonsense")
     assert len(found.objects) == 1
     assert found.notes == (
-        "polygonlabels, rectanglelabels ignored: only brush masks are learnt from",
+        "polygonlabels, rectanglelabels ignored: only brush masks are learned from",
     )
 
 
@@ -312,7 +312,7 @@ def test_clicks_without_their_mask_are_found_in_what_label_studio_sends():
 
 
 FORGOTTEN = "saved with {} but without the mask of {}: accept the suggestion (✓) before submitting"
-IGNORED = "rectanglelabels ignored: only brush masks are learnt from"
+IGNORED = "rectanglelabels ignored: only brush masks are learned from"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_a_database_that_knew_no_requests_goes_on(tmp_path):
     projects = Projects(database)
     (row,) = projects.all()
     assert (row.title, row.told, row.is_reconcile_asked_for) == ("Cells", "24 compared", False)
+    assert row.state == "connected"
     projects.ask_to_reconcile(KEY)
     assert projects.find(KEY).is_reconcile_asked_for
     projects.reconciled(projects.find(KEY), "25 compared")
@@ -94,6 +95,16 @@ def test_of_a_forgotten_project_no_failure_is_left(projects):
     projects.not_reconciled(before, "forgotten meanwhile")
     projects.remember(KEY, ProjectNews(title="Cells"))
     assert projects.find(KEY).told == ""
+
+
+def test_a_forgotten_project_is_met_anew_as_one_that_is_connected(projects):
+    projects.not_reconciled(projects.find(KEY), "deleted in Label Studio", is_gone=True)
+    assert projects.find(KEY).state == "gone"
+    projects.not_reconciled(projects.find(KEY), "away")
+    assert projects.find(KEY).state == "gone"
+    projects.forget(KEY)
+    projects.remember(KEY, ProjectNews(title="Cells"))
+    assert projects.find(KEY).state == "connected"
 
 
 def test_who_asks_again_while_a_comparison_runs_is_not_answered_by_it(projects):

@@ -30,6 +30,7 @@ def server():
     """Label Studio with 24 annotated tasks."""
     server = StandInLabelStudio(
         tasks=[task(number) for number in range(24)],
+        ml_backends=[{"url": "http://backend.internal"}],
         webhooks=[{"url": "http://backend.internal/webhook", "send_for_all_actions": True}],
     )
     server.project |= {"created_at": CREATED_AT}

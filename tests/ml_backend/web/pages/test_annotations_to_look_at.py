@@ -7,7 +7,7 @@ from tests.ml_backend.web.pages.reading import page
 from training.store.samples import Annotation
 
 START = datetime(2026, 2, 1, tzinfo=timezone.utc)
-BOXES = "rectanglelabels ignored: only brush masks are learnt from"
+BOXES = "rectanglelabels ignored: only brush masks are learned from"
 
 
 def note(learning, project, number, *notes, status="empty", **more):
@@ -67,3 +67,17 @@ def test_messages_that_wait_and_those_given_up_each_say_their_own_problem(client
     assert text.count("Label Studio is away") == text.count("image is 404") == 1
     assert "could not be dealt with: image is 404" in text
     learning.inbox.forget("25.1")
+
+
+def test_a_project_that_is_not_connected_is_marked_in_the_list(client, learning):
+    for number, state in ((41, "connected"), (42, "not connected"), (43, "gone")):
+        learning.projects.remember(f"{number}.1", ProjectNews(f"Project {state}"))
+        learning.projects.reconciled(learning.projects.find(f"{number}.1"), "compared", state)
+    facts = client.get("/api/projects").json["projects"]
+    assert [one["state"] for one in facts if one["number"] in ("41", "42", "43")] == [
+        "gone", "not connected", "connected",
+    ]  # fmt: skip
+    text = page(client, "/projects/")
+    for state in ("not connected", "gone"):
+        assert f'<span class="badge">{state}</span>' in text
+    assert '<span class="badge">connected' not in text
