@@ -20,7 +20,7 @@ from training.progress import Report
 from training.store.damaged_samples import set_aside_damaged
 from training.store.model_versions import ModelVersions
 from training.store.sample_files import SampleFiles
-from training.store.snapshot import Snapshot, take_snapshot, thinned
+from training.store.snapshot import Snapshot, take_snapshot_for_job, thinned
 from training.store.split import HELD_OUT, TRAINING, VALIDATION
 from training.store.stores import Stores
 from training.store.version_rows import VersionRow
@@ -131,13 +131,12 @@ def _whole_snapshot(
 ) -> Snapshot:
     """Return what the job is about: no more than it can make use of, every file of it whole."""
     reading = partial(report, "reading what was accepted")
-    set_aside = partial(
-        set_aside_damaged, stores.database, SampleFiles(stores.files), project, report=reading
-    )
+    of_project = stores.database, SampleFiles(stores.files), project
+    set_aside = partial(set_aside_damaged, *of_project, report=reading)
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
     set_aside(())  # takes back what can be read again
     while True:
-        snapshot = thinned(take_snapshot(stores.database, project), MOST_EXAMPLES, most)
+        snapshot = thinned(take_snapshot_for_job(*of_project, reading), MOST_EXAMPLES, most)
         damaged = set_aside(snapshot.images())
         if not damaged:
             return snapshot

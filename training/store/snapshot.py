@@ -6,13 +6,16 @@ hashes, and its fingerprint says exactly which data made a version.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 
 from training.store.database import Database
+from training.store.outlined_again import outlined_again
+from training.store.sample_files import SampleFiles
 from training.store.sample_rows import SampleRow, usable_samples
+from training.store.split import HELD_OUT
 
 
 @dataclass(frozen=True, order=True)
@@ -57,13 +60,24 @@ class Snapshot:
 
 def take_snapshot(database: Database, project: str) -> Snapshot:
     """Return what annotators of the project have accepted up to now."""
-    with database.read() as session:
-        rows = session.scalars(usable_samples(project, SampleRow)).all()
-    references = {
-        (row.image, row.mask): SampleReference(row.image, row.mask, row.label, row.split, row.area)
-        for row in sorted(rows, key=_oldest_first)
-    }
-    return Snapshot(tuple(sorted(references.values())))
+    return _snapshot_of(_different(database, project))
+
+
+def take_snapshot_for_job(
+    database: Database, files: SampleFiles, project: str, report: Callable[[int, int], None]
+) -> Snapshot:
+    """Return the same, but each held-out object once, however many annotators outlined it.
+
+    Args:
+        database: of the samples.
+        files: where their masks are.
+        project: whose samples.
+        report: told before each mask that is read for it how many were, and of how many.
+    """
+    rows = _different(database, project)
+    held_out = [row for row in rows if row.split == HELD_OUT]
+    again = outlined_again(held_out, files, report)
+    return _snapshot_of(row for row in rows if row.id not in again)
 
 
 def thinned(snapshot: Snapshot, images: int, objects: Mapping[str, int]) -> Snapshot:
@@ -100,6 +114,21 @@ def _hash(seed: str, image: str) -> str:
     return hashlib.sha256(f"{seed} {image}".encode()).hexdigest()
 
 
-def _oldest_first(row: SampleRow) -> tuple[datetime, int]:
+def _different(database: Database, project: str) -> list[SampleRow]:
+    """Return the samples with different masks, the oldest first; of the same, the newest."""
+    with database.read() as session:
+        rows = session.scalars(usable_samples(project, SampleRow)).all()
     # The last one written under a key stays: a label that was corrected later is the label.
+    different = {(row.image, row.mask): row for row in sorted(rows, key=_oldest_first)}
+    return sorted(different.values(), key=_oldest_first)
+
+
+def _snapshot_of(rows: Iterable[SampleRow]) -> Snapshot:
+    references = (
+        SampleReference(row.image, row.mask, row.label, row.split, row.area) for row in rows
+    )
+    return Snapshot(tuple(sorted(references)))
+
+
+def _oldest_first(row: SampleRow) -> tuple[datetime, int]:
     return row.accepted_at, row.id

@@ -1,11 +1,15 @@
 """What a job learns from, and what it makes of settings that were changed since it began."""
 
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
+from itertools import count
 
+import numpy as np
 import pytest
 
 from tests.training import version_files
-from tests.training.disc_project import PROJECT, fill, job, options, quiet
+from tests.training.disc_project import PROJECT, disc, fill, job, options, quiet
 from training.datasets.sample import image_of
 from training.fine_tuning import improvement, trial
 from training.fine_tuning.improvement import improve
@@ -13,7 +17,9 @@ from training.fine_tuning.improvement_plan import base_of, frozen_plan
 from training.fine_tuning.judge import Judge
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate
-from training.store.split import HELD_OUT, TRAINING, VALIDATION, split_of
+from training.store.object_mask import ObjectMask
+from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 
 
 @pytest.fixture
@@ -53,6 +59,21 @@ def test_a_continued_job_says_that_it_keeps_the_settings_it_began_with(
         "job 1 continues with the settings it began with; what was changed meanwhile holds for "
         f"the next: {said}"
     ]
+
+
+def test_a_job_judges_by_a_held_out_object_once_though_two_annotators_outlined_it(tmp_path):
+    stores = fill(tmp_path, discs=0)
+    seed = next(n for n in count() if split_of(image_hash(disc(n)[0])) == HELD_OUT)
+    image, mask = disc(seed)
+    for annotation in range(2):
+        outlined = ObjectMask.of(np.roll(mask, annotation, axis=1))
+        at = datetime(2026, 1, 1 + annotation, tzinfo=timezone.utc)
+        state = Annotation(PROJECT, annotation, 7, at, "accepted", image)
+        objects = (AcceptedObject("r", "Object", outlined),)
+        SampleStore(stores.database, stores.files).replace(replace(state, objects=objects))
+    plan = frozen_plan(job(tmp_path), stores, options(), quiet)
+    assert len(plan.snapshot.samples) == 1
+    stores.database.close()
 
 
 def sides(items):
