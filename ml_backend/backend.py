@@ -30,6 +30,7 @@ from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
+from training.errors import DatabaseError
 from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions
 
@@ -78,6 +79,17 @@ class Backend:
         self.metrics.count_webhook(action)
         # A line break in what came from outside would forge a log line.
         logger.info("event action=%r project=%s", action[:60], project_number(project) or "?")
+
+    def catch_up(self) -> None:
+        """Have found what Label Studio sent while nobody served, which it does not repeat."""
+        try:
+            self.learning.projects.ask_to_reconcile_all()
+        except DatabaseError as error:
+            logger.warning(
+                "what was accepted while nothing served is found only when projects are next "
+                "compared: %s",
+                error,
+            )
 
 
 def build_backend(settings: Settings) -> Backend:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from ml_backend.commands.serve import hang_up_on_silence, say_silence_in_a_line
+from ml_backend.commands.serve import catch_up, hang_up_on_silence, say_silence_in_a_line
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings, path_prefix
 from training import __version__
@@ -61,6 +61,11 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         hang_up_on_silence(listener.sock, seconds=30)
     server.log.error_log.addFilter(say_silence_in_a_line)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have found what was accepted while there was no server."""
+    catch_up(worker)
 
 
 def on_exit(server: Any) -> None:

@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     gate_max_retention_loss: float = Field(default=0.02, ge=0)
     """Share by which the retention set may need more clicks."""
     reconcile_minutes: float = Field(default=60.0, ge=0, le=YEAR_OF_MINUTES)
-    """How often projects are compared with Label Studio; 0 is only when that is asked for."""
+    """How often projects are compared with Label Studio; 0: only when asked, or `serve` starts."""
 
     @field_validator("host")
     @classmethod

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 from ml_backend.errors import SettingsError
 from ml_backend.local_servers import ports
@@ -49,6 +50,17 @@ def hang_up_on_silence(listening: socket.socket, seconds: int) -> None:
     """
     limit = struct.pack("ll", seconds, 0)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def catch_up(worker: Any) -> None:
+    """Have projects compared with Label Studio once a start, not by each process of gunicorn.
+
+    Args:
+        worker: one of gunicorn's, which numbers them as they begin. One that takes the place of
+            another has missed nothing: what Label Studio sent has waited at the socket.
+    """
+    if worker.age == 1:
+        worker.wsgi.extensions["icmformer"].catch_up()
 
 
 def say_silence_in_a_line(record: logging.LogRecord) -> bool:

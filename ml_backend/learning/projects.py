@@ -209,6 +209,12 @@ class Projects:
             if session.get(ProjectRow, key) is not None:
                 session.merge(ReconcileRequestRow(project=key, asked_at=now()))
 
+    def ask_to_reconcile_all(self) -> None:
+        """Let every known project be compared with Label Studio at the worker's next look."""
+        with self._database.write() as session:
+            for key in session.scalars(select(ProjectRow.key)).all():
+                session.merge(ReconcileRequestRow(project=key, asked_at=now()))
+
     def is_reconcile_asked_for(self) -> bool:
         """Return whether somebody asked for a comparison of any project that is still to come."""
         with self._database.read() as session:

@@ -12,16 +12,20 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import requests
 
-from ml_backend.commands.serve import hang_up_on_silence, run, say_silence_in_a_line
+from ml_backend.commands.serve import catch_up, hang_up_on_silence, run, say_silence_in_a_line
 from ml_backend.errors import SettingsError
+from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import wait_until
 from training import __version__
+from training.errors import DatabaseError
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,6 +63,13 @@ class Program:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+@pytest.fixture
+def known(learning):
+    """The key of a project that connected before the server was stopped."""
+    learning.projects.remember("1.1795327560", ProjectNews(title="Cells"))
+    return "1.1795327560"
 
 
 @pytest.fixture
@@ -104,6 +115,27 @@ def test_it_starts_answers_and_stops(program):
     assert "mask task=3 clicks=1 version=tiny-" in log
     assert "Traceback" not in log
     assert LEGACY_TOKEN not in log
+
+
+@pytest.mark.slow
+def test_what_was_accepted_while_nothing_served_is_looked_for(learning, known, program):
+    program.wait_for("/health", 200)
+    assert learning.projects.find(known).is_reconcile_asked_for
+
+
+@pytest.mark.parametrize(("process", "is_asked"), [(1, True), (2, False)])
+def test_only_the_first_process_of_a_start_has_projects_compared(
+    app, learning, known, process, is_asked
+):
+    catch_up(SimpleNamespace(age=process, wsgi=app))
+    assert learning.projects.find(known).is_reconcile_asked_for == is_asked
+
+
+def test_a_database_that_is_away_keeps_nobody_from_serving(app, known, monkeypatch, caplog):
+    projects = app.extensions["icmformer"].learning.projects
+    monkeypatch.setattr(projects, "ask_to_reconcile_all", Mock(side_effect=DatabaseError("away")))
+    catch_up(SimpleNamespace(age=1, wsgi=app))
+    assert "is found only when projects are next compared: away" in caplog.text
 
 
 def test_a_peer_that_falls_silent_does_not_hold_its_thread():
