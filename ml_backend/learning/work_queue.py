@@ -5,6 +5,7 @@ until the next tick; one that comes twice costs nothing. So the queue may be a f
 PostgreSQL, as the settings say, and none of them needs to be safe from power cuts.
 """
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Protocol
 
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey, crontab
 from huey.exceptions import ConfigurationError
+from huey.registry import Message
+from huey.serializer import Serializer
 
 from ml_backend.errors import SettingsError
 from ml_backend.settings import Settings
@@ -62,6 +65,21 @@ class Tasks:
     tick: Callable[[], object]
 
 
+class Hints(Serializer):
+    """Writes what is asked for as its id and name; there is no more to it.
+
+    With huey's own, which is Python's pickle, whoever can write to the queue could have the worker
+    run any program.
+    """
+
+    def _serialize(self, data: Message) -> bytes:
+        return json.dumps([data.id, data.name]).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        number, name = json.loads(bytes(data))
+        return Message(str(number), str(name), retries=0, args=(), kwargs={})
+
+
 def open_queue(settings: Settings) -> Huey:
     """Open the queue that the settings name.
 
@@ -75,13 +93,15 @@ def open_queue(settings: Settings) -> Huey:
         return _queue_in(settings.model_dir / "queue.db")
     if url.startswith(("redis://", "rediss://")):
         try:
-            return RedisHuey(_NAME, url=url, results=False)
+            return RedisHuey(_NAME, url=url, results=False, serializer=Hints())
         except ValueError:  # which may quote the password
             raise SettingsError(_UNREADABLE) from None
     if url.startswith(("postgresql://", "postgres://")):
         try:
             # To make its tables here would keep clicks waiting for a queue that is down.
-            return PostgresHuey(_NAME, dsn=url, results=False, create_tables=False)
+            return PostgresHuey(
+                _NAME, dsn=url, results=False, serializer=Hints(), create_tables=False
+            )
         except ConfigurationError as error:
             raise SettingsError(
                 "ICMFORMER_QUEUE_URL is PostgreSQL, for which a package is missing: install "
@@ -106,7 +126,7 @@ def _queue_in(file: Path) -> Huey:
 def _opened(file: Path) -> Huey:
     if not file.exists():
         file.touch(mode=0o660)  # SQLite would let every user read it
-    queue = SqliteHuey(_NAME, filename=str(file), results=False, fsync=False)
+    queue = SqliteHuey(_NAME, filename=str(file), results=False, serializer=Hints(), fsync=False)
     queue.pending_count()  # a truncated file can be opened, but not read
     return queue
 

@@ -1,10 +1,19 @@
 import os
+import pickle
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from huey.registry import Message
 
 from ml_backend.errors import SettingsError
-from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue, require_reachable
+from ml_backend.learning.work_queue import (
+    Hints,
+    NoDuties,
+    declare_tasks,
+    open_queue,
+    require_reachable,
+)
 from ml_backend.settings import Settings
 
 UNREACHABLE = "redis://127.0.0.1:1/0"
@@ -28,6 +37,26 @@ def test_the_same_hints_in_every_process(settings):
     declare_tasks(queue, Duties())
     queue.execute(queue.dequeue())
     assert done == ["ingest"]
+    queue.storage.close()
+
+
+class Program:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_program_in_the_queue_is_not_run(settings, tmp_path):
+    queue = open_queue(settings)
+    declare_tasks(queue, NoDuties())
+    queue.storage.enqueue(pickle.dumps(Program(tmp_path / "run")))
+    queue.storage.enqueue(Hints().serialize(Message("1", "icmformer.ingest")))
+    with pytest.raises(ValueError, match="utf-8"):
+        queue.dequeue()
+    assert not (tmp_path / "run").exists()
+    assert queue.dequeue().name == "ingest"
     queue.storage.close()
 
 
