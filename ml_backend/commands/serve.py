@@ -42,14 +42,17 @@ def hang_up_on_silence(listening: socket.socket, seconds: int) -> None:
     """Let connections accepted from now on fail where they wait longer for the next bytes.
 
     gunicorn's threads read without any limit: a few peers that send half a request and vanish
-    would take all threads for ever, and /health with them. Between requests nothing changes.
+    would take all threads for ever, and /health with them. Between requests nothing changes. Peers
+    that connect and send nothing yet, as browsers do in advance, get no thread.
 
     Args:
         listening: whose connections inherit it, as they do on Linux.
-        seconds: of silence, in the middle of a request.
+        seconds: of silence, before the first request or in the middle of one.
     """
     limit = struct.pack("ll", seconds, 0)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux alone
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
 
 
 def catch_up(worker: Any) -> None:

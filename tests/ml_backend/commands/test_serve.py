@@ -151,6 +151,19 @@ def test_a_peer_that_falls_silent_does_not_hold_its_thread():
                     accepted.recv(100)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="Linux alone defers")
+def test_a_peer_that_has_sent_nothing_gets_no_thread():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hang_up_on_silence(listening, seconds=30)
+        listening.settimeout(0.2)
+        with socket.create_connection(listening.getsockname()) as peer:
+            with pytest.raises(TimeoutError):
+                listening.accept()
+            listening.settimeout(30)
+            peer.sendall(b"GET /health HT")
+            listening.accept()[0].close()
+
+
 def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
     log = logging.getLogger("of gunicorn")
     log.addFilter(say_silence_in_a_line)
