@@ -49,10 +49,21 @@ def test_pod_runs_as_the_user_of_the_image_who_may_write_to_the_volume():
         "runAsNonRoot": True,
         "runAsUser": int(user),
         "fsGroup": int(user),
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
     (path,) = instructions("VOLUME ")
     for container in POD["containers"]:
         assert container["volumeMounts"] == [{"name": POD["volumes"][0]["name"], "mountPath": path}]
+
+
+def test_a_namespace_that_restricts_its_pods_takes_them():
+    """As the Pod Security Standard "restricted" asks; and nothing is lent the cluster's token."""
+    assert POD["automountServiceAccountToken"] is False
+    for container in POD["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
 
 
 def test_only_one_pod_writes_to_the_volume():
