@@ -1,8 +1,9 @@
 """HTTP connections that go only where they may, and never wait for ever.
 
 Whoever can write an address must not make this backend visit the network it stands in. So
-connections are cut after they are made and before anything is sent, by where they ended up; that
-holds for every redirect and needs no trust in what the name resolved to a moment ago.
+names are looked up before, and connections cut after they are made and before anything is sent, by
+where they ended up; that holds for every redirect and needs no trust in what the name resolved to a
+moment ago.
 """
 
 import ipaddress
@@ -88,17 +89,11 @@ class WayOut:
         url = request.url or address
         settings: Any = self.session.merge_environment_settings(url, {}, True, None, None)
         if select_proxy(url, settings["proxies"]):
-            self._check_name(url)
+            # A proxy connects, so no connection of ours tells where the name leads.
+            parts = urlsplit(url)
+            usual = 443 if parts.scheme == "https" else 80
+            _check_name(self._rule, parts.hostname or "", parts.port or usual)
         return self.session.get_adapter(url).send(request, timeout=timeout, **settings)
-
-    def _check_name(self, url: str) -> None:
-        """Look where a name leads as seen from here: a proxy connects, so no connection tells."""
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        # Behind a proxy, names may be unknown here; what is no name is said by whoever connects.
-        with suppress(OSError, UnicodeError):
-            for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                _check(self._rule, host, port, str(found[0]))
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -130,6 +125,8 @@ def _guarded_pools(rule: HostRule) -> dict[str, type[HTTPConnectionPool]]:
 
     class GuardedHTTP(HTTPConnection):
         def _new_conn(self) -> Any:
+            # Where even a connection is made, its success tells which ports are open there.
+            _check_name(rule, self.host, self.port or 0)
             sock = super()._new_conn()
             try:
                 _check(rule, self.host, self.port or 0, str(sock.getpeername()[0]))
@@ -155,6 +152,14 @@ def _guarded_pools(rule: HostRule) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = GuardedHTTPS
 
     return {"http": HTTPPool, "https": HTTPSPool}
+
+
+def _check_name(rule: HostRule, host: str, port: int) -> None:
+    """Look where a name leads as seen from here."""
+    # Behind a proxy, names may be unknown here; what is no name is said by whoever connects.
+    with suppress(OSError, UnicodeError):
+        for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            _check(rule, host, port, str(found[0]))
 
 
 def _check(rule: HostRule, host: str, port: int, ip: str) -> None:

@@ -73,6 +73,16 @@ def test_case_does_not_matter(server):
     assert fetch(address, allowed=("localhost",)) == FILE
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_private_addresses_do_not_even_see_a_connection(name):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert "not a public address" in forbidden(f"http://{name}:{port}/file", allowed=())
+        listening.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
 def test_a_redirect_may_not_lead_to_a_private_address(server):
     hidden = Elsewhere({"file": lambda: FILE})
     with serving(hidden.app()) as hidden.url:
