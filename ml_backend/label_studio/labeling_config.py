@@ -20,6 +20,8 @@ _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
 _CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
 _NO_CLICKS = 'if these points are no clicks, set smart="false" on them'
+_IN_BRACKETS = re.compile(r"\[(\w+)\]")
+_INDEX = re.compile("[0-9]{1,9}")
 _NO_BOXES = 'if these boxes ask for no masks, set smart="false" smartOnly="false" on them'
 _Tag = dict[str, Any]
 
@@ -193,10 +195,10 @@ def _the_image(tags: Sequence[_Tag]) -> ImageTag:
             "the <Image> tag shows a list of images (valueList or <Repeater>): this backend serves "
             'tasks with one image, so import each as a task and use value="$image"'
         )
-    if not image.get("name") or not _VARIABLE.search(image.get("value", "")):
+    if not image.get("name") or not _names_a_key(image.get("value", "")):
         raise LabelingConfigError(
-            'the <Image> tag needs a name and a value such as "$image", the key of the task data '
-            "that holds the image's address"
+            'the <Image> tag needs a name and a value such as "$image" or "$images[0]", the key of '
+            "the task data that holds the image's address"
         )
     return ImageTag(image["name"], image["value"])
 
@@ -219,6 +221,13 @@ def _controls(
 
 def _is_on(tag: _Tag, image_name: str) -> bool:
     return image_name in [name.strip() for name in tag.get("toname", "").split(",")]
+
+
+def _names_a_key(value: str) -> bool:
+    """Say whether a value names a key of the task data; an index in brackets is a usable number."""
+    variables = _VARIABLE.findall(value)
+    steps = [step for variable in variables for step in _IN_BRACKETS.findall(variable)]
+    return bool(variables) and all(_INDEX.fullmatch(s) for s in steps if s.isdigit())
 
 
 def _is_smart(tag: _Tag) -> bool:
@@ -319,7 +328,7 @@ def _look_up(data: Any, path: str) -> Any:
     for step in _STEP.findall(path):
         if isinstance(data, Mapping):
             data = data.get(step, "")
-        elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
+        elif isinstance(data, list) and _INDEX.fullmatch(step) and int(step) < len(data):
             data = data[int(step)]
         else:
             return ""

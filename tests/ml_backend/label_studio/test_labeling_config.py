@@ -133,6 +133,8 @@ def test_a_box_that_asks_for_masks_has_labels_of_one_brush(smart):
         ("$photos[1]", {"photos": ["a.jpg"]}, ""),
         ("$photos[7]", {"photos": ["a.jpg"]}, ""),
         ("$photo.url", {"photo": "a.jpg"}, ""),
+        ("$photos.²", {"photos": ["a.jpg"]}, ""),
+        (f"$photos.{'1' * 5000}", {"photos": ["a.jpg"]}, ""),
         ("https://example.com/$a/$b", {"a": 4, "b": "c.jpg"}, "https://example.com/4/c.jpg"),
     ],
 )
@@ -170,6 +172,8 @@ def test_where_a_task_keeps_its_image(value, data, address):
             "list of images",
         ),
         (view('<Image name="image" value="a.jpg"/>', KEYPOINTS, BRUSH), "needs a name and a value"),
+        (view(IMAGE.replace("$image", "$image[²]")), "needs a name and a value"),
+        (view(IMAGE.replace("$image", f"$a$b[{'1' * 5000}]")), "needs a name and a value"),
         (view('<Image value="$image"/>', KEYPOINTS, BRUSH), "needs a name and a value"),
         (view(IMAGE, KEYPOINTS), 'add <BrushLabels name="brush" smart="false" toName="image">'),
         (view(IMAGE, KEYPOINTS, '<Brush name="b" toName="image"/>'), "has no <BrushLabels>"),
