@@ -5,13 +5,16 @@ import re
 import sys
 import time
 
+from ml_backend.short_text import shortened
+
+LONGEST_LINE = 2000
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # What begins a line, or steers the terminal that shows it.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class OneLine(logging.Formatter):
-    """Writes control characters in a message as escapes: labels and addresses come from outside.
+    """Cuts long lines, and writes control characters as escapes: labels come from outside.
 
     Moments are in UTC, as on the pages.
     """
@@ -24,7 +27,7 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line; the trace of an unforeseen error, which follows, keeps its own."""
-        return _CONTROLS.sub(_escape, super().formatMessage(record))
+        return _CONTROLS.sub(_escape, shortened(super().formatMessage(record), LONGEST_LINE))
 
 
 def _escape(control: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from ml_backend.errors import TaskImageError
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.protocol import task_number
+from ml_backend.short_text import shortened
 
 CLOUD = ("s3:", "gs:", "azure-blob:")
 # Only Label Studio serves these paths. It writes them behind the address browsers use, which need
@@ -41,7 +42,8 @@ def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
     address = image.address(data) if isinstance(data, Mapping) else None
     if not isinstance(address, str) or not address.strip():
         raise TaskImageError(
-            f"task {task_number(task)} has no image address under {image.key!r} in its data"
+            f"task {task_number(task)} has no image address under {shortened(image.key)!r} in its "
+            "data"
         )
     return address.strip()
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ml_backend.errors import BrushRLEError
 from ml_backend.label_studio.regions import decode_region, is_brush, label_of, painted_size
+from ml_backend.short_text import listed, shortened
 from training.store.object_mask import ObjectMask, union
 from training.store.samples import AcceptedObject
 
@@ -185,10 +186,14 @@ def _decoded(
     pixels = 0
     for found in painted:
         if found.size_hw != size_hw:
-            unreadable.append(f"region '{found.id}' was painted on an image of another size")
+            unreadable.append(
+                f"region '{shortened(found.id)}' was painted on an image of another size"
+            )
             continue
         if pixels > _MOST_PIXELS:
-            unreadable.append(f"region '{found.id}' is left out: the others fill the memory")
+            unreadable.append(
+                f"region '{shortened(found.id)}' is left out: the others fill the memory"
+            )
             continue
         try:
             mask = ObjectMask.of(decode_region(found.item, found.id))
@@ -205,7 +210,7 @@ def _decoded(
 
 def _is_usable(region: _Region, known: Mapping[str, _Region], notes: list[str]) -> bool:
     if region.mask.area == 0:
-        notes.append(f"region '{region.id}' is empty")
+        notes.append(f"region '{shortened(region.id)}' is empty")
         return False
     # Brush and labels as separate controls save an object as two items of one id.
     return bool(region.label) or region.id not in known
@@ -272,7 +277,7 @@ def _joined(group: list[_Region]) -> AcceptedObject:
 def _left_out(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """Say which shapes are no masks; choices and texts are none, and nobody took them for one."""
     kinds = sorted({str(item.get("type")) for item in items})
-    ignored = ", ".join(kind for kind in kinds if kind.startswith(_SHAPES))
+    ignored = listed([kind for kind in kinds if kind.startswith(_SHAPES)])
     # Of a thousand such annotations the same is said, so that it can be said once.
     return [f"{ignored} ignored: only brush masks are learned from"] if ignored else []
 
@@ -282,7 +287,7 @@ def _forgotten(drawn: str, labels: Sequence[str]) -> list[str]:
     if not labels:
         return []
     return [
-        f"saved with {drawn} but without the mask of {', '.join(labels)}: accept the suggestion "
+        f"saved with {drawn} but without the mask of {listed(labels)}: accept the suggestion "
         "(✓) before submitting"
     ]
 

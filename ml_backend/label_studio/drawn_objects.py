@@ -23,6 +23,7 @@ from ml_backend.label_studio.keypoints import (
     saved_keypoints,
 )
 from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.short_text import listed
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def _why_nothing(result: Sequence[Any], config: LabelingConfig) -> str:
     for kind, called in (("keypointlabels", "click"), ("rectanglelabels", "rectangle")):
         if kind in kinds:
             return (
-                f"the {called} has none of the brushes' labels, {', '.join(config.brush_labels)}, "
+                f"the {called} has none of the brushes' labels, {listed(config.brush_labels)}, "
                 "or was not made with the magic tool: give both the same labels, spelled alike, or "
                 "draw it without Auto-Annotation"
             )
     return (
-        f"regions of the type {', '.join(sorted(kinds))} are not answered: click or draw a "
+        f"regions of the type {listed(sorted(kinds))} are not answered: click or draw a "
         'rectangle with the magic tool, and set smart="false" on the other controls'
     )
 

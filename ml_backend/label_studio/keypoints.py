@@ -29,6 +29,7 @@ from icmformer.clicks import Click
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.label_studio.regions import is_brush
+from ml_backend.short_text import listed, shortened
 
 MAX_KEYPOINTS = 1000
 # The editor keeps regions within the image up to rounding.
@@ -243,10 +244,11 @@ def _known_labels(item: Mapping[str, Any], config: LabelingConfig) -> list[str]:
     names = value.get(str(item["type"])) or value.get("labels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RequestError(f"{_name(item)} has no list of labels")
-    known = [name for name in names if config.brush_for(name) is not None]
-    if len(known) < len(names):
-        _log.warning("%s has a label that no brush has: %s", _name(item), names)
-    return known
+    once = dict.fromkeys(names)
+    unknown = [name for name in once if config.brush_for(name) is None]
+    if unknown:
+        _log.warning("%s has labels that no brush has: %s", _name(item), listed(unknown, "'"))
+    return [name for name in once if config.brush_for(name) is not None]
 
 
 def _click(item: Mapping[str, Any], size_hw: tuple[int, int], positive: bool) -> Click:
@@ -315,4 +317,4 @@ def _id(item: Mapping[str, Any]) -> str:
 
 def _name(item: Mapping[str, Any]) -> str:
     kind = "keypoint" if item.get("type") == "keypointlabels" else "rectangle"
-    return f"{kind} {str(item.get('id', '?'))[:40]!r}"
+    return f"{kind} {shortened(str(item.get('id', '?')), 40)!r}"

@@ -14,14 +14,16 @@ from typing import Any
 from lxml import etree
 
 from ml_backend.errors import LabelingConfigError
+from ml_backend.short_text import listed, shortened
 
 MAX_CHARACTERS = 1_000_000
 _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
-_CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
-_NO_CLICKS = 'if these points are no clicks, set smart="false" on them'
 _IN_BRACKETS = re.compile(r"\[(\w+)\]")
 _INDEX = re.compile("[0-9]{1,9}")
+_CONTROLS = frozenset({"brushlabels", "keypointlabels", "rectanglelabels"})
+_LONGEST_REASON = 200
+_NO_CLICKS = 'if these points are no clicks, set smart="false" on them'
 _NO_BOXES = 'if these boxes ask for no masks, set smart="false" smartOnly="false" on them'
 _Tag = dict[str, Any]
 
@@ -161,7 +163,8 @@ def _tags(xml: str) -> list[_Tag]:
     try:
         root = etree.fromstring(xml.strip().encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError as error:
-        raise LabelingConfigError(f"the labelling configuration is not XML: {error}") from error
+        why = shortened(str(error), _LONGEST_REASON)
+        raise LabelingConfigError(f"the labelling configuration is not XML: {why}") from error
     return [_attributes(tag) for tag in root.iter(etree.Element)]
 
 
@@ -184,7 +187,7 @@ def _the_image(tags: Sequence[_Tag]) -> ImageTag:
             'the labelling configuration has no image: add <Image name="image" value="$image"/>'
         )
     if len(images) > 1:
-        names = _quoted(tag.get("name", "?") for tag in images)
+        names = _quoted([tag.get("name", "?") for tag in images])
         raise LabelingConfigError(
             f"the labelling configuration has several images ({names}): this backend serves tasks "
             "with one <Image>, so split them into tasks of their own"
@@ -201,6 +204,13 @@ def _the_image(tags: Sequence[_Tag]) -> ImageTag:
             "the task data that holds the image's address"
         )
     return ImageTag(image["name"], image["value"])
+
+
+def _names_a_key(value: str) -> bool:
+    """Say whether a value names a key of the task data; an index in brackets is a usable number."""
+    variables = _VARIABLE.findall(value)
+    steps = [step for variable in variables for step in _IN_BRACKETS.findall(variable)]
+    return bool(variables) and all(_INDEX.fullmatch(s) for s in steps if s.isdigit())
 
 
 def _is_repeated(image: _Tag, tags: Sequence[_Tag]) -> bool:
@@ -223,13 +233,6 @@ def _is_on(tag: _Tag, image_name: str) -> bool:
     return image_name in [name.strip() for name in tag.get("toname", "").split(",")]
 
 
-def _names_a_key(value: str) -> bool:
-    """Say whether a value names a key of the task data; an index in brackets is a usable number."""
-    variables = _VARIABLE.findall(value)
-    steps = [step for variable in variables for step in _IN_BRACKETS.findall(variable)]
-    return bool(variables) and all(_INDEX.fullmatch(s) for s in steps if s.isdigit())
-
-
 def _is_smart(tag: _Tag) -> bool:
     """Follow the editor: a control is smart unless it says otherwise; smartOnly overrules."""
     smart: str = tag.get("smart", "true")
@@ -241,8 +244,8 @@ def _label_names(tag: _Tag) -> tuple[str, ...]:
     """Return what a region's labels are called: a label's alias if it has one, else its value."""
     if _is_dynamic(tag):
         raise LabelingConfigError(
-            f'the labels of "{tag["name"]}" come from the task data, so they are not known while '
-            'connecting: list them as <Label value="..."/> tags'
+            f"the labels of {_quoted([tag['name']])} come from the task data, so they are not "
+            'known while connecting: list them as <Label value="..."/> tags'
         )
     return tuple(dict.fromkeys(name for name in _written_names(tag) if name))
 
@@ -260,11 +263,12 @@ def _no_control(kind: str, tags: Sequence[_Tag], image_name: str, attributes: st
     elsewhere = [t.get("name", "?") for t in tags if t["tag"] == kind.lower()]
     if elsewhere:
         return (
-            f'no <{kind}> belongs to the image: set toName="{image_name}" on {_quoted(elsewhere)}'
+            f"no <{kind}> belongs to the image: set toName={_quoted([image_name])} on "
+            f"{_quoted(elsewhere)}"
         )
     return (
         f"the labelling configuration has no <{kind}>: add <{kind} {attributes} "
-        f'toName="{image_name}"> with the same <Label> tags as the other controls'
+        f"toName={_quoted([image_name])}> with the same <Label> tags as the other controls"
     )
 
 
@@ -284,7 +288,7 @@ def _no_keypoints(tags: Sequence[_Tag], image_name: str) -> str:
 
 
 def _check_labels(config: LabelingConfig) -> None:
-    brushes = _quoted(brush.name for brush in config.brushes)
+    brushes = _quoted([brush.name for brush in config.brushes])
     if not config.brush_labels:
         raise LabelingConfigError(
             f"the brush {brushes} has no labels: give it the <Label> tags of the keypoints"
@@ -300,9 +304,9 @@ def _check_labels(config: LabelingConfig) -> None:
 
 def _check_masks(control: Control, called: str, otherwise: str, config: LabelingConfig) -> None:
     """Refuse labels for whose masks there is no brush, or more than one."""
-    brushes = _quoted(brush.name for brush in config.brushes)
     missing = [label for label in control.labels if config.brush_for(label) is None]
     if missing:
+        brushes = _quoted([brush.name for brush in config.brushes])
         raise LabelingConfigError(
             f"{_quoted(missing)} of the {called} {_quoted([control.name])} is no label of the "
             f"brush {brushes}, which has {_quoted(config.brush_labels)}: give both the same "
@@ -312,14 +316,14 @@ def _check_masks(control: Control, called: str, otherwise: str, config: Labeling
         owners = [brush.name for brush in config.brushes if label in brush.labels]
         if len(owners) > 1:
             raise LabelingConfigError(
-                f'"{label}" of the {called} {_quoted([control.name])} is a label of several '
-                f"brushes ({_quoted(owners)}), so nothing says which one a mask is for: call "
-                f'the labels differently, such as "{label} {owners[0]}"'
+                f"{_quoted([label])} of the {called} {_quoted([control.name])} is a label of "
+                f"several brushes ({_quoted(owners)}), so nothing says which one a mask is for: "
+                f"call the labels differently, such as {_quoted([f'{label} {owners[0]}'])}"
             )
 
 
-def _quoted(names: Any) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+def _quoted(names: Sequence[str]) -> str:
+    return listed(names, mark='"')
 
 
 def _look_up(data: Any, path: str) -> Any:

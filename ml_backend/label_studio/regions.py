@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ml_backend.errors import BrushRLEError
 from ml_backend.label_studio import brush_rle
 from ml_backend.label_studio.labeling_config import LabelingConfig
+from ml_backend.short_text import shortened
 
 
 def brush_region(
@@ -54,7 +55,7 @@ def painted_size(item: Mapping[str, Any], region_id: str) -> tuple[int, int]:
     """
     height, width = (_whole(item.get(f"original_{side}")) for side in ("height", "width"))
     if height is None or width is None:
-        raise BrushRLEError(f"region {region_id!r} does not say how large its image is")
+        raise BrushRLEError(f"region {shortened(region_id)!r} does not say how large its image is")
     return height, width
 
 
@@ -75,7 +76,7 @@ def decode_region(item: Mapping[str, Any], region_id: str) -> NDArray[np.bool_]:
     try:
         return brush_rle.decode(item["value"]["rle"], size_hw)
     except BrushRLEError as error:
-        raise BrushRLEError(f"region {region_id!r}: {error}") from error
+        raise BrushRLEError(f"region {shortened(region_id)!r}: {error}") from error
 
 
 def _whole(number: Any) -> int | None:

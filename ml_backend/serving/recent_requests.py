@@ -8,9 +8,11 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ml_backend.short_text import shortened
 from training.moments import now
 
 KEPT = 50
+LONGEST_OUTCOME = 500
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class RecentRequest:
         kind: setup, click, batch, predict or webhook.
         project: number of the project, as text.
         task: number of the task, as text; empty where there is none.
-        outcome: what was answered, or the sentence that says why nothing was.
+        outcome: what was answered, or the sentence that says why nothing was, shortened.
         failed: whether a person should look at it.
         milliseconds: from arrival to answer.
     """
@@ -58,6 +60,7 @@ class RecentRequests:
 
         Anybody may repeat what is refused, which must not drive out what else went wrong.
         """
+        outcome = shortened(outcome, LONGEST_OUTCOME)
         request = RecentRequest(now(), kind, project, task, outcome, failed, milliseconds)
         with self._lock:
             for kept in (self._requests, self._failures) if failed else (self._requests,):

@@ -1,7 +1,7 @@
 import logging
 import time
 
-from ml_backend.logs import OneLine
+from ml_backend.logs import LONGEST_LINE, OneLine
 
 
 def line(message, **options):
@@ -16,6 +16,12 @@ def test_what_comes_from_outside_cannot_forge_a_line():
 def test_what_comes_from_outside_cannot_steer_a_terminal():
     written = line("refused GET /projects/\x1b[2J\x00\x85\u2028点 to 127.0.0.1")
     assert written.endswith(r"refused GET /projects/\x1b[2J\x00\x85\u2028点 to 127.0.0.1")
+
+
+def test_a_line_has_an_end():
+    written = line("\x00" + "x" * 1_000_000)
+    assert len(written) == LONGEST_LINE + len(r"\x00") - 1
+    assert written.endswith("xx…")
 
 
 def test_moments_are_in_utc_and_say_so(monkeypatch):

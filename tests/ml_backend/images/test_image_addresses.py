@@ -2,7 +2,9 @@
 
 import pytest
 
-from ml_backend.images.image_addresses import own_path, short_key, shown
+from ml_backend.errors import TaskImageError
+from ml_backend.images.image_addresses import image_address, own_path, short_key, shown
+from ml_backend.label_studio.labeling_config import ImageTag
 
 
 @pytest.mark.parametrize("mark", ["?o=", "#"])
@@ -28,3 +30,8 @@ def test_of_an_address_that_holds_its_image_only_a_hash_is_remembered():
     long = "data:image/png;base64," + "A" * 1000
     assert len(short_key(long)) == 64
     assert len({short_key(long), short_key(long + "A")}) == 2
+
+
+def test_of_a_long_key_the_beginning_is_named():
+    with pytest.raises(TaskImageError, match=r"under 'k{79}…' in its data"):
+        image_address({"data": {}}, ImageTag("image", "$" + "k" * 100_000))

@@ -239,6 +239,12 @@ def test_what_is_no_mask_is_left_out_with_a_note():
     )
 
 
+def test_notes_do_not_grow_with_what_was_drawn():
+    shapes = [{"type": f"polygon{n:03d}", "to_name": "image", "value": {}} for n in range(100)]
+    assert "polygon009 and 90 more ignored" in read(*shapes).notes[0]
+    assert read(brush(mask(), "a" * 10**6)).notes == (f"region '{'a' * 79}…' is empty",)
+
+
 @pytest.mark.parametrize(
     ("item", "note"),
     [

@@ -71,6 +71,14 @@ def test_where_nothing_counts_it_is_said_why(item, sentence):
     assert drawn() == []
 
 
+def test_what_is_said_does_not_grow_with_what_was_drawn():
+    kinds = [{"type": f"kind{number:03d}"} for number in range(100)]
+    with pytest.raises(RequestError, match="kind008, kind009 and 90 more are not answered"):
+        drawn(*kinds)
+    with pytest.raises(RequestError, match=r"type 0{79}… are not answered"):
+        drawn({"type": "0" * 1_000_000})
+
+
 def test_batch_takes_smart_keypoints_together_and_others_one_by_one():
     by_hand = {key: value for key, value in keypoint(5, 5, id="h").items() if key != "is_positive"}
     task = saved_task(keypoint(1, 1, id="a"), by_hand, keypoint(2, 2, id="b", positive=False))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_backend.serving.recent_requests import KEPT, RecentRequests
+from ml_backend.serving.recent_requests import KEPT, LONGEST_OUTCOME, RecentRequests
 
 
 def test_only_the_last_requests_and_failures_are_kept():
@@ -26,3 +26,12 @@ def test_the_same_failure_elsewhere_does_not_take_its_place(other):
     recent.add("click", "no image", project="2", task="9", failed=True)
     recent.add("click", "no image", **other, failed=True)
     assert len(recent.failures()) == len(recent.newest_first()) == 2
+
+
+def test_of_a_long_outcome_only_the_beginning_is_kept():
+    recent = RecentRequests()
+    recent.add("click", "x" * LONGEST_OUTCOME, failed=True)
+    recent.add("click", "y" * 1_000_000, failed=True)
+    long, short = recent.failures()
+    assert short.outcome == "x" * LONGEST_OUTCOME
+    assert long.outcome == "y" * (LONGEST_OUTCOME - 1) + "…"
