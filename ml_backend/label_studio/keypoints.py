@@ -17,7 +17,7 @@ it rotated; so `image_rotation` needs no attention. Where saved clicks lie is lo
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,20 +173,21 @@ def saved_keypoints(
     return []
 
 
-def _known_places(task: Mapping[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
+def _known_places(task: Mapping[str, Any]) -> dict[str, set[tuple[Hashable, ...]]]:
     """Return where the rectangles are that a task carries, by id."""
-    places: dict[str, list[tuple[Any, ...]]] = {}
+    places: dict[str, set[tuple[Hashable, ...]]] = {}
     for kind in ("annotations", "drafts", "predictions"):
         for entry in _newest_first(task.get(kind)):
             for item in _items(entry.get("result"), "rectanglelabels"):
-                places.setdefault(str(item.get("id")), []).append(_place(item))
+                places.setdefault(str(item.get("id")), set()).add(_place(item))
     return places
 
 
-def _place(item: Mapping[str, Any]) -> tuple[Any, ...]:
+def _place(item: Mapping[str, Any]) -> tuple[Hashable, ...]:
     value = item.get("value")
     keys = ("x", "y", "width", "height", "rotation")
-    return tuple(value.get(key) for key in keys) if isinstance(value, Mapping) else ()
+    numbers = [value.get(key) for key in keys] if isinstance(value, Mapping) else []
+    return tuple(number if isinstance(number, Hashable) else None for number in numbers)
 
 
 def _newest_first(saved: Any) -> list[Mapping[str, Any]]:
@@ -215,23 +216,30 @@ def _keypoints(
     is_positive: bool | None,
 ) -> list[Keypoint]:
     """Read keypoints; one that does not say `is_positive` is this, or left out."""
-    controls = [control.name for control in config.keypoints]
+    controls = {control.name for control in config.keypoints}
     counting = [
         (item, positive)
         for item in items
-        if item.get("from_name") in controls
+        if isinstance(name := item.get("from_name"), str)
+        and name in controls
         and isinstance(positive := _sign(item, is_positive), bool)
     ]
-    if len(counting) > MAX_KEYPOINTS:
-        raise RequestError(
-            f"{len(counting)} keypoints are more than the {MAX_KEYPOINTS} served here"
-        )
+    _check_number(len(counting))
     keypoints: list[Keypoint] = []
     for item, positive in counting:
         click, labels = _click(item, size_hw, positive), _known_labels(item, config)
+        _check_number(len(keypoints) + len(labels))
         smart = item.get("is_positive") is not None
         keypoints += [Keypoint(_id(item), label, click, smart) for label in labels]
     return keypoints
+
+
+def _check_number(keypoints: int) -> None:
+    if keypoints > MAX_KEYPOINTS:
+        raise RequestError(
+            f"{keypoints} keypoints, each counted once for each of its labels, are more than the "
+            f"{MAX_KEYPOINTS} served here"
+        )
 
 
 def _sign(item: Mapping[str, Any], otherwise: bool | None) -> Any:

@@ -9,6 +9,7 @@ in a sentence, because /setup is the only place where Label Studio shows one to 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lxml import etree
@@ -83,11 +84,23 @@ class LabelingConfig:
     @property
     def brush_labels(self) -> tuple[str, ...]:
         """Return all labels a mask can carry, each once, in order."""
-        return tuple(dict.fromkeys(label for brush in self.brushes for label in brush.labels))
+        return tuple(self._brushes_of)
 
     def brush_for(self, label: str) -> str | None:
         """Return the name of the brush that has this label, None if none has."""
-        return next((brush.name for brush in self.brushes if label in brush.labels), None)
+        return next(iter(self.brushes_for(label)), None)
+
+    def brushes_for(self, label: str) -> Sequence[str]:
+        """Return the names of all brushes that have this label, in order."""
+        return self._brushes_of.get(label, ())
+
+    @cached_property
+    def _brushes_of(self) -> Mapping[str, Sequence[str]]:
+        brushes_of: dict[str, list[str]] = {}
+        for brush in self.brushes:
+            for label in brush.labels:
+                brushes_of.setdefault(label, []).append(brush.name)
+        return brushes_of
 
 
 def parse(xml: str) -> LabelingConfig:
@@ -165,19 +178,23 @@ def _tags(xml: str) -> list[_Tag]:
     except etree.XMLSyntaxError as error:
         why = shortened(str(error), _LONGEST_REASON)
         raise LabelingConfigError(f"the labelling configuration is not XML: {why}") from error
-    return [_attributes(tag) for tag in root.iter(etree.Element)]
+    return _attributes(root)
 
 
-def _attributes(tag: Any) -> _Tag:
-    attributes: _Tag = {name.lower(): value for name, value in tag.attrib.items()}
-    attributes["tag"] = tag.tag.lower()
-    if attributes["tag"] in _CONTROLS:
-        attributes["labels"] = [
-            {name.lower(): value for name, value in inner.attrib.items()}
-            for inner in tag.iter(etree.Element)
-            if inner.tag.lower() == "label"
-        ]
-    return attributes
+def _attributes(root: Any) -> list[_Tag]:
+    tags: list[_Tag] = []
+    labels_at: dict[Any, list[_Tag]] = {}  # by element: those of the innermost control around it
+    for element in root.iter(etree.Element):
+        tag: _Tag = {name.lower(): value for name, value in element.attrib.items()}
+        tag["tag"] = element.tag.lower()
+        labels = labels_at.get(element.getparent(), [])
+        if tag["tag"] in _CONTROLS:
+            labels = tag["labels"] = []
+        elif tag["tag"] == "label":
+            labels.append(tag)
+        labels_at[element] = labels
+        tags.append(tag)
+    return tags
 
 
 def _the_image(tags: Sequence[_Tag]) -> ImageTag:
@@ -313,7 +330,7 @@ def _check_masks(control: Control, called: str, otherwise: str, config: Labeling
             f"labels, spelled alike, or, {otherwise}"
         )
     for label in control.labels:
-        owners = [brush.name for brush in config.brushes if label in brush.labels]
+        owners = config.brushes_for(label)
         if len(owners) > 1:
             raise LabelingConfigError(
                 f"{_quoted([label])} of the {called} {_quoted([control.name])} is a label of "

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from ml_backend.errors import LabelingConfigError
-from ml_backend.label_studio.keypoints import clicked_keypoints
+from ml_backend.errors import LabelingConfigError, RequestError
+from ml_backend.label_studio.keypoints import MAX_KEYPOINTS, clicked_keypoints, drawn_rectangles
 from ml_backend.label_studio.labeling_config import parse
 
 # Where the work grew with the square of what is sent, these took half a minute and more.
@@ -35,6 +35,69 @@ def clicked_labels(items, config):
 
 NAMES = [f"{number:05d}" for number in range(20_000)]
 FEW = parse(configuration(["Object", "Other"], ["Object", "Other"]))
+
+
+def test_each_of_twenty_thousand_labels_finds_its_brush():
+    config = parse(configuration(NAMES, NAMES))
+    assert config.brush_labels == tuple(NAMES)
+    assert {config.brush_for(name) for name in NAMES} == {"brush"}
+
+
+def test_thousands_of_controls_are_read():
+    brushes = [control("BrushLabels", f"b{name}", [name]) for name in NAMES[:5000]]
+    keypoints = [control("KeyPointLabels", f"k{name}", NAMES[:1]) for name in NAMES[:5000]]
+    config = parse(f"<View>{IMAGE}{''.join(brushes + keypoints)}</View>")
+    assert config.brush_for(NAMES[4999]) == f"b{NAMES[4999]}"
+    assert len(config.keypoints) == 5000
+
+
+def test_a_label_is_that_of_the_innermost_control_around_it():
+    inner = control("BrushLabels", "brush", NAMES)
+    around = f"{'<KeyPointLabels>' * 200}{inner}{'</KeyPointLabels>' * 200}"
+    keypoints = control("KeyPointLabels", "kp", NAMES[:1])
+    config = parse(f"<View>{IMAGE}<View>{around}</View>{keypoints}</View>")
+    assert config.brushes[0].labels == tuple(NAMES)
+    assert [one.name for one in config.keypoints] == ["kp"]
+
+
+def test_a_label_that_a_click_names_often_counts_once():
+    assert clicked_labels([keypoint(["Object", "Other", "Object"])], FEW) == ["Object", "Other"]
+    drawn = {
+        "type": "rectanglelabels",
+        "value": {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["Object"] * 3},
+    }
+    assert [one.label for one in drawn_rectangles({}, [drawn], FEW, (9, 9))] == ["Object"]
+
+
+def test_keypoints_are_counted_once_for_each_of_their_labels():
+    pair = keypoint(["Object", "Other"])
+    assert len(clicked_labels([pair] * (MAX_KEYPOINTS // 2), FEW)) == MAX_KEYPOINTS
+    with pytest.raises(RequestError, match=r"1002 keypoints, .* are more than the 1000 served"):
+        clicked_labels([pair] * (MAX_KEYPOINTS // 2 + 1), FEW)
+
+
+def test_keypoints_of_thousands_of_controls_are_sorted_out():
+    keypoints = [control("KeyPointLabels", f"k{name}", ["a"]) for name in NAMES[:8000]]
+    config = parse(f"<View>{IMAGE}{control('BrushLabels', 'b', ['a'])}{''.join(keypoints)}</View>")
+    others = [keypoint(["a"], from_name="another"), keypoint(["a"], from_name=["k00000"])]
+    mine = keypoint(["a"], from_name="k00000")
+    assert clicked_labels([*others * 50_000, mine], config) == ["a"]
+
+
+def test_a_rectangle_whose_place_is_no_number_is_compared_all_the_same():
+    value = {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["Object"]}
+    odd = {"type": "rectanglelabels", "value": {**value, "x": [1]}}
+    drawn = {"type": "rectanglelabels", "value": value}
+    task = {"annotations": [{"result": [{**odd, "id": n} for n in range(3)]}]}
+    assert len(drawn_rectangles(task, [odd, drawn], FEW, (9, 9))) == 1
+
+
+def test_thousands_of_rectangles_of_one_id_are_compared():
+    values = [{"x": n / 1000, "y": 1, "width": 5, "height": 5} for n in range(60_000)]
+    items = [{"type": "rectanglelabels", "id": "r1", "value": value} for value in values]
+    items[-1]["value"]["rectanglelabels"] = ["Object"]
+    task = {"predictions": [{"result": items[:30_000]}]}
+    assert len(drawn_rectangles(task, items[30_000:], FEW, (9, 9))) == 1
 
 
 def test_names_that_no_brush_has_are_logged_in_short(caplog):
