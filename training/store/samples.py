@@ -70,17 +70,8 @@ class Annotation:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _StoredObject:
-    """An accepted object whose files are on disk."""
-
-    region: str
-    label: str
-    image: str
-    mask: str
-    height: int
-    width: int
-    area: int
+# An accepted object, and the hashes of its image and mask, which are on disk.
+_Stored = tuple[AcceptedObject, str, str]
 
 
 class SampleStore:
@@ -249,12 +240,15 @@ class SampleStore:
         with self._database.read() as session:
             return list(session.scalars(query.order_by(AnnotationRow.stored_at)))
 
-    def _store_files(self, annotation: Annotation) -> list[_StoredObject]:
+    def _store_files(self, annotation: Annotation) -> list[_Stored]:
         if annotation.image is None or not annotation.objects:
             return []
         there = self._files_of(annotation)
         image = self._files.write_image(annotation.image, there)
-        return [self._store_mask(accepted, image, there) for accepted in annotation.objects]
+        return [
+            (accepted, image, self._files.write_mask(accepted.mask.full(), there))
+            for accepted in annotation.objects
+        ]
 
     def _files_of(self, annotation: Annotation) -> set[str]:
         """Return the hashes of the files of an annotation that nobody has found damaged."""
@@ -262,20 +256,6 @@ class SampleStore:
         query = query.where(SampleRow.annotation == annotation.annotation)
         with self._database.read() as session:
             return {content_hash for row in session.execute(query) for content_hash in row}
-
-    def _store_mask(
-        self, accepted: AcceptedObject, image: str, there: Collection[str]
-    ) -> _StoredObject:
-        height, width = accepted.mask.size_hw
-        return _StoredObject(
-            region=accepted.region,
-            label=accepted.label,
-            image=image,
-            mask=self._files.write_mask(accepted.mask.full(), there),
-            height=height,
-            width=width,
-            area=accepted.mask.area,
-        )
 
 
 def _wants(session: Session, annotation: Annotation, listed_at: datetime | None) -> bool:
@@ -305,9 +285,7 @@ def _row_of(annotation: Annotation) -> AnnotationRow:
     )
 
 
-def _replace_samples(
-    session: Session, annotation: Annotation, stored: Sequence[_StoredObject]
-) -> None:
+def _replace_samples(session: Session, annotation: Annotation, stored: Sequence[_Stored]) -> None:
     """Delete the samples that are gone and add the new ones; the others keep row and time."""
     rows = session.scalars(
         select(SampleRow).where(
@@ -315,26 +293,29 @@ def _replace_samples(
             SampleRow.annotation == annotation.annotation,
         )
     ).all()
-    wanted = {(item.region, item.label, item.image, item.mask): item for item in stored}
+    wanted = {(it.region, it.label, image, mask): (it, image, mask) for it, image, mask in stored}
     for row in rows:
         if wanted.pop((row.region, row.label, row.image, row.mask), None) is None:
             session.delete(row)
-    session.add_all(_sample_row(annotation, item) for item in wanted.values())
+    session.add_all(_sample_row(annotation, *item) for item in wanted.values())
 
 
-def _sample_row(annotation: Annotation, stored: _StoredObject) -> SampleRow:
+def _sample_row(
+    annotation: Annotation, accepted: AcceptedObject, image: str, mask: str
+) -> SampleRow:
+    height, width = accepted.mask.size_hw
     return SampleRow(
         project=annotation.project,
         annotation=annotation.annotation,
         task=annotation.task,
-        region=stored.region,
-        label=stored.label,
-        image=stored.image,
-        mask=stored.mask,
-        height=stored.height,
-        width=stored.width,
-        area=stored.area,
-        split=split_of(stored.image),
+        region=accepted.region,
+        label=accepted.label,
+        image=image,
+        mask=mask,
+        height=height,
+        width=width,
+        area=accepted.mask.area,
+        split=split_of(image),
         accepted_at=annotation.updated_at,
         stored_at=now(),
     )
