@@ -11,6 +11,7 @@ from icmformer.network_input import image_planes
 from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
 from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
+from training.datasets.subset import spread
 
 MOST_EXAMPLES = 1000  # of each kind
 
@@ -76,10 +77,10 @@ def _described(
     device = next(network.parameters()).device
     network.eval()
     found = []
-    count = min(len(images), MOST_EXAMPLES)
-    for place in range(count):
+    examples = spread(images, MOST_EXAMPLES)
+    for place in range(len(examples)):
         tell()
-        image = images[place * len(images) // count].image
+        image = examples[place].image
         whole = View.of_whole((image.shape[0], image.shape[1]), network.input_size)
         found.append(description(network.encode_image(image_planes(image, whole, device))))
     return torch.stack(found)
