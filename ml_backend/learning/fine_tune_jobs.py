@@ -60,20 +60,20 @@ class JobRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     project: Mapped[str] = mapped_column(index=True)
     reasons: Mapped[list[str]] = mapped_column(JSON)
-    state: Mapped[str] = mapped_column(index=True)
-    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(index=True, default="waiting")
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    attempts: Mapped[int]
-    worker: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str] = mapped_column(default="")
     beat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    cancel: Mapped[bool]
-    stage: Mapped[str]
-    done: Mapped[int]
-    total: Mapped[int]
+    cancel: Mapped[bool] = mapped_column(default=False)
+    stage: Mapped[str] = mapped_column(default="")
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
     seconds_left: Mapped[float | None]
-    result: Mapped[str]
-    message: Mapped[str]
+    result: Mapped[str] = mapped_column(default="")
+    message: Mapped[str] = mapped_column(default="")
     version: Mapped[int | None]
 
     @property
@@ -120,7 +120,7 @@ class FineTuneJobs:
         with self._database.write() as session:
             row = session.scalar(select(JobRow).where(*_waiting(project)))
             if row is None:
-                row = JobRow(project=project, reasons=[], **_fresh())
+                row = JobRow(project=project, reasons=[])
                 session.add(row)
             if reason not in row.reasons:
                 row.reasons = [*row.reasons, reason]
@@ -326,21 +326,6 @@ class FineTuneJobs:
         )
         with self._database.read() as session:
             return session.scalars(rows).all()
-
-
-def _fresh() -> dict[str, object]:
-    return {
-        "state": "waiting",
-        "requested_at": now(),
-        "attempts": 0,
-        "worker": "",
-        "cancel": False,
-        "stage": "",
-        "done": 0,
-        "total": 0,
-        "result": "",
-        "message": "",
-    }
 
 
 def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:

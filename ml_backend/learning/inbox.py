@@ -68,10 +68,10 @@ class MessageRow(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     action: Mapped[str]
     project: Mapped[str]
-    state: Mapped[str]
-    attempts: Mapped[int]
+    state: Mapped[str] = mapped_column(default="waiting")
+    attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    note: Mapped[str]
+    note: Mapped[str] = mapped_column(default="")
 
 
 class PieceRow(Base):
@@ -136,15 +136,7 @@ class Inbox:
             project: key of the project, "" if the message names none.
             body: the JSON as it came.
         """
-        row = MessageRow(
-            received_at=now(),
-            action=action,
-            project=project,
-            state="waiting",
-            attempts=0,
-            due_at=now(),
-            note="",
-        )
+        row = MessageRow(received_at=now(), action=action, project=project, due_at=now())
         with self._database.write() as session:
             session.add(row)
             session.flush()
