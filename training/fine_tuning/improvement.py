@@ -89,8 +89,8 @@ def improve(
     published = stores.versions.made_by(job.origin)
     if published is None:
         plan = frozen_plan(job, stores, options, report)
-        retention = None if options.retention is None else RetentionSet(options.retention)
-        gate = {**asdict(options.policy), "retention": retention and retention.fingerprint}
+        retention = RetentionSet(options.retention)
+        gate = {**asdict(options.policy), "retention": retention.fingerprint}
         if not plan.snapshot.on_side(TRAINING).samples:
             return Outcome("unchanged", "no accepted mask is on an image that may be trained on")
         published = made_before(plan, job.project, stores.versions, gate)
@@ -109,7 +109,7 @@ def _judged_candidate(
     plan: Plan,
     stores: Stores,
     options: ImprovementOptions,
-    retention: RetentionSet | None,
+    retention: RetentionSet,
     report: Report,
 ) -> Candidate:
     """Train a candidate, judge it, and decide about it."""
@@ -158,7 +158,7 @@ def _trained(
     plan: Plan,
     stores: Stores,
     options: ImprovementOptions,
-    retention: RetentionSet | None,
+    retention: RetentionSet,
     report: Report,
 ) -> Path:
     """Return the candidate's checkpoint, training it unless that is done."""
@@ -174,7 +174,7 @@ def _trained(
             decoded(accepted, folder / "decoded", fingerprint, recipe.max_side), recipe.max_side
         ),
         examples=AcceptedImages(plan.snapshot.on_side(TRAINING), files),
-        replay=None if retention is None else retention.replay(),
+        replay=retention.replay(),
         validation=_validation(plan.snapshot.on_side(VALIDATION), files),
     )
     first = base_of(stores.versions, plan.start)

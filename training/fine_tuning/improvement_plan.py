@@ -38,7 +38,7 @@ class ImprovementOptions:
         recipe: of the fine-tuning.
         policy: of the gate.
         start: fine-tune the live version, or the base it descends from.
-        retention: folder of the retention set; None for none.
+        retention: folder of the retention set.
         held_out_tries: most held-out objects to judge by; fewer are clicked by several annotators,
             as long as that makes no more tries than this.
         retention_tries: the same of the retention set.
@@ -47,7 +47,7 @@ class ImprovementOptions:
     recipe: FineTuneRecipe
     policy: Policy
     start: Literal["live", "base"]
-    retention: Path | None
+    retention: Path
     held_out_tries: int = 120
     retention_tries: int = 90
 

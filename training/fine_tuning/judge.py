@@ -38,7 +38,7 @@ class Judge:
         plan: Plan,
         stores: Stores,
         options: ImprovementOptions,
-        retention: RetentionSet | None,
+        retention: RetentionSet,
         report: Report,
     ) -> None:
         """Choose the objects; nothing is clicked yet.
@@ -48,7 +48,7 @@ class Judge:
             plan: says which objects are held out.
             stores: where things are kept.
             options: how many objects, and the device.
-            retention: what must not be forgotten; None for nothing.
+            retention: what must not be forgotten.
             report: told about the progress; may raise to stop.
         """
         self._job = job
@@ -59,14 +59,14 @@ class Judge:
         self._report = report
         self._asked = (
             __version__,
-            retention and retention.fingerprint,
+            retention.fingerprint,
             options.retention_tries,
             torch.device(self.device).type,
             has_native_bf16(torch.device(self.device)),
         )
         held_out, tries = plan.snapshot.on_side(HELD_OUT), options.held_out_tries
         accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
-        others = None if retention is None else retention.judged(options.retention_tries)
+        others = retention.judged(options.retention_tries)
         self.trial = Trial(
             Exercise.of_tries(accepted, tries) if held_out.samples else None,
             None if others is None else Exercise.of_tries(others, options.retention_tries),

@@ -15,6 +15,7 @@ from training.fine_tuning import improvement, trial
 from training.fine_tuning.improvement import improve
 from training.fine_tuning.improvement_plan import base_of, frozen_plan
 from training.fine_tuning.judge import Judge
+from training.fine_tuning.retention import RetentionSet
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate
 from training.store.object_mask import ObjectMask
@@ -95,7 +96,8 @@ def test_no_image_is_trained_on_that_a_version_is_chosen_or_judged_by(tmp_path, 
         improve(job(tmp_path), stores, asked, quiet)
     (data,) = learned_from
     plan = frozen_plan(job(tmp_path), stores, asked, quiet)
-    judged = Judge(job(tmp_path), plan, stores, asked, None, quiet).trial.held_out.objects
+    retention = RetentionSet(asked.retention)
+    judged = Judge(job(tmp_path), plan, stores, asked, retention, quiet).trial.held_out.objects
     assert sides(data.accepted) == sides(data.examples) == {TRAINING}
     assert sides(data.validation) == {VALIDATION}
     assert sides(judged) == {HELD_OUT}
