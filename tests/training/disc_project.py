@@ -26,6 +26,7 @@ from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 
 PROJECT = "2.1795327560"
+POLICY = Policy(threshold=0.85, max_retention_loss=0.02, min_objects=1, min_images=1)
 QUICK = (
     "batch_size=2", "steps=4", "validate_every=2", "optimization.warmup_epochs=0", "device=cpu",
     "validation_objects=4", "validation_clicks=2",
@@ -96,9 +97,8 @@ def nothing_to_forget():
     return folder
 
 
-def options(*overrides, policy=None, start="live", retention=None):
+def options(*overrides, policy=POLICY, start="live", retention=None):
     recipe = load_fine_tune_recipe(overrides=(*QUICK, *overrides))
-    policy = policy or Policy(min_objects=1, min_images=1)
     retention = retention or Path(nothing_to_forget().name)
     return ImprovementOptions(recipe, policy, start, retention, held_out_tries=3, retention_tries=2)
 

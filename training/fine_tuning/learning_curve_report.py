@@ -10,7 +10,7 @@ from training.atomic_files import write_atomically
 from training.datasets.sample import image_of
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
-from training.fine_tuning.promotion import Comparison, Policy, compare
+from training.fine_tuning.promotion import Comparison, compare
 from training.plural import counted
 from training.signed_numbers import signed
 
@@ -116,5 +116,4 @@ def _cell(base: Point, point: Point, test: str, threshold: float) -> str:
 
 
 def _saved(base: Point, point: Point, test: str, threshold: float) -> Interval:
-    policy = Policy(threshold=threshold)
-    return compare(Comparison(base.cards[test], point.cards[test]), policy).saved
+    return compare(Comparison(base.cards[test], point.cards[test]), threshold).saved

@@ -30,10 +30,10 @@ class Policy:
             set.
     """
 
-    threshold: float = 0.85
-    max_retention_loss: float = 0.02
-    min_objects: int = 20
-    min_images: int = 5
+    threshold: float
+    max_retention_loss: float
+    min_objects: int
+    min_images: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def decide(held_out: Comparison | None, retention: Comparison | None, policy: Po
     Raises:
         ScoreCardError: if two cards of a comparison are not about the same objects.
     """
-    here = compare(held_out, policy) if held_out else None
-    elsewhere = compare(retention, policy) if retention else None
+    here = compare(held_out, policy.threshold) if held_out else None
+    elsewhere = compare(retention, policy.threshold) if retention else None
     judged = [_judge_held_out(here, policy), _judge_retention(elsewhere, policy)]
     # One "keep" is enough to keep; a "promote" needs everybody.
     verdicts = [verdict for verdict, _ in judged]
@@ -103,8 +103,8 @@ def decide(held_out: Comparison | None, retention: Comparison | None, policy: Po
     return Decision(verdict, tuple(reason for _, reason in judged), here, elsewhere)
 
 
-def compare(comparison: Comparison, policy: Policy) -> Change:
-    """Return how the number of clicks changed, with its uncertainty.
+def compare(comparison: Comparison, threshold: float) -> Change:
+    """Return how the number of clicks to reach an IoU changed, with its uncertainty.
 
     Raises:
         ScoreCardError: if the cards are not about the same objects, or not clicked alike.
@@ -115,7 +115,7 @@ def compare(comparison: Comparison, policy: Policy) -> Change:
         raise ScoreCardError("the two score cards are not about the same objects")
     if live.max_clicks != candidate.max_clicks:
         raise ScoreCardError("the two score cards gave up after different numbers of clicks")
-    before, after = (card.clicks_to_reach(policy.threshold) for card in (live, candidate))
+    before, after = (card.clicks_to_reach(threshold) for card in (live, candidate))
     most = live.max_clicks - 1
     low, high = interval_over_images(before - after, names, (-most, most))
     return Change(

@@ -1,6 +1,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from unittest.mock import Mock
@@ -14,6 +15,7 @@ from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
 from tests.training import disc_project, killed_promotion
 from tests.training.disc_project import (
+    POLICY,
     PROJECT,
     accept,
     disc,
@@ -32,7 +34,7 @@ from training.evaluation.noc import ScoreCard
 from training.fine_tuning import improvement, trial
 from training.fine_tuning.improvement import improve
 from training.fine_tuning.improvement_plan import Assignment
-from training.fine_tuning.promotion import Decision, Policy
+from training.fine_tuning.promotion import Decision
 from training.store.live_pointer import Mover, pin, promote, roll_back
 from training.store.object_mask import ObjectMask
 from training.store.sample_rows import SampleRow
@@ -115,7 +117,9 @@ def test_a_worse_candidate_is_published_and_stays_where_it_is(folder, stores, ve
 
 
 def test_the_real_gate_has_the_last_word_and_explains_itself(folder, stores):
-    outcome = improve(job(folder), stores, options(policy=Policy()), quiet)
+    outcome = improve(
+        job(folder), stores, options(policy=replace(POLICY, min_objects=20, min_images=5)), quiet
+    )
     assert outcome.result == "asked"
     assert "20 objects on 5 images are needed to be sure" in outcome.sentence
     assert "retention set has no object to judge by" in outcome.sentence
@@ -128,7 +132,7 @@ def scores_of(whose, folder):
 
 
 def test_the_report_shows_curves_and_what_changed(folder, stores):
-    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    loose = options(policy=replace(POLICY, threshold=0.7))
     told = []
     outcome = improve(job(folder), stores, loose, lambda stage, *_: told.append(stage))
     report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
@@ -161,7 +165,7 @@ def test_a_candidate_is_judged_again_where_the_gate_asks_for_more(folder, stores
     verdict("keep")
     improve(job(folder, 1), stores, options(), quiet)
     assert improve(job(folder, 2), stores, options(), quiet).result == "unchanged"
-    loose = options(policy=Policy(threshold=0.7, min_objects=1, min_images=1))
+    loose = options(policy=replace(POLICY, threshold=0.7))
     assert improve(job(folder, 3), stores, loose, quiet).version == 3
 
 

@@ -30,6 +30,7 @@ def spread(mean, count=40):
     return [max(1, round(mean + 2 * np.sin(n))) for n in range(count)]
 
 
+POLICY = Policy(threshold=0.85, max_retention_loss=0.02, min_objects=20, min_images=5)
 SAME = both(spread(5), spread(5))
 
 
@@ -108,13 +109,13 @@ SAME = both(spread(5), spread(5))
     ],
 )  # fmt: skip
 def test_verdicts(held_out, retention, verdict, words):
-    decision = decide(held_out, retention, Policy())
+    decision = decide(held_out, retention, POLICY)
     assert decision.verdict == verdict
     assert words in " ".join(decision.reasons)
 
 
 def test_the_decision_says_how_much():
-    decision = decide(both([6] * 40, [3] * 40), SAME, Policy())
+    decision = decide(both([6] * 40, [3] * 40), SAME, POLICY)
     assert decision.held_out.share == pytest.approx(0.5)
     assert "6.00 → 3.00 clicks (-50.0%" in decision.reasons[0]
     assert (decision.held_out.objects, decision.held_out.images) == (40, 10)
@@ -122,7 +123,7 @@ def test_the_decision_says_how_much():
 
 def test_the_same_cards_give_the_same_decision():
     held_out = both(spread(6), spread(5.4))
-    assert decide(held_out, SAME, Policy()) == decide(held_out, SAME, Policy())
+    assert decide(held_out, SAME, POLICY) == decide(held_out, SAME, POLICY)
 
 
 def test_images_may_have_the_separator_in_their_names():
@@ -130,7 +131,7 @@ def test_images_may_have_the_separator_in_their_names():
         replace(one, samples=tuple(replace(s, name=f"scan #{s.name}") for s in one.samples))
         for one in (SAME.live, SAME.candidate)
     ]
-    assert compare(Comparison(*renamed), Policy()).images == 10
+    assert compare(Comparison(*renamed), 0.85).images == 10
 
 
 def test_an_object_that_several_annotators_click_is_one_object():
@@ -138,14 +139,14 @@ def test_an_object_that_several_annotators_click_is_one_object():
     before, after = (
         replace(card, samples=card.samples * 3) for card in (once.live, once.candidate)
     )
-    assert compare(Comparison(before, after), Policy()) == compare(once, Policy())
+    assert compare(Comparison(before, after), 0.85) == compare(once, 0.85)
 
 
 def test_cards_about_different_objects_are_refused():
     with pytest.raises(ScoreCardError, match="not about the same objects"):
-        compare(Comparison(card([3] * 8), card([3] * 9)), Policy())
+        compare(Comparison(card([3] * 8), card([3] * 9)), 0.85)
     with pytest.raises(ScoreCardError, match="different numbers of clicks"):
-        compare(Comparison(card([3] * 8), card([3] * 8, max_clicks=10)), Policy())
+        compare(Comparison(card([3] * 8), card([3] * 8, max_clicks=10)), 0.85)
 
 
 clicks = st.lists(st.integers(1, 20), min_size=24, max_size=24)
@@ -153,7 +154,7 @@ clicks = st.lists(st.integers(1, 20), min_size=24, max_size=24)
 
 @given(clicks, clicks)
 def test_a_candidate_that_needs_more_clicks_on_average_never_goes_live(before, after):
-    decision = decide(both(before, after), SAME, Policy())
+    decision = decide(both(before, after), SAME, POLICY)
     if np.mean(after) >= np.mean(before):
         assert decision.verdict != "promote"
 
@@ -161,7 +162,7 @@ def test_a_candidate_that_needs_more_clicks_on_average_never_goes_live(before, a
 @given(clicks, clicks)
 def test_of_two_models_at_most_one_is_better(before, after):
     verdicts = [
-        decide(both(*pair), SAME, Policy()).verdict for pair in ((before, after), (after, before))
+        decide(both(*pair), SAME, POLICY).verdict for pair in ((before, after), (after, before))
     ]
     assert verdicts.count("promote") <= 1
 
@@ -178,5 +179,5 @@ def test_the_policy_says_to_which_iou_clicks_are_counted():
         return ScoreCard(tuple(samples), 20, 0.9)
 
     held_out = Comparison(clicked(5, 9), clicked(2, 9))
-    assert decide(held_out, SAME, Policy(threshold=0.75)).verdict == "promote"
-    assert decide(held_out, SAME, Policy()).verdict == "keep"
+    assert decide(held_out, SAME, replace(POLICY, threshold=0.75)).verdict == "promote"
+    assert decide(held_out, SAME, POLICY).verdict == "keep"
