@@ -8,6 +8,7 @@ from ml_backend.errors import RequestError
 from training.errors import VersionError
 from training.store.live_pointer import Mover, pin, roll_back, unpin
 from training.store.model_versions import ModelVersions
+from training.store.version_decisions import choose, decline
 
 LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
 MOVES = get_args(LiveMove)
@@ -45,10 +46,10 @@ def make_move(
     elif version is None:
         raise RequestError(f"say which version to {move}")
     elif move == "keep":
-        versions.decline(project, version, mover)
+        versions.move(partial(decline, project=project, number=version, mover=mover))
     else:
         _check_answer(versions.checkpoint(version), version)
-        versions.choose(project, version, mover)
+        versions.move(partial(choose, project=project, number=version, mover=mover))
 
 
 def _check_answer(checkpoint: Path, version: int) -> None:

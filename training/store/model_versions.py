@@ -30,8 +30,6 @@ from training.store.live_pointer import (
 from training.store.stored_files import StoredFiles
 from training.store.version_decisions import (
     OpenDecisions,
-    choose,
-    decline,
     ever_live,
     latest_answer,
     open_decisions,
@@ -243,7 +241,11 @@ class ModelVersions:
             require_seen(session, project, mover)
 
     def move(self, action: Callable[[Session], None]) -> None:
-        """Move a live pointer with a function of `live_pointer`, all of it or nothing."""
+        """Move a live pointer, or answer for a person, all of it or nothing.
+
+        Args:
+            action: of `live_pointer` or `version_decisions`.
+        """
         with self._database.write() as session:
             action(session)
 
@@ -298,25 +300,6 @@ class ModelVersions:
                 return False
             promote(session, project, number, mover)
             return True
-
-    def choose(self, project: str, number: int, mover: Mover) -> None:
-        """Promote a version because a person says so; that answers what the gate left to people.
-
-        Raises:
-            VersionError: if it may not serve the project.
-        """
-        with self._database.write() as session:
-            choose(session, project, number, mover)
-
-    def decline(self, project: str, number: int, mover: Mover) -> None:
-        """Note, once, that a person keeps what is live for a project instead of this version.
-
-        Raises:
-            VersionError: if the gate left nothing to decide about it there, if it is live there, or
-                if what is live was moved since the person looked.
-        """
-        with self._database.write() as session:
-            decline(session, project, number, mover)
 
     def open_decisions(self, *where: ColumnElement[bool]) -> OpenDecisions:
         """Return what was left to people, of the versions for which these conditions hold."""

@@ -11,6 +11,7 @@ from training.store.database import Database
 from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
 from training.store.model_versions import Candidate, ModelVersions, version_name
 from training.store.stored_files import StoredFiles
+from training.store.version_decisions import choose, decline
 from training.store.version_rows import LiveMoveRow
 
 PERSON = Mover("ann", "looks better")
@@ -146,7 +147,7 @@ def test_the_gate_does_not_undo_what_a_person_did_after_it_promoted(versions, ba
 
 def test_what_a_person_tried_and_took_back_does_not_count_as_promoted(versions, base, tmp_path):
     number = publish(versions, tmp_path, "better", project=PROJECT)
-    versions.choose(PROJECT, number, PERSON)
+    versions.move(partial(choose, project=PROJECT, number=number, mover=PERSON))
     versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
     is_promoted = versions.promote_if_live(PROJECT, number, 1, GATE)
     assert is_promoted == (numbers(versions, PROJECT) == (number,))
@@ -171,7 +172,7 @@ def test_a_candidate_compared_with_what_is_no_longer_live_is_not_promoted(versio
 
 def test_the_gate_does_not_promote_what_a_person_decided_against(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT, verdict="promote")
-    versions.decline(PROJECT, number, PERSON)
+    versions.move(partial(decline, project=PROJECT, number=number, mover=PERSON))
     assert not versions.promote_if_live(PROJECT, number, 1, GATE)
     assert numbers(versions, PROJECT) == (1,)
 
@@ -337,18 +338,20 @@ def test_an_incomplete_checkpoint_is_not_published(versions, base, tmp_path):
 
 def test_what_people_answered_is_known(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT, verdict="ask")
-    versions.decline(PROJECT, number, PERSON)
+    versions.move(partial(decline, project=PROJECT, number=number, mover=PERSON))
     first = versions.answers([number])[number]
     assert first.answer == "kept"
-    versions.decline(PROJECT, number, Mover("bob", "pressed it as well"))
+    versions.move(
+        partial(decline, project=PROJECT, number=number, mover=Mover("bob", "pressed it as well"))
+    )
     again = versions.answers([number])[number]
     assert (again.id, again.by) == (first.id, "ann")
-    versions.choose(PROJECT, number, PERSON)
+    versions.move(partial(choose, project=PROJECT, number=number, mover=PERSON))
     assert versions.answers([number])[number].answer == "promoted"
     with pytest.raises(VersionError, match="is live already"):
-        versions.decline(PROJECT, number, PERSON)
+        versions.move(partial(decline, project=PROJECT, number=number, mover=PERSON))
     versions.move(partial(roll_back, project=PROJECT, mover=PERSON))
-    versions.decline(PROJECT, number, PERSON)
+    versions.move(partial(decline, project=PROJECT, number=number, mover=PERSON))
     assert versions.answers([number])[number].answer == "kept"
     with pytest.raises(VersionError, match="no version 9"):
-        versions.decline(PROJECT, 9, PERSON)
+        versions.move(partial(decline, project=PROJECT, number=9, mover=PERSON))

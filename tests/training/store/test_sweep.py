@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from training.store.samples import AcceptedObject, Annotation, SampleStore
 from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 from training.store.sweep import Swept, sweep
+from training.store.version_decisions import choose, decline
 
 PROJECT, OTHER = "2.1795327560", "3.1795327999"
 
@@ -103,7 +105,9 @@ def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
     publish(stores, tmp_path, "starter", project=None)
     numbers = [publish(stores, tmp_path, f"v{n}") for n in range(4)]
     others = publish(stores, tmp_path, "of another", project=OTHER)
-    stores.versions.choose(PROJECT, numbers[0], Mover("ann", "looks better"))
+    stores.versions.move(
+        partial(choose, project=PROJECT, number=numbers[0], mover=Mover("ann", "looks better"))
+    )
     age(tmp_path)
     assert sweep(stores) == Swept(deleted=0, young=0)
     assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
@@ -115,7 +119,7 @@ def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
 
 def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):
     publish(stores, tmp_path, "starter", project=None)
-    stores.versions.choose("", 1, Mover("ann", ""))
+    stores.versions.move(partial(choose, project="", number=1, mover=Mover("ann", "")))
     asked, better, overtaken, kept_back, newest = (
         publish(stores, tmp_path, name, verdict=verdict, scores={"compared_with": with_which})
         for name, verdict, with_which in (
@@ -130,14 +134,14 @@ def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):
     assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
     gone = {number for number in range(1, newest + 1) if stores.versions.get(number).is_swept}
     assert gone == {overtaken, kept_back}
-    stores.versions.decline(PROJECT, asked, Mover("ann", "no"))
+    stores.versions.move(partial(decline, project=PROJECT, number=asked, mover=Mover("ann", "no")))
     assert sweep(stores, newest_versions=1) == Swept(deleted=2, young=0)
     assert stores.versions.is_whole(better)
 
 
 def test_what_was_swept_is_neither_damaged_nor_waited_for_and_goes_live_no_more(stores, tmp_path):
     publish(stores, tmp_path, "starter", project=None)
-    stores.versions.choose("", 1, Mover("ann", ""))
+    stores.versions.move(partial(choose, project="", number=1, mover=Mover("ann", "")))
     judged = {"verdict": "ask", "scores": {"compared_with": 99}}
     swept, _ = (publish(stores, tmp_path, name, **judged) for name in ("old", "new"))
     age(tmp_path)
@@ -146,7 +150,9 @@ def test_what_was_swept_is_neither_damaged_nor_waited_for_and_goes_live_no_more(
     with pytest.raises(VersionError, match="its weights were deleted by sweep"):
         stores.versions.checkpoint(swept)
     with pytest.raises(VersionError, match="its weights were deleted by sweep"):
-        stores.versions.choose(PROJECT, swept, Mover("ann", "too late"))
+        stores.versions.move(
+            partial(choose, project=PROJECT, number=swept, mover=Mover("ann", "too late"))
+        )
 
 
 def test_weights_that_somebody_else_deleted_are_missing(stores, tmp_path):

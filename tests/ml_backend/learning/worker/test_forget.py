@@ -24,6 +24,7 @@ from training.store.live_pointer import SITE, Mover, promote, roll_back
 from training.store.model_versions import Candidate
 from training.store.samples import Annotation
 from training.store.sweep import sweep
+from training.store.version_decisions import choose
 
 ANN = Mover("ann", "looks better")
 
@@ -45,7 +46,7 @@ def project(learning, worker, server):
         learning.stores.versions.publish(
             Candidate(f"job {job}", checkpoint, project=PROJECT, parent=job, report=key)
         )
-    learning.stores.versions.choose(PROJECT, 2, ANN)
+    learning.stores.versions.move(partial(choose, project=PROJECT, number=2, mover=ANN))
     return learning.projects.find(PROJECT)
 
 
@@ -128,7 +129,7 @@ def test_files_too_young_to_go_are_said(learning, project, command):
 
 
 def test_what_the_site_was_served_with_stays_and_no_number_is_given_twice(learning, project):
-    learning.stores.versions.choose(SITE, 2, ANN)
+    learning.stores.versions.move(partial(choose, project=SITE, number=2, mover=ANN))
     learning.stores.versions.move(partial(roll_back, project=SITE, mover=ANN))
     assert learning.forget(PROJECT) == [2]
     assert learning.stores.versions.is_whole(2)
@@ -148,7 +149,7 @@ def test_an_ancestor_that_stays_waits_for_nobody_and_leaves_its_weights(learning
     asked = {"verdict": "ask", "scores": {"compared_with": 1}}
     parent = versions.publish(Candidate("job 3", checkpoint, project=PROJECT, parent=1, **asked))
     child = versions.publish(Candidate("of another project", checkpoint, parent=parent))
-    versions.choose(SITE, child, ANN)
+    versions.move(partial(choose, project=SITE, number=child, mover=ANN))
     versions.move(partial(roll_back, project=SITE, mover=ANN))
     assert learning.forget(PROJECT) == [parent]
     assert look(learning).needs == {}

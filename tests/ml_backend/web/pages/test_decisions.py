@@ -12,6 +12,7 @@ from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, un
 from training.store.model_versions import Candidate
 from training.store.stored_files import StoredFiles
 from training.store.sweep import sweep
+from training.store.version_decisions import choose, decline
 
 GATE = Mover("gate", "better")
 
@@ -40,7 +41,7 @@ def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
     publish(learning, project, "keep", "keep")
     assert not versions.promote_if_live(project, better, 1, GATE)
     assert with_fact(learning, project, "undecided") == {better, unsure}
-    versions.decline(project, unsure, Mover("ann", ""))
+    versions.move(partial(decline, project=project, number=unsure, mover=Mover("ann", "")))
     assert with_fact(learning, project, "undecided") == {better}
     assert with_fact(learning, project, "superseded") == set()
 
@@ -51,7 +52,14 @@ def test_what_one_project_makes_of_a_version_that_all_share_is_no_answer_elsewhe
     versions = learning.stores.versions
     for key in ("14.1", "15.1"):
         learning.projects.remember(key, ProjectNews("Shares the starter"))
-    versions.choose("14.1", publish(learning, "14.1", "unsure", "ask"), Mover("ann", ""))
+    versions.move(
+        partial(
+            choose,
+            project="14.1",
+            number=publish(learning, "14.1", "unsure", "ask"),
+            mover=Mover("ann", ""),
+        )
+    )
     body = {"move": "promote", "version": 1}
     assert client.post("/projects/14/live", data=body, headers=FORM).status_code == 303
     assert versions.live("14.1").own
@@ -81,16 +89,21 @@ def test_a_move_waits_for_a_store_that_is_away(client, learning, monkeypatch):
 def test_another_projects_version_that_serves_the_site_is_answered_by_its_own(learning):
     versions = learning.stores.versions
     number = publish(learning, "16.1", "unsure", "ask")
-    versions.choose(SITE, number, Mover("ann", ""))
-    versions.choose("17.1", number, Mover("bob", ""))
+    versions.move(partial(choose, project=SITE, number=number, mover=Mover("ann", "")))
+    versions.move(partial(choose, project="17.1", number=number, mover=Mover("bob", "")))
     assert versions.answers([number])[number].by == "ann"
     versions.move(partial(roll_back, project=SITE, mover=Mover("ann", "")))
 
 
 def test_a_version_that_waits_for_no_decision_cannot_be_kept_from_going_live(client, learning):
     learning.projects.remember("18.1", ProjectNews("Nothing waits"))
-    learning.stores.versions.choose(
-        "18.1", publish(learning, "18.1", "unsure", "ask"), Mover("ann", "")
+    learning.stores.versions.move(
+        partial(
+            choose,
+            project="18.1",
+            number=publish(learning, "18.1", "unsure", "ask"),
+            mover=Mover("ann", ""),
+        )
     )
     not_better = publish(learning, "18.1", "worse", "keep")
     for number in (1, not_better):

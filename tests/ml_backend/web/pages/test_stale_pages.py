@@ -11,6 +11,7 @@ from tests.training.disc_project import PROJECT
 from training.errors import VersionError
 from training.store.live_pointer import SITE, Mover, pin, promote, roll_back, unpin
 from training.store.model_versions import Candidate
+from training.store.version_decisions import choose, decline
 
 ANN = Mover("ann", "")
 
@@ -131,9 +132,9 @@ def test_whoever_is_overtaken_while_a_version_is_tried_moves_nothing(learning, t
     versions = learning.stores.versions
     late = Mover("ann", "", saw=state(learning) - 1)
     with pytest.raises(VersionError, match="moved since you looked"):
-        versions.choose(PROJECT, 1, late)
+        versions.move(partial(choose, project=PROJECT, number=1, mover=late))
     with pytest.raises(VersionError, match="moved since you looked"):
-        versions.decline(PROJECT, 1, late)
+        versions.move(partial(decline, project=PROJECT, number=1, mover=late))
     assert live(learning) == third
 
 
