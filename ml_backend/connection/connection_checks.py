@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from ml_backend.connection.webhook_checks import is_host_for_webhooks, webhook_fault
+from ml_backend.connection.webhook_checks import calls, is_host_for_webhooks, webhook_fault
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
 from ml_backend.images.guarded_connections import is_public
 from ml_backend.images.image_downloads import ImageLimits
@@ -205,7 +205,7 @@ def _first_url(connected: Sequence[dict[str, Any]]) -> str:
 
 def _connected(connected: Sequence[dict[str, Any]], backend_url: str) -> Finding:
     """Check what Label Studio knows of the backend."""
-    ours = next((one for one in connected if _same(one.get("url"), backend_url)), None)
+    ours = next((one for one in connected if str(one.get("url")).rstrip("/") == backend_url), None)
     if ours is None:
         others = ", ".join(str(one.get("url")) for one in connected) or "none"
         text = (
@@ -233,10 +233,10 @@ def _connected(connected: Sequence[dict[str, Any]], backend_url: str) -> Finding
 
 def _webhook(webhooks: Sequence[dict[str, Any]], backend_url: str) -> Finding:
     """Check that accepted masks are announced; without that they are noticed an hour later."""
-    address = f"{backend_url}/webhook"
-    ours = next((one for one in webhooks if _same(one.get("url"), address)), None)
+    place = backend_url.partition("://")[2]
+    ours = next((one for one in webhooks if calls(one, place)), None)
     if ours is None:
-        return Finding(Level.FAILURE, "webhook", _no_webhook(address))
+        return Finding(Level.FAILURE, "webhook", _no_webhook(f"{backend_url}/webhook"))
     fault = webhook_fault(ours)
     if fault:
         text = f"{fault}: change it under Settings > Webhooks"
@@ -280,10 +280,6 @@ def _refuses(backend_url: str, header: str) -> bool:
     except ValueError:  # of what no header can hold, so that Label Studio cannot send it either
         return True
     return response.status_code == 401
-
-
-def _same(address: Any, wanted: str) -> bool:
-    return isinstance(address, str) and address.rstrip("/") == wanted
 
 
 def _is_private(url: str) -> bool:

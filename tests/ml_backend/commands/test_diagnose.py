@@ -231,6 +231,13 @@ def test_webhooks_that_teach_nothing(stand_in, changes, sentence):
     assert sentence in only_fault(check(stand_in), "webhook")
 
 
+def test_a_webhook_may_be_written_otherwise_and_pass_a_proxy(stand_in):
+    stand_in.ml_backends[0]["url"] = "http://backend.invalid"
+    for address in ("https://backend.invalid/webhook", "http://Backend.invalid:80/webhook/"):
+        stand_in.webhooks[0]["url"] = address
+        assert {finding.subject for finding in faults(check(stand_in))} == {"backend"}
+
+
 def test_a_name_that_label_studio_makes_no_webhook_to(stand_in):
     # as a service of containers is called; Label Studio connects it and says nothing
     stand_in.ml_backends[0]["url"] = "http://ml_backend:9090"
