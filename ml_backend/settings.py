@@ -33,7 +33,7 @@ from training.misspelling import did_you_mean
 from training.store.state_folder import StateFolder
 
 PREFIX = "ICMFORMER_"
-# Read by the tests and the benchmark to find data sets; nothing of the server.
+# Read by the tests to find data sets; nothing of the server.
 NOT_OURS = frozenset({"ICMFORMER_DATA"})
 MEGABYTE = 1 << 20
 YEAR_OF_MINUTES = 525_600
