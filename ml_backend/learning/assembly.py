@@ -91,7 +91,7 @@ def open_learning(settings: Settings) -> Learning:
         DatabaseError: as of `make_learning`.
         SettingsError: as of `make_learning`, and if the checkpoint of the settings cannot be read.
         VersionError: if that checkpoint is not complete.
-        FileStoreError: if it cannot be stored.
+        FileStoreError: as of `make_learning`, and if it cannot be stored.
     """
     learning = make_learning(settings)
     base = default_version(settings.checkpoint)
@@ -106,6 +106,7 @@ def open_kept_learning(settings: Settings) -> Learning:
     Raises:
         DatabaseError: as of `make_learning`.
         SettingsError: if there are none, and as of `make_learning`.
+        FileStoreError: as of `make_learning`.
     """
     # With another database, the folder holds nothing at first; a mistaken one is still not made.
     kept = settings.model_dir if settings.database_url else settings.state_folder.database
@@ -123,6 +124,7 @@ def make_learning(settings: Settings) -> Learning:
     Raises:
         DatabaseError: if the database cannot be opened.
         SettingsError: if the stores cannot be written to.
+        FileStoreError: if ICMFORMER_FILES_URL is of no known kind, or its package not installed.
     """
     try:
         return _make(settings)

@@ -104,6 +104,7 @@ def accepted_store(folder: Path, project: int | None = None) -> AcceptedImages:
 
     Raises:
         DatasetError: if there is no store, or nothing in it to train on.
+        DatabaseError: if its database cannot be read.
     """
     state = StateFolder(folder)
     if not state.database.is_file():  # which opening would create

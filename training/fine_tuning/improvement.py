@@ -84,6 +84,8 @@ def improve(
         FileStoreError: if stored files cannot be reached.
         StoredFileError: if an accepted image or mask is damaged.
         DatasetError: if the accepted objects are too small to train on.
+        RecipeError: if the training has diverged, or its state in the job's folder cannot be read.
+        ScoreCardError: if scores that were kept are not about the objects of the job.
         ICMFormerError: if the candidate cannot be loaded, or does not answer.
     """
     published = stores.versions.made_by(job.origin)

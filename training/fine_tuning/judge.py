@@ -80,8 +80,9 @@ class Judge:
             and the number of that one.
 
         Raises:
-            VersionError: if a version is damaged.
+            VersionError, CheckpointError: if a version is damaged.
             StoredFileError: if an accepted image or mask is damaged.
+            FileStoreError: if stored files cannot be reached.
         """
         live = self._plan.live
         scores = self._scores(
@@ -106,6 +107,7 @@ class Judge:
         Raises:
             VersionError, CheckpointError: if it is damaged.
             StoredFileError: if an accepted image or mask is damaged.
+            FileStoreError: if stored files cannot be reached.
         """
         return self._scores(checkpoint, self.trial, "candidate", "judging the candidate")
 

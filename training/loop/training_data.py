@@ -32,6 +32,7 @@ def open_mixture(recipe: Recipe) -> Mixture:
     Raises:
         DatasetError: if a data set is missing, half-unpacked, malformed, without any image
             or object, or if the cache or the run would be written into it.
+        DatabaseError: if the database of a sample store cannot be read.
     """
     parts = [_open(recipe, part) for part in recipe.data.parts]
     in_turn = not recipe.replacement and parts[0].image_weights is None

@@ -35,7 +35,7 @@ class StoredFiles:
             download_folder: where `local_path` puts copies of files that are not local.
 
         Raises:
-            StoredFileError: if the address is of no known kind, or its package is not installed.
+            FileStoreError: if the address is of no known kind, or its package is not installed.
         """
         self._filesystem: Any
         self._filesystem, self._root = _opened(place)
@@ -195,7 +195,7 @@ def _opened(place: Path | str) -> tuple[Any, str]:
         filesystem, root = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
         kind = place.partition(":")[0][:40]
-        raise StoredFileError(
+        raise FileStoreError(
             f"stored files at {kind}:// cannot be opened: {error} (for s3:// install s3fs; "
             "docs/deployment.md says how)"
         ) from error

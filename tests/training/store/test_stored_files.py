@@ -132,9 +132,9 @@ def test_nothing_half_written_stays_behind(tmp_path):
 
 def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(StoredFileError, match="for s3:// install s3fs"):
+    with pytest.raises(FileStoreError, match="for s3:// install s3fs"):
         StoredFiles("s3://bucket/icmformer", tmp_path)
-    with pytest.raises(StoredFileError, match="Protocol not known: carrier-pigeon"):
+    with pytest.raises(FileStoreError, match="Protocol not known: carrier-pigeon"):
         StoredFiles("carrier-pigeon://bucket", tmp_path)
 
 
