@@ -200,20 +200,16 @@ def _decoded(
         except BrushRLEError as error:
             unreadable.append(str(error))
             continue
+        if mask.area == 0:
+            notes.append(f"region '{shortened(found.id)}' is empty")
+            continue
         parent = str(found.item.get("parentID") or "")
         region = _Region(found.id, label_of(found.item), mask, parent)
-        if _is_usable(region, regions, notes):
+        # Brush and labels as separate controls save an object as two items of one id.
+        if region.label or found.id not in regions:
             regions[found.id] = region
             pixels += mask.crop.size
     return list(regions.values())
-
-
-def _is_usable(region: _Region, known: Mapping[str, _Region], notes: list[str]) -> bool:
-    if region.mask.area == 0:
-        notes.append(f"region '{shortened(region.id)}' is empty")
-        return False
-    # Brush and labels as separate controls save an object as two items of one id.
-    return bool(region.label) or region.id not in known
 
 
 def _relations(result: Result) -> Relations:

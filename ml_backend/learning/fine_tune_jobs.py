@@ -200,7 +200,7 @@ class FineTuneJobs:
         """
         with self._database.write() as session:
             row = _owned(session, job, worker)
-            if not _ended_as_cancelled(row):
+            if not _end_if_cancelled(row):
                 _end(row, "failed", message)
 
     def release(self, job: int, worker: str) -> None:
@@ -211,7 +211,7 @@ class FineTuneJobs:
         """
         with self._database.write() as session:
             row = _owned(session, job, worker)
-            if not _ended_as_cancelled(row):
+            if not _end_if_cancelled(row):
                 row.state, row.attempts = "waiting", row.attempts - 1
 
     def cancel(self, job: int) -> None:
@@ -265,7 +265,7 @@ class FineTuneJobs:
             dead = select(JobRow).where(JobRow.state == "running", died, JobRow.worker != alive)
             rows = session.scalars(dead).all()
             for row in rows:
-                if _ended_as_cancelled(row):
+                if _end_if_cancelled(row):
                     continue
                 if row.attempts < MOST_ATTEMPTS:
                     row.state = "waiting"
@@ -347,7 +347,7 @@ def _owned(session: Session, job: int, worker: str) -> JobRow:
     return row
 
 
-def _ended_as_cancelled(row: JobRow) -> bool:
+def _end_if_cancelled(row: JobRow) -> bool:
     """End a running job that somebody cancelled; say whether that was so."""
     if row.cancel:
         _end(row, "cancelled", "cancelled while it ran")

@@ -42,7 +42,7 @@ class Readiness:
         threading.Thread(target=self._run, args=(then,), name="warm-up", daemon=True).start()
 
     def _run(self, then: Callable[[], object]) -> None:
-        while not self._has_answered():
+        while not self._try_to_answer():
             time.sleep(RETRY_SECONDS)
         try:
             then()
@@ -50,7 +50,8 @@ class Readiness:
             self._answered.set()
         logger.info("ready")
 
-    def _has_answered(self) -> bool:
+    def _try_to_answer(self) -> bool:
+        """Have a network answer; return whether it did."""
         image = np.full((64, 64, 3), 128, dtype=np.uint8)
         deadline = Deadline(WARM_UP_SECONDS)
         try:

@@ -25,7 +25,11 @@ _UNUSED = timedelta(days=30)
 
 
 class StoredFiles:
-    """A folder of immutable files; safe to share between threads and processes."""
+    """A folder of immutable files; safe to share between threads and processes.
+
+    Attributes:
+        is_local: whether they lie in a local folder, and no copies are made.
+    """
 
     def __init__(self, place: Path | str, download_folder: Path) -> None:
         """Open the folder.
@@ -39,7 +43,7 @@ class StoredFiles:
         """
         self._filesystem: Any
         self._filesystem, self._root = _opened(place)
-        self._is_local = isinstance(self._filesystem, LocalFileSystem)
+        self.is_local = isinstance(self._filesystem, LocalFileSystem)
         self._downloads = download_folder
 
     def put(self, folder: str, suffix: str, content: bytes) -> str:
@@ -63,7 +67,7 @@ class StoredFiles:
         """
         target = self._path(key)
         try:
-            if not self._is_local:
+            if not self.is_local:
                 self._filesystem.pipe_file(target, content)  # object stores write all or nothing
             elif _has_content(Path(target), content):
                 with contextlib.suppress(PermissionError):  # another user's file
@@ -115,7 +119,7 @@ class StoredFiles:
             StoredFileError: if there is no such file.
             FileStoreError: if it cannot be downloaded.
         """
-        if self._is_local:
+        if self.is_local:
             return Path(self._path(key))
         target = self._downloads / key
         with contextlib.suppress(OSError):  # there is none, or it is another user's
@@ -129,15 +133,10 @@ class StoredFiles:
             self._delete_unused_copies()
         return target
 
-    def forget_copy(self, key: str) -> bool:
-        """Delete the local copy of a file that is not local; `local_path` makes a new one.
-
-        Returns:
-            Whether there can be another: the file is not local.
-        """
-        if not self._is_local:
+    def forget_copy(self, key: str) -> None:
+        """Delete the local copy of a file that is not local; `local_path` makes a new one."""
+        if not self.is_local:
             (self._downloads / key).unlink(missing_ok=True)
-        return not self._is_local
 
     def keys(self, folder: str) -> list[str]:
         """Return the keys of all files in a folder of the store, also of half-written ones.

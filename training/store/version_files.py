@@ -57,7 +57,8 @@ class VersionFiles:
 
     def _whole(self, key: str, expected: str) -> Path:
         path = self._files.local_path(key)
-        if not _has_hash(path, expected) and self._files.forget_copy(key):
+        if not _has_hash(path, expected) and not self._files.is_local:
+            self._files.forget_copy(key)
             path = self._files.local_path(key)
         if not _has_hash(path, expected):
             problem = "damaged" if path.exists() else "missing from the stored files"
