@@ -19,6 +19,7 @@ from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.regions import decode_region
+from ml_backend.local_servers.child_process import direct_session
 from training.clicks.annotator import JitteredAnnotator
 from training.evaluation.click_by_click import Step, click_through
 from training.moments import now
@@ -136,7 +137,7 @@ class Annotators:
         """Click once on every image, so that all are decoded; the masks are submitted later."""
         for shown in self._images:
             traffic = Traffic()
-            with _session() as session:
+            with direct_session() as session:
                 tool = MagicTool(
                     self._backend, session, next(self._numbers), shown.address, traffic
                 )
@@ -150,7 +151,7 @@ class Annotators:
     def click_calmly(self, seconds: float) -> Traffic:
         """One annotator, with short pauses."""
         traffic, end = Traffic(), time.monotonic() + seconds
-        with _session() as session:
+        with direct_session() as session:
             while time.monotonic() < end or not traffic.seconds:
                 for _ in self._outline(session, traffic):
                     time.sleep(PAUSE_SECONDS)
@@ -179,7 +180,7 @@ class Annotators:
         """Submit annotations, at least one, at random moments, as independent people do."""
         traffic, end = Traffic(), time.monotonic() + seconds
         waits = np.random.default_rng(0)
-        with _session() as session:
+        with direct_session() as session:
             while not traffic.seconds or time.monotonic() < end:
                 time.sleep(waits.exponential(1 / a_second))
                 body = self._webhook(next(self._numbers))
@@ -191,7 +192,7 @@ class Annotators:
     def all_stored(self) -> bool:
         """Return whether the worker has dealt with everything that was submitted."""
         address = f"{self._backend}/api/projects/{PROJECT['id']}"
-        with _session() as session:
+        with direct_session() as session:
             answer = session.get(address, timeout=_TIMEOUT)
         # Before its first message the project is unknown.
         return answer.ok and answer.json()["messages"]["waiting"] == 0
@@ -203,7 +204,7 @@ class Annotators:
 
     def progress(self, job: int) -> tuple[Stage | Literal["ended"], int, int]:
         """Return the stage of a job, "ended" if it runs no more, and how far it is in it."""
-        with _session() as session:
+        with direct_session() as session:
             facts = session.get(f"{self._backend}/api/jobs/{job}", timeout=_TIMEOUT).json()
         goes_on = facts["state"] in ("waiting", "running")
         stage: Stage | Literal["ended"] = facts["stage"] if goes_on else "ended"
@@ -214,7 +215,7 @@ class Annotators:
         self._post(f"/api/jobs/{job}/cancel")
 
     def _post(self, path: str) -> dict[str, Any]:
-        with _session() as session:
+        with direct_session() as session:
             answer = session.post(f"{self._backend}{path}", json={}, timeout=_TIMEOUT)
         answer.raise_for_status()
         facts: dict[str, Any] = answer.json()
@@ -222,7 +223,7 @@ class Annotators:
 
     def click_on(self) -> None:
         """Click without a pause, for as long as the process lives."""
-        with _session() as session:
+        with direct_session() as session:
             while True:
                 list(self._outline(session, Traffic()))
 
@@ -250,13 +251,6 @@ class Annotators:
             "task": {"id": number, "data": {"image": shown.address}},
             "project": PROJECT,
         }
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    # A proxy of the environment must not stand before the loopback address.
-    session.trust_env = False
-    return session
 
 
 def _crowd(backend: str, images: Sequence[TaskImage], size: int, came: Event) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import requests
 
 from ml_backend.errors import LabelStudioError
+from ml_backend.local_servers.child_process import direct_session
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -20,9 +21,7 @@ class RestApi:
             token: legacy token of an account that may create projects.
         """
         self.url = url
-        self._session = requests.Session()
-        # a proxy of the environment must not stand before the loopback address
-        self._session.trust_env = False
+        self._session = direct_session()
         self._session.headers["Authorization"] = f"Token {token}"
 
     def get(self, path: str, **query: Any) -> Any:

@@ -132,6 +132,13 @@ def left_running(folder: Path) -> dict[str, str]:
     return found
 
 
+def direct_session() -> requests.Session:
+    """Return a session for programs of this machine, whatever proxy the environment names."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 def answers(address: str, timeout: float) -> bool:
     """Return whether a program of this machine says at an address that all is well.
 
@@ -139,8 +146,7 @@ def answers(address: str, timeout: float) -> bool:
         address: is asked directly, whatever proxy the environment names.
         timeout: seconds to wait for the answer.
     """
-    with requests.Session() as session:
-        session.trust_env = False
+    with direct_session() as session:
         try:
             return session.get(address, timeout=timeout).ok
         except requests.RequestException:
