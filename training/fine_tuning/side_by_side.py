@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icmformer import Click, Segmentation
+from icmformer.region_of_interest import bounding_box
 from training.datasets.sample import EvaluationSample
 from training.evaluation.click_by_click import ClickSegmenter, Step, click_through
 from training.evaluation.example_pictures import strip
@@ -105,12 +106,12 @@ class _Cut:
 
 
 def _around(sample: EvaluationSample) -> _Cut:
-    rows, columns = np.nonzero(sample.target == 1)
-    extents = [(int(span.min()), int(span.max()) + 1) for span in (rows, columns)]
-    side = max(*(end - start for start, end in extents), _LEAST_SIDE)
+    box = bounding_box(sample.target == 1)
+    assert box is not None, "a sample has an object"
+    side = round(max(*box.size_hw, _LEAST_SIDE) * (1 + 2 * _MARGIN))
     (top, bottom), (left, right) = (
-        _window(extent, round(side * (1 + 2 * _MARGIN)), length)
-        for extent, length in zip(extents, sample.target.shape, strict=True)
+        _window(span, side, length)
+        for span, length in zip(box.slices, sample.target.shape, strict=True)
     )
     window = np.s_[top:bottom, left:right]
     cut = replace(
@@ -119,8 +120,8 @@ def _around(sample: EvaluationSample) -> _Cut:
     return _Cut(cut, top, left)
 
 
-def _window(extent: tuple[int, int], side: int, length: int) -> tuple[int, int]:
-    start = max((extent[0] + extent[1] - side) // 2, 0)
+def _window(span: slice, side: int, length: int) -> tuple[int, int]:
+    start = max((span.start + span.stop - side) // 2, 0)
     return start, min(start + side, length)
 
 

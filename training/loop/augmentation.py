@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field
 
+from icmformer.region_of_interest import bounding_box
 from training.datasets.object_sampling import ObjectIds
 from training.recipe_files import STRICT
 
@@ -239,12 +240,9 @@ def _part_of(length: int, extent: Range, rng: np.random.Generator) -> tuple[floa
 
 def _spans(layers: np.ndarray, focus: ObjectIds) -> list[tuple[int, int]]:
     """Return first and last-plus-one row, then column, of the objects' common box."""
-    mask = np.logical_or.reduce([layers[:, :, layer] == i for layer, i in focus])
-    spans = []
-    for axis in (1, 0):
-        occupied = np.flatnonzero(mask.any(axis=axis))
-        spans.append((int(occupied[0]), int(occupied[-1]) + 1))
-    return spans
+    box = bounding_box(np.logical_or.reduce([layers[:, :, layer] == i for layer, i in focus]))
+    assert box is not None, "objects to crop around are in the image"
+    return [(span.start, span.stop) for span in box.slices]
 
 
 def _view_to_image(
