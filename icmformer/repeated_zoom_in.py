@@ -75,7 +75,7 @@ class RepeatedZoomIn:
         """Return where to look first; see `icmformer.zoom_in.Zoom`."""
         if current is not None:
             return self.look_again(probability, clicks, current) or current
-        image_hw = probability.shape[0], probability.shape[1]
+        image_hw = probability.shape[:2]
         found = bounding_box(probability > THRESHOLD)
         if found is None:
             return self._first_view(clicks, image_hw)
@@ -88,7 +88,7 @@ class RepeatedZoomIn:
 
         See `icmformer.zoom_in.Zoom`.
         """
-        image_hw = probability.shape[0], probability.shape[1]
+        image_hw = probability.shape[:2]
         found = bounding_box(probability > THRESHOLD)
         if found:
             found = _with_what_was_cut_off(found, current, image_hw)
