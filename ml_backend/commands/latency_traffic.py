@@ -19,6 +19,7 @@ from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.regions import decode_region
+from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.local_servers.child_process import direct_session
 from training.clicks.annotator import JitteredAnnotator
 from training.evaluation.click_by_click import Step, click_through
@@ -206,7 +207,7 @@ class Annotators:
         """Return the stage of a job, "ended" if it runs no more, and how far it is in it."""
         with direct_session() as session:
             facts = session.get(f"{self._backend}/api/jobs/{job}", timeout=_TIMEOUT).json()
-        goes_on = facts["state"] in ("waiting", "running")
+        goes_on = facts["state"] in UNFINISHED
         stage: Stage | Literal["ended"] = facts["stage"] if goes_on else "ended"
         return stage, facts["done"], facts["total"]
 

@@ -27,6 +27,7 @@ JobState = Literal[
     "failed",  # `message` says why
     "cancelled",
 ]
+UNFINISHED: tuple[JobState, ...] = ("waiting", "running")
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 _LONGEST_SILENCE = 2 * LEASE  # until then the next worker may take the job over unnoticed
 MOST_ATTEMPTS = 3  # that get no further than the one before
@@ -222,7 +223,7 @@ class FineTuneJobs:
         """
         with self._database.write() as session:
             row = session.get(JobRow, job) if job <= LARGEST_INTEGER else None
-            if row is None or row.state not in ("waiting", "running"):
+            if row is None or row.state not in UNFINISHED:
                 raise JobError(f"job {job} is not waiting or running")
             row.cancel = True
             if row.state == "waiting":
@@ -300,7 +301,7 @@ class FineTuneJobs:
 
     def unfinished(self) -> Sequence[JobRow]:
         """Return the jobs of all projects that wait or run, the oldest first."""
-        rows = select(JobRow).where(JobRow.state.in_(("waiting", "running")))
+        rows = select(JobRow).where(JobRow.state.in_(UNFINISHED))
         with self._database.read() as session:
             return session.scalars(rows.order_by(JobRow.id)).all()
 
@@ -310,7 +311,7 @@ class FineTuneJobs:
         A job follows that waits or runs, or a later one that ended, unless it was cancelled before
         the other failed: whoever cancelled it afterwards has seen what it was to make up for.
         """
-        busy = select(JobRow.project).where(JobRow.state.in_(("waiting", "running")))
+        busy = select(JobRow.project).where(JobRow.state.in_(UNFINISHED))
         newest = select(func.max(JobRow.id)).where(JobRow.state != "cancelled")
         later = aliased(JobRow)  # than the newest: those are cancelled ones
         is_seen = exists().where(

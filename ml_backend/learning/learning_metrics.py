@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml_backend.learning.attention import Attention, Lookout
+from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from training.errors import DatabaseError
 
 
@@ -29,7 +30,7 @@ def _gauges(seen: Attention) -> list[Metric]:
     jobs = GaugeMetricFamily(
         "icmformer_jobs", "Fine-tuning jobs that wait or run.", labels=["state"]
     )
-    for state in ("waiting", "running"):
+    for state in UNFINISHED:
         jobs.add_metric([state], seen.jobs[state])
     seen_at = seen.worker_seen_at
     return [

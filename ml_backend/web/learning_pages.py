@@ -14,6 +14,7 @@ from ml_backend.backend import Backend
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
+from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
 from ml_backend.serving.pointer_follower import PointerFollower
@@ -249,7 +250,7 @@ def _is_recent(move: dict[str, Any]) -> bool:
 
 
 def _is_busy(jobs: list[dict[str, Any]]) -> bool:
-    return any(job["state"] in ("waiting", "running") for job in jobs)
+    return any(job["state"] in UNFINISHED for job in jobs)
 
 
 def _back_to(name: str, anchor: str) -> Answer:

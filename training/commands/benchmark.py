@@ -31,7 +31,7 @@ from training.evaluation.benchmark_runs import (
 from training.evaluation.click_by_click import click_through
 from training.evaluation.contestants import ClassicalMethod, Contestant, Served, named_checkpoints
 from training.evaluation.example_pictures import Strip, choose_samples, strip
-from training.evaluation.noc import ScoreCard
+from training.evaluation.noc import PUBLISHED_IOU, ScoreCard
 from training.evaluation.report import Gallery, write_report
 from training.home_paths import given_path
 from training.progress import progress
@@ -268,7 +268,7 @@ def _gallery(what: Run, card: ScoreCard, count: int) -> Gallery:
     segmenter = what.contestant.segmenter(what.dataset_name)
     dataset, indices = what.protocol.prepare(what.dataset), what.indices()
     strips: dict[str, list[Strip]] = {}
-    good = min(0.90, what.protocol.target_iou)
+    good = min(PUBLISHED_IOU, what.protocol.target_iou)
     for kind, positions in choose_samples(card, count, good).items():
         strips[kind] = []
         for position in positions:

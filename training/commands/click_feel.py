@@ -18,7 +18,7 @@ from icmformer.clicks import Click, rows_columns
 from icmformer.tidy_mask import small_parts
 from training.clicks.annotator import JitteredAnnotator
 from training.datasets.benchmarks import BENCHMARKS, open_benchmark
-from training.datasets.sample import EvaluationSample
+from training.datasets.sample import IGNORE, EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation.click_by_click import ClickSegmenter, click_through
 from training.evaluation.contestants import Checkpoint, Contestant, Served
@@ -189,7 +189,7 @@ def effect_of_change(
         that became wrong, both per pixel of the object.
     """
     near = _neighbourhood(target, before, click)
-    counted = target != -1
+    counted = target != IGNORE
     changed = (before != after) & counted
     right = after == (target == 1)
     area = np.count_nonzero(target == 1)
@@ -235,7 +235,7 @@ def _obeyed(mask: np.ndarray, clicks: Sequence[Click]) -> tuple[float, float]:
 
 def _neighbourhood(target: np.ndarray, mask: np.ndarray, click: Click) -> np.ndarray:
     """Return the error that was clicked and what lies around it, (H, W) bool."""
-    wrong = (mask != (target == 1)) & (target != -1)
+    wrong = (mask != (target == 1)) & (target != IGNORE)
     row, column = rows_columns([click]).astype(np.int64)[0]
     _, labels = cv2.connectedComponents(wrong.astype(np.uint8), connectivity=8)
     error = (labels == labels[row, column]) & wrong

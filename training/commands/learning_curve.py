@@ -26,7 +26,7 @@ from training.errors import DatasetError
 from training.evaluation.noc import ScoreCard
 from training.evaluation.same_settings import keep_to
 from training.fine_tuning.accepted_domain import AcceptedDomain
-from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
+from training.fine_tuning.fine_tune import CANDIDATE, FineTuneData, can_validate, fine_tune
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe, load_fine_tune_recipe
 from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_learning_curve
 from training.fine_tuning.retention import PACKAGED, RetentionSet
@@ -124,7 +124,7 @@ def _run(arguments: argparse.Namespace) -> None:
             replay=replay,
             validation=_validation(validation, recipe),
         )
-        candidate = folder / "candidate.safetensors"
+        candidate = folder / CANDIDATE
         if not candidate.with_suffix(".json").exists():
             start = arguments.checkpoint
             fine_tune(start, start, data, recipe, folder, _sayer(), masks=masks)

@@ -35,7 +35,7 @@ from training.errors import RecipeError
 from training.home_paths import given_path
 from training.loop.click_training import ClickTraining
 from training.loop.continued_run import changed_data, changed_settings, differing_numbers
-from training.loop.keeper import Keeper
+from training.loop.keeper import LATEST, Keeper
 from training.loop.losses import mean_iou, segmentation_loss
 from training.loop.monitor import Monitor
 from training.loop.optimization import (
@@ -114,7 +114,7 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     # Before the data: weights that are missing or do not fit are said now, not after hours of
     # decoding.
     state = _begun_or_continued(recipe, accelerator.device)
-    weights = recipe.run / "latest.safetensors"
+    weights = recipe.run / LATEST
     saved = state.samples if continued and weights.exists() else None
     if not same_in_all(accelerator, state.samples, state.step):
         raise RecipeError(
@@ -201,7 +201,7 @@ def _say_how_it_ended(
     if not accelerator.is_main_process:
         return
     if _is_finished(recipe, state):
-        weights = recipe.run / "latest.safetensors"
+        weights = recipe.run / LATEST
         logger.info("finished after %d samples: the weights are in %s", state.samples, weights)
         return
     logger.info(

@@ -6,7 +6,7 @@ from typing import Any
 
 from training.evaluation.benchmark_runs import Protocol
 from training.evaluation.bootstrap import DRAWS
-from training.evaluation.noc import SIZE_CLASSES, ScoreCard
+from training.evaluation.noc import PUBLISHED_CLICKS, SIZE_CLASSES, ScoreCard
 from training.evaluation.text_table import text_table
 from training.provenance import Provenance
 
@@ -109,8 +109,9 @@ class Benchmark:
             reasons.append("the simulated annotator misses the centre of the errors on purpose")
         if protocol.start_from_mask:
             reasons.append("clicking starts from a damaged mask of the object, not from nothing")
-        if protocol.max_clicks != 20:
-            reasons.append(f"objects are given up after {protocol.max_clicks} clicks, not 20")
+        if protocol.max_clicks != PUBLISHED_CLICKS:
+            given = protocol.max_clicks
+            reasons.append(f"objects are given up after {given} clicks, not {PUBLISHED_CLICKS}")
         return reasons
 
     def _incomplete(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ from training.datasets.sample import EvaluationDataset
 from training.errors import BenchmarkError, DatasetError, ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate_sample
 from training.evaluation.contestants import Contestant
-from training.evaluation.noc import SampleScore, ScoreCard
+from training.evaluation.noc import PUBLISHED_CLICKS, SampleScore, ScoreCard
 from training.evaluation.perturbed_masks import StartFromMask
 from training.evaluation.same_settings import require_same
 from training.processor_cores import usable_cores
@@ -47,7 +47,7 @@ class Protocol:
         seed: of jitter and damage.
     """
 
-    max_clicks: int = 20
+    max_clicks: int = PUBLISHED_CLICKS
     target_iou: float = 0.95
     annotator: str = "centre"
     start_from_mask: bool = False

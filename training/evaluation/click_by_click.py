@@ -11,7 +11,7 @@ from icmformer.clicks import Click
 from icmformer.segmentation import Segmentation
 from training.clicks.annotator import Annotator, CentreAnnotator
 from training.datasets.sample import EvaluationDataset, EvaluationSample
-from training.evaluation.noc import SampleScore, ScoreCard, iou
+from training.evaluation.noc import PUBLISHED_CLICKS, PUBLISHED_IOU, SampleScore, ScoreCard, iou
 
 
 class ClickSegmenter(Protocol):
@@ -36,8 +36,8 @@ def click_through(
     predictor: ClickSegmenter,
     sample: EvaluationSample,
     *,
-    max_clicks: int = 20,
-    target_iou: float = 0.90,
+    max_clicks: int = PUBLISHED_CLICKS,
+    target_iou: float = PUBLISHED_IOU,
     annotator: Annotator | None = None,
 ) -> Iterator[Step]:
     """Click on one object until the target is reached or the clicks are used up.
@@ -94,8 +94,8 @@ def evaluate(
     predictor: ClickSegmenter,
     dataset: EvaluationDataset,
     *,
-    max_clicks: int = 20,
-    target_iou: float = 0.90,
+    max_clicks: int = PUBLISHED_CLICKS,
+    target_iou: float = PUBLISHED_IOU,
     annotator: Annotator | None = None,
     progress: Callable[[SampleScore], None] | None = None,
 ) -> ScoreCard:

@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from training.datasets.sample import IGNORE
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 
+# The published protocol: most clicks on an object, and the IoU at which it ends.
+PUBLISHED_CLICKS, PUBLISHED_IOU = 20, 0.90
 _JSON_FORMAT = "icmformer score card 1"
 # Shares of the image that an object covers. At an input of 448 × 448, one per cent is 45 × 45.
 SIZE_CLASSES = {"small": (0.0, 0.01), "medium": (0.01, 0.1), "large": (0.1, np.inf)}
@@ -33,7 +36,7 @@ def iou(target: np.ndarray, mask: np.ndarray) -> float:
     Returns:
         1.0 if there is neither object nor mask: nothing is left to correct.
     """
-    counted = mask & (target != -1)
+    counted = mask & (target != IGNORE)
     union = np.count_nonzero(counted | (target == 1))
     # A float of Python's own: NumPy's, compared and counted, would be no plain data for JSON.
     return float(np.count_nonzero(counted & (target == 1)) / union) if union else 1.0
@@ -80,8 +83,8 @@ class ScoreCard:
     """
 
     samples: tuple[SampleScore, ...]
-    max_clicks: int = 20
-    target_iou: float = 0.90
+    max_clicks: int = PUBLISHED_CLICKS
+    target_iou: float = PUBLISHED_IOU
 
     def __post_init__(self) -> None:
         if not self.samples:

@@ -53,6 +53,7 @@ from training.progress import Report
 
 logger = logging.getLogger(__name__)
 
+CANDIDATE = "candidate.safetensors"
 _LEAST_OBJECTS, _LEAST_IMAGES = 5, 3  # to validate on
 
 
@@ -178,7 +179,7 @@ def fine_tune(
     _go_part_of_the_way(before, average, recipe.weight_interpolation)
     tell = partial(report, "training", step, recipe.steps)
     result = _with_generalist(average, generalist, data, recipe, tell)
-    candidate = folder / "candidate.safetensors"
+    candidate = folder / CANDIDATE
     save_checkpoint(
         result, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
     )

@@ -28,7 +28,7 @@ from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.errors import DatasetError, VersionError
 from training.fine_tuning.familiar_images import known_images
-from training.fine_tuning.fine_tune import FineTuneData, can_validate, fine_tune
+from training.fine_tuning.fine_tune import CANDIDATE, FineTuneData, can_validate, fine_tune
 from training.fine_tuning.improvement_plan import (
     Assignment,
     ImprovementOptions,
@@ -164,7 +164,7 @@ def _trained(
     report: Report,
 ) -> Path:
     """Return the candidate's checkpoint, training it unless that is done."""
-    candidate = folder / "candidate.safetensors"
+    candidate = folder / CANDIDATE
     if _seal(candidate).exists():
         return candidate
     files, recipe = SampleFiles(stores.files), plan.recipe_on(options.recipe.device)

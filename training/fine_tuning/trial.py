@@ -14,7 +14,7 @@ from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationDataset
 from training.errors import ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate
-from training.evaluation.noc import SampleScore, ScoreCard
+from training.evaluation.noc import PUBLISHED_IOU, SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.promotion import Comparison
 from training.progress import Report, Stage
@@ -46,7 +46,7 @@ class Exercise:
     def judge(
         self,
         predictor: ClickSegmenter,
-        target_iou: float = 0.90,
+        target_iou: float = PUBLISHED_IOU,
         progress: Callable[[SampleScore], None] | None = None,
     ) -> ScoreCard:
         """Let every annotator click on every object.

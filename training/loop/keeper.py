@@ -14,6 +14,8 @@ from training.loop.training_state import TrainingState, has_state
 from training.loop.validation import Validation
 from training.provenance import Provenance
 
+LATEST = "latest.safetensors"  # the averaged weights of the newest state
+
 
 @dataclass
 class Keeper:
@@ -103,7 +105,7 @@ class Keeper:
     def _save(self, state: TrainingState) -> None:
         if self.accelerator.is_main_process:
             # In this order: where there is a state, there are weights.
-            self._save_weights(state, "latest.safetensors")
+            self._save_weights(state, LATEST)
             state.save(self.recipe)
         self.saved = state.samples
 

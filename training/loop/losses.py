@@ -7,6 +7,7 @@ it. Dice: Milletari et al., V-Net (3DV 2016), per sample.
 import torch
 
 from icmformer.segmentation import MASK_THRESHOLD
+from training.datasets.sample import IGNORE
 from training.loop.recipe import Loss
 
 _EPS = 1e-12
@@ -38,7 +39,7 @@ def normalized_focal_loss(
     Returns:
         (B,) float; zero for a sample whose pixels are all ignored.
     """
-    valid = (target != -1).to(logits.dtype)
+    valid = (target != IGNORE).to(logits.dtype)
     is_object = target > 0.5
     # log p of the true class, and 1 - p of it, each from the logit's own side: neither loses
     # digits where the other would, so logits of ±200 keep a finite loss and gradient.
@@ -64,7 +65,7 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Returns:
         (B,) float in [0, 1].
     """
-    valid = (target != -1).to(logits.dtype)
+    valid = (target != IGNORE).to(logits.dtype)
     probability = torch.sigmoid(logits) * valid
     truth = (target > 0.5).to(logits.dtype)
     overlap = (probability * truth).sum(dim=(1, 2, 3))
@@ -103,7 +104,7 @@ def mean_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Returns:
         scalar float in [0, 1]; samples without object and without prediction count as 1.
     """
-    valid = target != -1
+    valid = target != IGNORE
     predicted = (torch.sigmoid(logits) > MASK_THRESHOLD) & valid
     truth = (target > 0.5) & valid
     union = (predicted | truth).sum(dim=(1, 2, 3))
