@@ -11,7 +11,7 @@ from training.evaluation.text_table import text_table
 from training.provenance import Provenance
 
 THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
-FAILURE_THRESHOLDS = (0.85, 0.90)
+FAILURE_THRESHOLDS = (0.85, 0.90)  # what papers count clicks to, too
 _SHOWN_CLICKS = (1, 3, 5)
 
 
@@ -139,11 +139,6 @@ def known(card_or_protocol: ScoreCard | Protocol, thresholds: tuple[float, ...])
     target = card_or_protocol.target_iou
     below = [t for t in thresholds if t <= target]
     return below if target in below or target > thresholds[-1] else [*below, target]
-
-
-def published(protocol: Protocol) -> list[float]:
-    """Return the thresholds of published numbers up to which samples were clicked."""
-    return [t for t in FAILURE_THRESHOLDS if t <= protocol.target_iou]
 
 
 def percent(threshold: float) -> str:

@@ -9,13 +9,11 @@ import jinja2
 from markupsafe import Markup
 
 from training.atomic_files import write_atomically
-from training.evaluation.benchmark_numbers import Benchmark
+from training.evaluation.benchmark_numbers import FAILURE_THRESHOLDS, Benchmark
 from training.evaluation.benchmark_runs import file_name
 from training.evaluation.example_pictures import Strip
 from training.evaluation.figures import iou_curves
 from training.evaluation.report_tables import clicks_table, details, failures_table
-
-_COUNTED_TO = (0.85, 0.90)  # what papers count clicks to
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def _curves(benchmark: Benchmark) -> dict[str, Markup]:
     entries = benchmark.entries
     return {
         name: Markup(
-            iou_curves(name, {each.name: each.cards[name] for each in entries}, _COUNTED_TO)
+            iou_curves(name, {each.name: each.cards[name] for each in entries}, FAILURE_THRESHOLDS)
         )
         for name in benchmark.published_sizes
     }

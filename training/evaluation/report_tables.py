@@ -10,7 +10,6 @@ from training.evaluation.benchmark_numbers import (
     known,
     metric_names,
     percent,
-    published,
 )
 from training.evaluation.noc import ScoreCard
 from training.evaluation.published import FAILURES, TABLE_1_DATASETS, PublishedRow, click_rows
@@ -112,7 +111,7 @@ def _comparison(
 ) -> ComparisonTable:
     others = [name for name in benchmark.published_sizes if name not in TABLE_1_DATASETS]
     datasets = (*TABLE_1_DATASETS, *others)
-    thresholds = published(benchmark.protocol)
+    thresholds = [t for t in FAILURE_THRESHOLDS if t <= benchmark.protocol.target_iou]
     names = tuple(f"{metric}{percent(t)}" for t in thresholds)
 
     def our_cell(card: ScoreCard | None, threshold: float) -> str:
