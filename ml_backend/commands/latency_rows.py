@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.commands.latency_images import image_server, task_images
-from ml_backend.commands.latency_traffic import Annotators, Traffic
+from ml_backend.commands.latency_traffic import CROWD, Annotators, Traffic
 from ml_backend.errors import LocalServerError
 from ml_backend.local_servers import backend_server, ports
 
-CROWD = 8
-WEBHOOKS_A_SECOND = 5.0
-_JOB_SECONDS = 3600.0  # it judges before it trains: minutes on two slow cores
+_PATIENCE_SECONDS = 3600.0  # a job judges before it trains: minutes on two slow cores
 # What the worker may do by itself would disturb the comparison.
 _QUIET = {
     "ICMFORMER_FINE_TUNE_AFTER": "0",
@@ -58,29 +56,23 @@ def measure(annotators: Annotators, seconds: float) -> None:
     sys.stdout.write(f"{'what':44} {'n':>5} {'median':>8} {'p99':>8} {'max':>8} ms   failed\n")
     annotators.warm_up()
     _row("clicks, idle", annotators.click_calmly(seconds))
-    _row("webhooks, idle", annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds))
-    with annotators.crowd(CROWD):
-        _row(
-            f"webhooks, {CROWD} annotators click",
-            annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds),
-        )
+    _row("webhooks, idle", annotators.send_webhooks(seconds))
+    with annotators.crowd():
+        _row(f"webhooks, {CROWD} annotators click", annotators.send_webhooks(seconds))
     _wait_until_stored(annotators)
     job = annotators.start_job()
     sys.stderr.write("a job judges before it trains, which can take ten minutes …\n")
     _wait_for_training(annotators, job)
     _row("clicks, a job trains", annotators.click_calmly(seconds))
-    with annotators.crowd(CROWD):
-        _row(
-            f"webhooks, a job trains, {CROWD} annotators",
-            annotators.send_webhooks(WEBHOOKS_A_SECOND, seconds),
-        )
+    with annotators.crowd():
+        _row(f"webhooks, a job trains, {CROWD} annotators", annotators.send_webhooks(seconds))
     stage, done, total = annotators.progress(job)
     sys.stdout.write(f"the job was at: {stage}, {done} of {total}\n")
     annotators.cancel(job)
 
 
 def _wait_until_stored(annotators: Annotators) -> None:
-    deadline = time.monotonic() + _JOB_SECONDS
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while not annotators.all_stored():
         if time.monotonic() > deadline:
             raise LocalServerError("the worker did not store the masks; see --state for its log")
@@ -88,7 +80,7 @@ def _wait_until_stored(annotators: Annotators) -> None:
 
 
 def _wait_for_training(annotators: Annotators, job: int) -> None:
-    deadline = time.monotonic() + _JOB_SECONDS
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     stage, done, _ = annotators.progress(job)
     while stage != "training" or done < 2:
         if stage == "ended" or time.monotonic() > deadline:

@@ -18,6 +18,7 @@ from ml_backend.commands.latency_images import TaskImage
 from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
+from ml_backend.label_studio.project_keys import project_key
 from ml_backend.label_studio.regions import decode_region
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.local_servers.child_process import direct_session
@@ -27,9 +28,10 @@ from training.moments import now
 from training.progress import Stage
 
 PROJECT = {"id": 1, "created_at": "2026-01-01T00:00:00Z", "label_config": LABELING_CONFIG}
-PROJECT_KEY = "1.1767225600"
 MOST_CLICKS = 5  # on an object
 GOOD_ENOUGH = 0.9  # the IoU at which a mask is accepted
+CROWD = 8  # annotators who click at once
+WEBHOOKS_A_SECOND = 5.0
 PAUSE_SECONDS = 0.15  # between an answer and the next click of a quick annotator
 _CROWD_GATHERS_SECONDS = 3.0
 _TIMEOUT = 100.0
@@ -102,7 +104,7 @@ class MagicTool:
         ]  # fmt: skip
         body = {
             "tasks": [self._task],
-            "project": PROJECT_KEY,
+            "project": project_key(PROJECT),
             "label_config": LABELING_CONFIG,
             "params": {"context": {"result": drawn}},
         }
@@ -159,12 +161,12 @@ class Annotators:
         return traffic
 
     @contextmanager
-    def crowd(self, size: int) -> Iterator[None]:
+    def crowd(self) -> Iterator[None]:
         """Let many click without a pause, for the duration of the block."""
         # In a process of their own: what is measured in this one must not wait for them.
         context = multiprocessing.get_context("spawn")
         came = context.Event()
-        arguments = (self._backend, self._images, size, came)
+        arguments = (self._backend, self._images, came)
         process = context.Process(target=_crowd, args=arguments)
         process.start()
         try:
@@ -177,13 +179,13 @@ class Annotators:
             process.kill()
             process.join()
 
-    def send_webhooks(self, a_second: float, seconds: float) -> Traffic:
+    def send_webhooks(self, seconds: float) -> Traffic:
         """Submit annotations, at least one, at random moments, as independent people do."""
         traffic, end = Traffic(), time.monotonic() + seconds
         waits = np.random.default_rng(0)
         with direct_session() as session:
             while not traffic.seconds or time.monotonic() < end:
-                time.sleep(waits.exponential(1 / a_second))
+                time.sleep(waits.exponential(1 / WEBHOOKS_A_SECOND))
                 body = self._webhook(next(self._numbers))
                 began = time.perf_counter()
                 answer = session.post(f"{self._backend}/webhook", json=body, timeout=_TIMEOUT)
@@ -254,8 +256,8 @@ class Annotators:
         }
 
 
-def _crowd(backend: str, images: Sequence[TaskImage], size: int, came: Event) -> None:
-    for number in range(size):
+def _crowd(backend: str, images: Sequence[TaskImage], came: Event) -> None:
+    for number in range(CROWD):
         annotators = Annotators(backend, images, first=1_000_000 * (number + 1))
         threading.Thread(target=annotators.click_on).start()
     came.set()
