@@ -20,7 +20,7 @@ FOLDERS = {
     ),
     "ml_backend": (
         *("label_studio", "images", "serving", "connection", "learning"),
-        *("local_servers", "demo", "commands", "web"),
+        *("local_servers", "demo", "latency", "commands", "web"),
     ),
 }
 # GPU machines often have these and nothing else.

@@ -45,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as running:
         try:
             # Importing it imports torch, for which --help and refusals need not wait.
-            from ml_backend.commands import latency_rows
+            from ml_backend.latency import measurement
 
-            annotators = latency_rows.start(arguments.data, arguments.state, running)
-            latency_rows.measure(annotators, arguments.seconds)
+            annotators = measurement.start(arguments.data, arguments.state, running)
+            measurement.measure(annotators, arguments.seconds)
         except KeyboardInterrupt:
             # the servers stop while this block is left
             interruption.ignore_from_now_on()

@@ -5,8 +5,8 @@ import pytest
 import requests
 from PIL import Image
 
-from ml_backend.commands.latency_images import image_server, task_images
 from ml_backend.errors import LocalServerError
+from ml_backend.latency.image_server import image_server, task_images
 from training.datasets.sample import EvaluationSample
 
 

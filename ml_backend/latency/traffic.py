@@ -14,12 +14,12 @@ import numpy as np
 import requests
 
 from icmformer import Click, Segmentation
-from ml_backend.commands.latency_images import TaskImage
 from ml_backend.demo.project import LABELING_CONFIG
 from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_key
 from ml_backend.label_studio.regions import decode_region
+from ml_backend.latency.image_server import TaskImage
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.local_servers.child_process import direct_session
 from training.clicks.annotator import JitteredAnnotator

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.commands.latency_images import image_server, task_images
-from ml_backend.commands.latency_traffic import CROWD, Annotators, Traffic
 from ml_backend.errors import LocalServerError
+from ml_backend.latency.image_server import image_server, task_images
+from ml_backend.latency.traffic import CROWD, Annotators, Traffic
 from ml_backend.local_servers import backend_server, ports
 
 _PATIENCE_SECONDS = 3600.0  # a job judges before it trains: minutes on two slow cores

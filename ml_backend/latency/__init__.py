@@ -1,0 +1,1 @@
+"""Backend and worker under made-up annotators, to measure what these wait for."""
