@@ -21,8 +21,7 @@ import numpy as np
 from ml_backend.errors import BrushRLEError
 from ml_backend.label_studio.regions import decode_region, is_brush, label_of, painted_size
 from ml_backend.short_text import listed, shortened
-from training.store.object_mask import ObjectMask, union
-from training.store.samples import AcceptedObject
+from training.store.object_mask import AcceptedObject, ObjectMask, union
 
 SAME_OBJECT_OVERLAP = 0.5  # of the smaller region's pixels
 # Types that somebody may have meant as a mask: `polygon`, `polygonlabels`, …

@@ -20,8 +20,8 @@ from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions
 from training.fine_tuning.promotion import Policy
 from training.store.database import Database
 from training.store.model_versions import ModelVersions
-from training.store.object_mask import ObjectMask
-from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.object_mask import AcceptedObject, ObjectMask
+from training.store.samples import Annotation, SampleStore
 from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 

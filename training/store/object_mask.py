@@ -1,4 +1,4 @@
-"""The mask of one object, kept as the crop that holds it.
+"""An accepted object and its mask, kept as the crop that holds it.
 
 An image with hundreds of nuclei has hundreds of masks; at full size they would not fit in memory.
 """
@@ -69,6 +69,15 @@ class ObjectMask:
         row, column = row - self.top, column - self.left
         height, width = self.crop.shape
         return 0 <= row < height and 0 <= column < width and bool(self.crop[row, column])
+
+
+@dataclass(frozen=True)
+class AcceptedObject:
+    """One object of an annotation, on the upright image."""
+
+    region: str
+    label: str
+    mask: ObjectMask
 
 
 def union(masks: Sequence[ObjectMask]) -> ObjectMask:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from training.moments import latest_past, now
 from training.store.database import Database
-from training.store.object_mask import ObjectMask
+from training.store.object_mask import AcceptedObject
 from training.store.sample_files import SampleFiles
 from training.store.sample_rows import (
     AnnotationRow,
@@ -31,15 +31,6 @@ from training.store.split import split_of
 from training.store.stored_files import StoredFiles
 
 _PORTION = 500
-
-
-@dataclass(frozen=True)
-class AcceptedObject:
-    """One object of an annotation, on the upright image."""
-
-    region: str
-    label: str
-    mask: ObjectMask
 
 
 @dataclass(frozen=True)

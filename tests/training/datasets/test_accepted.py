@@ -10,9 +10,9 @@ from training.errors import DatasetError, StoredFileError
 from training.loop.recipe import Recipe
 from training.loop.training_data import open_mixture
 from training.store.database import Database
-from training.store.object_mask import ObjectMask
+from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_files import SampleFiles
-from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.samples import Annotation, SampleStore
 from training.store.snapshot import SampleReference, Snapshot, take_snapshot
 from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 from training.store.state_folder import StateFolder

@@ -36,9 +36,9 @@ from training.fine_tuning.improvement import improve
 from training.fine_tuning.improvement_plan import Assignment
 from training.fine_tuning.promotion import Decision
 from training.store.live_pointer import Mover, pin, promote, roll_back
-from training.store.object_mask import ObjectMask
+from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_rows import SampleRow
-from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.samples import Annotation, SampleStore
 from training.store.split import TRAINING
 
 

@@ -18,8 +18,8 @@ from training.fine_tuning.judge import Judge
 from training.fine_tuning.retention import RetentionSet
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate
-from training.store.object_mask import ObjectMask
-from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.object_mask import AcceptedObject, ObjectMask
+from training.store.samples import Annotation, SampleStore
 from training.store.split import HELD_OUT, TRAINING, VALIDATION, image_hash, split_of
 
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from sqlalchemy import select
 
-from training.store.object_mask import ObjectMask
+from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_rows import AnnotationRow, SampleRow
-from training.store.samples import AcceptedObject, Annotation
+from training.store.samples import Annotation
 
 START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
 PROJECT = "2.1795327560"

@@ -13,9 +13,9 @@ from training.errors import VersionError
 from training.store.database import Database
 from training.store.live_pointer import Mover
 from training.store.model_versions import ModelVersions
-from training.store.object_mask import ObjectMask
+from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_files import SampleFiles
-from training.store.samples import AcceptedObject, Annotation, SampleStore
+from training.store.samples import Annotation, SampleStore
 from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 from training.store.sweep import Swept, sweep
