@@ -1,7 +1,6 @@
 """Files that appear under their name whole: a reader, or a power cut, finds all or nothing."""
 
 import contextlib
-import hashlib
 import io
 import os
 import uuid
@@ -9,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-
-_CHUNK = 1 << 20  # bytes
 
 
 @contextmanager
@@ -74,16 +71,3 @@ def write_atomically(path: Path, content: bytes) -> None:
         _sync(folder.parent)
     with appearing(path, path.with_name(f".{path.name}.{uuid.uuid4().hex}")) as file:
         file.write(content)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits, without keeping it in memory.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

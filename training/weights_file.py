@@ -11,7 +11,7 @@ from icmformer import ModelConfig, load_checkpoint
 from icmformer.checkpoint import read_description
 from icmformer.errors import CheckpointError
 from icmformer.specialised import FAMILIAR
-from training.atomic_files import file_sha256
+from training.hashes import file_sha256
 
 
 def is_weights_file(path: Path) -> bool:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from ml_backend.errors import LocalServerError
-from training.atomic_files import file_sha256
+from training.hashes import file_sha256
 
 
 def require_whole(weights: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_backend.errors import SettingsError
-from training.atomic_files import file_sha256
+from training.hashes import file_sha256
 
 # `icmformer.STARTER`, without importing torch. Where it is missing, masks come from random weights.
 STARTER_WEIGHTS = Path(__file__).parents[2] / "icmformer" / "weights" / "starter.safetensors"

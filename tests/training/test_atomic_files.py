@@ -1,5 +1,4 @@
 import errno
-import hashlib
 import os
 import resource
 import stat
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from training.atomic_files import appearing, file_sha256, write_atomically
+from training.atomic_files import appearing, write_atomically
 from training.loop.training_state import save_state
 
 
@@ -113,10 +112,3 @@ def test_so_is_a_state_of_a_training(tmp_path):
     with no_file_larger_than(1000), pytest.raises(OSError, match=r"/state-000000000016\.pt'$"):
         save_state(tmp_path, 16, {"weights": torch.zeros(1000)}, keep=1)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("size", [0, 1, 3 << 20])
-def test_the_hash_of_a_file_is_that_of_its_content(tmp_path, size):
-    content = bytes(index % 251 for index in range(size))
-    (tmp_path / "file").write_bytes(content)
-    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()

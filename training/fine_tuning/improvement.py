@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 
 from icmformer import Predictor, load_checkpoint
-from training.atomic_files import file_sha256, write_atomically
+from training.atomic_files import write_atomically
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
 from training.datasets.sample import AnnotatedImage, TrainingDataset
@@ -45,6 +45,7 @@ from training.fine_tuning.promotion import decide
 from training.fine_tuning.retention import RetentionSet
 from training.fine_tuning.serving_check import check_serves
 from training.fine_tuning.trial import compared
+from training.hashes import file_sha256
 from training.progress import Report
 from training.store.live_pointer import Mover
 from training.store.model_versions import Candidate, ModelVersions

@@ -7,8 +7,8 @@ Both are compared with their recorded hashes every time a version is about to be
 import hashlib
 from pathlib import Path
 
-from training.atomic_files import file_sha256
 from training.errors import FileStoreError, StoredFileError, VersionError
+from training.hashes import file_sha256
 from training.store.stored_files import StoredFiles
 from training.store.version_rows import VersionRow
 
