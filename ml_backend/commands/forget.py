@@ -6,8 +6,8 @@ import sys
 from ml_backend.commands.sweep import sweep_files
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
-from training.plural import counted
 from training.store.sample_overview import sample_counts
+from training.written_numbers import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

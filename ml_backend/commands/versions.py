@@ -7,10 +7,10 @@ from typing import Any
 from ml_backend.commands.live import live_name, named_project, owner_name
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.settings import load_settings
-from training.signed_numbers import signed
 from training.store.live_pointer import SITE
 from training.store.model_versions import version_name
 from training.store.version_rows import VersionRow
+from training.written_numbers import signed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

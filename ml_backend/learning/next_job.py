@@ -11,9 +11,9 @@ from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.settings import Settings
 from training.moments import latest_past, now
-from training.plural import counted
 from training.store.database import Database
 from training.store.sample_overview import NewSamples, new_samples
+from training.written_numbers import counted
 
 AGAIN = "the job before it failed"  # a reason that nobody but the worker gives
 _LONGEST_SITTING = timedelta(days=1)

@@ -33,7 +33,7 @@ from ml_backend.learning.ingest import (
 )
 from ml_backend.learning.projects import ProjectNews, ProjectRow, ProjectState
 from training.moments import now
-from training.plural import counted
+from training.written_numbers import counted
 
 logger = logging.getLogger(__name__)
 

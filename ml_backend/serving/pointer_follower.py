@@ -20,9 +20,9 @@ from ml_backend.errors import BackendError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.serving.versions import Version
 from training.errors import DatabaseError, FileStoreError, TrainingError, VersionError
-from training.plural import counted
 from training.store.live_pointer import SITE, Live, promotions
 from training.store.model_versions import ModelVersions, version_name
+from training.written_numbers import counted
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from training.moments import moment_of
-from training.plural import counted
+from training.written_numbers import counted
 
 _WIDTH, _HEIGHT = 640, 150
 _RIGHT, _TOP, _BOTTOM = 12, 18, 24

@@ -33,12 +33,11 @@ from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
 from training.moments import moment_of, now
-from training.plural import counted
-from training.signed_numbers import signed
 from training.store.database import LARGEST_INTEGER
 from training.store.live_pointer import Mover
 from training.store.model_versions import ModelVersions
 from training.store.stored_files import StoredFiles
+from training.written_numbers import counted, signed
 
 _MOST_CLICKS = 20.0
 _MOST_ROWS = 12  # of jobs and of versions; earlier ones are a link away

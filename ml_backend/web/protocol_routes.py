@@ -16,7 +16,7 @@ from ml_backend.model import ICMFormerModel
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
 from ml_backend.web.same_site import refuse_other_sites
-from training.plural import counted
+from training.written_numbers import counted
 
 
 def protocol_routes(backend: Backend) -> Blueprint:

@@ -11,8 +11,7 @@ from training.datasets.sample import image_of
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
 from training.fine_tuning.promotion import Comparison, compare
-from training.plural import counted
-from training.signed_numbers import signed
+from training.written_numbers import counted, signed
 
 # Small and blurred objects are outlined differently by every annotator: there 85 % IoU asks for
 # more agreement than they have among themselves, and 75 % tells more.

@@ -12,8 +12,7 @@ from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 from training.evaluation.noc import Interval, ScoreCard
-from training.plural import counted
-from training.signed_numbers import signed
+from training.written_numbers import counted, signed
 
 Verdict = Literal["promote", "keep", "ask"]
 

@@ -1,6 +1,10 @@
 import pytest
 
-from training.signed_numbers import signed
+from training.written_numbers import counted, signed
+
+
+def test_one_is_not_many():
+    assert [counted(number, "mask") for number in (0, 1, 2)] == ["0 masks", "1 mask", "2 masks"]
 
 
 @pytest.mark.parametrize(
