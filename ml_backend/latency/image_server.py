@@ -22,7 +22,7 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (0,))  # axes
 
 
 @dataclass(frozen=True)
-class TaskImage:
+class ShownImage:
     """The image of a task, and the object that annotators outline there.
 
     Attributes:
@@ -34,7 +34,7 @@ class TaskImage:
     sample: EvaluationSample
 
 
-def task_images(folder: Path) -> list[TaskImage]:
+def shown_images(folder: Path) -> list[ShownImage]:
     """Return three images for each of ten objects, or fewer, spread over a folder's images.
 
     Args:
@@ -48,14 +48,14 @@ def task_images(folder: Path) -> list[TaskImage]:
     if objects is None:
         raise LocalServerError(f"{folder}: the masks have no object to click on: give others")
     return [
-        TaskImage(f"/data/upload/1/{number}-{turn}.jpg", _flipped(objects[number], axes))
+        ShownImage(f"/data/upload/1/{number}-{turn}.jpg", _flipped(objects[number], axes))
         for number in range(len(objects))
         for turn, axes in enumerate(_FLIPS)
     ]
 
 
 @contextmanager
-def image_server(images: Sequence[TaskImage]) -> Iterator[str]:
+def image_server(images: Sequence[ShownImage]) -> Iterator[str]:
     """Serve the images for the duration of the block; yield the server's address."""
     files = {shown.address: _jpeg(shown.sample.image) for shown in images}
 

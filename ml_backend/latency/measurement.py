@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.errors import LocalServerError
-from ml_backend.latency.image_server import image_server, task_images
+from ml_backend.latency.image_server import image_server, shown_images
 from ml_backend.latency.traffic import CROWD, Annotators, Traffic
 from ml_backend.local_servers import backend_server, ports
 
@@ -35,7 +35,7 @@ def start(data: Path, state: Path | None, running: ExitStack) -> Annotators:
         DatasetError: the folder is no such data.
     """
     kept = state or Path(running.enter_context(tempfile.TemporaryDirectory()))
-    images = task_images(data)
+    images = shown_images(data)
     address = running.enter_context(image_server(images))
     port = ports.choose(None, 9190, "stop a program that listens there")
     settings = {**_QUIET, "LABEL_STUDIO_URL": address, "LABEL_STUDIO_API_KEY": "0" * 40}

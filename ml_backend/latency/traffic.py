@@ -19,7 +19,7 @@ from ml_backend.errors import LocalServerError
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_key
 from ml_backend.label_studio.regions import decode_region
-from ml_backend.latency.image_server import TaskImage
+from ml_backend.latency.image_server import ShownImage
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.local_servers.child_process import direct_session
 from training.clicks.annotator import JitteredAnnotator
@@ -123,7 +123,7 @@ class MagicTool:
 class Annotators:
     """They click on objects, one after the other, and submit masks."""
 
-    def __init__(self, backend: str, images: Sequence[TaskImage], first: int = 1) -> None:
+    def __init__(self, backend: str, images: Sequence[ShownImage], first: int = 1) -> None:
         """Begin to annotate.
 
         Args:
@@ -134,7 +134,7 @@ class Annotators:
         self._backend = backend
         self._images = images
         self._numbers = itertools.count(first)
-        self._accepted: list[tuple[TaskImage, list[dict[str, Any]]]] = []
+        self._accepted: list[tuple[ShownImage, list[dict[str, Any]]]] = []
 
     def warm_up(self) -> None:
         """Click once on every image, so that all are decoded; the masks are submitted later."""
@@ -256,7 +256,7 @@ class Annotators:
         }
 
 
-def _crowd(backend: str, images: Sequence[TaskImage], came: Event) -> None:
+def _crowd(backend: str, images: Sequence[ShownImage], came: Event) -> None:
     for number in range(CROWD):
         annotators = Annotators(backend, images, first=1_000_000 * (number + 1))
         threading.Thread(target=annotators.click_on).start()

@@ -6,7 +6,7 @@ import requests
 from PIL import Image
 
 from ml_backend.errors import LocalServerError
-from ml_backend.latency.image_server import image_server, task_images
+from ml_backend.latency.image_server import image_server, shown_images
 from training.datasets.sample import EvaluationSample
 
 
@@ -30,7 +30,7 @@ def bright(sample: EvaluationSample) -> np.ndarray:
 
 
 def test_each_object_is_on_three_images_of_which_two_are_flipped_with_their_masks(folder):
-    shown = task_images(folder)
+    shown = shown_images(folder)
     assert len({task.address for task in shown}) == len(shown) == 3
     for task in shown:
         np.testing.assert_array_equal(task.sample.target == 1, bright(task.sample))
@@ -39,7 +39,7 @@ def test_each_object_is_on_three_images_of_which_two_are_flipped_with_their_mask
 
 
 def test_the_server_shows_what_annotators_see(folder):
-    shown = task_images(folder)
+    shown = shown_images(folder)
     with image_server(shown) as address:
         for task in shown:
             content = requests.get(address + task.address, timeout=10).content
@@ -51,4 +51,4 @@ def test_masks_without_an_object_are_refused(folder):
     for kind in ("images", "masks"):
         (folder / kind / "object.png").unlink()
     with pytest.raises(LocalServerError, match="no object to click on"):
-        task_images(folder)
+        shown_images(folder)
