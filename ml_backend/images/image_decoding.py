@@ -5,6 +5,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from ml_backend.errors import TaskImageError
 from training.datasets.shown_pixels import shown_pixels
@@ -12,7 +13,11 @@ from training.datasets.shown_pixels import shown_pixels
 # Not Pillow's whole list: some of its decoders start other programs or are rarely looked after.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM")
 
-_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+# OpenJPEG takes some 24 bytes for each pixel, and a file of a kilobyte may ask for all of them.
+MOST_PIXELS_OF_JPEG_2000 = 25_000_000
+
+_JPEG, _SCAN_OF_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_MOST_SCANNED_PIXELS = 10_000_000_000
 _TIFF = (b"II*\0", b"MM\0*")
 _MOST_MISSING = 0.05
 
@@ -63,7 +68,8 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
 def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _refuse_large(image.size, max_pixels)
+        _refuse_large(image, max_pixels)
+        _refuse_slow(image, data)
         return shown_pixels(image)
 
 
@@ -87,12 +93,36 @@ def _share_of_one_colour(rows: NDArray[np.uint8]) -> float:
     return 1.0 if is_plain.all() else float(np.argmin(is_plain)) / len(rows)
 
 
-def _refuse_large(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
+def _refuse_large(image: ImageFile, max_pixels: int) -> None:
+    width, height = image.size
+    has = f"it has {width}x{height} pixels, more than the"
     if width * height > max_pixels:
         raise TaskImageError(
-            f"it has {width}x{height} pixels, more than the {max_pixels / 1e6:g} megapixels "
-            "allowed (ICMFORMER_MAX_IMAGE_MEGAPIXELS)"
+            f"{has} {max_pixels / 1e6:g} megapixels allowed (ICMFORMER_MAX_IMAGE_MEGAPIXELS)"
+        )
+    if image.format == "JPEG2000" and width * height > MOST_PIXELS_OF_JPEG_2000:
+        raise TaskImageError(
+            f"{has} {MOST_PIXELS_OF_JPEG_2000 / 1e6:g} megapixels allowed of a JPEG 2000: store it "
+            "as PNG or JPEG"
+        )
+
+
+def _refuse_slow(image: ImageFile, data: bytes) -> None:
+    """Refuse what takes minutes where others need a second.
+
+    Pillow decodes by Python code a PPM whose values are text or have another maximum than 255, and
+    a BMP of run lengths. Each scan of a progressive JPEG visits all pixels, in a hundred bytes.
+    """
+    if any(tile.codec_name in Image.DECODERS for tile in image.tile):
+        raise TaskImageError(
+            f"this kind of {image.format} takes too long to decode, so it is not served: store it "
+            "as PNG or JPEG"
+        )
+    scans = data.count(_SCAN_OF_JPEG) if "progressive" in image.info else 0
+    if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
+        raise TaskImageError(
+            f"it has {scans} scans, which take too long to decode: store it as PNG or as another "
+            "JPEG"
         )
 
 
