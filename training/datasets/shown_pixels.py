@@ -5,7 +5,7 @@ orientation and transparency follow the browser. What no browser shows (TIFF) fo
 where they apply.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,22 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
     shown = image if image.format == "WEBP" else upright(image)
-    if shown.mode in _DEEP_MODES:
-        shown = Image.fromarray(_eight_bits(np.asarray(shown), image.format == "PNG"))
+    largest = _largest(shown) if shown.mode in _DEEP_MODES else None
     rgb = np.empty((shown.height, shown.width, 3), dtype=np.uint8)
-    # Band by band: each of these steps would need as much memory as the whole image.
-    for top in range(0, shown.height, _BAND_ROWS):
-        band = shown.crop((0, top, shown.width, min(top + _BAND_ROWS, shown.height)))
-        rgb[top : top + band.height] = np.asarray(_on_white(band).convert("RGB"))
+    for top, band in _bands(shown):
+        pixels = rgb[top : top + band.height]
+        if largest is None:
+            pixels[:] = np.asarray(_on_white(band).convert("RGB"))
+        else:
+            pixels[:] = _eight_bits(band, largest)[..., None]
     return rgb
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut an image, as each step here would need several times the memory of the whole of it."""
+    for top in range(0, image.height, _BAND_ROWS):
+        below = min(top + _BAND_ROWS, image.height)
+        yield top, image.crop((0, top, image.width, below))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -59,14 +67,21 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
 
 
-def _eight_bits(deep: NDArray[Any], whole_range: bool) -> NDArray[np.uint8]:
-    """Scale non-negative values to 0–255; by the whole 16 bits, or by as many as are in use."""
-    values = np.nan_to_num(deep.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values.max())
-    if whole_range:
-        largest = 65535.0
-    elif largest <= 1.0 and deep.dtype.kind == "f":
-        largest = 1.0
-    else:
-        largest = 2.0 ** max(8, int(largest).bit_length()) - 1
-    return (np.clip(values / largest, 0, 1) * 255 + 0.5).astype(np.uint8)
+def _largest(deep: Image.Image) -> float:
+    """Return what becomes 255: the end of the whole 16 bits, or of as many as are in use."""
+    if deep.format == "PNG":
+        return 65535.0
+    largest = max(float(_values(band).max()) for _, band in _bands(deep))
+    if largest <= 1.0 and deep.mode == "F":
+        return 1.0
+    return 2.0 ** max(8, int(largest).bit_length()) - 1
+
+
+def _eight_bits(deep: Image.Image, largest: float) -> NDArray[np.uint8]:
+    """Scale non-negative values to 0–255."""
+    return (np.clip(_values(deep) / largest, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _values(deep: Image.Image) -> NDArray[np.float32]:
+    values = np.asarray(deep).astype(np.float32)
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

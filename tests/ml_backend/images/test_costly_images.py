@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_a_jpeg_2000_may_have_fewer_pixels_as_it_takes_more_memory(monkeypatch):
     with pytest.raises(TaskImageError, match=r"24x16 .* 0\.0003 megapixels allowed of a JPEG 2000"):
         decode(encoded(PICTURE, format="JPEG2000"), LIMIT)
     assert decode(encoded(PICTURE), LIMIT).shape == PICTURE.shape
+
+
+@pytest.mark.parametrize(("dtype", "format"), [(np.float32, "TIFF"), (np.uint16, "PNG")])
+def test_a_deep_image_takes_little_more_memory_than_its_pixels(dtype, format):
+    data = encoded(np.zeros((2500, 2000), dtype), format=format)
+    decode(data, LIMIT)
+    tracemalloc.start()
+    shown = decode(data, LIMIT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * shown.nbytes
 
 
 def test_an_icon_is_not_unpacked():
