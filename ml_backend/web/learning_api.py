@@ -23,6 +23,7 @@ from ml_backend.web.learning_facts import (
     version_list,
 )
 from ml_backend.web.lookups import find_job, find_version
+from ml_backend.web.request_body import request_body
 from ml_backend.web.same_site import refuse_other_sites
 from training.store.live_pointer import SITE, Mover
 
@@ -108,7 +109,7 @@ def _body(*keys: str) -> dict[str, Any]:
     if not request.is_json:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
-    body = read_json(request.get_data())
+    body = read_json(request_body())
     unknown = [key for key in body if key not in keys]
     if unknown:
         # A misspelt "state" would let a move happen that its sender meant to guard.

@@ -15,6 +15,7 @@ from ml_backend.label_studio.project_keys import project_key, project_number
 from ml_backend.model import ICMFormerModel
 from ml_backend.web.connecting import connect
 from ml_backend.web.http_errors import refusal_of_size
+from ml_backend.web.request_body import request_body
 from ml_backend.web.same_site import refuse_other_sites
 from training.written_numbers import counted
 
@@ -27,13 +28,13 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.post("/setup")
     def setup() -> Response:
-        asked = protocol.read_setup(request.get_data())
+        asked = protocol.read_setup(request_body())
         return jsonify(connect(asked, request.host + request.script_root, backend))
 
     @routes.post("/predict")
     def predict() -> Response:
         try:
-            body = request.get_data()
+            body = request_body()
         except RequestEntityTooLarge as error:
             return _asked_too_much_at_once(error, backend)
         asked = protocol.read_predict(body)
@@ -51,7 +52,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        body = request.get_data()
+        body = request_body()
         event = protocol.read_webhook(body)
         model.fit(event=event.action, data=event.payload, body=body)
         return jsonify(status="accepted"), 201

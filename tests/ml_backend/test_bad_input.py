@@ -193,6 +193,27 @@ def test_body_that_is_too_large(settings):
     assert 'icmformer_errors_total{kind="RequestEntityTooLarge"} 2.0' in client.get("/metrics").text
 
 
+def test_body_in_chunks_that_is_too_large(settings):
+    client = create_app(settings.model_copy(update={"max_body_mb": 1})).test_client()
+
+    def post(path, body):
+        # As gunicorn hands over what comes without a length.
+        return client.post(
+            path,
+            input_stream=io.BytesIO(body),
+            headers={"Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": True},
+        )
+
+    too_large = b" " * (1 << 20) + b"{}"
+    for path in ("/setup", "/webhook"):
+        answer = post(path, too_large)
+        assert answer.status_code == 413
+        assert answer.json["error"].startswith("the request body is larger than 1 MB")
+    assert "larger than 1 MB" in post("/predict", too_large).json["results"][0]["error"]
+    assert "larger than" not in post("/setup", b" " * (1 << 19) + b"{}").json["error"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("get", "/nowhere", 404), ("get", "/predict", 405), ("post", "/health", 405)],
