@@ -3,6 +3,7 @@
 Task data may name any address; see `ml_backend.images.guarded_connections` for which are visited.
 """
 
+import io
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,14 @@ from urllib.parse import urljoin
 import requests
 from urllib3.exceptions import HTTPError
 
-from ml_backend.deadline import Deadline
-from ml_backend.errors import SlowImageError, TaskImageError
+from ml_backend.errors import TaskImageError
 from ml_backend.images.guarded_connections import (
     WayOut,
     hung_up_after,
     is_public,
     link_local_fault,
 )
+from ml_backend.images.image_wait import ImageWait, large_places
 from ml_backend.label_studio.no_answer import reason
 
 # Each click on an image that does not come would hold a thread for as long as the one before it.
@@ -75,18 +76,22 @@ class Downloads:
         self._limits = limits
         self._public = WayOut(self._private_fault)
         self._trusted = WayOut(link_local_fault)
+        self._large = large_places()
 
-    def deadline(self, seconds: float | None) -> Deadline:
+    def deadline(self, seconds: float | None) -> ImageWait:
         """Return how long to wait for a file from now on: `seconds`, and no longer than allowed."""
         allowed = self._limits.total_seconds
-        return Deadline(min(allowed, math.inf if seconds is None else seconds), _too_slow)
+        return ImageWait(min(allowed, math.inf if seconds is None else seconds), self._large)
 
-    def fetch(self, address: str, deadline: Deadline, *, authorization: str | None = None) -> bytes:
+    def fetch(
+        self, address: str, deadline: ImageWait, *, authorization: str | None = None
+    ) -> bytes:
         """Return a file.
 
         Args:
             address: http or https.
-            deadline: how long to wait for it, with all redirects.
+            deadline: how long to wait for it, with all redirects. A large file has a place of it
+                afterwards.
             authorization: given for Label Studio's own addresses, "" for no header. Those may be
                 private, and so may be where it redirects to: a storage its administrator set up.
                 The header does not follow a redirect to another host.
@@ -109,7 +114,7 @@ class Downloads:
                 connected=not isinstance(error, requests.ConnectionError),
             ) from error
 
-    def _followed(self, way_out: "WayOut", address: str, header: str, deadline: Deadline) -> bytes:
+    def _followed(self, way_out: "WayOut", address: str, header: str, deadline: ImageWait) -> bytes:
         """Follow redirects, whose own bodies are nobody's business and may be endless."""
         for _ in range(_MAX_REDIRECTS + 1):
             deadline.check()
@@ -124,7 +129,7 @@ class Downloads:
                     header = ""
         raise FetchError(address, f"it redirects more than {_MAX_REDIRECTS} times")
 
-    def _read(self, response: requests.Response, deadline: Deadline) -> bytes:
+    def _read(self, response: requests.Response, deadline: ImageWait) -> bytes:
         if not response.ok:
             status = response.status_code
             raise FetchError(response.url, f"it answers {status}", status)
@@ -132,18 +137,20 @@ class Downloads:
         announced = response.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limits.max_bytes:
             raise TaskImageError(_too_large(int(announced), limits.max_bytes))
-        data = bytearray()
+        file = io.BytesIO()  # whose value is no copy
         raw: Any = response.raw
         # read1 returns what has arrived; iter_content would wait for a full piece, however long a
         # server takes to dribble it out.
         with hung_up_after(deadline.remaining(), raw.guarded_socket):
             while chunk := raw.read1(_CHUNK_BYTES, decode_content=True):
-                data += chunk
-                if len(data) > limits.max_bytes:
-                    raise TaskImageError(_too_large(len(data), limits.max_bytes))
+                size = file.tell() + len(chunk)
+                if size > limits.max_bytes:
+                    raise TaskImageError(_too_large(size, limits.max_bytes))
+                deadline.make_room(size)
+                file.write(chunk)
                 deadline.check()
         deadline.check()  # a connection that was shut may look like the end of a file
-        return bytes(data)
+        return file.getvalue()
 
     def _private_fault(self, host: str, port: int, ip: str) -> str:
         names = {host.lower(), f"{host.lower()}:{port}"}
@@ -153,10 +160,6 @@ class Downloads:
             f"{host} is at {ip}, which is not a public address: add {host}:{port} to "
             "ICMFORMER_ALLOWED_IMAGE_HOSTS if it is yours"
         )
-
-
-def _too_slow(seconds: float) -> SlowImageError:
-    return SlowImageError(f"it takes longer than {seconds:.3g} seconds")
 
 
 def _joined(address: str, target: str) -> str:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.deadline import Deadline
 from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
 from ml_backend.images.image_addresses import (
     CLOUD,
@@ -35,6 +34,7 @@ from ml_backend.images.image_downloads import (
     FetchError,
     ImageLimits,
 )
+from ml_backend.images.image_wait import ImageWait
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.protocol import task_number
@@ -53,7 +53,7 @@ _NO_LOGIN = (
 _NOT_NOW = (429, 502, 503, 504)
 KEPT_SECONDS = 3600.0
 _FAILURES_BYTES = 1 << 20
-# A file of half a megabyte may need most of a gigabyte while it is decoded.
+# A file of half a megabyte may need most of a gigabyte while it is decoded; see deployment.md.
 _DECODED_AT_ONCE = 2
 
 
@@ -67,7 +67,7 @@ class _Wanted:
     address: str
     task_id: str
     label_studio: LabelStudio | None
-    deadline: Deadline
+    deadline: ImageWait
     is_in_a_hurry: bool
 
     @property
@@ -233,7 +233,8 @@ class TaskImages:
     def _load(self, wanted: "_Wanted", result: Future[TaskImage]) -> TaskImage:
         key = wanted.key
         try:
-            image = self._decoded(self._fetch(wanted), wanted.deadline)
+            with wanted.deadline:
+                image = self._decoded(self._fetch(wanted), wanted.deadline)
             self._keep(key, image)
             result.set_result(image)
         except BaseException as error:
@@ -245,10 +246,9 @@ class TaskImages:
                 del self._loading[key]
         return image
 
-    def _decoded(self, data: bytes, deadline: Deadline) -> TaskImage:
+    def _decoded(self, data: bytes, deadline: ImageWait) -> TaskImage:
         """Decode a file when it is its turn, unless nobody waits for it any more by then."""
-        while not self._decoding.acquire(timeout=deadline.remaining()):
-            deadline.check()
+        deadline.turn(self._decoding)
         try:
             return TaskImage.decoded(data, self._limits.max_pixels)
         finally:
@@ -290,7 +290,7 @@ class TaskImages:
             raise TaskImageError(f"its address leads out of Label Studio's own, {label_studio.url}")
         return self._from_label_studio(whole, label_studio, deadline)
 
-    def _from_elsewhere(self, address: str, deadline: Deadline) -> bytes:
+    def _from_elsewhere(self, address: str, deadline: ImageWait) -> bytes:
         try:
             return self._downloads.fetch(address, deadline)
         except FetchError as error:
@@ -298,7 +298,7 @@ class TaskImages:
             raise _as_error(error, f"its server does not give it: {error}{hint}") from error
 
     def _from_label_studio(
-        self, address: str, label_studio: LabelStudio, deadline: Deadline
+        self, address: str, label_studio: LabelStudio, deadline: ImageWait
     ) -> bytes:
         try:
             return self._with_token(address, label_studio, deadline)
@@ -324,7 +324,7 @@ class TaskImages:
                 )
             raise TaskImageError(refusal(error.status, address)) from error
 
-    def _with_token(self, address: str, label_studio: LabelStudio, deadline: Deadline) -> bytes:
+    def _with_token(self, address: str, label_studio: LabelStudio, deadline: ImageWait) -> bytes:
         """Fetch with the token of the moment; one that is refused is renewed once."""
         header = label_studio.tokens.header(deadline)
         try:

@@ -3,6 +3,7 @@ import gzip
 import socket
 import threading
 import time
+import tracemalloc
 
 import pytest
 from flask import Response, redirect
@@ -44,6 +45,17 @@ def test_a_file(server):
     assert fetch(f"{server.url}/file", allowed=(), authorization="Token x") == FILE
     assert fetch(f"{server.url}/file", allowed=(), authorization="") == FILE
     assert server.requests == [("file", None), ("file", "Token x"), ("file", None)]
+
+
+def test_a_file_is_in_memory_once():
+    whole = bytes(20 << 20)
+    server = Elsewhere({"whole": lambda: whole})
+    with serving(server.app()) as server.url:
+        tracemalloc.start()
+        assert len(fetch(f"{server.url}/whole")) == len(whole)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 1.5 * len(whole)
 
 
 def test_a_refusal_says_who_refused(server):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ml_backend.errors import ImageHostError, SlowImageError, TaskImageError
-from ml_backend.images import task_images
+from ml_backend.images import image_wait, task_images
 from ml_backend.label_studio.client import LabelStudio
 from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
 from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
@@ -150,6 +150,34 @@ def test_nobody_waits_for_a_turn_to_decode_longer_than_there_is_time(elsewhere, 
         assert isinstance(error, SlowImageError)
         assert [one.result().pixels.shape for one in slow] == [PICTURE.shape] * 2
     assert loader.load(third, TAG).pixels.shape == PICTURE.shape
+
+
+def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhere, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    decode = task_images.decode
+
+    def held_up(data, max_pixels):
+        begun.set()
+        go_on.wait(10)
+        return decode(data, max_pixels)
+
+    monkeypatch.setattr(image_wait, "LARGE_AT_ONCE", 1)
+    monkeypatch.setattr(image_wait, "LARGE_BYTES", 1 << 20)
+    elsewhere.answers |= dict.fromkeys(("1.png", "2.png"), lambda: png() + bytes(2 << 20))
+    elsewhere.answers["small.png"] = png
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    first, second, small = (task(f"{elsewhere.url}/{name}.png") for name in ("1", "2", "small"))
+    monkeypatch.setattr(task_images, "decode", held_up)
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(loader.load, first, TAG)
+        assert begun.wait(10)
+        monkeypatch.setattr(task_images, "decode", decode)
+        assert loader.load(small, TAG).pixels.shape == PICTURE.shape
+        with pytest.raises(SlowImageError, match=r"turn did not come within 0\.5 seconds"):
+            loader.load(second, TAG, seconds=0.5)
+        go_on.set()
+        assert large.result().pixels.shape == PICTURE.shape
+    assert loader.load(second, TAG).pixels.shape == PICTURE.shape
 
 
 @dataclass
