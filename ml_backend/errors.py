@@ -11,6 +11,7 @@ BackendError                 500
 ├── TaskImageError           422  a task whose image cannot be used
 │   └── ImageHostError       422  an image whose server is away, silent or slow
 │       └── SlowImageError   422  an image for which nobody waits any longer
+│           └── ImageTurnError   422  the same, while others were read before it
 ├── BrushRLEError            422  a brush mask that cannot be read or written
 ├── ModelError               503  no network can be loaded for this project
 ├── DeadlineError            503  an answer that would come too late
@@ -91,6 +92,10 @@ class ImageHostError(TaskImageError):
 
 class SlowImageError(ImageHostError):
     """An image did not come while somebody waited for it."""
+
+
+class ImageTurnError(SlowImageError):
+    """An image had to wait for others, of other servers perhaps; the next try may be in time."""
 
 
 class BrushRLEError(BackendError):

@@ -1,6 +1,7 @@
 """How gunicorn runs the backend: `python -m ml_backend serve`, and nothing to repeat by hand."""
 
 import logging
+import multiprocessing
 import os
 import signal
 from typing import Any
@@ -14,6 +15,7 @@ from training import __version__
 
 _logger = logging.getLogger("ml_backend.serve")
 _settings = load_settings()
+_caught_up = multiprocessing.Event()
 
 
 class Worker(ThreadWorker):
@@ -65,7 +67,7 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Have found what was accepted while there was no server."""
-    catch_up(worker)
+    catch_up(worker, _caught_up)
 
 
 def on_exit(server: Any) -> None:

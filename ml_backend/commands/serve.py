@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import sys
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,17 @@ def hang_up_on_silence(listening: socket.socket, seconds: int) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
 
 
-def catch_up(worker: Any) -> None:
+def catch_up(worker: Any, done: Event) -> None:
     """Have projects compared with Label Studio once a start, not by each process of gunicorn.
 
     Args:
-        worker: one of gunicorn's, which numbers them as they begin. One that takes the place of
-            another has missed nothing: what Label Studio sent has waited at the socket.
+        worker: one of gunicorn's. One that takes the place of another, which was ready, has missed
+            nothing: what Label Studio sent has waited at the socket.
+        done: shared by all of them.
     """
-    if worker.age == 1:
+    if not done.is_set():
         worker.wsgi.extensions["icmformer"].catch_up()
+        done.set()
 
 
 def say_silence_in_a_line(record: logging.LogRecord) -> bool:

@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NameResolutionError
 
 from ml_backend.errors import TaskImageError
 from ml_backend.label_studio.client import Authorization
@@ -92,7 +93,10 @@ class WayOut:
             # A proxy connects, so no connection of ours tells where the name leads.
             parts = urlsplit(url)
             usual = 443 if parts.scheme == "https" else 80
-            _check_name(self._rule, parts.hostname or "", parts.port or usual)
+            # Behind a proxy, names may be unknown here; what is no name is said by the proxy.
+            with suppress(OSError, UnicodeError):
+                for fault in _faults(self._rule, parts.hostname or "", parts.port or usual):
+                    _refuse(fault)
         return self.session.get_adapter(url).send(request, timeout=timeout, **settings)
 
 
@@ -125,15 +129,23 @@ def _guarded_pools(rule: HostRule) -> dict[str, type[HTTPConnectionPool]]:
 
     class GuardedHTTP(HTTPConnection):
         def _new_conn(self) -> Any:
-            # Where even a connection is made, its success tells which ports are open there.
-            _check_name(rule, self.host, self.port or 0)
+            self._refuse_hidden_name()
             sock = super()._new_conn()
             try:
-                _check(rule, self.host, self.port or 0, str(sock.getpeername()[0]))
+                _refuse(rule(self.host, self.port or 0, str(sock.getpeername()[0])))
             except TaskImageError:
                 sock.close()
                 raise
             return sock
+
+        def _refuse_hidden_name(self) -> None:
+            """Where a connection is made, its success would tell which ports are open there."""
+            try:
+                faults = _faults(rule, self.host, self.port or 0)
+            except socket.gaierror as error:  # said at once: to look again may take as long
+                raise NameResolutionError(self.host, self, error) from error
+            if faults and all(faults):
+                _refuse(faults[0])
 
         def getresponse(self) -> Any:
             sock = self.sock  # the connection may let go of it once the headers are there
@@ -154,16 +166,19 @@ def _guarded_pools(rule: HostRule) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": HTTPPool, "https": HTTPSPool}
 
 
-def _check_name(rule: HostRule, host: str, port: int) -> None:
-    """Look where a name leads as seen from here."""
-    # Behind a proxy, names may be unknown here; what is no name is said by whoever connects.
-    with suppress(OSError, UnicodeError):
-        for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            _check(rule, host, port, str(found[0]))
+def _faults(rule: HostRule, host: str, port: int) -> list[str]:
+    """Return of each address of a name, as seen from here, why it may not be visited.
+
+    Raises:
+        OSError: if there is no such name.
+        UnicodeError: if it can be none.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [rule(host, port, str(address[0])) for *_, address in found]
 
 
-def _check(rule: HostRule, host: str, port: int, ip: str) -> None:
-    if fault := rule(host, port, ip):
+def _refuse(fault: str) -> None:
+    if fault:
         raise TaskImageError(fault)
 
 

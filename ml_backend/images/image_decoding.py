@@ -1,6 +1,7 @@
 """The bytes of an image file → the pixels a browser would show, within limits."""
 
 import io
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "JPEG2000", "PPM
 # OpenJPEG takes some 24 bytes for each pixel, and a file of a kilobyte may ask for all of them.
 MOST_PIXELS_OF_JPEG_2000 = 25_000_000
 
-_JPEG, _SCAN_OF_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+_SCAN_OF_JPEG = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c][\x01-\x04]")
 _MOST_SCANNED_PIXELS = 10_000_000_000
 _TIFF = (b"II*\0", b"MM\0*")
 _MOST_MISSING = 0.05
@@ -118,7 +120,8 @@ def _refuse_slow(image: ImageFile, data: bytes) -> None:
             f"this kind of {image.format} takes too long to decode, so it is not served: store it "
             "as PNG or JPEG"
         )
-    scans = data.count(_SCAN_OF_JPEG) if "progressive" in image.info else 0
+    progressive = data if "progressive" in image.info else b""
+    scans = sum(1 for _ in _SCAN_OF_JPEG.finditer(progressive))
     if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
         raise TaskImageError(
             f"it has {scans} scans, which take too long to decode: store it as PNG or as another "

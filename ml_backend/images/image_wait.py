@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 
 from ml_backend.deadline import Deadline
-from ml_backend.errors import SlowImageError
+from ml_backend.errors import ImageTurnError, SlowImageError
 
 # An ordinary photo is smaller, so it waits for no host of large files, however slow that is.
 LARGE_BYTES = 32 << 20
@@ -43,10 +43,10 @@ class ImageWait(Deadline):
         """Take one of some places as soon as there is one.
 
         Raises:
-            SlowImageError: if nobody waits any more by then.
+            ImageTurnError: if nobody waits any more by then.
         """
         if not places.acquire(timeout=min(self.remaining(), threading.TIMEOUT_MAX)):
-            raise SlowImageError(
+            raise ImageTurnError(
                 f"its turn did not come within {self._seconds:.3g} seconds, as other images were "
                 "read before it: try again"
             )

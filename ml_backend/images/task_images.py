@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_backend.errors import ImageHostError, LabelStudioError, SlowImageError, TaskImageError
+from ml_backend.errors import (
+    ImageHostError,
+    ImageTurnError,
+    LabelStudioError,
+    SlowImageError,
+    TaskImageError,
+)
 from ml_backend.images.image_addresses import (
     CLOUD,
     data_uri,
@@ -184,7 +190,8 @@ class TaskImages:
         Raises:
             TaskImageError: if there is no image or it cannot be used; the text names task, address
                 and problem. An ImageHostError if its server is away, silent or too slow, also if
-                that was so a moment ago: then nobody waits for it again.
+                that was so a moment ago: then nobody waits for it again; an ImageTurnError if
+                others were read before it.
             LabelStudioError: if Label Studio cannot be reached or refuses the token, so that no
                 other image would come either.
         """
@@ -256,7 +263,8 @@ class TaskImages:
 
     def _note_failure(self, wanted: _Wanted, error: BaseException) -> None:
         is_hurry = isinstance(error, SlowImageError) and wanted.is_in_a_hurry
-        if isinstance(error, ImageHostError) and not is_hurry:
+        is_of_others = isinstance(error, ImageTurnError)
+        if isinstance(error, ImageHostError) and not (is_hurry or is_of_others):
             with self._lock:
                 self._not_given.put(wanted.key, _NotGiven(str(error), time.monotonic()))
 

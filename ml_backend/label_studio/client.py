@@ -275,10 +275,10 @@ def origin(address: str) -> tuple[str, str, int] | None:
     try:
         parts = parse_url(address)
         scheme = parts.scheme or ""
-        port = parts.port or {"http": 80, "https": 443}[scheme]
+        usual = {"http": 80, "https": 443}[scheme]
     except (KeyError, ValueError):
         return None
-    return (scheme, parts.host, port) if parts.host else None
+    return (scheme, parts.host, parts.port or usual) if parts.host else None
 
 
 def _list(answer: Any) -> list[JsonObject]:

@@ -65,7 +65,7 @@ class Tasks:
     tick: Callable[[], object]
 
 
-class Hints(Serializer):
+class HintSerializer(Serializer):
     """Writes what is asked for as its id and name; there is no more to it.
 
     With huey's own, which is Python's pickle, whoever can write to the queue could have the worker
@@ -93,14 +93,14 @@ def open_queue(settings: Settings) -> Huey:
         return _queue_in(settings.model_dir / "queue.db")
     if url.startswith(("redis://", "rediss://")):
         try:
-            return RedisHuey(_NAME, url=url, results=False, serializer=Hints())
+            return RedisHuey(_NAME, url=url, results=False, serializer=HintSerializer())
         except ValueError:  # which may quote the password
             raise SettingsError(_UNREADABLE) from None
     if url.startswith(("postgresql://", "postgres://")):
         try:
             # To make its tables here would keep clicks waiting for a queue that is down.
             return PostgresHuey(
-                _NAME, dsn=url, results=False, serializer=Hints(), create_tables=False
+                _NAME, dsn=url, results=False, serializer=HintSerializer(), create_tables=False
             )
         except ConfigurationError as error:
             raise SettingsError(
@@ -126,7 +126,9 @@ def _queue_in(file: Path) -> Huey:
 def _opened(file: Path) -> Huey:
     if not file.exists():
         file.touch(mode=0o660)  # SQLite would let every user read it
-    queue = SqliteHuey(_NAME, filename=str(file), results=False, serializer=Hints(), fsync=False)
+    queue = SqliteHuey(
+        _NAME, filename=str(file), results=False, serializer=HintSerializer(), fsync=False
+    )
     queue.pending_count()  # a truncated file can be opened, but not read
     return queue
 

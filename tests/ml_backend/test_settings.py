@@ -131,7 +131,14 @@ def test_place_of_the_benchmark_data_does_not_disturb(monkeypatch):
     assert load_settings() == Settings()
 
 
-NO_ADDRESSES = ("http:///", "http://a:99999", "http://a:abc", "http://[::1", "http://a b")
+NO_ADDRESSES = (
+    "10.0.0.7:8080",
+    "http:///",
+    "http://a:99999",
+    "http://a:abc",
+    "http://[::1",
+    "http://a b",
+)
 NO_HOSTS = ("https://minio:9000", "*", "minio s3", "minio;s3", "10.0.0.0/8", "minio:9000/")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import multiprocessing
 import os
 import re
 import signal
@@ -123,18 +124,20 @@ def test_what_was_accepted_while_nothing_served_is_looked_for(learning, known, p
     assert learning.projects.find(known).is_reconcile_asked_for
 
 
-@pytest.mark.parametrize(("process", "is_asked"), [(1, True), (2, False)])
-def test_only_the_first_process_of_a_start_has_projects_compared(
-    app, learning, known, process, is_asked
-):
-    catch_up(SimpleNamespace(age=process, wsgi=app))
-    assert learning.projects.find(known).is_reconcile_asked_for == is_asked
+@pytest.mark.parametrize("is_done", [True, False])
+def test_only_the_first_process_that_is_ready_has_projects_compared(app, learning, known, is_done):
+    done = multiprocessing.Event()
+    if is_done:
+        done.set()
+    catch_up(SimpleNamespace(wsgi=app), done)
+    assert learning.projects.find(known).is_reconcile_asked_for != is_done
+    assert done.is_set()
 
 
 def test_a_database_that_is_away_keeps_nobody_from_serving(app, known, monkeypatch, caplog):
     projects = app.extensions["icmformer"].learning.projects
     monkeypatch.setattr(projects, "ask_to_reconcile_all", Mock(side_effect=DatabaseError("away")))
-    catch_up(SimpleNamespace(age=1, wsgi=app))
+    catch_up(SimpleNamespace(wsgi=app), multiprocessing.Event())
     assert "is found only when projects are next compared: away" in caplog.text
 
 

@@ -95,5 +95,6 @@ def test_a_progressive_jpeg_of_very_many_scans_is_refused_as_each_visits_all_pix
     data = encoded(Image.new("L", (1000, 1000)), format="JPEG", progressive=True)
     assert decode(data, LIMIT).shape == (1000, 1000, 3)
     last_scan = data[data.rindex(b"\xff\xda") : -2]
+    assert decode(data + 20_000 * b"\xff\xda other data", LIMIT).shape == (1000, 1000, 3)
     with pytest.raises(TaskImageError, match=r"10006 scans, .* as another JPEG"):
         decode(data[:-2] + 10_000 * last_scan + data[-2:], LIMIT)

@@ -95,6 +95,35 @@ def test_private_addresses_do_not_even_see_a_connection(name):
             listening.accept()
 
 
+def resolving(monkeypatch, *ips):
+    """Have every name lead to these addresses; return what is looked up."""
+    asked = []
+
+    def look_up(host, port, *args, **options):
+        asked.append(host)
+        if not ips:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ips]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_name_with_an_address_that_may_not_be_visited_is_visited_at_another(server, monkeypatch):
+    resolving(monkeypatch, "127.0.0.1", "169.254.1.1")
+    assert fetch(f"{server.url}/file", authorization="") == FILE
+    resolving(monkeypatch, "169.254.1.1")
+    assert "is at 169.254.1.1, a link-local address" in forbidden(
+        f"{server.url}/file", authorization=""
+    )
+
+
+def test_a_name_that_does_not_exist_is_looked_up_once(monkeypatch):
+    asked = resolving(monkeypatch)
+    assert "no answer" in no_answer("http://nowhere.example/file")
+    assert asked == ["nowhere.example"]
+
+
 def test_a_redirect_may_not_lead_to_a_private_address(server):
     hidden = Elsewhere({"file": lambda: FILE})
     with serving(hidden.app()) as hidden.url:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ml_backend.errors import ImageHostError, SlowImageError, TaskImageError
+from ml_backend.errors import ImageHostError, ImageTurnError, SlowImageError, TaskImageError
 from ml_backend.images import image_wait, task_images
 from ml_backend.label_studio.client import LabelStudio
 from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
@@ -165,7 +165,7 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
     monkeypatch.setattr(image_wait, "LARGE_BYTES", 1 << 20)
     elsewhere.answers |= dict.fromkeys(("1.png", "2.png"), lambda: png() + bytes(2 << 20))
     elsewhere.answers["small.png"] = png
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}))
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}), total_seconds=2.5)
     first, second, small = (task(f"{elsewhere.url}/{name}.png") for name in ("1", "2", "small"))
     monkeypatch.setattr(task_images, "decode", held_up)
     with ThreadPoolExecutor(1) as pool:
@@ -173,10 +173,11 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
         assert begun.wait(10)
         monkeypatch.setattr(task_images, "decode", decode)
         assert loader.load(small, TAG).pixels.shape == PICTURE.shape
-        with pytest.raises(SlowImageError, match=r"turn did not come within 0\.5 seconds"):
-            loader.load(second, TAG, seconds=0.5)
+        with pytest.raises(ImageTurnError, match=r"turn did not come within 2\.5 seconds"):
+            loader.load(second, TAG, seconds=80)
         go_on.set()
         assert large.result().pixels.shape == PICTURE.shape
+    # its own server did nothing wrong, so it is asked for again
     assert loader.load(second, TAG).pixels.shape == PICTURE.shape
 
 

@@ -369,4 +369,6 @@ def test_a_header_goes_to_the_host_that_it_is_for():
 def test_origins():
     assert origin("https://Host/x") == ("https", "host", 443)
     assert origin("s3://bucket/x") is None
+    assert origin("10.0.0.7:8080") is None
+    assert origin("label-studio.example:8080") is None
     assert origin("http://[::1") is None

@@ -8,7 +8,7 @@ from huey.registry import Message
 
 from ml_backend.errors import SettingsError
 from ml_backend.learning.work_queue import (
-    Hints,
+    HintSerializer,
     NoDuties,
     declare_tasks,
     open_queue,
@@ -52,7 +52,7 @@ def test_a_program_in_the_queue_is_not_run(settings, tmp_path):
     queue = open_queue(settings)
     declare_tasks(queue, NoDuties())
     queue.storage.enqueue(pickle.dumps(Program(tmp_path / "run")))
-    queue.storage.enqueue(Hints().serialize(Message("1", "icmformer.ingest")))
+    queue.storage.enqueue(HintSerializer().serialize(Message("1", "icmformer.ingest")))
     with pytest.raises(ValueError, match="utf-8"):
         queue.dequeue()
     assert not (tmp_path / "run").exists()
