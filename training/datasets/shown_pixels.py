@@ -42,7 +42,9 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
     shown = image if image.format == "WEBP" else upright(image)
-    largest = _largest(shown) if shown.mode in _DEEP_MODES else None
+    is_deep = shown.mode in _DEEP_MODES
+    # Of the file: an image that was turned has forgotten what it was read from.
+    largest = _largest(shown, image.format == "PNG") if is_deep else None
     rgb = np.empty((shown.height, shown.width, 3), dtype=np.uint8)
     for top, band in _bands(shown):
         pixels = rgb[top : top + band.height]
@@ -67,9 +69,9 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
 
 
-def _largest(deep: Image.Image) -> float:
+def _largest(deep: Image.Image, whole_range: bool) -> float:
     """Return what becomes 255: the end of the whole 16 bits, or of as many as are in use."""
-    if deep.format == "PNG":
+    if whole_range:
         return 65535.0
     largest = max(float(_values(band).max()) for _, band in _bands(deep))
     if largest <= 1.0 and deep.mode == "F":

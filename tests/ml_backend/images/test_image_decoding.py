@@ -191,6 +191,14 @@ def test_sixteen_bit_png_is_scaled_by_its_whole_range_as_browsers_do():
     assert (decoded[..., 0] == decoded[..., 2]).all()
 
 
+def test_a_deep_png_that_is_turned_is_as_bright_as_one_that_is_not():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = np.uint16([[0, 257, 1000], [4095, 4096, 0]])
+    decoded = decode(encoded(deep, exif=exif), LIMIT)
+    np.testing.assert_array_equal(np.rot90(decoded[..., 0]), np.round(deep / 257))
+
+
 def test_sixteen_bit_colour_png():
     rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in PICTURE)
 
