@@ -159,8 +159,8 @@ def _backends(label_studio: LabelStudio, project: str) -> list[Json] | None:
 
 def _not_connected(project: ProjectRow) -> str:
     return (
-        "no model is connected to the project in Label Studio, so nothing was compared: connect "
-        "this backend there under Settings > Model, or delete what is kept with python -m "
+        "no model is connected to the project in Label Studio, so nothing is taken from it: "
+        "connect this backend there under Settings > Model, or delete what is kept with python -m "
         f"ml_backend forget --project {project.key}"
     )
 

@@ -32,8 +32,8 @@ def test_a_project_without_a_model_is_not_learned_from(learning, worker, server,
     assert project().state == "not connected"
     assert not project().is_reconcile_asked_for
     assert project().told == (
-        "no model is connected to the project in Label Studio, so nothing was compared: connect "
-        "this backend there under Settings > Model, or delete what is kept with python -m "
+        "no model is connected to the project in Label Studio, so nothing is taken from it: "
+        "connect this backend there under Settings > Model, or delete what is kept with python -m "
         f"ml_backend forget --project {PROJECT}"
     )
     server.tasks = []  # and nothing is withdrawn
