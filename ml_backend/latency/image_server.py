@@ -61,9 +61,11 @@ def image_server(images: Sequence[ShownImage]) -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            # A worker that knows projects of an earlier measurement asks about those, too.
+            content = files.get(self.path, b"")
+            self.send_response(200 if content else 404)
             self.end_headers()
-            self.wfile.write(files[self.path])
+            self.wfile.write(content)
 
         def log_message(self, *arguments: object) -> None:
             pass

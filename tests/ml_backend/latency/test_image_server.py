@@ -45,6 +45,7 @@ def test_the_server_shows_what_annotators_see(folder):
             content = requests.get(address + task.address, timeout=10).content
             seen = np.asarray(Image.open(io.BytesIO(content)))
             assert np.abs(seen.astype(int) - task.sample.image).mean() < 3  # of JPEG
+        assert requests.get(f"{address}/api/projects/1/", timeout=10).status_code == 404
 
 
 def test_masks_without_an_object_are_refused(folder):
