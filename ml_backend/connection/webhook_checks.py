@@ -13,7 +13,7 @@ from urllib3.util import parse_url
 
 from ml_backend.label_studio.client import origin
 
-NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+_NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME_WITH_DOT = re.compile(
     rf"(?:{_LABEL}\.)+(?:xn--[a-z0-9]{{1,59}}|[a-z](?:[a-z-]{{0,61}}[a-z]))\.?", re.IGNORECASE
@@ -43,7 +43,7 @@ def webhook_fault(webhook: Mapping[str, Any]) -> str:
     if not webhook.get("send_payload", True):
         return "the webhook is sent without its payload"
     if not webhook.get("send_for_all_actions"):
-        missing = set(NEEDED_ACTIONS) - set(webhook.get("actions") or ())
+        missing = set(_NEEDED_ACTIONS) - set(webhook.get("actions") or ())
         if missing:
             return f"the webhook leaves out {', '.join(sorted(missing))}"
     return ""

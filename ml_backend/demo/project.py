@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_backend.connection.webhook_checks import NEEDED_ACTIONS
 from ml_backend.demo.rest_api import RestApi
 
 IMAGES = Path(__file__).with_name("images")
@@ -71,7 +70,7 @@ def connect(api: RestApi, project: int, backend_url: str) -> dict[str, Any]:
     Returns Label Studio's record of it: `id`, `url`, `model_version` among others.
 
     A connection made earlier, to another port perhaps, is pointed at this address, and so is its
-    webhook, which is narrowed to the events that matter.
+    webhook, which sends all events, as Label Studio makes it.
     """
     body: dict[str, Any] = {"url": backend_url, "project": project, "is_interactive": True}
     known = _find(api.get("/api/ml/", project=project), "title", BACKEND_TITLE)
@@ -85,13 +84,7 @@ def connect(api: RestApi, project: int, backend_url: str) -> dict[str, Any]:
 
 
 def _point_webhook(api: RestApi, project: int, url: str) -> None:
-    body = {
-        "url": url,
-        "project": project,
-        "send_payload": True,
-        "send_for_all_actions": False,
-        "actions": NEEDED_ACTIONS,
-    }
+    body = {"url": url, "project": project, "send_payload": True, "send_for_all_actions": True}
     webhooks = [hook for hook in api.get("/api/webhooks/", project=project) if hook["project"]]
     ours = next((hook for hook in webhooks if hook["url"].endswith("/webhook")), None)
     if ours is None:

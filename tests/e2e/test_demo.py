@@ -81,7 +81,7 @@ def test_demo_twice(tmp_path):
         assert backend["url"] == first.backend
         (hook,) = api.get("/api/webhooks/", project=made["id"])
         assert hook["url"] == f"{first.backend}/webhook"
-        assert not hook["send_for_all_actions"]
+        assert hook["send_for_all_actions"]
         assert requests.get(f"{first.backend}/ready", timeout=10).ok
         assert ("UNTRAINED" in first.output) == (backend["model_version"] == "untrained")
         api.post(f"/api/tasks/{tasks[0]}/annotations/", {"result": []})

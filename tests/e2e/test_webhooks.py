@@ -15,14 +15,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 LOGIN = ("label-studio", "between us")
 
 
-def saved_here(backend, login: tuple[str, str] | None) -> float:
-    """How many saved annotations the backend has heard of."""
+def heard_of(
+    backend, action: str = "ANNOTATION_CREATED", login: tuple[str, str] | None = None
+) -> float:
+    """How many webhooks with this action the backend got."""
     page = requests.get(f"{backend.url}/metrics", auth=login, timeout=10)
     page.raise_for_status()
     counts = [
         float(line.rsplit(" ", 1)[1])
         for line in page.text.splitlines()
-        if line.startswith('icmformer_webhooks_total{action="ANNOTATION_CREATED"}')
+        if line.startswith(f'icmformer_webhooks_total{{action="{action}"}}')
     ]
     return sum(counts)
 
@@ -34,10 +36,23 @@ def save_annotation(api, project: int) -> None:
 
 def test_saved_annotation_arrives(backend, new_project, label_studio):
     project = new_project(backend, IMAGES / "cat.jpg")
-    before = saved_here(backend, None)
+    before = heard_of(backend)
     save_annotation(label_studio.api, project)
     # Label Studio sends the event before it answers
-    assert saved_here(backend, None) == before + 1
+    assert heard_of(backend) == before + 1
+
+
+def test_imported_and_deleted_tasks_arrive(backend, new_project, label_studio):
+    project = new_project(backend, IMAGES / "cat.jpg")
+    actions = ("TASKS_CREATED", "TASKS_DELETED")
+    before = [heard_of(backend, action) for action in actions]
+    (task,) = demo.task_ids(label_studio.api, project)
+    demo.import_images(label_studio.api, project, [IMAGES / "coffee.jpg"])
+    label_studio.api.post(
+        f"/api/dm/actions?id=delete_tasks&project={project}",
+        {"selectedItems": {"all": False, "included": [task]}},
+    )
+    assert [heard_of(backend, action) for action in actions] == [one + 1 for one in before]
 
 
 def test_backend_with_a_login(start_backend, new_project, label_studio):
@@ -69,7 +84,7 @@ def test_backend_with_a_login(start_backend, new_project, label_studio):
         assert time.monotonic() < deadline
         time.sleep(1)
     save_annotation(api, project)
-    assert saved_here(backend, LOGIN) == 1
+    assert heard_of(backend, login=LOGIN) == 1
 
 
 def test_hosts_that_label_studio_makes_webhooks_to(label_studio):
