@@ -13,6 +13,7 @@ from pathlib import Path
 
 from training.datasets.benchmarks import (
     BENCHMARKS,
+    add_data_argument,
     benchmark_folder,
     open_benchmark,
     published_size,
@@ -44,11 +45,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument(
-        "--data",
-        type=given_path,
-        help="folder that holds the benchmarks' folders; not for folder:PATH",
-    )
+    add_data_argument(parser)
     parser.add_argument(
         "datasets",
         nargs="*",

@@ -17,7 +17,7 @@ import numpy as np
 from icmformer.clicks import Click, rows_columns
 from icmformer.tidy_mask import small_parts
 from training.clicks.annotator import JitteredAnnotator
-from training.datasets.benchmarks import BENCHMARKS, open_benchmark
+from training.datasets.benchmarks import BENCHMARKS, add_data_argument, open_benchmark
 from training.datasets.sample import IGNORE, EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation.click_by_click import ClickSegmenter, click_through
@@ -62,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".safetensors of this project, or .pth of the authors'",
     )
-    parser.add_argument(
-        "--data", type=given_path, help="holds the benchmarks' folders; not for folder:PATH"
-    )
+    add_data_argument(parser)
     parser.add_argument(
         "datasets", nargs="+", metavar="NAME", help=f"{', '.join(BENCHMARKS)} or folder:PATH"
     )

@@ -1,5 +1,6 @@
 """The benchmarks by name, below one data folder."""
 
+import argparse
 from pathlib import Path
 
 from training.datasets.each_object import EachObject
@@ -8,10 +9,19 @@ from training.datasets.sample import EvaluationDataset
 from training.datasets.sbd import VALIDATION_OBJECTS, SBDObjects
 from training.datasets.single_object import LAYOUTS, SingleObjectImages
 from training.errors import DatasetError
-from training.home_paths import expanded_path
+from training.home_paths import expanded_path, given_path
 
 BENCHMARKS = ("GrabCut", "Berkeley", "SBD", "DAVIS", "COCO_MVal")
 FOLDER_PREFIX = "folder:"
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--data`, the folder below which `open_benchmark` looks."""
+    parser.add_argument(
+        "--data",
+        type=given_path,
+        help="folder that holds the benchmarks' folders; a relative folder:PATH is below it",
+    )
 
 
 def open_benchmark(name: str, data: Path | None) -> EvaluationDataset:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.datasets.test_sbd import write_sbd
+from training import __main__ as command_line
 from training.datasets.benchmarks import open_benchmark, published_size
 from training.errors import DatasetError
 
@@ -51,6 +52,16 @@ def test_a_folder_of_instance_ids_gives_one_sample_an_object(tmp_path, monkeypat
         [[1, 0, 0], [-1, 0, 0]],
         [[0, 0, 1], [-1, 0, 1]],
     ]
+
+
+@pytest.mark.parametrize("command", ["benchmark", "click-feel"])
+def test_the_help_says_so(command, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", command, "--help"])
+
+    with pytest.raises(SystemExit, match="0"):
+        command_line.main()
+
+    assert "a relative folder:PATH is below it" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_without_any_object_is_refused(tmp_path):
