@@ -9,13 +9,14 @@ import sys
 import pytest
 
 from ml_backend.__main__ import PROGRAM
-from tests.test_deployment import PAGE, settings_names
+from tests.test_deployment import PAGE, instructions, settings_names
 
 (UNIT,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (FILE,) = re.findall(r"`/etc/systemd/system/(\S+)`", PAGE)
 SERVICE = configparser.RawConfigParser(strict=False)
 SERVICE.optionxform = str
 SERVICE.read_string(UNIT)
+ENVIRONMENT = dict(each.split("=") for each in SERVICE["Service"]["Environment"].split())
 
 
 def test_systemd_understands_it(tmp_path):
@@ -40,9 +41,14 @@ def test_it_starts_the_server_and_the_worker():
 
 
 def test_state_is_in_the_folder_that_systemd_makes():
-    name, folder = SERVICE["Service"]["Environment"].split("=")
-    assert name in settings_names()
-    assert folder == f"/var/lib/{SERVICE['Service']['StateDirectory']}"
+    assert ENVIRONMENT["MODEL_DIR"] == f"/var/lib/{SERVICE['Service']['StateDirectory']}"
+
+
+def test_it_listens_where_a_container_does():
+    assert set(ENVIRONMENT) <= settings_names()
+    assert (
+        f"ICMFORMER_HOST={ENVIRONMENT['ICMFORMER_HOST']}" in " ".join(instructions("ENV ")).split()
+    )
 
 
 def test_a_job_has_as_long_to_be_given_back_as_in_a_container():
