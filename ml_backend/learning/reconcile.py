@@ -161,7 +161,7 @@ def _not_connected(project: ProjectRow) -> str:
     return (
         "no model is connected to the project in Label Studio, so nothing is taken from it: "
         "connect this backend there under Settings > Model, or delete what is kept with python -m "
-        f"ml_backend forget --project {project.key}"
+        f"ml_backend forget --project {project.key} --yes"
     )
 
 
@@ -194,8 +194,10 @@ def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
 
 def _as_described(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) -> ProjectRow:
     """Take over what Label Studio says of a project."""
-    where = f"If {label_studio.url} is the right Label Studio and the project was deleted there"
-    remedy = f"{where}, python -m ml_backend forget --project {project.key} deletes what is kept"
+    remedy = (
+        f"If {label_studio.url} is the right Label Studio and the project was deleted there, "
+        f"python -m ml_backend forget --project {project.key} --yes deletes what is kept"
+    )
     try:
         described = label_studio.project(project.number)
     except LabelStudioError as error:

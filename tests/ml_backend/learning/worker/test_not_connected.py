@@ -34,7 +34,7 @@ def test_a_project_without_a_model_is_not_learned_from(learning, worker, server,
     assert project().told == (
         "no model is connected to the project in Label Studio, so nothing is taken from it: "
         "connect this backend there under Settings > Model, or delete what is kept with python -m "
-        f"ml_backend forget --project {PROJECT}"
+        f"ml_backend forget --project {PROJECT} --yes"
     )
     server.tasks = []  # and nothing is withdrawn
     assert worker.reconcile(project()).succeeded

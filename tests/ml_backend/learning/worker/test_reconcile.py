@@ -335,7 +335,7 @@ def test_a_project_that_label_studio_deleted_is_asked_for_at_its_usual_turns(
     worker.reconcile_due()
     note = learning.projects.find(gone).told
     assert "Label Studio has no project 7, or does not show it to this account" in note
-    assert note.endswith(f"forget --project {gone} deletes what is kept")
+    assert note.endswith(f"forget --project {gone} --yes deletes what is kept")
     compare, compared = worker_module.reconcile, []
 
     def counted(project, *others):
