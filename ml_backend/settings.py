@@ -336,7 +336,7 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     Threads of torch that wait for each other spin for some 30 µs and then sleep, unless the
     environment says otherwise. Spinning on beside other busy programs they wait for each other's
     cores; sleeping at once, a click on an idle machine takes a quarter longer
-    (docs/benchmark.md). OpenMP reads this when it is loaded, so a running process
+    (docs/experiments.md). OpenMP reads this when it is loaded, so a running process
     cannot change its mind.
     """
     return {**_OPENMP, **os.environ, **extra}
