@@ -18,6 +18,9 @@ def pages(start_backend, checkpoint):
     learning.projects.remember(PROJECT, ProjectNews("W" * 200, "<View/>"))
     accept(learning.samples, 1)
     learning.jobs.request(PROJECT, "Start training in Label Studio, " + "again" * 40)
+    log = learning.job_folders.log(learning.jobs.get(1))
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {number}\n" for number in range(150)))
     learning.close()
     return backend.url
 
@@ -38,6 +41,17 @@ def test_a_window_shows_the_whole_width_of_names_without_a_space(pages, tab, pat
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     scrolls = "[...document.querySelectorAll('section')].some(e => e.scrollWidth > e.clientWidth)"
     assert not tab.evaluate(scrolls)
+
+
+def test_a_long_log_is_reached_by_keyboard_and_printed_whole(pages, tab):
+    tab.goto(f"{pages}/projects/{PROJECT}/jobs/1")
+    log = tab.get_by_role("region", name="Log")
+    overflows = "log => log.scrollHeight > log.clientHeight"
+    assert log.evaluate(overflows)
+    log.focus()
+    assert log.evaluate("log => log === document.activeElement")
+    tab.emulate_media(media="print")
+    assert not log.evaluate(overflows)
 
 
 def test_whoever_asks_for_a_job_sees_it_go_on(pages, tab):
