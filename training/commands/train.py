@@ -128,9 +128,8 @@ def _train(recipe: Recipe, accelerator: Accelerator) -> Path:
     if continued:
         validation = _validation(recipe)
     mixture = _opened(recipe, accelerator, state)
-    model: torch.nn.Module = ClickTraining(
-        state.network, recipe.iterative_clicks.placement, recipe.seed, recipe.compile
-    )
+    placement = recipe.iterative_clicks.placement
+    model: torch.nn.Module = ClickTraining(state.network, placement, recipe.seed)
     model, state.optimizer = accelerator.prepare(model, state.optimizer)
 
     plan = BatchPlan(
@@ -237,8 +236,6 @@ def _begun_or_continued(recipe: Recipe, device: torch.device) -> TrainingState:
     found = load_state(recipe.run)
     changes = changed_settings(found, recipe)
     network = _network(recipe, found).to(device).train()
-    if recipe.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if options.ema else network
     measure = recipe.validation.measure() if recipe.validation else ""
     state = TrainingState(network, average, make_optimizer(network, options), measure=measure)

@@ -38,15 +38,10 @@ class ClickTraining(nn.Module):
         model: the network.
         placement: of iterative clicks.
         seed: of iterative clicks; they depend on it and on the sample's number alone.
-        compiled: let torch.compile make kernels for both halves of the network.
     """
 
-    def __init__(
-        self, model: ICMFormer, placement: Placement, seed: int, compiled: bool = False
-    ) -> None:
+    def __init__(self, model: ICMFormer, placement: Placement, seed: int) -> None:
         super().__init__()
-        self._encode_image = torch.compile(model.encode_image) if compiled else model.encode_image
-        self._fuse = torch.compile(model.fuse) if compiled else model.fuse
         self.model = model
         self._placement: Placement = placement
         self._seed = seed
@@ -69,7 +64,7 @@ class ClickTraining(nn.Module):
             rounds: iterative clicks of each sample.
         """
         image = images.float() / 255
-        features = self._encode_image(image)
+        features = self.model.encode_image(image)
         previous = torch.zeros_like(image[:, :1])
         if rounds:
             # A wrapper for several GPUs moves whatever it is given to its own.
@@ -79,7 +74,7 @@ class ClickTraining(nn.Module):
                 previous = self._answer(known, slots, previous)
                 self._click(previous, labels, slots, indices, number)
         maps = self._maps(slots, image)
-        return Answer(self._fuse(features, maps, previous), maps, previous)
+        return Answer(self.model.fuse(features, maps, previous), maps, previous)
 
     @torch.no_grad()
     def _features_in_eval_mode(self, image: torch.Tensor, features: ImageFeatures) -> ImageFeatures:
@@ -87,7 +82,7 @@ class ClickTraining(nn.Module):
         if not self.model.config.drop_path or not self.model.training:
             return features
         self.model.eval()
-        found = self._encode_image(image)
+        found = self.model.encode_image(image)
         self.model.train()
         return found
 
@@ -98,7 +93,7 @@ class ClickTraining(nn.Module):
         """Return the probabilities (B, 1, H, W) of the network in evaluation mode."""
         training = self.model.training
         self.model.eval()
-        logits = self._fuse(features, self._maps(slots, previous), previous)
+        logits = self.model.fuse(features, self._maps(slots, previous), previous)
         self.model.train(training)
         if torch.is_autocast_enabled(previous.device.type):
             # Half-precision copies of the weights made here know of no gradient and would be

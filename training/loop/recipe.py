@@ -234,7 +234,6 @@ class Recipe(_Strict):
         keep: how many checkpoints stay.
         device: "cpu" keeps off a GPU that is there, "cuda" stops where torch finds none.
         precision: see `icmformer.precision.Precision`.
-        channels_last, compile: layout and compilation of the network.
         validation: what is looked at now and then; None looks at nothing.
     """
 
@@ -253,8 +252,6 @@ class Recipe(_Strict):
     keep: int = Field(default=3, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "fp32"
-    channels_last: bool = False
-    compile: bool = False
     validation: ValidationOptions | None = None
 
     @model_validator(mode="after")

@@ -102,13 +102,13 @@ def test_gradients_are_those_of_the_last_pass(batch, name, autocast):
     model = network(name)
     training = ClickTraining(model, "inner_half", 0)
     last = {}
-    fuse = training._fuse
+    fuse = training.model.fuse
 
     def watched(features, click_maps, previous_mask):
         last.update(maps=click_maps, previous=previous_mask)
         return fuse(features, click_maps, previous_mask)
 
-    training._fuse = watched
+    training.model.fuse = watched
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         logits = training(images, labels, slots, indices, 3).logits
     normalized_focal_loss(logits, labels).mean().backward()
@@ -131,13 +131,13 @@ def test_passes_without_gradient_are_free_of_chance(batch):
     model = network(drop_path=0.5)
     training = ClickTraining(model, "inner_half", 0)
     previous = []
-    fuse = training._fuse
+    fuse = training.model.fuse
 
     def watched(features, click_maps, previous_mask):
         previous.append(previous_mask)
         return fuse(features, click_maps, previous_mask)
 
-    training._fuse = watched
+    training.model.fuse = watched
     for _ in range(2):
         training(images, labels, slots, indices, 1)
 
