@@ -73,17 +73,17 @@ class Predictor:
         zoom_in: Zoom | None = None,
         flip: bool = False,
         precision: Precision = "auto",
-        tidy: bool = True,
     ) -> None:
         """Wrap a network, which is switched to inference and must not be changed afterwards.
 
         Args:
             model: the network, on the device on which to compute.
-            zoom_in: what the network looks at; repeated zoom-in at its own size by default.
+            zoom_in: what the network looks at; repeated zoom-in at its own size by default. Unless
+                it is as published, specks are cleared away, every click is obeyed, and from the
+                third one on the mask changes near it only, seen in a close-up; see
+                `icmformer.tidy_mask`.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
-            tidy: clear specks away, obey every click, and from the third one on change the mask
-                near it only, seen in a close-up; see `icmformer.tidy_mask`.
 
         Raises:
             ConfigError: if the model is no network, the precision is unknown, or the weights do not
@@ -100,7 +100,7 @@ class Predictor:
         self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
         self._flip = flip
         self._precision = precision
-        self._tidy = tidy
+        self._tidy = not self._zoom.as_published
         self._first, self._elsewhere = AnsweringNetwork(), AnsweringNetwork(is_generalist=True)
         self._networks: dict[AnsweringNetwork | None, ClickNetwork] = {self._first: model}
         if isinstance(model, Specialised):
@@ -123,7 +123,7 @@ class Predictor:
         """
         _check_network(model)
         zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
-        return cls(model, zoom_in=zoom_in, flip=True, precision="fp32", tidy=False)
+        return cls(model, zoom_in=zoom_in, flip=True, precision="fp32")
 
     def encode(self, image: np.ndarray, previous: Segmentation | None = None) -> Segmentation:
         """Return a mask of nothing from which several objects on one image may start.

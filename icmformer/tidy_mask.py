@@ -6,8 +6,6 @@ it is pure, and what it leaves is what the next pass of the network reads as pre
 correct what they see.
 """
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
@@ -28,9 +26,7 @@ _REACH = 2.5
 
 def pixels_in_view(clicks: PlacedClicks, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return where the clicks inside a view lie in it, (N, 2) int row, column, and their signs."""
-    # Also of a view as published, where a click on the last pixels is placed beyond them.
-    exact = clicks_in_view(clicks.pixels, replace(view, as_published=False))
-    places = np.rint(exact).astype(np.int64)
+    places = np.rint(clicks_in_view(clicks.pixels, view)).astype(np.int64)
     inside = ((places >= 0) & (places < view.size_hw)).all(axis=1)
     return places[inside], clicks.positive[inside]
 

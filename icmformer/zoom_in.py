@@ -38,7 +38,10 @@ class Zoom(Protocol):
 
     @property
     def as_published(self) -> bool:
-        """How image and clicks are resized; see `icmformer.region_of_interest.View`."""
+        """How image and clicks are resized; see `icmformer.region_of_interest.View`.
+
+        As published, masks are not tidied either.
+        """
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
         """Say whether the first look is at the whole image, wherever the first click is."""

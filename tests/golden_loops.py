@@ -21,7 +21,7 @@ class Loop:
 
     def predictor(self, network):
         zoom_in = ZoomIn(self.input_size)
-        return Predictor(network, zoom_in=zoom_in, flip=self.flip, precision="fp32", tidy=False)
+        return Predictor(network, zoom_in=zoom_in, flip=self.flip, precision="fp32")
 
 
 LOOPS = {

@@ -170,7 +170,7 @@ def test_answers_as_people_are_served_unless_told_otherwise():
     image = golden_loops.image()
     network = ToyNetwork()
     served = Predictor(network).segment(image, CLICKS)
-    told = {"zoom_in": RepeatedZoomIn(network.input_size), "flip": False, "tidy": True}
+    told = {"zoom_in": RepeatedZoomIn(network.input_size), "flip": False}
     np.testing.assert_array_equal(
         Predictor(network, **told).segment(image, CLICKS).probability, served.probability
     )
