@@ -44,11 +44,6 @@ class AcceptedImages:
         """Return the number of images."""
         return len(self._images)
 
-    @property
-    def names(self) -> list[str]:
-        """The name of each image."""
-        return list(self._images)
-
     def __getitem__(self, index: int) -> AnnotatedImage:
         """Return one image.
 

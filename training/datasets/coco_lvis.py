@@ -55,11 +55,6 @@ class CocoLvis:
     def __len__(self) -> int:
         return len(self._images)
 
-    @property
-    def names(self) -> list[str]:
-        """The name of each image."""
-        return [str(name) for name, _ in self._images]
-
     def __getitem__(self, index: int) -> AnnotatedImage:
         name, info = self._images[index]
         image = read_rgb(self._photo(name))

@@ -88,11 +88,6 @@ class ImageFolder:
                 "each image's objects from 1"
             )
 
-    @property
-    def names(self) -> list[str]:
-        """The name of each image."""
-        return [Path(image).stem for image, _ in self._pairs]
-
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_name, mask_name = self._pairs[index]
         root = _opened(self.path)

@@ -64,11 +64,6 @@ class LayeredFolder:
         return len(self._entries)
 
     @property
-    def names(self) -> list[str]:
-        """The name of each image."""
-        return [entry["name"] for entry in self._entries]
-
-    @property
     def fingerprint(self) -> str:
         """What changes when the files do, and the photos, which may lie outside the folder."""
         photos = stamps_fingerprint(self._path / entry["image"] for entry in self._entries)

@@ -1,6 +1,6 @@
 """What a data set yields: annotated images to train on, single objects to evaluate on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -75,15 +75,6 @@ class Items(Protocol[Item]):
 
 TrainingDataset = Items[AnnotatedImage]
 EvaluationDataset = Items[EvaluationSample]
-
-
-class NamedDataset(Items[AnnotatedImage], Protocol):
-    """One that knows the names of its images without reading them."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The name of each image, in order."""
-        ...
 
 
 def layered(

@@ -124,11 +124,6 @@ class SBDImages:
     def __len__(self) -> int:
         return len(self._files.names)
 
-    @property
-    def names(self) -> list[str]:
-        """The name of each image."""
-        return list(self._files.names)
-
     def __getitem__(self, index: int) -> AnnotatedImage:
         name = self._files.names[index]
         ids = self._files.instances(name)

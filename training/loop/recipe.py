@@ -68,7 +68,6 @@ class DataPart(_Strict):
         objects: how targets are put together.
         scores: file below `Data.root` that says how well each image is known already; see
             `training.datasets.image_scores`. Without it all images are drawn alike.
-        score_exponent: how strongly it counts.
     """
 
     kind: Literal["image_folder", "sbd", "coco_lvis", "layered_folder", "accepted"] = "image_folder"
@@ -77,7 +76,6 @@ class DataPart(_Strict):
     weight: float = Field(default=1.0, gt=0)
     objects: ObjectSampling = ObjectSampling()
     scores: ExpandedPath | None = None
-    score_exponent: float = Field(default=1.25, ge=0)
 
     @property
     def cache_name(self) -> str:

@@ -13,12 +13,12 @@ from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
 from training.datasets.layered_folder import LayeredFolder
 from training.datasets.mixture import Mixture, Part
-from training.datasets.sample import NamedDataset, TrainingDataset
+from training.datasets.sample import TrainingDataset
 from training.datasets.sbd import SBDImages
 from training.errors import DatasetError
 from training.loop.recipe import DataPart, Recipe
 
-_FOLDERS: dict[str, Callable[[Path], NamedDataset]] = {
+_FOLDERS: dict[str, Callable[[Path], TrainingDataset]] = {
     "image_folder": ImageFolder,
     "sbd": SBDImages,
     "coco_lvis": CocoLvis,
@@ -51,7 +51,7 @@ def require_present(recipe: Recipe) -> None:
             _dataset(path, part)
         scores = part.scores and recipe.data.root / part.scores
         if scores and not scores.exists():
-            read_image_weights(scores, (), part.score_exponent)
+            read_image_weights(scores, 0)
 
 
 def contents(mixture: Mixture) -> list[tuple[str, int]]:
@@ -62,17 +62,16 @@ def contents(mixture: Mixture) -> list[tuple[str, int]]:
 def _open(recipe: Recipe, part: DataPart) -> Part:
     data = recipe.data
     path = data.root / part.path
-    named = _dataset(path, part)
-    if not len(named):
+    dataset = _dataset(path, part)
+    if not len(dataset):
         raise DatasetError(f"{path} lists no image to train on: unpack it again, or leave it out")
     weights: np.ndarray | None = None
     if part.scores is not None:
-        weights = read_image_weights(data.root / part.scores, named.names, part.score_exponent)
-    fingerprint = _fingerprint(named, path, recipe)
-    dataset: TrainingDataset = named
+        weights = read_image_weights(data.root / part.scores, len(dataset))
+    fingerprint = _fingerprint(dataset, path, recipe)
     if data.cache is not None:
         folder = data.cache / part.cache_name
-        dataset = decoded(named, folder, f"{path.resolve()} {fingerprint}", data.max_side)
+        dataset = decoded(dataset, folder, f"{path.resolve()} {fingerprint}", data.max_side)
     if not _shows_an_object(dataset, part):
         shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
         raise DatasetError(
@@ -89,7 +88,7 @@ def _shows_an_object(dataset: TrainingDataset, part: DataPart) -> bool:
     return any(image.objects or (with_stuff and image.stuff) for image in images)
 
 
-def _dataset(path: Path, part: DataPart) -> NamedDataset:
+def _dataset(path: Path, part: DataPart) -> TrainingDataset:
     if part.kind == "accepted":
         return accepted_store(path, part.project)
     return _FOLDERS[part.kind](path)

@@ -40,7 +40,7 @@ def distributed(tmp_path):
 def test_parts_are_no_objects_and_stuff_is_kept_apart(distributed):
     sample = CocoLvis(distributed)[0]
 
-    assert sample.name == CocoLvis(distributed).names[0] == "000000000009"
+    assert sample.name == "000000000009"
     assert sample.layers.shape == (20, 30, 2)
     assert sample.objects == ((0, 1), (0, 2))
     assert sample.stuff == ((0, 3),)

@@ -21,7 +21,7 @@ def test_ids_objects_and_ignored_pixels(folder):
     sample = dataset[1]
 
     assert len(dataset) == 2
-    assert sample.name == dataset.names[1] == "b"
+    assert sample.name == "b"
     assert sample.image.shape == (30, 40, 3)
     assert sample.layers.shape == (30, 40, 1)
     assert sample.objects == ((0, 1), (0, 7))

@@ -1,6 +1,5 @@
 """Which image a sample number means."""
 
-import json
 import pickle
 import shutil
 
@@ -28,9 +27,6 @@ class Numbered:
     def __getitem__(self, index):
         empty = np.zeros((1, 1, 3), np.uint8)
         return AnnotatedImage(self._names[index], empty, np.zeros((1, 1, 1), np.int16), ())
-
-
-NAMES = ["a0", "a1", "a2"]
 
 
 def names(mixture, count, first=0):
@@ -86,55 +82,48 @@ def test_redrawn_images_come_from_the_same_part():
     assert {mixture.redraw(parts[1], rng).name[0] for _ in range(20)} == {"b"}
 
 
+def scores(folder, content):
+    path = folder / "scores.pkl"
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
 def test_scores_make_known_images_rare(tmp_path):
-    ours, ritms = tmp_path / "scores.json", tmp_path / "scores.pkl"
-    ours.write_text(json.dumps({"a0": 0.9, "a1": 0.2}))
-    ritms.write_bytes(pickle.dumps([(0, "a0", 0.9), (1, "a1", np.float64(0.2))]))
-
-    for path in (ours, ritms):
-        weights = read_image_weights(path, NAMES, 1.25)
-        np.testing.assert_allclose(weights, [0.1**1.25, 0.8**1.25, 0])
+    path = scores(tmp_path, [(0, "a0", 0.9), (1, "a1", np.float64(0.2))])
+    np.testing.assert_allclose(read_image_weights(path, 3), [0.1**1.25, 0.8**1.25, 0])
 
 
-def test_scores_are_given_to_images_by_name_without_reading_them(shapes, tmp_path):
+def test_scores_are_given_to_images_without_reading_them(shapes, tmp_path):
     folder = shutil.copytree(shapes, tmp_path / "photos")
     for image in sorted((folder / "images").iterdir())[1:]:
         image.write_bytes(b"half")
-    (tmp_path / "scores.json").write_text(json.dumps({"0": 0.0, "3": 0.5}))
-    parts = [{"path": "photos", "scores": "scores.json", "score_exponent": 1}]
-    data = {"root": tmp_path, "parts": parts}
+    path = scores(tmp_path, [(0, "0", 0.0), (3, "3", 0.5)])
+    data = {"root": tmp_path, "parts": [{"path": "photos", "scores": path.name}]}
 
     (opened,) = open_mixture(a_recipe(shapes, tmp_path / "run", data=data)).parts
 
-    assert opened.image_weights.tolist() == [1, 0, 0, 0.5, 0, 0]
+    assert opened.image_weights.tolist() == [1, 0, 0, 0.5**1.25, 0, 0]
 
 
-def test_scores_that_do_not_fit_are_refused(tmp_path):
-    path = tmp_path / "scores.json"
-    path.write_text(json.dumps({"b7": 0.9}))
-    with pytest.raises(DatasetError, match="'b7'"):
-        read_image_weights(path, NAMES, 1.25)
-    path.write_text(json.dumps({"a0": 1.0}))
-    with pytest.raises(DatasetError, match="no image to draw"):
-        read_image_weights(path, NAMES, 1.25)
-    path.write_text(json.dumps({"a0": 2.0}))
-    with pytest.raises(DatasetError, match=r"score 2\.0"):
-        read_image_weights(path, NAMES, 1.25)
-    with pytest.raises(DatasetError, match="cannot be read"):
-        read_image_weights(tmp_path / "none.pkl", NAMES, 1.25)
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([(3, "a3", 0.9)], r"scores\.pkl gives image 3 of 3 the score 0\.9"),
+        ([(0, "a0", 2.0)], r"scores\.pkl gives image 0 of 3 the score 2\.0"),
+        ([(0, "a0", 1.0)], r"scores\.pkl leaves no image to draw"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused(tmp_path, content, sentence):
+    with pytest.raises(DatasetError, match=sentence):
+        read_image_weights(scores(tmp_path, content), 3)
 
 
-@pytest.mark.parametrize("content", ["[1]", "5", "null", '{"a0": "well"}', '{"a0": [1]}'])
-def test_scores_of_another_kind_are_refused(tmp_path, content):
-    path = tmp_path / "scores.json"
-    path.write_text(content)
-    with pytest.raises(DatasetError, match=r"scores\.json (is no JSON object|cannot be read)"):
-        read_image_weights(path, NAMES, 1.25)
+def test_scores_that_are_missing_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"none\.pkl cannot be read"):
+        read_image_weights(tmp_path / "none.pkl", 3)
 
 
 @pytest.mark.parametrize("content", [5, "text", [(0,)], [(0, "a", "well")], [None]])
-def test_pickled_scores_of_another_kind_are_refused(tmp_path, content):
-    path = tmp_path / "scores.pkl"
-    path.write_bytes(pickle.dumps(content))
+def test_scores_of_another_kind_are_refused(tmp_path, content):
     with pytest.raises(DatasetError, match=r"scores\.pkl is not a list of"):
-        read_image_weights(path, NAMES, 1.25)
+        read_image_weights(scores(tmp_path, content), 3)

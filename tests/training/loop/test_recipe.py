@@ -70,7 +70,6 @@ def minimal(tmp_path):
         ("seed=100000000000000000000000", "seed"),
         ("optimization.learning_rate=.inf", "learning_rate: Input should be a finite number"),
         ("data.parts=[{path: x, weight: .inf}]", "weight"),
-        ("data.parts=[{path: x, score_exponent: -1}]", "score_exponent"),
         ("data={root: x, cache: y, max_side: 0, parts: [{path: z}]}", "max_side"),
         ("sampling.augmentation.box_scale=[-3, -2]", "box_scale"),
         ("sampling.augmentation={kind: scale_and_crop, scale: [1, 1000]}", "scale"),
@@ -191,7 +190,7 @@ def test_a_tilde_is_the_home_folder(minimal, monkeypatch):
         minimal,
         [
             "run=~/run",
-            "data={root: ~/data, cache: ~/cache, parts: [{path: ~/p.zip, scores: ~/s.json}]}",
+            "data={root: ~/data, cache: ~/cache, parts: [{path: ~/p.zip, scores: ~/s.pkl}]}",
             "network={name: tiny, checkpoint: ~/w.safetensors, backbone_weights: ~/mae.pth}",
             "validation={data: ~/sets, sets: ['folder:~/own']}",
         ],
