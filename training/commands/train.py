@@ -32,6 +32,7 @@ from icmformer.pretrained import load_pretrained_backbone
 from icmformer.specialised import specialist_of
 from training.datasets.mixture import Mixture
 from training.errors import RecipeError
+from training.folder_lock import locked
 from training.home_paths import given_path
 from training.loop.click_training import ClickTraining
 from training.loop.continued_run import changed_data, changed_settings, differing_numbers
@@ -54,7 +55,6 @@ from training.loop.processes import (
     same_in_all,
 )
 from training.loop.recipe import Network, Optimization, Recipe, load_recipe
-from training.loop.run_folder import held
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, collate, sound
 from training.loop.training_data import contents, open_mixture, require_present
 from training.loop.training_state import TrainingState, has_state, load_state
@@ -94,7 +94,11 @@ def train(recipe: Recipe) -> Path:
         StopRequested: if it was asked to stop, outside a launcher; what was trained is saved.
     """
     accelerator = make_accelerator(recipe.device)
-    with held(recipe.run) if accelerator.is_main_process else nullcontext():
+    # Two in one folder would overwrite each other's states.
+    refusal = RecipeError(
+        f"another training is running in {recipe.run}: wait for it, or choose another run folder"
+    )
+    with locked(recipe.run, refusal) if accelerator.is_main_process else nullcontext():
         return _train(recipe, accelerator)
 
 

@@ -18,10 +18,10 @@ from tests.training.shapes_recipe import a_recipe
 from training.commands.train import train
 from training.errors import DatasetError, RecipeError
 from training.evaluation.noc import SampleScore, ScoreCard
+from training.folder_lock import locked
 from training.loop.keeper import Keeper
 from training.loop.monitor import Monitor
 from training.loop.processes import StopRequested
-from training.loop.run_folder import held
 from training.loop.training_state import TrainingState, has_state, load_state
 from training.loop.validation import Look, ValidationOptions
 from training.provenance import provenance
@@ -118,7 +118,7 @@ def test_a_second_training_in_the_folder_is_refused(shapes, tmp_path):
     ):
         train(recipe)
 
-    with held(recipe.run):
+    with locked(recipe.run, RecipeError("another training is running")):
         pass
 
 
