@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.util
+import io
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -10,7 +11,6 @@ from types import ModuleType
 from training import __version__
 from training.errors import LibraryError
 from training.exit_status import exit_status
-from training.terminal import print_in_any_encoding
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Program:
 
     def main(self) -> int:
         """Run the command that is asked for; return the exit status."""
-        print_in_any_encoding()
+        # A terminal of another encoding shows ? for what it has no letter for, as in a title.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
         return exit_status(self._run, *self.errors)
 
     def module(self, command: str) -> ModuleType:
