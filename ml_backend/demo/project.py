@@ -41,7 +41,7 @@ def ensure(api: RestApi, title: str, labeling_config: str, images: Sequence[Path
 
     A project that exists keeps its configuration, its tasks and all annotations.
     """
-    project = _find(api.get("/api/projects/", title=title)["results"], "title", title)
+    project = _find(api.get("/api/projects/", title=title)["results"], title)
     if project is None:
         project = api.post("/api/projects/", {"title": title, "label_config": labeling_config})
     identifier = int(project["id"])
@@ -73,7 +73,7 @@ def connect(api: RestApi, project: int, backend_url: str) -> dict[str, Any]:
     webhook, which sends all events, as Label Studio makes it.
     """
     body: dict[str, Any] = {"url": backend_url, "project": project, "is_interactive": True}
-    known = _find(api.get("/api/ml/", project=project), "title", BACKEND_TITLE)
+    known = _find(api.get("/api/ml/", project=project), BACKEND_TITLE)
     if known is None:
         known = api.post("/api/ml/", {**body, "title": BACKEND_TITLE})
     elif known["url"] != backend_url:
@@ -93,5 +93,5 @@ def _point_webhook(api: RestApi, project: int, url: str) -> None:
         api.patch(f"/api/webhooks/{ours['id']}/", body)
 
 
-def _find(rows: Sequence[dict[str, Any]], key: str, value: str) -> dict[str, Any] | None:
-    return next((row for row in rows if row[key] == value), None)
+def _find(rows: Sequence[dict[str, Any]], title: str) -> dict[str, Any] | None:
+    return next((row for row in rows if row["title"] == title), None)

@@ -22,6 +22,7 @@ from training.datasets.sample import IGNORE, EvaluationSample
 from training.devices import add_device_argument
 from training.evaluation.click_by_click import ClickSegmenter, click_through
 from training.evaluation.contestants import Checkpoint, Contestant, Served
+from training.evaluation.text_table import markdown_table
 from training.home_paths import given_path
 from training.progress import progress
 from training.whole_numbers import positive
@@ -198,16 +199,12 @@ def effect_of_change(
 
 def table(effects: Sequence[Sequence[ClickEffect]]) -> str:
     """Return the means over objects, click by click, as a Markdown table."""
-    titles = ["click", "objects", *(title for _, title, _ in _COLUMNS)]
-    rows = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    rows = [["click", "objects", *(title for _, title, _ in _COLUMNS)]]
     for number in range(max(map(len, effects))):
         reached = [clicks[number] for clicks in effects if len(clicks) > number]
-        cells = [str(number + 1), str(len(reached))]
-        cells += [
-            _mean([getattr(one, name) for one in reached], form) for name, _, form in _COLUMNS
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n"
+        means = [_mean([getattr(one, name) for one in reached], form) for name, _, form in _COLUMNS]
+        rows.append([str(number + 1), str(len(reached)), *means])
+    return markdown_table(rows)
 
 
 def _mean(values: Sequence[float], form: str) -> str:

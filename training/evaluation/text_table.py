@@ -1,4 +1,4 @@
-"""Tables for a terminal."""
+"""Tables for a terminal, and for Markdown."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,12 @@ def text_table(rows: Sequence[Sequence[str]], names: int = 1) -> str:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join(f"{_line(row, widths, names)}\n" for row in rows)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of equal length, the header first, as a Markdown table."""
+    header, *others = (f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join([header, "|" + "---|" * len(rows[0]) + "\n", *others])
 
 
 def _line(row: Sequence[str], widths: Sequence[int], names: int) -> str:

@@ -10,6 +10,7 @@ from training.atomic_files import write_atomically
 from training.datasets.sample import image_of
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
+from training.evaluation.text_table import markdown_table
 from training.fine_tuning.promotion import Comparison, compare
 from training.written_numbers import counted, signed
 
@@ -44,7 +45,7 @@ def write_learning_curve(
     points = sorted(points, key=lambda point: point.masks)
     certificate = "\n".join(f"{name}: {value}" for name, value in origin.items())
     tables = [
-        f"## Clicks to an IoU of {threshold:.0%}\n\n{_table(points, threshold)}\n"
+        f"## Clicks to an IoU of {threshold:.0%}\n\n{_table(points, threshold)}"
         for threshold in THRESHOLDS
     ]
     clicked = "; ".join(f"{test}: {what}" for test, what in _clicked(points[0]).items())
@@ -97,11 +98,11 @@ def _clicked(point: Point) -> dict[str, str]:
 
 def _table(points: Sequence[Point], threshold: float) -> str:
     tests = list(points[0].cards)
-    rows = ["| masks | " + " | ".join(tests) + " |", "|" + "---|" * (len(tests) + 1)]
-    for point in points:
-        cells = [_cell(points[0], point, test, threshold) for test in tests]
-        rows.append(f"| {point.masks} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    rows = [
+        [str(point.masks), *(_cell(points[0], point, test, threshold) for test in tests)]
+        for point in points
+    ]
+    return markdown_table([["masks", *tests], *rows])
 
 
 def _cell(base: Point, point: Point, test: str, threshold: float) -> str:
