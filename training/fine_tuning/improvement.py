@@ -41,10 +41,9 @@ from training.fine_tuning.improvement_plan import (
 from training.fine_tuning.improvement_report import decision_summary, improvement_report
 from training.fine_tuning.interruptible import Interruptible
 from training.fine_tuning.judge import Judge
-from training.fine_tuning.promotion import decide
+from training.fine_tuning.promotion import Comparison, decide
 from training.fine_tuning.retention import RetentionSet
 from training.fine_tuning.serving_check import check_serves
-from training.fine_tuning.trial import compared
 from training.hashes import file_sha256
 from training.progress import Report
 from training.store.live_pointer import Mover
@@ -122,12 +121,13 @@ def _judged_candidate(
     after = judge.candidate(trained)
 
     live = stores.versions.checkpoint(plan.live)
-    comparisons = compared(before, after)
-    decision = decide(*comparisons, options.policy)
+    comparisons = {side: Comparison(before[side], after[side]) for side in before}
+    pair = comparisons.get("held_out"), comparisons.get("retention")
+    decision = decide(*pair, options.policy)
     tell = partial(report, "drawing the report", 0, 1)
-    network, held_out = load_checkpoint(trained, judge.device), judge.trial.held_out
+    network, held_out = load_checkpoint(trained, judge.device), judge.exercises.get("held_out")
     shown = improvement_report(
-        *comparisons,
+        *pair,
         held_out,
         Interruptible(Predictor(load_checkpoint(live, judge.device)), tell),
         Interruptible(Predictor(network), tell),

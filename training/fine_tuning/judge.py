@@ -5,7 +5,7 @@ scores are kept: on a CPU that takes minutes. Held-out objects become more with 
 """
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from icmformer.precision import has_native_bf16
 from training.datasets.accepted import AcceptedObjects
 from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions, Plan, base_of
 from training.fine_tuning.retention import RetentionSet
-from training.fine_tuning.trial import Exercise, Trial, TrialFiles, TrialScores, run_trial
+from training.fine_tuning.trial import Exercise, Scores, Side, run_trial
 from training.progress import Report, Stage
 from training.store.sample_files import SampleFiles
 from training.store.split import HELD_OUT
@@ -28,7 +28,7 @@ class Judge:
     """Lets simulated annotators click with versions, for one job.
 
     Attributes:
-        trial: the objects.
+        exercises: the objects of each side that has some.
         device: where versions compute.
     """
 
@@ -67,12 +67,13 @@ class Judge:
         held_out, tries = plan.snapshot.on_side(HELD_OUT), options.held_out_tries
         accepted = AcceptedObjects(held_out, SampleFiles(stores.files))
         others = retention.judged(options.retention_tries)
-        self.trial = Trial(
-            Exercise.of_tries(accepted, tries) if held_out.samples else None,
-            None if others is None else Exercise.of_tries(others, options.retention_tries),
-        )
+        self.exercises: dict[Side, Exercise] = {}
+        if held_out.samples:
+            self.exercises["held_out"] = Exercise.of_tries(accepted, tries)
+        if others is not None:
+            self.exercises["retention"] = Exercise.of_tries(others, options.retention_tries)
 
-    def measure(self) -> tuple[TrialScores, int]:
+    def measure(self) -> tuple[Scores, int]:
         """Return what a candidate must beat: of the live version, and of one that remembers more.
 
         Returns:
@@ -85,23 +86,18 @@ class Judge:
             FileStoreError: if stored files cannot be reached.
         """
         live = self._plan.live
-        scores = self._scores(
-            self._stores.versions.checkpoint(live), self.trial, "live", "judging the live version"
-        )
+        checkpoint = self._stores.versions.checkpoint(live)
+        scores = self._scores(checkpoint, self.exercises, "live", "judging the live version")
         first = base_of(self._stores.versions, live)
-        if first == live or self.trial.retention is None:
+        if first == live or "retention" not in scores:
             return scores, live
-        elsewhere = self._scores(
-            self._stores.versions.checkpoint(first),
-            Trial(None, self.trial.retention),
-            "first",
-            "judging the first version",
-        )
-        if _clicks(elsewhere, self._threshold) < _clicks(scores, self._threshold):
-            return replace(scores, retention=elsewhere.retention), first
-        return scores, live
+        checkpoint = self._stores.versions.checkpoint(first)
+        others: dict[Side, Exercise] = {"retention": self.exercises["retention"]}
+        remembered = self._scores(checkpoint, others, "first", "judging the first version")
+        now, then = (each["retention"].noc(self._threshold) for each in (scores, remembered))
+        return ({**scores, **remembered}, first) if then < now else (scores, live)
 
-    def candidate(self, checkpoint: Path) -> TrialScores:
+    def candidate(self, checkpoint: Path) -> Scores:
         """Return what a candidate scores.
 
         Raises:
@@ -109,17 +105,16 @@ class Judge:
             StoredFileError: if an accepted image or mask is damaged.
             FileStoreError: if stored files cannot be reached.
         """
-        return self._scores(checkpoint, self.trial, "candidate", "judging the candidate")
+        return self._scores(checkpoint, self.exercises, "candidate", "judging the candidate")
 
-    def _scores(self, checkpoint: Path, trial: Trial, name: str, stage: Stage) -> TrialScores:
+    def _scores(
+        self, checkpoint: Path, exercises: Mapping[Side, Exercise], name: str, stage: Stage
+    ) -> Scores:
         hashes = [hashlib.sha256(content).hexdigest() for content in read_pair(checkpoint)]
         key = hashlib.sha256(repr((*self._asked, *hashes)).encode()).hexdigest()
         # The job may be continued by another release, or elsewhere, which would click otherwise.
-        kept = TrialFiles(
-            self._job.folder / f"{name}_scores-{key}.json", self._job.scores / f"{key}.json"
-        )
-        return run_trial(checkpoint, trial, kept, stage, self.device, self._report)
-
-
-def _clicks(scores: TrialScores, threshold: float) -> float:
-    return 0 if scores.retention is None else scores.retention.noc(threshold)
+        kept: dict[Side, Path] = {
+            "held_out": self._job.folder / f"{name}_scores-{key}.json",
+            "retention": self._job.scores / f"{key}.json",
+        }
+        return run_trial(checkpoint, exercises, kept, stage, self.device, self._report)

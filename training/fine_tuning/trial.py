@@ -4,9 +4,10 @@ Where a mask just misses an IoU, the next click falls elsewhere, and one object 
 clicks or eight. So few objects say little of a version, and more if several annotators click them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from icmformer import Predictor, load_checkpoint
 from training.atomic_files import write_atomically
@@ -16,8 +17,13 @@ from training.errors import ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate
 from training.evaluation.noc import PUBLISHED_IOU, SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
-from training.fine_tuning.promotion import Comparison
 from training.progress import Report, Stage
+
+# Accepted objects on images that are never trained on, and objects unlike the project's, on images
+# that are not replayed. Where there are none, a side is left out.
+Side = Literal["held_out", "retention"]
+# How one version did; a card holds every object once an annotator, the published one first.
+Scores = Mapping[Side, ScoreCard]
 
 _MOST_ANNOTATORS = 4
 
@@ -72,56 +78,33 @@ class Exercise:
         return replace(cards[0], samples=tuple(score for card in cards for score in card.samples))
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Objects of the project and others; None where there is not one.
-
-    Attributes:
-        held_out: accepted objects on images that are never trained on.
-        retention: objects unlike the project's, on images that are not replayed.
-    """
-
-    held_out: Exercise | None
-    retention: Exercise | None
-
-
-@dataclass(frozen=True)
-class TrialScores:
-    """How one version did; None where the trial had no objects.
-
-    A card holds every object once an annotator, the published one first.
-    """
-
-    held_out: ScoreCard | None
-    retention: ScoreCard | None
-
-
-@dataclass(frozen=True)
-class TrialFiles:
-    """Where the scores of one version are kept: objects whose scores are there stay unclicked."""
-
-    held_out: Path
-    retention: Path
-
-
 def run_trial(
-    checkpoint: Path, trial: Trial, kept: TrialFiles, stage: Stage, device: str, report: Report
-) -> TrialScores:
-    """Click on every object of the trial with a version, as it would be served.
+    checkpoint: Path,
+    exercises: Mapping[Side, Exercise],
+    files: Mapping[Side, Path],
+    stage: Stage,
+    device: str,
+    report: Report,
+) -> Scores:
+    """Click on every object of the exercises with a version, as it would be served.
 
     Args:
         checkpoint: of the version; it is loaded from disk.
-        trial: the objects.
-        kept: files for the scores; one that is missing or damaged is written.
+        exercises: the objects of each side.
+        files: for the scores of each side: objects whose scores are there stay unclicked; a file
+            that is missing or damaged is written.
         stage: what to call this in a report.
         device: where to compute.
         report: called before each click and after each object that an annotator is done with.
 
+    Returns:
+        Scores of the sides that have an exercise.
+
     Raises:
         CheckpointError: if the checkpoint is damaged.
     """
-    parts = ((trial.held_out, kept.held_out), (trial.retention, kept.retention))
-    total = sum(len(exercise) for exercise, file in parts if exercise and _read(file) is None)
+    kept = {side: _read(files[side]) for side in exercises}
+    total = sum(len(exercise) for side, exercise in exercises.items() if kept[side] is None)
     done = 0
 
     def tell() -> None:
@@ -132,15 +115,15 @@ def run_trial(
         done += 1
         tell()
 
-    def judged(exercise: Exercise | None, file: Path) -> ScoreCard | None:
-        card = None if exercise is None else _read(file)
-        if exercise is not None and card is None:
+    scores: dict[Side, ScoreCard] = {}
+    for side, exercise in exercises.items():
+        card = kept[side]
+        if card is None:
             predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
             card = exercise.judge(predictor, progress=count)
-            write_atomically(file, card.to_json().encode())
-        return card
-
-    return TrialScores(*(judged(exercise, file) for exercise, file in parts))
+            write_atomically(files[side], card.to_json().encode())
+        scores[side] = card
+    return scores
 
 
 def _read(file: Path) -> ScoreCard | None:
@@ -148,17 +131,3 @@ def _read(file: Path) -> ScoreCard | None:
         return ScoreCard.from_json(file.read_text())
     except (OSError, ValueError, ScoreCardError):  # missing or damaged
         return None
-
-
-def compared(
-    live: TrialScores, candidate: TrialScores
-) -> tuple[Comparison | None, Comparison | None]:
-    """Pair the scores of two versions: on the held-out objects, and on the retention set."""
-    return (
-        _comparison(live.held_out, candidate.held_out),
-        _comparison(live.retention, candidate.retention),
-    )
-
-
-def _comparison(live: ScoreCard | None, candidate: ScoreCard | None) -> Comparison | None:
-    return Comparison(live, candidate) if live is not None and candidate is not None else None

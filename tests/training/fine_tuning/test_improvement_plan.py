@@ -97,10 +97,10 @@ def test_no_image_is_trained_on_that_a_version_is_chosen_or_judged_by(tmp_path, 
     (data,) = learned_from
     plan = frozen_plan(job(tmp_path), stores, asked, quiet)
     retention = RetentionSet(asked.retention)
-    judged = Judge(job(tmp_path), plan, stores, asked, retention, quiet).trial.held_out.objects
+    judge = Judge(job(tmp_path), plan, stores, asked, retention, quiet)
     assert sides(data.accepted) == sides(data.examples) == {TRAINING}
     assert sides(data.validation) == {VALIDATION}
-    assert sides(judged) == {HELD_OUT}
+    assert sides(judge.exercises["held_out"].objects) == {HELD_OUT}
     stores.database.close()
 
 

@@ -46,12 +46,12 @@ def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
     assert stores.versions.get(2).scores["retention_compared_with"] == 1
     run_trial = judge.run_trial
 
-    def forgetful(checkpoint, trial, kept, stage, device, report):
-        scores = run_trial(checkpoint, trial, kept, stage, device, report)
+    def forgetful(checkpoint, exercises, files, stage, device, report):
+        scores = run_trial(checkpoint, exercises, files, stage, device, report)
         clicks = 1 if stage == "judging the first version" else 3
         ious = (0.0,) * (clicks - 1) + (0.95,)
-        samples = tuple(replace(sample, ious=ious) for sample in scores.retention.samples)
-        return replace(scores, retention=replace(scores.retention, samples=samples))
+        samples = tuple(replace(sample, ious=ious) for sample in scores["retention"].samples)
+        return {**scores, "retention": replace(scores["retention"], samples=samples)}
 
     monkeypatch.setattr(judge, "run_trial", forgetful)
     monkeypatch.setattr(improvement, "decide", decide)

@@ -9,7 +9,7 @@ from tests.training.disc_project import disc
 from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationSample
 from training.fine_tuning import trial
-from training.fine_tuning.trial import Exercise, Trial, TrialFiles, TrialScores, run_trial
+from training.fine_tuning.trial import Exercise, run_trial
 
 
 def discs(count):
@@ -20,10 +20,14 @@ def discs(count):
     ]
 
 
+def files(folder):
+    return {"held_out": folder / "held_out.json", "retention": folder / "retention.json"}
+
+
 def same_ious(one, other):
     return all(
         [sample.ious for sample in mine.samples] == [sample.ious for sample in theirs.samples]
-        for mine, theirs in ((one.held_out, other.held_out), (one.retention, other.retention))
+        for mine, theirs in ((one[side], other[side]) for side in ("held_out", "retention"))
     )
 
 
@@ -47,22 +51,22 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     def run(report):
         return run_trial(
             tmp_path / "network.safetensors",
-            Trial(held_out, retention),
-            TrialFiles(tmp_path / "held_out.json", tmp_path / "retention.json"),
+            {"held_out": held_out, "retention": retention},
+            files(tmp_path),
             "judging the candidate",
             "cpu",
             report,
         )
 
     scores = run(lambda *told: progress.append(told))
-    names = [sample.name for sample in scores.held_out.samples]
+    names = [sample.name for sample in scores["held_out"].samples]
     assert names == ["image 0#disc", "image 1#disc"] * 3
-    assert [sample.name for sample in scores.retention.samples] == ["image 2#disc"]
+    assert [sample.name for sample in scores["retention"].samples] == ["image 2#disc"]
     assert list(dict.fromkeys(progress)) == [
         ("judging the candidate", done, 7) for done in range(8)
     ]
     assert len(progress) > 2 * 7, "before each click, too"
-    tries = [sample.ious for sample in scores.held_out.samples]
+    tries = [sample.ious for sample in scores["held_out"].samples]
     assert len(set(tries[::2])) == 3, "each clicks elsewhere"
     assert run(pytest.fail) == scores, "what is kept is not clicked again"
     progress.clear()
@@ -84,8 +88,6 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
 
 def test_a_trial_without_objects(tmp_path):
     save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
-    kept = TrialFiles(tmp_path / "held_out.json", tmp_path / "retention.json")
-    told = (tmp_path / "network.safetensors", Trial(None, None), kept)
-    nothing = run_trial(*told, "judging the candidate", "cpu", pytest.fail)
-    assert nothing == TrialScores(None, None)
-    assert not kept.held_out.exists()
+    told = (tmp_path / "network.safetensors", {}, files(tmp_path))
+    assert run_trial(*told, "judging the candidate", "cpu", pytest.fail) == {}
+    assert not any(file.exists() for file in files(tmp_path).values())
