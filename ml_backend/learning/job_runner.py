@@ -143,8 +143,7 @@ class Heart:
         self._told_at = 0.0
         self._stop = threading.Event()
         self._told_to_stop = threading.Lock()
-        self._ended = False
-        self._wake = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def __enter__(self) -> "Heart":
@@ -155,8 +154,7 @@ class Heart:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._ended = True
-        self._wake.set()
+        self._ended.set()
         self._thread.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -189,12 +187,12 @@ class Heart:
         self._stop.set()
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._ended.is_set():
             if self._watched_by not in (None, os.getppid()):
                 # The worker was killed; the next one continues the job.
                 self._stop.set()
             self._renew()
-            self._wake.wait(BEAT_SECONDS)
+            self._ended.wait(BEAT_SECONDS)
 
     def _renew(self) -> None:
         try:
