@@ -26,7 +26,7 @@ class RecipeError(TrainingError):
 
 
 class DatabaseError(TrainingError):
-    """The database cannot be reached or used, or a newer version of this program wrote it."""
+    """The database cannot be reached or used, or another version of this program wrote it."""
 
 
 class StoredFileError(TrainingError):

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeDecorator
 from training import __version__
 from training.errors import DatabaseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FREE_CONNECTION_SECONDS = 2
 _WRITES = "takes_write_lock"
 _WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
@@ -77,7 +77,7 @@ class Database:
             place: a file of SQLite; or text, a URL as SQLAlchemy writes it.
 
         Raises:
-            DatabaseError: if it cannot be opened, or a newer version of this program wrote it.
+            DatabaseError: if it cannot be opened, or another version of this program wrote it.
         """
         self._engine = _engine(place)
         event.listen(self._engine, "handle_error", _say_in_a_sentence)

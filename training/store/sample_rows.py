@@ -56,8 +56,6 @@ class SampleRow(Base):
     label: Mapped[str]
     image: Mapped[str]
     mask: Mapped[str]
-    height: Mapped[int]
-    width: Mapped[int]
     area: Mapped[int]
     split: Mapped[str]
     accepted_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -294,7 +294,6 @@ def _replace_samples(session: Session, annotation: Annotation, stored: Sequence[
 def _sample_row(
     annotation: Annotation, accepted: AcceptedObject, image: str, mask: str
 ) -> SampleRow:
-    height, width = accepted.mask.size_hw
     return SampleRow(
         project=annotation.project,
         annotation=annotation.annotation,
@@ -303,8 +302,6 @@ def _sample_row(
         label=accepted.label,
         image=image,
         mask=mask,
-        height=height,
-        width=width,
         area=accepted.mask.area,
         split=split_of(image),
         accepted_at=annotation.updated_at,

@@ -26,7 +26,6 @@ class SampleReference:
     mask: str
     label: str
     split: str
-    area: int
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,7 @@ def _different(database: Database, project: str) -> list[SampleRow]:
 
 
 def _snapshot_of(rows: Iterable[SampleRow]) -> Snapshot:
-    references = (
-        SampleReference(row.image, row.mask, row.label, row.split, row.area) for row in rows
-    )
+    references = (SampleReference(row.image, row.mask, row.label, row.split) for row in rows)
     return Snapshot(tuple(sorted(references)))
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from training import __version__
 from training.errors import DatabaseError
 from training.moments import now
-from training.store.database import Base, Database, UtcDateTime
+from training.store.database import SCHEMA_VERSION, Base, Database, UtcDateTime
 
 
 class Note(Base):
@@ -122,10 +122,11 @@ def test_processes_create_and_write_at_once(tmp_path):
     database.close()
 
 
-def test_a_newer_schema_is_refused_with_a_sentence(database, tmp_path):
+@pytest.mark.parametrize("found", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_the_schema_of_another_version_is_refused_with_a_sentence(database, tmp_path, found):
     with database.write() as session:
-        session.execute(text("UPDATE schema_version SET number = 99"))
-    with pytest.raises(DatabaseError, match=rf"state\.db .*schema 99.*release {__version__} "):
+        session.execute(text(f"UPDATE schema_version SET number = {found}"))
+    with pytest.raises(DatabaseError, match=rf"state\.db .*schema {found},.*{__version__} "):
         Database(f"sqlite:///{tmp_path}/state.db")
 
 

@@ -38,7 +38,7 @@ def annotation(number, status="accepted", labels=(), notes=()):
 def sample(of, at, image="i", label="Object", split="training"):
     return {
         "project": PROJECT, "annotation": of, "task": of, "region": "r", "label": label,
-        "image": image, "mask": "m", "height": 4, "width": 4, "area": 3, "split": split,
+        "image": image, "mask": "m", "area": 3, "split": split,
         "accepted_at": at, "stored_at": START,
     }  # fmt: skip
 

@@ -34,8 +34,8 @@ def test_a_job_is_about_as_much_as_it_can_make_use_of(store, database):
 
 
 def test_a_crowded_image_does_not_crowd_out_the_others():
-    samples = [SampleReference("crowd", f"{n:02}", "", HELD_OUT, 9) for n in range(50)]
-    samples += [SampleReference(f"image {n}", "00", "", HELD_OUT, 9) for n in range(5)]
+    samples = [SampleReference("crowd", f"{n:02}", "", HELD_OUT) for n in range(50)]
+    samples += [SampleReference(f"image {n}", "00", "", HELD_OUT) for n in range(5)]
     chosen = thinned(Snapshot(tuple(samples)), 300, {HELD_OUT: 10})
     assert [sample.image for sample in chosen.samples].count("crowd") == 5
     assert len(chosen.images()) == 6
