@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Mapped, Session, column_property, mapped_column
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ml_backend.errors import NotFoundError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS, created_at, project_number
@@ -18,40 +18,13 @@ _HEARD_SECONDS = 60.0
 ProjectState = Literal["connected", "not connected", "gone"]
 
 
-class ReconcileRequestRow(Base):
-    """Somebody asked for a comparison of a project, and none that began since has succeeded."""
-
-    __tablename__ = "reconcile_requests"
-
-    project: Mapped[str] = mapped_column(primary_key=True)
-    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-class FailedReconcileRow(Base):
-    """A comparison of a project failed, and none has succeeded since."""
-
-    __tablename__ = "failed_reconciles"
-
-    project: Mapped[str] = mapped_column(primary_key=True)
-    problem: Mapped[str]
-
-
-class UnconnectedRow(Base):
-    """A project that was not connected, or not there at all, when it was last compared."""
-
-    __tablename__ = "unconnected_projects"
-
-    project: Mapped[str] = mapped_column(primary_key=True)
-    state: Mapped[str]
-
-
 class ProjectRow(Base):
     """What is known of a project; empty text where nothing is. No token is kept here.
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
-    that; read only are `state`, the `ProjectState` that it was found in, `reconcile_problem`, why
-    what was tried since failed, and `reconcile_asked_at`, when somebody asked for one that is to
-    come. `told` is what people read.
+    that, `state` the `ProjectState` that it was found in; `reconcile_problem` says why what was
+    tried since failed, "" if nothing did, and `reconcile_asked_at` when somebody asked for one that
+    is to come. `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -64,22 +37,9 @@ class ProjectRow(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     reconciled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reconcile_note: Mapped[str] = mapped_column(default="")
-    reconcile_asked_at: Mapped[datetime | None] = column_property(
-        select(ReconcileRequestRow.asked_at)
-        .where(ReconcileRequestRow.project == key)
-        .scalar_subquery()
-    )
-    reconcile_problem: Mapped[str | None] = column_property(
-        select(FailedReconcileRow.problem)
-        .where(FailedReconcileRow.project == key)
-        .scalar_subquery()
-    )
-    state: Mapped[str] = column_property(
-        func.coalesce(
-            select(UnconnectedRow.state).where(UnconnectedRow.project == key).scalar_subquery(),
-            "connected",
-        )
-    )
+    reconcile_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reconcile_problem: Mapped[str] = mapped_column(default="")
+    state: Mapped[str] = mapped_column(default="connected")
 
     @property
     def shown_title(self) -> str:
@@ -120,7 +80,7 @@ class Projects:
         """Open them, creating the table where it does not exist."""
         self._database = database
         self._heard: dict[str, tuple[float, ProjectNews]] = {}
-        database.create(ProjectRow, ReconcileRequestRow, FailedReconcileRow, UnconnectedRow)
+        database.create(ProjectRow)
 
     def hear(self, key: str, news: ProjectNews) -> None:
         """Remember what Label Studio says whenever somebody opens a task, once a minute.
@@ -151,7 +111,6 @@ class Projects:
                 setattr(row, name, value)
             row.seen_at = now()
             session.flush()
-            session.refresh(row)
             return row
 
     def reconciled(self, before: ProjectRow, note: str, state: ProjectState = "connected") -> None:
@@ -166,13 +125,9 @@ class Projects:
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
-                row.reconciled_at = now()
-                row.reconcile_note = note
-                _note_state(session, before.key, state)
-            session.execute(
-                delete(FailedReconcileRow).where(FailedReconcileRow.project == before.key)
-            )
-            _answer(session, before)
+                row.reconciled_at, row.reconcile_note = now(), note
+                row.reconcile_problem, row.state = "", state
+                _answer(row, before)
 
     def not_reconciled(self, before: ProjectRow, problem: str, is_gone: bool = False) -> None:
         """Note why a project could not be compared; when it last was stays known.
@@ -184,12 +139,12 @@ class Projects:
                 does, so that what webhooks missed is compared in the end.
         """
         with self._database.write() as session:
-            if session.get(ProjectRow, before.key) is not None:
-                session.merge(FailedReconcileRow(project=before.key, problem=problem))
+            row = session.get(ProjectRow, before.key)
+            if row is not None:
+                row.reconcile_problem = problem
                 if is_gone:
-                    _note_state(session, before.key, "gone")
-            if is_gone:
-                _answer(session, before)
+                    row.state = "gone"
+                    _answer(row, before)
 
     def find(self, key: str) -> ProjectRow | None:
         """Return what is known of the project with this key."""
@@ -200,25 +155,23 @@ class Projects:
         """Delete what is known of a project itself; it is met anew if Label Studio names it."""
         with self._database.write() as session:
             session.execute(delete(ProjectRow).where(ProjectRow.key == key))
-            for table in (ReconcileRequestRow, FailedReconcileRow, UnconnectedRow):
-                session.execute(delete(table).where(table.project == key))
 
     def ask_to_reconcile(self, key: str) -> None:
         """Let the project be compared with Label Studio at the worker's next look."""
         with self._database.write() as session:
-            if session.get(ProjectRow, key) is not None:
-                session.merge(ReconcileRequestRow(project=key, asked_at=now()))
+            asked = update(ProjectRow).where(ProjectRow.key == key)
+            session.execute(asked.values(reconcile_asked_at=now()))
 
     def ask_to_reconcile_all(self) -> None:
         """Let every known project be compared with Label Studio at the worker's next look."""
         with self._database.write() as session:
-            for key in session.scalars(select(ProjectRow.key)).all():
-                session.merge(ReconcileRequestRow(project=key, asked_at=now()))
+            session.execute(update(ProjectRow).values(reconcile_asked_at=now()))
 
     def is_reconcile_asked_for(self) -> bool:
         """Return whether somebody asked for a comparison of any project that is still to come."""
         with self._database.read() as session:
-            return session.scalar(select(ReconcileRequestRow.project).limit(1)) is not None
+            asked = select(ProjectRow.key).where(ProjectRow.reconcile_asked_at.is_not(None))
+            return session.scalar(asked.limit(1)) is not None
 
     def named(self, name: str) -> ProjectRow:
         """Return the project that a person or a URL means; see `key_of`.
@@ -251,17 +204,7 @@ class Projects:
             return list(session.scalars(select(ProjectRow).order_by(ProjectRow.seen_at.desc())))
 
 
-def _answer(session: Session, before: ProjectRow) -> None:
+def _answer(row: ProjectRow, before: ProjectRow) -> None:
     """Forget that a comparison was asked for, unless somebody has asked again since it began."""
-    session.execute(
-        delete(ReconcileRequestRow).where(
-            ReconcileRequestRow.project == before.key,
-            ReconcileRequestRow.asked_at == before.reconcile_asked_at,
-        )
-    )
-
-
-def _note_state(session: Session, project: str, state: ProjectState) -> None:
-    session.execute(delete(UnconnectedRow).where(UnconnectedRow.project == project))
-    if state != "connected":
-        session.add(UnconnectedRow(project=project, state=state))
+    if row.reconcile_asked_at == before.reconcile_asked_at:
+        row.reconcile_asked_at = None

@@ -246,7 +246,7 @@ class Worker:
         # After the clock was set back, the last time may lie ahead.
         is_turn = last is None or not timedelta(0) <= now() - last < every
         # One that failed need not have failed here: a worker before this one, or a command.
-        has_failed = project.reconcile_problem is not None
+        has_failed = bool(project.reconcile_problem)
         return asked is not None or (bool(every) and (is_turn or has_failed))
 
     @property

@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -5,7 +6,7 @@ from sqlalchemy import text
 
 from ml_backend.learning.hints import HintedInbox, Hints
 from ml_backend.learning.inbox import Inbox, MessageRow
-from ml_backend.learning.projects import ProjectNews, Projects, ReconcileRequestRow
+from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
 from ml_backend.learning.work_queue import NoDuties, declare_tasks, open_queue
 from ml_backend.settings import Settings
 from tests.waiting import wait_until
@@ -52,18 +53,20 @@ def kept(tmp_path):
     projects.remember(PROJECT, ProjectNews(title="Cells"))
     hints = Hints(declare_tasks(open_queue(Settings(model_dir=tmp_path)), NoDuties()))
     kept = Kept(state, messages, projects, inbox, HintedInbox(inbox, projects, hints))
-    lose(messages, MessageRow)
-    with pytest.raises(DatabaseError):
+    with lost(messages, MessageRow), pytest.raises(DatabaseError):
         kept.put()
-    messages.create(MessageRow)
     yield kept
     state.close()
     messages.close()
 
 
-def lose(database, table):
+@contextmanager
+def lost(database, table):
     with database.write() as session:
-        session.execute(text(f"DROP TABLE {table.__tablename__}"))
+        session.execute(text(f"ALTER TABLE {table.__tablename__} RENAME TO lost"))
+    yield
+    with database.write() as session:
+        session.execute(text(f"ALTER TABLE lost RENAME TO {table.__tablename__}"))
 
 
 def test_a_message_is_kept_while_the_worker_writes_also_after_one_that_was_missed(kept):
@@ -74,10 +77,9 @@ def test_a_message_is_kept_while_the_worker_writes_also_after_one_that_was_misse
 
 
 def test_what_cannot_be_asked_for_now_is_after_the_next_message(kept, caplog):
-    lose(kept.state, ReconcileRequestRow)
-    kept.put()
-    assert kept.inbox.has_waiting()
-    wait_until(lambda: "missed is asked for after the next one" in caplog.text, 20)
-    kept.state.create(ReconcileRequestRow)
+    with lost(kept.state, ProjectRow):
+        kept.put()
+        assert kept.inbox.has_waiting()
+        wait_until(lambda: "missed is asked for after the next one" in caplog.text, 20)
     kept.put()
     wait_until(kept.projects.is_reconcile_asked_for, 20)

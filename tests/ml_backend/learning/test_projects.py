@@ -1,6 +1,4 @@
-"""What is kept of projects, also by a database that knew no requests for comparisons."""
-
-import sqlite3
+"""What is kept of projects: titles, and what came of comparisons."""
 
 import pytest
 
@@ -8,18 +6,6 @@ from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
 from training.store.database import Database
 
 KEY = "2.1795327560"
-BEFORE_REQUESTS = f"""
-CREATE TABLE schema_version (number INTEGER NOT NULL);
-INSERT INTO schema_version VALUES (1);
-CREATE TABLE projects (
-    "key" VARCHAR NOT NULL, number VARCHAR NOT NULL, title VARCHAR NOT NULL,
-    label_config VARCHAR NOT NULL, hostname VARCHAR NOT NULL, seen_at DATETIME NOT NULL,
-    reconciled_at DATETIME, reconcile_note VARCHAR NOT NULL, PRIMARY KEY ("key")
-);
-CREATE INDEX ix_projects_number ON projects (number);
-INSERT INTO projects VALUES
-    ('{KEY}', '2', 'Cells', '<View/>', '', '2026-11-22 06:06:00.942531', NULL, '24 compared');
-"""
 
 
 @pytest.fixture
@@ -28,22 +14,6 @@ def projects(tmp_path):
     projects = Projects(database)
     projects.remember(KEY, ProjectNews(title="Cells"))
     yield projects
-    database.close()
-
-
-def test_a_database_that_knew_no_requests_goes_on(tmp_path):
-    with sqlite3.connect(tmp_path / "state.db") as connection:
-        connection.executescript(BEFORE_REQUESTS)
-    connection.close()
-    database = Database(f"sqlite:///{tmp_path}/state.db")
-    projects = Projects(database)
-    (row,) = projects.all()
-    assert (row.title, row.told, row.is_reconcile_asked_for) == ("Cells", "24 compared", False)
-    assert row.state == "connected"
-    projects.ask_to_reconcile(KEY)
-    assert projects.find(KEY).is_reconcile_asked_for
-    projects.reconciled(projects.find(KEY), "25 compared")
-    assert projects.find(KEY).told == "25 compared"
     database.close()
 
 

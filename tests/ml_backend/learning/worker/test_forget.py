@@ -92,7 +92,7 @@ def test_it_says_first_what_would_go(learning, project, command):
 
 def test_nothing_of_it_stays(learning, project, command):
     learning.projects.ask_to_reconcile(PROJECT)
-    assert len(rows_that_name(learning, PROJECT)) == 6
+    assert len(rows_that_name(learning, PROJECT)) == 5
     age(learning)
     status, printed = command("forget", "--project", project.key, "--yes")
     assert (status, printed) == (0, "8 files deleted\n")
