@@ -133,7 +133,11 @@ def build_backend(settings: Settings) -> Backend:
         no_gpu=no_gpu,
         connections=Connections(settings.label_studio_url, settings.api_key),
         webhook_login=WebhookLogin(settings.credentials),
-        images=TaskImages(settings.image_limits, settings.image_cache_mb * MEGABYTE),
+        images=TaskImages(
+            settings.image_limits,
+            settings.image_cache_mb * MEGABYTE,
+            count=lambda outcome: metrics.image_cache.labels(outcome).inc(),
+        ),
         pointer=pointer,
         models=models,
         sessions=sessions,
@@ -201,8 +205,5 @@ def _watch(backend: Backend) -> None:
         lambda: backend.sessions.nbytes,
     )
     watch("icmformer_image_cache_bytes", "Decoded images.", lambda: backend.images.nbytes)
-    backend.metrics.watch_lookups(
-        "icmformer_image_cache", "Images found in memory or fetched.", backend.images.lookups
-    )
     watch("icmformer_model_bytes", "Weights in memory.", lambda: backend.models.nbytes)
     backend.metrics.registry.register(LearningMetrics(backend.lookout))

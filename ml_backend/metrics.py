@@ -4,31 +4,14 @@ Every application has a registry of its own, so tests may build many. With sever
 a scrape sees the one that answers it; the shipped configuration runs one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from ml_backend.label_studio.protocol import KNOWN_ACTIONS
 from training import __version__
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Lookups(Collector):
-    name: str
-    description: str
-    lookups: Mapping[str, int]
-
-    def collect(self) -> Iterable[Metric]:
-        """Read the owner's numbers at every scrape."""
-        family = CounterMetricFamily(self.name, self.description, labels=["outcome"])
-        for outcome, count in self.lookups.items():
-            family.add_metric([outcome], count)
-        yield family
 
 
 class Metrics:
@@ -66,6 +49,9 @@ class Metrics:
             "Objects clicked: the first click, the mask before it remembered, or replayed.",
             "outcome",
         )
+        self.image_cache = self._counter(
+            "icmformer_image_cache", "Images found in memory or fetched.", "outcome"
+        )
         self.errors = self._counter("icmformer_errors", "Failures, by kind.", "kind")
         self.responses = self._counter("icmformer_responses", "HTTP answers.", "route", "status")
         self.webhooks = self._counter("icmformer_webhooks", "Events received.", "action")
@@ -83,10 +69,6 @@ class Metrics:
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
         """Add a gauge that asks `value` at every scrape."""
         Gauge(name, description, registry=self.registry).set_function(value)
-
-    def watch_lookups(self, name: str, description: str, lookups: Mapping[str, int]) -> None:
-        """Add a counter of hits and misses that its owner keeps."""
-        self.registry.register(_Lookups(name, description, lookups))
 
     def show_models(self, versions: dict[str, bool]) -> None:
         """Publish the versions in memory: name and whether it was trained."""

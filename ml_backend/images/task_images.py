@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -133,14 +133,14 @@ class _NotGiven:
 
 
 class TaskImages:
-    """Loads images and keeps the recently used ones; thread-safe.
-
-    Attributes:
-        lookups: how often an image was kept ("hit") or had to be fetched ("miss").
-    """
+    """Loads images and keeps the recently used ones; thread-safe."""
 
     def __init__(
-        self, limits: ImageLimits, cache_bytes: int, kept_seconds: float = KEPT_SECONDS
+        self,
+        limits: ImageLimits,
+        cache_bytes: int,
+        kept_seconds: float = KEPT_SECONDS,
+        count: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         """Start with nothing.
 
@@ -148,6 +148,7 @@ class TaskImages:
             limits: what one image may cost.
             cache_bytes: how much memory decoded images may take together.
             kept_seconds: for how long an image is kept: its file may be replaced meanwhile.
+            count: told of each image whether it was kept ("hit") or has to be fetched ("miss").
         """
         self._limits = limits
         self._downloads = Downloads(limits)
@@ -158,7 +159,7 @@ class TaskImages:
         self._not_given: RecentlyUsed[_Key, _NotGiven] = RecentlyUsed(_FAILURES_BYTES)
         self._loading: dict[_Key, Future[TaskImage]] = {}
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
-        self.lookups = {"hit": 0, "miss": 0}
+        self._count = count
 
     @property
     def nbytes(self) -> int:
@@ -227,13 +228,13 @@ class TaskImages:
         with self._lock:
             kept = self._kept.get(key)
             if kept and time.monotonic() - kept.fetched_at < self._kept_seconds:
-                self.lookups["hit"] += 1
+                self._count("hit")
                 result.set_result(kept.image)
                 return result, False
             failed = self._not_given.get(key)
             if failed and time.monotonic() - failed.failed_at < NOT_ASKED_AGAIN_SECONDS:
                 raise ImageHostError(failed.sentence)
-            self.lookups["miss"] += 1
+            self._count("miss")
             loading = self._loading.setdefault(key, result)
         return loading, loading is result
 
