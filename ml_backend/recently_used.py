@@ -1,19 +1,10 @@
 """What is held in memory within a bound of bytes, the least recently used dropped first."""
 
 from collections import OrderedDict
-from typing import Generic, Protocol, TypeVar
-
-
-class Sized(Protocol):
-    """Something that takes memory."""
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes."""
-
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
-Value = TypeVar("Value", bound=Sized)
+Value = TypeVar("Value")
 
 
 class RecentlyUsed(Generic[Key, Value]):
@@ -25,30 +16,30 @@ class RecentlyUsed(Generic[Key, Value]):
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         self.nbytes = 0
 
     def get(self, key: Key) -> Value | None:
         """Return a value, which counts as used now; None where there is none."""
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key][0]
 
-    def put(self, key: Key, value: Value) -> None:
-        """Hold a value in place of the key's last one, unless it alone is larger than the bound."""
+    def put(self, key: Key, value: Value, nbytes: int) -> None:
+        """Hold a value of so many bytes in place of the key's last, unless it exceeds the bound."""
         self.drop(key)
-        if value.nbytes > self._max_bytes:
+        if nbytes > self._max_bytes:
             return
-        self._values[key] = value
-        self.nbytes += value.nbytes
+        self._values[key] = value, nbytes
+        self.nbytes += nbytes
         while self.nbytes > self._max_bytes:
             self.drop(next(iter(self._values)))
 
     def drop(self, key: Key) -> None:
         """Forget a value."""
-        dropped = self._values.pop(key, None)
-        if dropped is not None:
-            self.nbytes -= dropped.nbytes
+        _, nbytes = self._values.pop(key, (None, 0))
+        self.nbytes -= nbytes
 
     def clear(self) -> None:
         """Forget everything."""

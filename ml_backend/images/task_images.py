@@ -113,11 +113,6 @@ class _Kept:
     image: TaskImage
     fetched_at: float
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that it takes."""
-        return self.image.pixels.nbytes
-
 
 @dataclass(frozen=True)
 class _NotGiven:
@@ -125,11 +120,6 @@ class _NotGiven:
 
     sentence: str
     failed_at: float
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that it takes, of those that vary."""
-        return len(self.sentence)
 
 
 class TaskImages:
@@ -266,8 +256,10 @@ class TaskImages:
         is_hurry = isinstance(error, SlowImageError) and wanted.is_in_a_hurry
         is_of_others = isinstance(error, ImageTurnError)
         if isinstance(error, ImageHostError) and not (is_hurry or is_of_others):
+            sentence = str(error)
             with self._lock:
-                self._not_given.put(wanted.key, _NotGiven(str(error), time.monotonic()))
+                failed = _NotGiven(sentence, time.monotonic())
+                self._not_given.put(wanted.key, failed, len(sentence))
 
     def _forget_other_size(self, key: _Key, size_hw: tuple[int, int] | None) -> None:
         with self._lock:
@@ -276,11 +268,11 @@ class TaskImages:
                 self._kept.drop(key)
 
     def _keep(self, key: _Key, image: TaskImage) -> None:
-        kept = _Kept(image, time.monotonic())
-        if kept.nbytes > self._cache_bytes > 0:
-            _log.warning("image of %d bytes is larger than the whole cache", kept.nbytes)
+        nbytes = image.pixels.nbytes
+        if nbytes > self._cache_bytes > 0:
+            _log.warning("image of %d bytes is larger than the whole cache", nbytes)
         with self._lock:
-            self._kept.put(key, kept)
+            self._kept.put(key, _Kept(image, time.monotonic()), nbytes)
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline

@@ -55,10 +55,6 @@ class _Trimmed:
         inside = whole[box.slices].copy() if box else none
         return cls(whole.shape, box, inside, replace(segmentation, probability=none))
 
-    @property
-    def nbytes(self) -> int:
-        return self.inside.nbytes + self.rest.nbytes
-
     def segmentation(self) -> Segmentation:
         probability = np.zeros(self.size_hw, np.float32)
         if self.box:
@@ -94,8 +90,9 @@ class ClickSessions:
     def remember(self, key: ObjectKey, segmentation: Segmentation) -> None:
         """Keep a segmentation, unless it alone is larger than the bound."""
         trimmed = _Trimmed.of(segmentation)
+        nbytes = trimmed.inside.nbytes + trimmed.rest.nbytes
         with self._lock:
-            self._entries.put((key, segmentation.clicks), trimmed)
+            self._entries.put((key, segmentation.clicks), trimmed, nbytes)
 
     def clear(self) -> None:
         """Forget everything."""
