@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from icmformer.box import Box
 from icmformer.checkpoint import STARTER, load_checkpoint, save_checkpoint
 from icmformer.clicks import Click
 from icmformer.config import ModelConfig
@@ -14,6 +15,7 @@ from icmformer.variants import MODEL_NAMES, build_model
 __all__ = [
     "MODEL_NAMES",
     "STARTER",
+    "Box",
     "CheckpointError",
     "Click",
     "ConfigError",

@@ -1,7 +1,6 @@
 """Clicks on an image in, mask out."""
 
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol, cast, get_args
 
@@ -9,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from icmformer.box import Box
+from icmformer.checked_input import check_previous, image_fingerprint, image_size
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.image_features import ImageFeatures
@@ -25,8 +26,8 @@ from icmformer.zoom_in import Zoom, ZoomIn
 
 # The second click still says which object is meant; the ones after it correct a mask.
 _CLICKS_TO_FIND_THE_OBJECT = 2
-# Of a larger image a fingerprint reads every n-th row: 0.4 ms for 12 megapixels.
-_FINGERPRINT_BYTES = 1 << 19
+# The second look at a box reads what the first one found; further ones change little.
+_LOOKS_AT_A_BOX = 2
 
 
 class ClickNetwork(Protocol):
@@ -140,10 +141,10 @@ class Predictor:
         Raises:
             InputError: if the image is not as described there, or `previous` is of another one.
         """
-        image_hw, fingerprint = _image_size(image), _fingerprint(image)
+        image_hw, fingerprint = image_size(image), image_fingerprint(image)
         empty = replace(Segmentation.empty(image_hw), image=fingerprint)
         start = empty if previous is None else previous
-        _check_previous(start, (), image_hw, fingerprint)
+        check_previous(start, (), image_hw, fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
             begun = self._begun(image, start)
             if not self._zoom.begins_with_whole(image_hw):
@@ -164,7 +165,7 @@ class Predictor:
         Raises:
             InputError: if the image is not as described there.
         """
-        empty = Segmentation.empty(_image_size(image))
+        empty = Segmentation.empty(image_size(image))
         with torch.inference_mode(), autocast(self._precision, self._device):
             return not self._begun(image, empty).is_by_generalist
 
@@ -185,14 +186,14 @@ class Predictor:
                 number or lies more than a pixel outside, or `previous` is no `Segmentation` or
                 belongs to other clicks, another image or another size.
         """
-        image_hw = _image_size(image)
+        image_hw = image_size(image)
         if not isinstance(clicks, Iterable):
             raise InputError(f"clicks need to be a list, this is a {type(clicks).__name__}")
         clicks = tuple(clicks)
         placed = PlacedClicks.on_image(clicks, image_hw)
         result = Segmentation.empty(image_hw) if previous is None else previous
-        fingerprint = _fingerprint(image)
-        _check_previous(result, clicks, image_hw, fingerprint)
+        fingerprint = image_fingerprint(image)
+        check_previous(result, clicks, image_hw, fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
             if len(clicks) > len(result.clicks):
                 result = self._begun(image, result)
@@ -200,6 +201,36 @@ class Predictor:
                 result = self._click(image, placed.first(count), result)
                 result = replace(result, clicks=clicks[:count], image=fingerprint)
         return result
+
+    def segment_box(
+        self, image: np.ndarray, box: Box, previous: Segmentation | None = None
+    ) -> Segmentation:
+        """Segment the object that a box was drawn around; its mask stays within.
+
+        The network reads all clicks of the box at once, twice, where the box is. Further clicks go
+        on from there: `segment(image, [*box.clicks(), click], previous=result)`.
+
+        Args:
+            image: as for `segment`.
+            box: in pixels of the image.
+            previous: as for `segment`, without clicks.
+
+        Raises:
+            InputError: if the image is not as described, the box is not on it, or `previous`
+                belongs to clicks, another image or another size.
+        """
+        image_hw, fingerprint, clicks = image_size(image), image_fingerprint(image), box.clicks()
+        placed = PlacedClicks.on_image(clicks, image_hw)
+        inside = box.mask(image_hw).astype(np.float32)
+        result = Segmentation.empty(image_hw) if previous is None else previous
+        check_previous(result, (), image_hw, fingerprint)
+        with torch.inference_mode(), autocast(self._precision, self._device):
+            result = self._begun(image, result)
+            region = self._zoom.region(inside, placed, None)
+            for _ in range(_LOOKS_AT_A_BOX):
+                result = self._look(image, placed, region, result)
+                result = replace(result, probability=result.probability * inside)
+        return replace(result, clicks=clicks, image=fingerprint)
 
     def _begun(self, image: np.ndarray, before: Segmentation) -> Segmentation:
         """Choose the network that answers on an image, unless it is."""
@@ -336,49 +367,4 @@ def _check_weights(model: ClickNetwork, in_bf16: bool) -> None:
         raise ConfigError(
             f"a network with weights of {kind} cannot answer in {'bf16' if in_bf16 else 'fp32'}: "
             "convert it with model.float()"
-        )
-
-
-def _image_size(image: np.ndarray) -> tuple[int, int]:
-    """Return height and width of a usable image, or raise InputError."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = getattr(image, "dtype", type(image).__name__)
-        raise InputError(f"an image needs to be a numpy array of uint8, this one is {kind}")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"an image needs the shape (height, width, 3), this one has {image.shape}")
-    return _size_hw(image)
-
-
-def _fingerprint(image: np.ndarray) -> int:
-    """Return a number that another image hardly has, whatever the memory layout of this one."""
-    rows = image[:: -(-image.size // _FINGERPRINT_BYTES)]
-    # One channel after the other: in this order BGR seen as RGB is copied as fast as RGB.
-    return zlib.crc32(rows.transpose(2, 0, 1).copy().data)
-
-
-def _check_previous(
-    previous: Segmentation,
-    clicks: Sequence[Click],
-    image_hw: tuple[int, int],
-    fingerprint: int,
-) -> None:
-    if not isinstance(previous, Segmentation):
-        raise InputError(
-            f"the previous segmentation is a {type(previous).__name__}: to start from a mask, use "
-            "Segmentation.from_mask(mask)"
-        )
-    if previous.probability.shape != image_hw:
-        raise InputError(
-            f"the previous segmentation is {previous.probability.shape} pixels high and wide, "
-            f"the image {image_hw}"
-        )
-    if previous.image not in (None, fingerprint):
-        raise InputError(
-            "previous is of another image; to start from its mask, give "
-            "Segmentation.from_mask(previous.mask)"
-        )
-    if not previous.leads_to(clicks):
-        raise InputError(
-            f"the previous segmentation comes from {len(previous.clicks)} clicks that are not the "
-            f"first of these {len(clicks)}; give all clicks, in order"
         )

@@ -141,13 +141,11 @@ def _region(
         lambda: _segment(drawn, image.pixels, key, model, asked.deadline, backend), asked.deadline
     )
     mask = segmentation.mask
-    if drawn.box:
-        mask = mask & drawn.box.mask(_size_hw(image.pixels))
     network = "first" if segmentation.is_by_generalist else "own"
     logger.info(
         "mask task=%s clicks=%d version=%s network=%s ms=%d",
         key.task,
-        len(drawn.clicks),
+        len(segmentation.clicks),
         key.version,
         network,
         1000 * (time.perf_counter() - started),
@@ -161,10 +159,10 @@ def _region(
 
 
 def _why_empty(drawn: Sequence[DrawnObject]) -> str:
-    if not any(click.positive for one in drawn for click in one.clicks):
-        return "there are only Alt+clicks so far: click on the object first"
     if any(one.box for one in drawn):
         return "nothing was found inside the rectangle: draw it anew, or click on the object"
+    if not any(click.positive for one in drawn for click in one.clicks):
+        return "there are only Alt+clicks so far: click on the object first"
     return "the mask is empty: click once more, inside the object"
 
 
@@ -178,9 +176,8 @@ def _segment(
 ) -> Segmentation:
     """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
     if drawn.box:
-        box = Segmentation.from_mask(drawn.box.mask(_size_hw(image)))
-        start = replace(_encoded(image, key, model, backend), probability=box.probability)
-        return model.predictor.segment(image, drawn.clicks, start)
+        start = _encoded(image, key, model, backend)
+        return model.predictor.segment_box(image, drawn.box, start)
     result = backend.sessions.longest_prefix(key, drawn.clicks)
     known = len(result.clicks) if result else 0
     for count in range(known + 1, len(drawn.clicks) + 1):

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icmformer import Click
+from icmformer import Box, Click
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.keypoints import (
-    Box,
     Keypoint,
     Rectangle,
     clicked_keypoints,
@@ -32,8 +31,8 @@ class DrawnObject:
 
     Attributes:
         label: its brush label.
-        clicks: in order, in pixels of the upright image.
-        box: a rectangle drawn around it; its mask stays within.
+        clicks: in order, in pixels of the upright image; none where there is a box.
+        box: drawn around it.
         region_id: of the region that is answered.
     """
 
@@ -127,7 +126,7 @@ def _clicked(task: Mapping[str, Any], keypoints: Sequence[Keypoint]) -> DrawnObj
 
 def _boxed(task: Mapping[str, Any], drawn: Rectangle) -> DrawnObject:
     region_id = _region_id(task, drawn.label, drawn.id)
-    return DrawnObject(drawn.label, (drawn.box.click(),), drawn.box, region_id)
+    return DrawnObject(drawn.label, (), drawn.box, region_id)
 
 
 def _region_id(task: Mapping[str, Any], label: str, first_id: str) -> str:

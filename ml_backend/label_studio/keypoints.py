@@ -23,8 +23,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from icmformer.box import Box
 from icmformer.clicks import Click
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.labeling_config import LabelingConfig
@@ -53,49 +53,6 @@ class Keypoint:
     label: str
     click: Click
     smart: bool
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle drawn around an object.
-
-    Attributes:
-        left: pixels of the upright image from its left edge; with `right`, `top` and `bottom`
-            continuous as in `Click`, within the image.
-        top: pixels from the top edge.
-        right: greater than `left`.
-        bottom: greater than `top`.
-        corners: x and y of the corners of what is seen of a rectangle that is not upright, in
-            order around it; the sides above are those of the upright box around it.
-    """
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    corners: tuple[tuple[float, float], ...] = ()
-
-    def click(self) -> Click:
-        """Return a positive click in the middle."""
-        around = self.corners or ((self.left, self.top), (self.right, self.bottom))
-        x, y = np.mean(around, axis=0).tolist()
-        return Click(x, y, positive=True)
-
-    def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """Return (H, W) bool: the pixels the box touches.
-
-        A network that reads a previous mask understands a box as one: start from this mask and
-        add `click()`.
-        """
-        mask = np.zeros(size_hw, dtype=bool)
-        rows = slice(math.floor(self.top), math.ceil(self.bottom))
-        mask[rows, math.floor(self.left) : math.ceil(self.right)] = True
-        if self.corners:
-            tilted = np.zeros(size_hw, dtype=np.uint8)
-            # OpenCV counts from the middle of the first pixel, in 1/256 pixels.
-            points = np.rint((np.array(self.corners) - 0.5) * 256).astype(np.int32)
-            mask &= cv2.fillConvexPoly(tilted, points, (1,), shift=8).astype(bool)
-        return mask
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icmformer import Click, ICMFormer, Predictor, Segmentation, build_model
+from icmformer import Click, ICMFormer, Predictor, build_model
 from icmformer.checkpoint import load_checkpoint, save_checkpoint
 from ml_backend import model
 from ml_backend.app import create_app
@@ -243,16 +243,14 @@ def test_rectangle_gives_a_mask_inside_it(client):
     assert columns.max() <= (value["x"] + value["width"]) / 100 * width
 
 
-def test_rectangle_is_the_mask_that_the_network_starts_from(client, checkpoint, label_studio):
+def test_rectangle_is_answered_as_the_predictor_answers_a_box(client, checkpoint, label_studio):
     body = recorded("predict_smart_rectangle")
     (task,), context = body["tasks"], body["params"]["context"]
     data = label_studio.files[task["data"]["image"].removeprefix("/data/")]
     image = decode(data, 1_000_000)
     (drawn,) = drawn_objects(task, context, parse(body["label_config"]), image.shape[:2])
-    box = drawn.box.mask(image.shape[:2])
-    predictor = Predictor(load_checkpoint(checkpoint))
-    expected = predictor.segment(image, [drawn.box.click()], Segmentation.from_mask(box))
-    np.testing.assert_array_equal(mask_of(region(client, body)), expected.mask & box)
+    expected = Predictor(load_checkpoint(checkpoint)).segment_box(image, drawn.box)
+    np.testing.assert_array_equal(mask_of(region(client, body)), expected.mask)
 
 
 def test_nothing_drawn_is_answered_with_nothing(client):

@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 
+from icmformer.box import Box
 from icmformer.clicks import Click
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.keypoints import (
     MAX_KEYPOINTS,
-    Box,
     Keypoint,
     clicked_keypoints,
     drawn_rectangles,
@@ -212,21 +212,10 @@ def test_the_recorded_smart_rectangle():
     assert box.bottom - box.top == pytest.approx(144.44, abs=0.01)
 
 
-def test_a_box_becomes_a_mask_to_start_from_and_a_click():
+def test_a_rectangle_becomes_a_box():
     (found,) = drawn_rectangles({}, [rectangle()], CONFIG, (10, 20))
     assert (found.id, found.label) == ("r1", "Object")
-    box = found.box
-    assert box == Box(2, 2, 8, 6)
-    assert box.click() == Click(5, 4, True)
-    expected = np.zeros((10, 20), bool)
-    expected[2:6, 2:8] = True
-    np.testing.assert_array_equal(box.mask((10, 20)), expected)
-
-
-def test_the_smallest_box_has_a_pixel():
-    box = Box(2.3, 1.9, 2.4, 2.1)
-    assert box.mask((5, 5)).sum() == 2
-    assert box.mask((5, 5))[math.floor(box.click().y), math.floor(box.click().x)]
+    assert found.box == Box(2, 2, 8, 6)
 
 
 def test_a_rectangle_turned_by_a_quarter():
@@ -243,7 +232,8 @@ def test_of_a_tilted_rectangle_only_what_is_inside_counts():
     (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
     assert (box.left, box.top) == pytest.approx((50 - 800**0.5, 10), abs=1e-3)
     assert (box.right, box.bottom) == pytest.approx((50 + 800**0.5, 10 + 3200**0.5), abs=1e-3)
-    assert (box.click().x, box.click().y) == pytest.approx((50, 10 + 800**0.5), abs=1e-3)
+    middle = box.clicks()[-1]
+    assert (middle.x, middle.y) == pytest.approx((50, 10 + 800**0.5), abs=1e-3)
     mask = box.mask((100, 100))
     rows, columns = np.nonzero(mask)
     off = abs(columns + 0.5 - 50) + abs(rows + 0.5 - 10 - 800**0.5)
@@ -254,7 +244,7 @@ def test_of_a_tilted_rectangle_only_what_is_inside_counts():
 def test_a_tilted_rectangle_that_leaves_the_image_is_clicked_where_it_is_seen():
     item = rectangle(x=90, y=10, width=80, height=10, rotation=-30)
     (box,) = [r.box for r in drawn_rectangles({}, [item], CONFIG, (100, 100))]
-    click = box.click()
+    click = box.clicks()[-1]
     assert box.mask((100, 100))[math.floor(click.y), math.floor(click.x)]
 
 

@@ -1,0 +1,68 @@
+"""What the predictor is given, checked before the network sees it."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from icmformer.clicks import Click
+from icmformer.errors import InputError
+from icmformer.segmentation import Segmentation
+
+# Of a larger image a fingerprint reads every n-th row: 0.4 ms for 12 megapixels.
+_FINGERPRINT_BYTES = 1 << 19
+
+
+def image_size(image: np.ndarray) -> tuple[int, int]:
+    """Return height and width of an image.
+
+    Raises:
+        InputError: if it is no (H, W, 3) array of uint8.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise InputError(f"an image needs to be a numpy array of uint8, this one is {kind}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"an image needs the shape (height, width, 3), this one has {image.shape}")
+    return image.shape[0], image.shape[1]
+
+
+def image_fingerprint(image: np.ndarray) -> int:
+    """Return a number that another image hardly has, whatever the memory layout of this one."""
+    rows = image[:: -(-image.size // _FINGERPRINT_BYTES)]
+    # One channel after the other: in this order BGR seen as RGB is copied as fast as RGB.
+    return zlib.crc32(rows.transpose(2, 0, 1).copy().data)
+
+
+def check_previous(
+    previous: Segmentation,
+    clicks: Sequence[Click],
+    image_hw: tuple[int, int],
+    fingerprint: int,
+) -> None:
+    """Refuse to go on from what does not belong to these clicks on this image.
+
+    Raises:
+        InputError: if it is no `Segmentation`, of another image or size, or comes from other clicks
+            than the first of these.
+    """
+    if not isinstance(previous, Segmentation):
+        raise InputError(
+            f"the previous segmentation is a {type(previous).__name__}: to start from a mask, use "
+            "Segmentation.from_mask(mask)"
+        )
+    if previous.probability.shape != image_hw:
+        raise InputError(
+            f"the previous segmentation is {previous.probability.shape} pixels high and wide, "
+            f"the image {image_hw}"
+        )
+    if previous.image not in (None, fingerprint):
+        raise InputError(
+            "previous is of another image; to start from its mask, give "
+            "Segmentation.from_mask(previous.mask)"
+        )
+    if not previous.leads_to(clicks):
+        raise InputError(
+            f"the previous segmentation comes from {len(previous.clicks)} clicks that are not the "
+            f"first of these {len(clicks)}; give all clicks, in order"
+        )

@@ -1,0 +1,95 @@
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from icmformer import STARTER, Box, Click, InputError, Predictor, Segmentation, load_checkpoint
+
+PHOTOS = Path(__file__).parents[2] / "training/retention/judged"
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(load_checkpoint(STARTER))
+
+
+def test_a_box_says_that_its_corners_are_not_the_object_and_its_middle_is():
+    box = Box(2, 2, 8, 6)
+    *corners, middle = box.clicks()
+    assert middle == Click(5, 4, True)
+    assert {(click.x, click.y) for click in corners} == {(2, 2), (8, 2), (2, 6), (8, 6)}
+    assert not any(click.positive for click in corners)
+    expected = np.zeros((10, 20), bool)
+    expected[2:6, 2:8] = True
+    np.testing.assert_array_equal(box.mask((10, 20)), expected)
+
+
+def test_the_smallest_box_has_a_pixel():
+    box = Box(2.3, 1.9, 2.4, 2.1)
+    middle = box.clicks()[-1]
+    assert box.mask((5, 5)).sum() == 2
+    assert box.mask((5, 5))[math.floor(middle.y), math.floor(middle.x)]
+
+
+@pytest.mark.parametrize("sides", [(5, 0, 5, 9), (0, 9, 5, 8), (math.nan, 0, 5, 9), ("0", 0, 5, 9)])
+def test_what_is_no_box_is_refused(sides):
+    with pytest.raises(InputError, match="left < right and top < bottom"):
+        Box(*sides)
+
+
+def test_the_starter_finds_what_a_box_was_drawn_around(predictor):
+    """On the packaged photos, on which nothing was trained; the boxes alone reach .75."""
+    ious, ious_of_boxes = [], []
+    for path in sorted(PHOTOS.glob("images/*.jpg")):
+        image = cv2.imread(str(path))[:, :, ::-1]
+        instances = cv2.imread(str(PHOTOS / "masks" / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        for instance in np.unique(instances[instances > 0]):
+            target = instances == instance
+            left, top, width, height = cv2.boundingRect(target.astype(np.uint8))
+            box = Box(left, top, left + width, top + height)
+            mask = predictor.segment_box(image, box).mask
+            assert not (mask & ~box.mask(mask.shape)).any()
+            ious.append(_iou(target, mask))
+            ious_of_boxes.append(_iou(target, box.mask(mask.shape)))
+    assert np.mean(ious_of_boxes) < 0.76
+    assert np.mean(ious) > 0.85
+
+
+def _iou(one, other):
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+
+
+def test_clicks_go_on_from_a_box(predictor):
+    box = Box(10, 10, 60, 50)
+    first = predictor.segment_box(IMAGE, box)
+    assert first.clicks == box.clicks()
+    later = predictor.segment(IMAGE, [*first.clicks, Click(70.5, 55.5, True)], first)
+    assert later.mask[55, 70]
+
+
+def test_an_encoded_image_saves_time_alone(predictor):
+    box = Box(10, 10, 60, 50)
+    alone = predictor.segment_box(IMAGE, box)
+    started = predictor.segment_box(IMAGE, box, predictor.encode(IMAGE))
+    np.testing.assert_array_equal(alone.probability, started.probability)
+
+
+@pytest.mark.parametrize(
+    ("box", "previous", "sentence"),
+    [
+        (Box(10, 10, 99, 50), None, "not on the image"),
+        (Box(10, 10, 60, 50), Segmentation.empty((9, 9)), "pixels high and wide"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(predictor, box, previous, sentence):
+    with pytest.raises(InputError, match=sentence):
+        predictor.segment_box(IMAGE, box, previous)
+
+
+def test_a_box_does_not_go_on_from_clicks(predictor):
+    clicked = predictor.segment(IMAGE, [Click(30, 30, True)])
+    with pytest.raises(InputError, match="comes from 1 clicks"):
+        predictor.segment_box(IMAGE, Box(10, 10, 60, 50), clicked)
