@@ -20,6 +20,14 @@ MOST_PIXELS_OF_JPEG_2000 = 25_000_000
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
 _SCAN_OF_JPEG = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c][\x01-\x04]")
 _MOST_SCANNED_PIXELS = 10_000_000_000
+# Pillow reads pixels by 64 kilobytes, or by the pieces of an IDAT, but each marker of a header by
+# itself, and keeps most of what it read.
+_MOST_READS = 10_000
+_BYTES_A_READ = 64
+# What Pillow unpacks (up to a megabyte) or copies together with all before it each time it meets
+# one. Each of these files has one, or very few.
+_COSTLY_PARTS = {b"\x89PNG": b"iCCP", _JPEG: b"Exif\0\0"}
+_MOST_COSTLY_PARTS = 100
 _TIFF = (b"II*\0", b"MM\0*")
 _MOST_MISSING = 0.05
 
@@ -41,6 +49,20 @@ _NOT_SERVED: tuple[tuple[str, bytes, int | None], ...] = (
 Image.MAX_IMAGE_PIXELS = None
 
 
+class _CountedReads(io.BytesIO):
+    """A file that may be read in as many steps as an honest one of its size needs."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = _MOST_READS + len(data) // _BYTES_A_READ
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise _too_many_parts()
+        return super().read(size)
+
+
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """Decode the first frame of an image; see `training.datasets.shown_pixels`.
 
@@ -52,7 +74,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        TaskImageError: if it is no image, is damaged, or is too large.
+        TaskImageError: if it is no image, is damaged, is too large, or has too many parts.
     """
     try:
         return _decoded(data, max_pixels)
@@ -69,7 +91,8 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    _refuse_many_costly_parts(data)
+    with Image.open(_CountedReads(data), formats=FORMATS) as image:
         _refuse_large(image, max_pixels)
         _refuse_slow(image, data)
         return shown_pixels(image)
@@ -127,6 +150,19 @@ def _refuse_slow(image: ImageFile, data: bytes) -> None:
             f"it has {scans} scans, which take too long to decode: store it as PNG or as another "
             "JPEG"
         )
+
+
+def _refuse_many_costly_parts(data: bytes) -> None:
+    for start, part in _COSTLY_PARTS.items():
+        if data.startswith(start) and data.count(part) > _MOST_COSTLY_PARTS:
+            raise _too_many_parts()
+
+
+def _too_many_parts() -> TaskImageError:
+    return TaskImageError(
+        "it consists of too many small parts, which take too long to read: store it anew as PNG "
+        "or JPEG"
+    )
 
 
 def _why_no_image(data: bytes) -> str:
