@@ -36,15 +36,18 @@ def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
     """Return the address that a task's data hold.
 
     Raises:
-        TaskImageError: if they hold none.
+        TaskImageError: if they hold none, or one that is too long.
     """
-    data = task.get("data")
+    try:
+        return _address(task.get("data"), image)
+    except TaskImageError as error:
+        raise TaskImageError(f"task {task_number(task)} {error}") from error
+
+
+def _address(data: Any, image: ImageTag) -> str:
     address = image.address(data) if isinstance(data, Mapping) else None
     if not isinstance(address, str) or not address.strip():
-        raise TaskImageError(
-            f"task {task_number(task)} has no image address under {shortened(image.key)!r} in its "
-            "data"
-        )
+        raise TaskImageError(f"has no image address under {shortened(image.key)!r} in its data")
     return address.strip()
 
 

@@ -7,17 +7,19 @@ in a sentence, because /setup is the only place where Label Studio shows one to 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lxml import etree
 
-from ml_backend.errors import LabelingConfigError
+from ml_backend.errors import LabelingConfigError, TaskImageError
 from ml_backend.short_text import listed, shortened
 
 MAX_CHARACTERS = 1_000_000
+# Servers take no more. Whatever reads an address lets no other thread compute meanwhile.
+LONGEST_ADDRESS = 8_000
 _VARIABLE = re.compile(r"\$([\w\[\].]+)")
 _STEP = re.compile(r"\w+")
 _IN_BRACKETS = re.compile(r"\[(\w+)\]")
@@ -60,11 +62,19 @@ class ImageTag:
 
         As in the editor, the variables of `value` are replaced: `$image`, `$photo.url`,
         `$photos[0]`, or a text around them such as `https://example.com/?photo=$number`.
+
+        Raises:
+            TaskImageError: if it is too long, and does not hold the image itself.
         """
         variables = _VARIABLE.findall(self.value)
         if self.value == f"${variables[0]}":
-            return _look_up(data, variables[0])
-        return _VARIABLE.sub(lambda match: str(_look_up(data, match[1])), self.value)
+            address = _look_up(data, variables[0])
+        else:
+            texts = _texts(data, variables)
+            address = _VARIABLE.sub(lambda match: next(texts), self.value)
+        if isinstance(address, str) and not address.lstrip().startswith("data:"):
+            _refuse_long(len(address))
+        return address
 
 
 @dataclass(frozen=True)
@@ -354,3 +364,22 @@ def _look_up(data: Any, path: str) -> Any:
         else:
             return ""
     return data
+
+
+def _texts(data: Any, variables: Sequence[str]) -> Iterator[str]:
+    """Return what to put for each variable: a long text for one alone, which may be an image."""
+    length = 0
+    for variable in variables:
+        text = str(_look_up(data, variable))
+        length += len(text)
+        if len(variables) > 1:
+            _refuse_long(length)
+        yield text
+
+
+def _refuse_long(length: int) -> None:
+    if length > LONGEST_ADDRESS:
+        raise TaskImageError(
+            f"has an image address of more than {LONGEST_ADDRESS} letters, which is longer than "
+            "servers take: correct it in the task's data"
+        )

@@ -1,10 +1,12 @@
 """Whose an address is, and what of it is shown."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_backend.errors import TaskImageError
 from ml_backend.images.image_addresses import image_address, own_path, short_key, shown
-from ml_backend.label_studio.labeling_config import ImageTag
+from ml_backend.label_studio.labeling_config import LONGEST_ADDRESS, ImageTag
 
 
 @pytest.mark.parametrize("mark", ["?o=", "#"])
@@ -35,3 +37,45 @@ def test_of_an_address_that_holds_its_image_only_a_hash_is_remembered():
 def test_of_a_long_key_the_beginning_is_named():
     with pytest.raises(TaskImageError, match=r"under 'k{79}…' in its data"):
         image_address({"data": {}}, ImageTag("image", "$" + "k" * 100_000))
+
+
+TOO_LONG = f"task 41 has an image address of more than {LONGEST_ADDRESS} letters, .* correct it"
+
+
+def test_an_address_longer_than_servers_take_is_refused_before_anybody_reads_it():
+    with pytest.raises(TaskImageError, match=TOO_LONG):
+        image_address({"id": 41, "data": {"a": "http://" + "a." * 4000}}, ImageTag("image", "$a"))
+    image = "data:image/png;base64," + "A" * 2 * LONGEST_ADDRESS
+    assert image_address({"data": {"a": f" {image}"}}, ImageTag("image", "$a")) == image
+
+
+def test_an_image_may_be_a_part_of_its_address_but_not_many_times():
+    data, before = {"a": "A" * 2 * LONGEST_ADDRESS}, "data:image/png;base64,"
+    assert image_address({"data": data}, ImageTag("image", f"{before}$a")) == before + data["a"]
+    with pytest.raises(TaskImageError, match=TOO_LONG):
+        image_address({"id": 41, "data": data}, ImageTag("image", f"{before}{'$a,' * 3000}"))
+
+
+class Told:
+    """A value that counts how often it is made a text."""
+
+    def __init__(self, length):
+        self.text, self.times = "x" * length, 0
+
+    def __str__(self):
+        self.times += 1
+        return self.text
+
+
+@given(st.integers(0, 9000), st.integers(2, 500), st.text("/-?=&", max_size=20))
+def test_of_several_variables_no_more_is_put_together_than_an_address_may_have(
+    length, times, between
+):
+    value, told = f"https://example.com/{between}" + f"$a/{between}" * times, Told(length)
+    whole = value.replace("$a", told.text)
+    try:
+        assert ImageTag("image", value).address({"a": told}) == whole
+        assert len(whole) <= LONGEST_ADDRESS
+    except TaskImageError:
+        assert len(whole) > LONGEST_ADDRESS
+    assert told.times * length <= LONGEST_ADDRESS + length
