@@ -34,6 +34,9 @@ KNOWN_ACTIONS = frozenset(
     }
 )
 
+# Of what a connection says, which is kept for each project. A token has some hundred.
+_LONGEST_KEPT = 2_000
+
 
 @dataclass(frozen=True)
 class SetupRequest:
@@ -108,8 +111,8 @@ def read_setup(body: bytes) -> SetupRequest:
     return SetupRequest(
         project=project_key(values.get("project")),
         schema=read_text(values, "schema"),
-        hostname=read_text(values, "hostname").strip(),
-        access_token=read_text(values, "access_token").strip(),
+        hostname=_short_text(values, "hostname"),
+        access_token=_short_text(values, "access_token"),
     )
 
 
@@ -166,6 +169,13 @@ def read_text(values: Mapping[str, Any], key: str) -> str:
     if "\0" in value:  # PostgreSQL keeps none
         raise RequestError(f'"{key}" holds a NUL character')
     return value
+
+
+def _short_text(values: Mapping[str, Any], key: str) -> str:
+    text = read_text(values, key).strip()
+    if len(text) > _LONGEST_KEPT:
+        raise RequestError(f'"{key}" has more than {_LONGEST_KEPT} letters')
+    return text
 
 
 def task_number(task: Mapping[str, Any]) -> str:

@@ -8,9 +8,12 @@ from ml_backend.label_studio.project_keys import project_number
 from ml_backend.learning.attention import Attention, Need
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, Version
 from ml_backend.settings import MEGABYTE
+from ml_backend.short_text import shortened
 from training import __version__
 from training.errors import DatabaseError
 from training.moments import now
+
+_SHOWN_CHARACTERS = 150
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,10 @@ def _projects(backend: Backend) -> list[ProjectLine]:
     pointer = backend.pointer
     return [
         ProjectLine(
-            project_number(one.project), one.address, pointer.live(one.project).name, one.problem
+            project_number(one.project),
+            shortened(one.address, _SHOWN_CHARACTERS),
+            pointer.live(one.project).name,
+            one.problem,
         )
         for one in backend.connections.all()
     ]

@@ -69,6 +69,13 @@ def test_setup_hides_the_token_from_logs():
     assert "tok" not in repr(request)
 
 
+@pytest.mark.parametrize("key", ["hostname", "access_token"])
+def test_what_is_kept_of_each_connection_is_no_longer_than_it_ever_is(key):
+    assert len(getattr(read_setup(body(**{key: "h" * 2000 + " "})), key)) == 2000
+    with pytest.raises(RequestError, match=f'"{key}" has more than 2000 letters'):
+        read_setup(body(**{key: "h" * 2001}))
+
+
 def test_webhook_needs_an_action():
     for values in ({}, {"action": None}, {"action": ""}, {"action": 3}):
         with pytest.raises(RequestError, match="action"):

@@ -258,6 +258,13 @@ def test_page_says_that_nothing_is_learned_without_a_token(settings, client):
     assert sentence in create_app(without).test_client().get("/").text
 
 
+def test_of_a_long_address_the_page_shows_the_beginning(settings):
+    client = create_app(settings.model_copy(update={"label_studio_url": None})).test_client()
+    long = "ftp://" + "h" * 1990
+    client.post("/setup", json={"project": "2.1", "schema": "<View/>", "hostname": long})
+    assert f"<code>{long[:149]}…</code>" in client.get("/").text
+
+
 def test_webhook_is_kept_before_it_is_acknowledged(settings):
     app = create_app(settings)
     client, inbox = app.test_client(), app.extensions["icmformer"].learning.inbox
