@@ -277,6 +277,7 @@ class TaskImages:
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
         if address.startswith("data:"):
+            deadline.make_room(len(address))
             return data_uri(address, self._limits.max_bytes)
         path = own_path(address, wanted.task_id)
         if path is None and not (label_studio and label_studio.is_here(address)):

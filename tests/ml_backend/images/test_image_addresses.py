@@ -1,11 +1,15 @@
 """Whose an address is, and what of it is shown."""
 
+import tracemalloc
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.errors import TaskImageError
-from ml_backend.images.image_addresses import image_address, own_path, short_key, shown
+from ml_backend.images import image_addresses
+from ml_backend.images.image_addresses import data_uri, image_address, own_path, short_key, shown
 from ml_backend.label_studio.labeling_config import LONGEST_ADDRESS, ImageTag
 
 
@@ -79,3 +83,20 @@ def test_of_several_variables_no_more_is_put_together_than_an_address_may_have(
     except TaskImageError:
         assert len(whole) > LONGEST_ADDRESS
     assert told.times * length <= LONGEST_ADDRESS + length
+
+
+@given(st.text("%4aGé\ud800", max_size=40), st.integers(3, 50))
+def test_percent_encoding_may_be_decoded_in_any_pieces(text, size):
+    whole = unquote_to_bytes(text.encode("utf-8", "replace"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_addresses, "_PIECE_CHARACTERS", size)
+        assert data_uri(f"data:image/png,{text}", 1000) == whole
+
+
+def test_percent_encoding_takes_no_more_memory_than_the_address():
+    address = "data:image/png," + "%41" * 300_000
+    tracemalloc.start()
+    assert data_uri(address, 1_000_000) == b"A" * 300_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(address)

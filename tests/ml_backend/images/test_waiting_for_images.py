@@ -1,5 +1,6 @@
 """Several people wait for the same image, each as long as they have time."""
 
+import base64
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,16 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
         assert large.result().pixels.shape == PICTURE.shape
     # its own server did nothing wrong, so it is asked for again
     assert loader.load(second, TAG).pixels.shape == PICTURE.shape
+
+
+def test_a_large_image_in_its_address_waits_for_other_large_ones(monkeypatch):
+    monkeypatch.setattr(image_wait, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(image_wait, "LARGE_AT_ONCE", 0)
+    loader = images()
+    address = "data:image/png;base64," + base64.b64encode(png()).decode()
+    assert loader.load(task(address), TAG).pixels.shape == PICTURE.shape
+    with pytest.raises(ImageTurnError, match="its turn did not come"):
+        loader.load(task(address + "=" * 1000), TAG, seconds=0.01)
 
 
 @dataclass
