@@ -197,6 +197,19 @@ def objects(value: Any) -> list[Json]:
     return value if isinstance(value, list) else [value]
 
 
+def number_of(item: Json, key: str = "id") -> int:
+    """Return the number of a task or an annotation.
+
+    Raises:
+        KeyError: if it has none.
+        RequestError: if it is anything but a whole number: `int` takes true for 1.
+    """
+    value = item[key]
+    if type(value) is not int:
+        raise RequestError(f'"{key}" of a task or an annotation must be a whole number')
+    return value
+
+
 def time_of(annotation: Json) -> datetime:
     """Return when Label Studio last changed an annotation, in UTC."""
     return moment_of(annotation["updated_at"])

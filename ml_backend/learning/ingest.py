@@ -31,7 +31,7 @@ from ml_backend.label_studio.accepted_objects import (
     region_labels,
 )
 from ml_backend.label_studio.labeling_config import ImageTag, magic_controls, parse_image
-from ml_backend.label_studio.protocol import Json, objects, time_of
+from ml_backend.label_studio.protocol import Json, number_of, objects, time_of
 from ml_backend.learning.inbox import Inbox, Message
 from ml_backend.learning.newer_states import NewerStates
 from ml_backend.learning.projects import ProjectNews, ProjectRow, Projects
@@ -126,8 +126,8 @@ class Ingest:
         """
         state = Annotation(
             project=project.key,
-            annotation=int(annotation["id"]),
-            task=int(task["id"]),
+            annotation=number_of(annotation),
+            task=number_of(task),
             updated_at=time_of(annotation),
             status="skipped",
         )
@@ -238,7 +238,7 @@ class Ingest:
         One of which a newer state waits is left to that. Where images do not come, the others wait
         for the next attempt or for a reconcile.
         """
-        tasks = {int(task["id"]): task for task in objects(body.get("task"))}
+        tasks = {number_of(task): task for task in objects(body.get("task"))}
         problem: Exception | None = None
         silent = 0
         for annotation in objects(body.get("annotation")):
@@ -246,7 +246,7 @@ class Ingest:
                 break
             try:
                 if not self.newer.is_waiting(project.key, annotation):
-                    self.take(project, annotation, tasks[int(annotation["task"])])
+                    self.take(project, annotation, tasks[number_of(annotation, "task")])
                     self.newer.forget(project.key, annotation)
             except (LabelStudioError, FileStoreError):
                 raise
@@ -298,4 +298,4 @@ def _result(annotation: Json) -> list[Json]:
 
 
 def _ids(value: Any) -> list[int]:
-    return [int(item["id"]) for item in objects(value)]
+    return [number_of(item) for item in objects(value)]

@@ -8,7 +8,8 @@ import contextlib
 import json
 from datetime import datetime
 
-from ml_backend.label_studio.protocol import Json, objects, time_of
+from ml_backend.errors import RequestError
+from ml_backend.label_studio.protocol import Json, number_of, objects, time_of
 from ml_backend.learning.inbox import Inbox
 
 
@@ -28,13 +29,13 @@ class NewerStates:
         """Return whether a newer state of an annotation waits to be taken."""
         self._read_on(project)
         changed_at = time_of(annotation)
-        known = project, int(annotation["id"])
+        known = project, number_of(annotation)
         newest, message = self._newest.get(known, (changed_at, 0))
         return newest > changed_at and self._inbox.is_waiting(message)
 
     def forget(self, project: str, annotation: Json) -> None:
         """Forget an annotation of which the newest state was taken."""
-        self._newest.pop((project, int(annotation["id"])), None)
+        self._newest.pop((project, number_of(annotation)), None)
 
     def _read_on(self, project: str) -> None:
         for message, body in self._inbox.annotations_after(
@@ -42,8 +43,8 @@ class NewerStates:
         ):
             self._read_up_to[project] = message
             # Whoever deals with a message that is malformed says so.
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, RequestError):
                 for annotation in objects(json.loads(body)["annotation"]):
                     state = time_of(annotation), message
-                    known = project, int(annotation["id"])
+                    known = project, number_of(annotation)
                     self._newest[known] = max(state, self._newest.get(known, state))

@@ -22,7 +22,7 @@ from ml_backend.errors import BackendError, ImageHostError, LabelStudioError, Pr
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag
 from ml_backend.label_studio.project_keys import project_key, project_number
-from ml_backend.label_studio.protocol import Json
+from ml_backend.label_studio.protocol import Json, number_of
 from ml_backend.learning.ingest import (
     SILENT_IMAGES,
     WAITING,
@@ -65,7 +65,7 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
     listed: dict[int, int] = {}
     for task in label_studio.tasks(number, annotated=True):
         annotations = _annotations(task)
-        on_task = {annotation: int(task["id"]) for annotation in annotations}
+        on_task = {annotation: number_of(task) for annotation in annotations}
         listed |= on_task
         ingest.samples.forget_deletions(project.key, on_task, listed_at)
         taking.take(task, annotations.keys() - unreadable)
@@ -178,7 +178,7 @@ def _unannounced(label_studio: LabelStudio, project: str, backends: list[Json] |
 def _annotations(task: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Return the annotations of a task by their numbers."""
     found = [item for item in task.get("annotations") or [] if isinstance(item, dict)]
-    return {int(annotation["id"]): annotation for annotation in found}
+    return {number_of(annotation): annotation for annotation in found}
 
 
 def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
