@@ -42,6 +42,9 @@ worker_class = Worker
 threads = _settings.threads
 # The network is loaded after the fork: CUDA does not survive one.
 preload_app = False
+# A prefix comes from the environment. From a proxy on this machine gunicorn would take one in a
+# header, too, which the proxy may have from anybody.
+forwarder_headers = ""
 # Between two heartbeats of a worker, not of a request: those have their own deadline.
 timeout = 60
 # Stopping waits for the requests that are being answered, but not for ever.

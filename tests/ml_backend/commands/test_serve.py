@@ -91,6 +91,8 @@ def program(tmp_path, checkpoint, label_studio):
 def test_it_starts_answers_and_stops(program):
     program.wait_for("/health", 200)
     program.wait_for("/ready", 200)
+    forged = {"SCRIPT_NAME": "/health", "PATH_INFO": "/nowhere"}
+    assert requests.get(f"{program.url}/health", headers=forged, timeout=30).history == []
     refused = requests.post(
         f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=30
     )
