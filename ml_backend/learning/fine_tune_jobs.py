@@ -5,11 +5,12 @@ claim, and the next one continues the job where it was. Asking again while a job
 to it; asking while one runs makes one more wait, for what was accepted since.
 """
 
+import contextlib
 import os
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -156,15 +157,11 @@ class FineTuneJobs:
         Raises:
             JobError: if the job was cancelled, or given to another worker meanwhile.
         """
-        with self._database.write() as session:
-            row = _owned(session, job, worker)
-            row.beat_at = now()
-            row.stage, row.done, row.total = beat.stage, beat.done, beat.total
-            row.seconds_left = beat.seconds_left
-            if beat.got_further:
-                row.attempts = 1
-            cancelled = row.cancel
-        if cancelled:
+        values = asdict(beat)
+        if values.pop("got_further"):
+            values["attempts"] = 1
+        self._change(job, worker, beat_at=now(), **values)
+        if self.get(job).cancel:
             raise JobError(f"job {job} was cancelled")
 
     def keep_claim(self, job: int, worker: str) -> bool:
@@ -178,8 +175,8 @@ class FineTuneJobs:
         if row is None or row.beat_at is None:
             return False
         if abs(now() - row.beat_at) >= LEASE / 3:
-            with self._database.write() as session:
-                session.execute(update(JobRow).where(*_is_owned(job, worker)).values(beat_at=now()))
+            with contextlib.suppress(JobError):
+                self._change(job, worker, beat_at=now())
         return row.cancel
 
     def finish(self, job: int, worker: str, result: str, message: str, version: int | None) -> None:
@@ -188,10 +185,8 @@ class FineTuneJobs:
         Raises:
             JobError: if the job was given to another worker meanwhile.
         """
-        with self._database.write() as session:
-            row = _owned(session, job, worker)
-            row.result, row.version = result, version
-            _end(row, "finished", message)
+        ended = {"state": "finished", "finished_at": now(), "seconds_left": None}
+        self._change(job, worker, **ended, result=result, message=message, version=version)
 
     def fail(self, job: int, worker: str, message: str) -> None:
         """Note why a job cannot be done; a job that was cancelled is noted as that.
@@ -327,6 +322,12 @@ class FineTuneJobs:
         )
         with self._database.read() as session:
             return session.scalars(rows).all()
+
+    def _change(self, job: int, worker: str, **values: object) -> None:
+        """Change a running job; in one statement, for the job's own process is slow."""
+        rows = update(JobRow).where(*_is_owned(job, worker))
+        if not self._database.update(rows.values(**values)):
+            raise JobError(f"job {job} is no longer this worker's")
 
 
 def _waiting(project: str) -> tuple[ColumnElement[bool], ...]:

@@ -4,6 +4,8 @@ Each module that keeps something declares its tables on `Base` and creates them 
 constructed. Writers take SQLite's one write lock at the start of their transaction: a transaction
 that begins by reading and upgrades later can fail with "database is locked" however long it waits.
 In PostgreSQL they take one lock, too: what a transaction has checked stays true until it writes.
+A process of low priority that holds the lock and gets no processor keeps all others waiting; what
+it writes again and again it writes with `Database.update`.
 """
 
 import contextlib
@@ -22,9 +24,12 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     Table,
+    Update,
     create_engine,
     event,
     exc,
+    func,
+    select,
     text,
 )
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
@@ -36,7 +41,7 @@ from training.errors import DatabaseError
 
 SCHEMA_VERSION = 2
 _FREE_CONNECTION_SECONDS = 2
-_WRITES = "takes_write_lock"
+_BEGINS_WITH = "begins_with"  # in SQLite
 _WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
 # 40 MB: only where nobody calls `checkpoint` does a commit have to move them, which took 0.1 s.
 _MOST_PAGES_IN_LOG = 10_000
@@ -107,6 +112,17 @@ class Database:
             session.expire_on_commit = False
             yield session
             session.flush()
+
+    def update(self, statement: Update) -> int:
+        """Change rows by one statement that commits itself; return how many.
+
+        Nothing of Python's runs while the database holds the write lock for it.
+        """
+        if self._engine.dialect.name == "postgresql":
+            lock = select(func.pg_advisory_xact_lock(_WRITE_LOCK)).scalar_subquery()
+            statement = statement.where(lock.is_not(None))
+        with self._in_sentences(), _autocommit_engine(self._engine).connect() as connection:
+            return connection.execute(statement).rowcount
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -219,7 +235,14 @@ def _sentence(engine: Engine, problem: object) -> str:
 
 
 def _write_engine(engine: Engine) -> Engine:
-    return engine.execution_options(**{_WRITES: True})
+    return engine.execution_options(**{_BEGINS_WITH: "BEGIN IMMEDIATE"})
+
+
+def _autocommit_engine(engine: Engine) -> Engine:
+    """Let each statement commit itself, as SQLite does where nobody begins a transaction."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**{_BEGINS_WITH: ""})
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _read_engine(engine: Engine) -> Engine:
@@ -242,5 +265,6 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    begin = connection.get_execution_options().get(_BEGINS_WITH, "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
