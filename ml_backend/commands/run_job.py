@@ -1,8 +1,7 @@
-"""`python -m ml_backend run-job JOB WORKER`: the process that a worker starts for each job."""
+"""`python -m ml_backend run-job JOB WORKER PROCESS`: what a worker starts for each job."""
 
 import argparse
 import contextlib
-import os
 from pathlib import Path
 
 from ml_backend.errors import JobError
@@ -16,11 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("job", type=int, help="number of the job")
     parser.add_argument("worker", help="name of the worker that has claimed it")
+    # Not whose child this is by now: the worker may be gone before this process can ask.
+    parser.add_argument("process", type=int, help="number of that worker's process")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the job; its row says how it ended."""
-    worker = os.getppid()
     settings = load_settings()
     write_logs(settings.log_level)
     with open_kept_learning(settings) as learning:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         if job.state != "running" or job.worker != arguments.worker:
             raise JobError(f"job {job.id} is not {arguments.worker}'s")
         _yield_as_a_session()
-        run_job(learning, job, watched_by=worker)
+        run_job(learning, job, watched_by=arguments.process)
     return 0
 
 

@@ -6,6 +6,7 @@ is lost when it is killed, and nobody has to clean up after it.
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -202,10 +203,10 @@ class Worker:
 
     def _start(self, job: JobRow, name: str) -> "subprocess.Popen[bytes]":
         self._learning.job_folders.make(job)
-        command = [sys.executable, "-m", "ml_backend", "run-job", str(job.id), name]
+        arguments = (str(job.id), name, str(os.getpid()))
         with self._learning.job_folders.log(job).open("ab") as output:
             return subprocess.Popen(
-                command,
+                [sys.executable, "-m", "ml_backend", "run-job", *arguments],
                 stdout=output,
                 stderr=output,
                 env=child_environment({}),

@@ -57,7 +57,7 @@ def as_a_program(settings, *arguments):
     [
         ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",), ("sweep",),
         ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
-        ("run-job", "1", "w"),
+        ("run-job", "1", "w", "2"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("database", ["", "sqlite:///{}/state.db"], ids=["here", "elsewhere"])
