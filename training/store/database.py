@@ -10,6 +10,7 @@ it writes again and again it writes with `Database.update`.
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -41,6 +42,8 @@ from training.errors import DatabaseError
 
 SCHEMA_VERSION = 2
 _FREE_CONNECTION_SECONDS = 2
+_LOCKED_SECONDS = 10
+_LOCKED = "database is locked"  # as SQLite says it
 _BEGINS_WITH = "begins_with"  # in SQLite
 _WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
 # 40 MB: only where nobody calls `checkpoint` does a commit have to move them, which took 0.1 s.
@@ -87,6 +90,7 @@ class Database:
         self._engine = _engine(place)
         event.listen(self._engine, "handle_error", _say_in_a_sentence)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._turn = threading.Lock()
         if self._is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -121,7 +125,8 @@ class Database:
         if self._engine.dialect.name == "postgresql":
             lock = select(func.pg_advisory_xact_lock(_WRITE_LOCK)).scalar_subquery()
             statement = statement.where(lock.is_not(None))
-        with self._in_sentences(), _autocommit_engine(self._engine).connect() as connection:
+        engine = _autocommit_engine(self._engine)
+        with self._in_sentences(), self._in_turn(), engine.connect() as connection:
             return connection.execute(statement).rowcount
 
     @contextmanager
@@ -159,8 +164,21 @@ class Database:
             raise DatabaseError(_sentence(self._engine, problem)) from error
 
     @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Let the threads of a process queue: SQLite has them look again, now one, now another."""
+        if not self._is_sqlite:
+            yield
+        elif self._turn.acquire(timeout=_LOCKED_SECONDS):
+            try:
+                yield
+            finally:
+                self._turn.release()
+        else:
+            raise DatabaseError(_sentence(self._engine, _LOCKED))
+
+    @contextmanager
     def _begin_write(self) -> Iterator[Connection]:
-        with _write_engine(self._engine).begin() as connection:
+        with self._in_turn(), _write_engine(self._engine).begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"))
             yield connection
@@ -230,8 +248,13 @@ def _say_in_a_sentence(context: ExceptionContext) -> None:
 
 def _sentence(engine: Engine, problem: object) -> str:
     shown = engine.url.render_as_string(hide_password=True)
-    said = str(problem).strip().splitlines() or [repr(problem)]
-    return f"the database {shown} cannot be used: {said[0]}"
+    said = (str(problem).strip().splitlines() or [repr(problem)])[0]
+    if said == _LOCKED:
+        said += (
+            f" for {_LOCKED_SECONDS} seconds by what others write; this passes, unless the machine "
+            "has too little processor time or a process that writes was stopped in the middle"
+        )
+    return f"the database {shown} cannot be used: {said}"
 
 
 def _write_engine(engine: Engine) -> Engine:
@@ -256,7 +279,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     """Let readers pass writers, wait for other processes, and survive a power cut."""
     connection.isolation_level = None  # SQLAlchemy's "begin" below decides when to lock
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.execute(f"PRAGMA busy_timeout={_LOCKED_SECONDS * 1000}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute(f"PRAGMA wal_autocheckpoint={_MOST_PAGES_IN_LOG}")
