@@ -67,6 +67,8 @@ def reconcile(project: ProjectRow, label_studio: LabelStudio, ingest: Ingest) ->
         annotations = _annotations(task)
         on_task = {annotation: number_of(task) for annotation in annotations}
         listed |= on_task
+        if len(annotations) < len(task.get("annotations") or []):
+            taking.problems.append(f"task {task['id']}: an annotation that has no number")
         ingest.samples.forget_deletions(project.key, on_task, listed_at)
         taking.take(task, annotations.keys() - unreadable)
     withdrawn = 0
@@ -176,9 +178,9 @@ def _unannounced(label_studio: LabelStudio, project: str, backends: list[Json] |
 
 
 def _annotations(task: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the annotations of a task by their numbers."""
+    """Return the annotations of a task by their numbers; one without is nobody's."""
     found = [item for item in task.get("annotations") or [] if isinstance(item, dict)]
-    return {number_of(annotation): annotation for annotation in found}
+    return {item["id"]: item for item in found if type(item.get("id")) is int}
 
 
 def _task(label_studio: LabelStudio, task: int, project: str) -> dict[str, Any]:
