@@ -20,6 +20,7 @@ from ml_backend.errors import (
     BrushRLEError,
     ImageHostError,
     LabelStudioError,
+    RequestError,
     TaskImageError,
     unforeseen,
 )
@@ -189,6 +190,8 @@ class Ingest:
             with contextlib.suppress(DatabaseError):
                 self.inbox.postpone(message.id, str(error))
             raise
+        except RequestError as error:  # the message will say the same the next time
+            self.inbox.fail(message.id, str(error))
         except Exception as error:
             # One message that nobody foresaw must not hold up those behind it.
             self._give_up_or_retry(message, error)
@@ -245,6 +248,7 @@ class Ingest:
             if silent == SILENT_IMAGES:
                 break
             try:
+                _require_whole(annotation)
                 if not self.newer.is_waiting(project.key, annotation):
                     self.take(project, annotation, tasks[number_of(annotation, "task")])
                     self.newer.forget(project.key, annotation)
@@ -270,6 +274,13 @@ class Ingest:
                 label_config=known.label_config or news.label_config,
             )
         return self.projects.remember(message.project, news)
+
+
+def _require_whole(annotation: Json) -> None:
+    """Raise RequestError if the annotation of a message lacks what every one has."""
+    lacking = [key for key in ("id", "task", "updated_at") if annotation.get(key) is None]
+    if lacking:
+        raise RequestError(f"the message is malformed: its annotation has no {lacking[0]}")
 
 
 def problem_of(error: Exception, annotation: object) -> str:
