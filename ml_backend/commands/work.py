@@ -91,6 +91,11 @@ def _require_recipe() -> None:
         text=True,
         check=False,
     )
+    if checked.returncode < 0:
+        raise SettingsError(
+            f"the check of ICMFORMER_FINE_TUNE_RECIPE was ended by signal {-checked.returncode}, "
+            "as the system does where memory is short; start again when more is free"
+        )
     if checked.returncode:
         problem = checked.stderr.strip() or f"its check ended with status {checked.returncode}"
         raise SettingsError(f"ICMFORMER_FINE_TUNE_RECIPE: {problem}")

@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 import requests
 from urllib3.util import parse_url
@@ -233,12 +233,14 @@ class LabelStudio:
     def _json(self, response: requests.Response, path: str) -> Any:
         status = response.status_code
         if response.is_redirect:
-            target = response.headers["location"].removesuffix(path)
-            raise LabelStudioError(
-                f"{self.url} sends requests on to {target[:200]}: set LABEL_STUDIO_URL to the "
-                "address that answers itself",
-                status,
-            )
+            target = urljoin(f"{self.url}{path}", response.headers["location"])
+            target = target.partition("?")[0].removesuffix(path)
+            if target == self.url:
+                where, then = "to itself", "check what stands in front of Label Studio there"
+            else:
+                where = f"to {target[:200]}"
+                then = "set LABEL_STUDIO_URL to the address that answers itself"
+            raise LabelStudioError(f"{self.url} sends requests on {where}: {then}", status)
         try:
             answer = response.json() if response.ok else None
         except ValueError as error:

@@ -75,6 +75,16 @@ def test_a_recipe_is_checked_as_a_job_would_read_it(written_recipe, capsys, text
     assert capsys.readouterr().out.endswith("recipe.yaml works\n")
 
 
+def test_a_recipe_is_not_blamed_where_its_check_was_killed(written_recipe, tmp_path, monkeypatch):
+    written_recipe("steps: 7\n")
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(SettingsError, match="was ended by signal 9, as the system does"):
+        work.run(argparse.Namespace())
+
+
 def test_worker_does_not_start_with_a_retention_set_without_images_and_masks(tmp_path, monkeypatch):
     (tmp_path / "set" / "images").mkdir(parents=True)
     monkeypatch.setenv("MODEL_DIR", str(tmp_path / "state"))

@@ -226,6 +226,15 @@ def test_no_redirect_is_followed_and_the_token_stays():
     assert seen == []
 
 
+@pytest.mark.parametrize("target", ["/api/version/", "", "?again=1"])
+def test_a_redirect_in_a_circle_is_told_from_one_to_another_address(target):
+    app = Flask("circle")
+    app.get("/api/version/")(lambda: redirect(target))
+    itself = "sends requests on to itself: check what stands in front"
+    with serving(app) as url, pytest.raises(LabelStudioError, match=itself):
+        LabelStudio(url, LEGACY_TOKEN).version()
+
+
 def test_something_else_answers():
     app = Flask("other")
     for rule, answer in {
