@@ -31,6 +31,7 @@ JobState = Literal[
 UNFINISHED: tuple[JobState, ...] = ("waiting", "running")
 LEASE = timedelta(seconds=30)  # a worker that does not renew its claim for so long is dead
 _LONGEST_SILENCE = 2 * LEASE  # until then the next worker may take the job over unnoticed
+_MOST_REASONS = 10  # that are told of a job
 MOST_ATTEMPTS = 3  # that get no further than the one before
 
 
@@ -116,6 +117,8 @@ class FineTuneJobs:
     def request(self, project: str, reason: str) -> int:
         """Ask for a job; a job that already waits for this project is the one.
 
+        It keeps the first ten reasons, and that there were others.
+
         Returns:
             The number of the job.
         """
@@ -124,8 +127,9 @@ class FineTuneJobs:
             if row is None:
                 row = JobRow(project=project, reasons=[])
                 session.add(row)
-            if reason not in row.reasons:
-                row.reasons = [*row.reasons, reason]
+            if reason not in row.reasons and len(row.reasons) <= _MOST_REASONS:
+                is_told = len(row.reasons) < _MOST_REASONS
+                row.reasons = [*row.reasons, reason if is_told else "and others"]
             session.flush()
             return row.id
 

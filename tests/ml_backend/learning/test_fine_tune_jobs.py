@@ -37,6 +37,13 @@ def test_repeated_requests_become_one_job_with_all_reasons(jobs):
     assert jobs.request(B, "Start training") != first
 
 
+def test_a_job_that_waits_long_keeps_its_first_reasons_alone(jobs):
+    for number in range(13):
+        job = jobs.request(A, f"asked for the {number}th time")
+    first = [f"asked for the {number}th time" for number in range(10)]
+    assert jobs.get(job).reasons == [*first, "and others"]
+
+
 def test_one_job_a_project_runs_at_a_time_and_one_more_waits(jobs):
     first = jobs.request(A, "button")
     assert jobs.claim("w1").id == first
