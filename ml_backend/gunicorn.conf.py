@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 from typing import Any
 
@@ -45,6 +46,9 @@ preload_app = False
 # A prefix comes from the environment. From a proxy on this machine gunicorn would take one in a
 # header, too, which the proxy may have from anybody.
 forwarder_headers = ""
+# The other half is for databases, images and networks: without any left, the process would end.
+_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+worker_connections = min(1000, _files // 2) if _files != resource.RLIM_INFINITY else 1000
 # Between two heartbeats of a worker, not of a request: those have their own deadline.
 timeout = 60
 # Stopping waits for the requests that are being answered, but not for ever.

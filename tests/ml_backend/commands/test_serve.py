@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -179,6 +180,43 @@ def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
     assert silent.exc_info is None
     assert other.getMessage() == "Socket error processing request."
     assert other.exc_info is not None
+
+
+@pytest.fixture
+def few_files():
+    """Let what a test starts have 256 files open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    yield lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def most_files_open(parent):
+    """Return how many files the child of a process has open that has most."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return max(len(os.listdir(f"/proc/{child}/fd")) for child in children)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux alone tells")
+def test_more_connections_than_files_do_not_end_it(few_files, program):
+    few_files()
+    program.wait_for("/ready", 200)
+    address = program.url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            peer = stack.enter_context(socket.create_connection(address))
+            peer.sendall(b"GET /health HT")
+        held = [0]
+
+        def takes_no_more():
+            held.append(most_files_open(program.process.pid))
+            return held[-1] == held[-2] > 128
+
+        wait_until(takes_no_more, 60, every=0.3)
+    program.wait_for("/health", 200)
+    assert program.stop() == 0
+    assert "Too many open files" not in program.log.read_text()
 
 
 @pytest.mark.slow
