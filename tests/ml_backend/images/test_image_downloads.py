@@ -55,7 +55,8 @@ def test_a_file_is_in_memory_once():
         assert len(fetch(f"{server.url}/whole")) == len(whole)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 1.5 * len(whole)
+    # a buffer that grows takes an eighth more, and now and then half more was seen; a copy, twice
+    assert peak < 1.9 * len(whole)
 
 
 def test_a_refusal_says_who_refused(server):
