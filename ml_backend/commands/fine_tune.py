@@ -8,6 +8,7 @@ import sys
 from ml_backend.errors import JobError
 from ml_backend.learning.assembly import Learning, open_kept_learning
 from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
+from ml_backend.learning.next_job import ask_for_job
 from ml_backend.logs import OneLine, write_logs
 from ml_backend.settings import load_settings
 
@@ -50,12 +51,17 @@ def _what_became_of(job: JobRow) -> str:
 
 def _claimed(learning: Learning, project: str) -> JobRow:
     learning.jobs.recover()  # one whose worker died is continued here
-    number = learning.jobs.request(project, "command")
+    number = ask_for_job(learning, project, "command")
     job = learning.jobs.claim(worker_name(), number)
-    if job is None:
+    if job is None and learning.jobs.get(number).state == "waiting":
         raise JobError(
             f"a job of this project is running already; job {number} waits for it, and the worker "
             "will do it"
+        )
+    if job is None:
+        raise JobError(
+            f"job {number} of this project is running already, and nothing is new since it began: "
+            "wait for it, or cancel it first"
         )
     return job
 

@@ -1,8 +1,9 @@
 """Fine-tuning jobs as rows: asked for, claimed by a worker, finished; one at a time a project.
 
 The queue only carries hints; these rows are what is true. A worker that dies stops renewing its
-claim, and the next one continues the job where it was. Asking again while a job waits adds a reason
-to it; asking while one runs makes one more wait, for what was accepted since.
+claim, and the next one continues the job where it was. A request while a job waits adds a reason to
+it; one while a job runs makes one more wait, for what was accepted since (whether anything was, is
+for `ml_backend.learning.next_job` to say).
 """
 
 import contextlib

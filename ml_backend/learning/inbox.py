@@ -264,6 +264,13 @@ class Inbox:
             failed, _, failed_problem = _left(session, project, "failed")
         return Backlog(waiting, oldest, waiting_problem, failed, failed_problem)
 
+    def has_annotations(self, project: str) -> bool:
+        """Return whether a message about annotations of a project waits."""
+        about = MessageRow.project == project, MessageRow.action.startswith("ANNOTATION")
+        rows = select(MessageRow.id).where(MessageRow.state == "waiting", *about).limit(1)
+        with self._database.read() as session:
+            return session.scalar(rows) is not None
+
     def has_waiting(self) -> bool:
         """Return whether any message waits; one short query, however many there are."""
         rows = select(MessageRow.id).where(MessageRow.state == "waiting").limit(1)

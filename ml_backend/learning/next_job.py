@@ -1,4 +1,4 @@
-"""When a project's next fine-tuning job is due, for the worker; and in words, for the page."""
+"""When a project's next fine-tuning job is due, for the worker and those who ask; and in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.settings import Settings
 from training.moments import latest_past, now
 from training.store.database import Database
-from training.store.sample_overview import NewSamples, new_samples
+from training.store.sample_overview import NewSamples, has_changed, new_samples
 from training.written_numbers import counted
 
 AGAIN = "the job before it failed"  # a reason that nobody but the worker gives
@@ -57,6 +57,24 @@ def reason_to_train(learning: Learning, project: str) -> str:
         return f"scheduled ({schedule})"
     # Whoever asked for it may have accepted nothing new: then there is nobody to wait for.
     return AGAIN if seen.again_at is not None and (quiet or not seen.new.count) else ""
+
+
+def ask_for_job(learning: Learning, project: str, reason: str) -> int:
+    """Ask for a job, as people do, who may press twice, or two of them at a time.
+
+    Args:
+        learning: the stores.
+        project: its key.
+        reason: why, or who asks.
+
+    Returns:
+        The number of the job: of the one that runs if it knows all that there is to learn, else of
+        one that waits.
+    """
+    for job in learning.jobs.of_project(project):
+        if job.state == "running" and not job.cancel and _knows_all(learning, job):
+            return job.id
+    return learning.jobs.request(project, reason)
 
 
 def next_job(learning: Learning, project: str) -> str | None:
@@ -120,6 +138,16 @@ def _again_at(failed: Sequence[JobRow]) -> datetime | None:
 def _began_at(job: JobRow) -> datetime | None:
     """Return when a job began; None where the clock was set back since: who knows when that was."""
     return _if_past(job.started_at or job.requested_at)
+
+
+def _knows_all(learning: Learning, job: JobRow) -> bool:
+    """Say whether nothing was accepted or withdrawn since a job began, or is about to be."""
+    began = _began_at(job)
+    return (
+        began is not None
+        and not has_changed(learning.stores.database, job.project, began)
+        and not learning.inbox.has_annotations(job.project)
+    )
 
 
 def _if_past(moment: datetime | None) -> datetime | None:

@@ -31,7 +31,7 @@ from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.learning.ingest import Image, Ingest
 from ml_backend.learning.job_process import STOP_SECONDS, wait_for
 from ml_backend.learning.newer_states import NewerStates
-from ml_backend.learning.next_job import next_job, reason_to_train
+from ml_backend.learning.next_job import ask_for_job, next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
@@ -98,7 +98,7 @@ class Worker:
             projects=learning.projects,
             samples=learning.samples,
             fetch_image=self._fetch_image,
-            request_training=learning.jobs.request,
+            request_training=partial(ask_for_job, learning),
         )
 
     def ingest(self) -> None:

@@ -11,6 +11,7 @@ from ml_backend.label_studio.protocol import read_json, read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.next_job import ask_for_job
 from ml_backend.web.learning_facts import (
     Part,
     job_facts,
@@ -67,7 +68,7 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/projects/<name>/jobs")
     def request_job(name: str) -> Answer:
         project = learning.projects.key_of(name)
-        number = learning.jobs.request(project, _text(_body("reason"), "reason", "REST"))
+        number = ask_for_job(learning, project, _text(_body("reason"), "reason", "REST"))
         hints.train()
         return jsonify(job_facts(learning.jobs.get(number))), 202
 

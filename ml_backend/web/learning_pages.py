@@ -17,6 +17,7 @@ from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.learning.hints import Hints
 from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.next_job import ask_for_job
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.learning_facts import (
@@ -135,7 +136,7 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
 
     @routes.post("/<name>/jobs")
     def request_job(name: str) -> Answer:
-        learning.jobs.request(learning.projects.key_of(name), f"{who()}, on the page")
+        ask_for_job(learning, learning.projects.key_of(name), f"{who()}, on the page")
         hints.train()
         return _back_to(name, "#jobs")
 

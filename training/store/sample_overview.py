@@ -85,6 +85,15 @@ def new_samples(database: Database, project: str, since: datetime | None) -> New
         return NewSamples(*session.execute(query).one())
 
 
+def has_changed(database: Database, project: str, since: datetime) -> bool:
+    """Return whether an annotation was stored, changed or withdrawn after a moment."""
+    rows = select(AnnotationRow.annotation).where(
+        AnnotationRow.project == project, AnnotationRow.stored_at > since
+    )
+    with database.read() as session:
+        return session.scalar(rows.limit(1)) is not None
+
+
 def sample_counts(database: Database, project: str) -> SampleCounts:
     """Return the numbers of a project."""
     kind = SampleRow.label, SampleRow.split

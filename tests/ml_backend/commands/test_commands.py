@@ -156,6 +156,16 @@ def test_a_job_that_is_interrupted_before_it_listens_is_given_back(command, lear
     assert (row.state, row.attempts) == ("waiting", 0)
 
 
+@pytest.mark.usefixtures("project")
+def test_a_job_that_runs_elsewhere_is_not_run_again_with_the_same_masks(command, learning):
+    learning.jobs.request("3.170000", "Start training")
+    learning.jobs.claim("worker")
+    status, _, err = command("fine-tune", "--project", "3")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("job 1 of this project is running already, and nothing is new since it")
+    assert len(learning.jobs.of_project("3.170000")) == 1
+
+
 @pytest.mark.parametrize("command", [demo, latency])
 def test_a_tilde_in_an_option_is_the_home_folder(monkeypatch, command):
     monkeypatch.setenv("HOME", "/home/ann")

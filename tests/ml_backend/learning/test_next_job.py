@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from ml_backend.learning.fine_tune_jobs import JobRow
-from ml_backend.learning.next_job import next_job
+from ml_backend.learning.next_job import ask_for_job, next_job
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
@@ -71,6 +71,38 @@ def test_a_job_that_began_knows_what_was_accepted_before(learning):
     learning.jobs.request(PROJECT, "Start training")
     learning.jobs.claim("worker")
     assert next_job(learning, PROJECT) == "New masks: 0; the next job starts after 5 more"
+
+
+def test_whoever_asks_again_while_a_job_runs_that_knows_all_asks_for_that(learning):
+    accept_discs(learning, 2)
+    first = ask_for_job(learning, PROJECT, "ann, on the page")
+    learning.jobs.claim("worker")
+    learning.inbox.put("START_TRAINING", PROJECT, b"{}")
+    accept(learning.samples, 1, "3.1795327999")
+    assert ask_for_job(learning, PROJECT, "bob, on the page") == first
+    assert len(learning.jobs.of_project(PROJECT)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda learning: accept(learning.samples, 2, PROJECT),
+        lambda learning: learning.samples.withdraw(PROJECT, [1]),
+        lambda learning: learning.inbox.put("ANNOTATION_CREATED", PROJECT, b"{}"),
+        lambda learning: learning.jobs.cancel(1),
+        lambda learning: move_back(learning, JobRow, started_at=now() + timedelta(days=365)),
+    ],
+    ids=["accepted", "deleted", "about to be accepted", "cancelled", "began nobody knows when"],
+)
+def test_whoever_asks_while_a_job_runs_that_does_not_know_all_gets_another(learning, change):
+    accept_discs(learning, 2)
+    first = ask_for_job(learning, PROJECT, "ann, on the page")
+    learning.jobs.claim("worker")
+    change(learning)
+    second = ask_for_job(learning, PROJECT, "bob, on the page")
+    assert second != first
+    assert ask_for_job(learning, PROJECT, "ann, on the page") == second
+    assert learning.jobs.get(second).reasons == ["bob, on the page", "ann, on the page"]
 
 
 def test_the_clock_and_people_start_jobs_too(learning, after_a_tick):

@@ -59,6 +59,9 @@ def test_messages_that_come_while_a_job_runs_neither_wait_for_it_nor_start_anoth
     first.start()
     try:
         wait_until(lambda: states(learning) == ["running"], 30)
+        start_training(learning)
+        hint()
+        assert states(learning) == ["running"], "it knows all that there is"
         deliver(learning, server, 1)
         start_training(learning)
         hint()

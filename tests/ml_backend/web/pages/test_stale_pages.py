@@ -101,6 +101,16 @@ def test_a_pin_or_moves_there_and_back_are_noticed(client, learning, third, acts
     assert len(learning.stores.versions.history(PROJECT)) == moves
 
 
+def test_two_who_ask_for_a_job_one_after_the_other_get_one(client, learning):
+    before = len(learning.jobs.of_project(PROJECT))
+    assert client.post("/projects/2/jobs", headers=FORM).status_code == 303
+    job = learning.jobs.claim("w").id
+    assert client.post("/projects/2/jobs", headers=FORM).status_code == 303
+    assert client.post("/api/projects/2/jobs", json={}).json["job"] == job
+    assert len(learning.jobs.of_project(PROJECT)) == before + 1
+    learning.jobs.fail(job, "w", "clean up")
+
+
 def test_whoever_follows_the_site_decides_about_where_that_points(client, learning):
     sent = form(client, "Pin what is live")
     move(learning, partial(promote, version=2), roll_back, project=SITE)
