@@ -53,6 +53,7 @@ def learning_pages(backend: Backend) -> Blueprint:
     """Return the routes below /projects, bound to their collaborators."""
     routes = Blueprint("learning", __name__, url_prefix=PAGES)
     routes.before_request(refuse_other_sites)
+    routes.url_defaults(_keep_still)
     _show(routes, backend.learning, backend.pointer)
     _act(routes, backend.learning, backend.hints)
     words = (counted, duration, moment, signed, svg_address)
@@ -251,6 +252,12 @@ def _is_recent(move: dict[str, Any]) -> bool:
 
 def _is_busy(jobs: list[dict[str, Any]]) -> bool:
     return any(job["state"] in UNFINISHED for job in jobs)
+
+
+def _keep_still(_: str, values: dict[str, Any]) -> None:
+    """Lead from a page that is kept still to others that are, also past its buttons."""
+    if "still" in request.args:
+        values["still"] = ""
 
 
 def _back_to(name: str, anchor: str) -> Answer:

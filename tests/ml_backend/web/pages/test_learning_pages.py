@@ -291,10 +291,6 @@ def test_jobs_are_asked_for_watched_and_cancelled(client, learning):
     assert '<progress value="30" max="300" aria-label="training">' in text
     assert "time left: 4 min" in text
     assert 'http-equiv="refresh"' in text
-    assert '<a href="?still">Keep it still</a>' in text
-    still = page(client, "/projects/2?still")
-    assert 'http-equiv="refresh"' not in still
-    assert "Loaded anew" not in still
     assert client.get(f"/api/jobs/{number}").json["seconds_left"] == 240.0
     answer = client.post(f"/projects/2/jobs/{number}/cancel", headers=FORM)
     assert answer.status_code == 303

@@ -85,6 +85,22 @@ def test_a_page_that_waits_is_loaded_anew_not_scrolled(client, learning):
     learning.jobs.cancel(newest.id)
 
 
+def test_a_page_that_is_loaded_anew_can_be_kept_still_at_once_and_past_its_buttons(
+    client, learning
+):
+    job = learning.jobs.request(PROJECT, "button")
+    text = page(client, "/projects/2")
+    assert text.index('<a href="?still">Keep it still</a>') < text.index("<nav>")
+    text = page(client, "/projects/2?still")
+    assert ("http-equiv" in text, "Loaded anew" in text) == (False, False)
+    assert '<a href="?">Load it anew every 15 seconds</a>' in text
+    for action in ("jobs", f"jobs/{job}/cancel"):
+        address = f"/projects/2/{action}?still="
+        assert f'action="{address}"' in text.replace("2.1795327560", "2")
+        assert client.post(address, headers=FORM).location == "/projects/2?still=#jobs"
+    assert "Kept still" not in page(client, "/projects/2?still"), "nothing is to come"
+
+
 def test_a_page_is_loaded_anew_until_answers_come_from_what_is_live(
     client, learning, pointer, monkeypatch
 ):
