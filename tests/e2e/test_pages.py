@@ -7,6 +7,8 @@ from ml_backend.learning.projects import ProjectNews
 from ml_backend.settings import Settings
 from tests.e2e.conftest import ARTEFACTS
 from tests.training.disc_project import PROJECT, accept
+from training.moments import now
+from training.store.samples import Annotation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -17,6 +19,10 @@ def pages(start_backend, checkpoint):
     learning = open_learning(Settings(model_dir=backend.data, checkpoint=checkpoint))
     learning.projects.remember(PROJECT, ProjectNews("W" * 200, "<View/>"))
     accept(learning.samples, 1)
+    for number in range(30, 51):
+        learning.samples.replace(
+            Annotation(PROJECT, number, number, now(), "unreadable", notes=(f"Note {number}",))
+        )
     learning.jobs.request(PROJECT, "Start training in Label Studio, " + "again" * 40)
     log = learning.job_folders.log(learning.jobs.get(1))
     log.parent.mkdir(parents=True)
@@ -52,6 +58,15 @@ def test_a_long_log_is_reached_by_keyboard_and_printed_whole(pages, tab):
     assert log.evaluate("log => log === document.activeElement")
     tab.emulate_media(media="print")
     assert not log.evaluate(overflows)
+
+
+def test_what_is_folded_is_printed(pages, tab):
+    tab.goto(f"{pages}/projects/{PROJECT}")
+    notes = tab.locator("details", has_text="1 more").get_by_text("Note ")
+    assert notes.count() == 1
+    assert not notes.is_visible()
+    tab.emulate_media(media="print")
+    assert notes.is_visible()
 
 
 def test_whoever_asks_for_a_job_sees_it_go_on(pages, tab):
