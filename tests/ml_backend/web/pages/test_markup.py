@@ -1,5 +1,7 @@
 """What browsers and screen readers are given."""
 
+import html
+import re
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -120,6 +122,22 @@ def test_a_page_is_loaded_anew_until_answers_come_from_what_is_live(
     look(learning, pointer)
     text = page(client, "/projects/2")
     assert (says in text, "http-equiv" in text) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "about"),
+    [
+        ("/", "Status"),
+        ("/projects/", "Projects"),
+        ("/projects/2", "\u2068Discs\u2069"),
+        ("/projects/2/versions/2", "v2-[0-9a-f]{8} · \u2068Discs\u2069"),
+        ("/projects/2/jobs/1", "Job 1 · \u2068Discs\u2069"),
+        ("/projects/2/jobs/no", "Not done"),
+    ],
+)
+def test_the_title_of_a_tab_says_what_it_is_about_and_whose_page_it_is(client, path, about):
+    title = re.search("<title>(.*)</title>", html.unescape(client.get(path).text))[1]
+    assert re.fullmatch(f"{about} · iCMFormer backend", title)
 
 
 @pytest.mark.parametrize(
