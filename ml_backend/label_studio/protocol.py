@@ -34,6 +34,7 @@ KNOWN_ACTIONS = frozenset(
     }
 )
 
+_LARGEST_NUMBER = 2**31 - 1  # that every database takes
 # Of what a connection says, which is kept for each project. A token has some hundred.
 _LONGEST_KEPT = 2_000
 
@@ -193,23 +194,37 @@ def _kind(value: Any) -> str:
 
 
 def objects(value: Any) -> list[Json]:
-    """Return what may come alone or in a list, as a list."""
-    return value if isinstance(value, list) else [value]
+    """Return what may come alone or in a list, as a list.
+
+    Raises:
+        RequestError: if anything in it is no object.
+    """
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, dict):
+            raise RequestError(f"an object must stand where a {_kind(item)} is")
+    return items
 
 
 def number_of(item: Json, key: str = "id") -> int:
     """Return the number of a task or an annotation.
 
     Raises:
-        KeyError: if it has none.
-        RequestError: if it is anything but a whole number: `int` takes true for 1.
+        RequestError: if it has none that a database takes (`int` takes true for 1).
     """
-    value = item[key]
-    if type(value) is not int:
+    value = item.get(key)
+    if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
         raise RequestError(f'"{key}" of a task or an annotation must be a whole number')
     return value
 
 
 def time_of(annotation: Json) -> datetime:
-    """Return when Label Studio last changed an annotation, in UTC."""
-    return moment_of(annotation["updated_at"])
+    """Return when Label Studio last changed an annotation, in UTC.
+
+    Raises:
+        RequestError: if it does not say.
+    """
+    try:
+        return moment_of(annotation["updated_at"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise RequestError('"updated_at" of an annotation must be a time') from error

@@ -7,7 +7,7 @@ the next one starts over, with the same result. Nothing is fetched for a message
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -248,9 +248,8 @@ class Ingest:
             if silent == SILENT_IMAGES:
                 break
             try:
-                _require_whole(annotation)
                 if not self.newer.is_waiting(project.key, annotation):
-                    self.take(project, annotation, tasks[number_of(annotation, "task")])
+                    self.take(project, annotation, _task_of(annotation, tasks))
                     self.newer.forget(project.key, annotation)
             except (LabelStudioError, FileStoreError):
                 raise
@@ -276,11 +275,11 @@ class Ingest:
         return self.projects.remember(message.project, news)
 
 
-def _require_whole(annotation: Json) -> None:
-    """Raise RequestError if the annotation of a message lacks what every one has."""
-    lacking = [key for key in ("id", "task", "updated_at") if annotation.get(key) is None]
-    if lacking:
-        raise RequestError(f"the message is malformed: its annotation has no {lacking[0]}")
+def _task_of(annotation: Json, tasks: Mapping[int, Json]) -> Json:
+    number = number_of(annotation, "task")
+    if number not in tasks:
+        raise RequestError(f"the message does not describe task {number} of its annotation")
+    return tasks[number]
 
 
 def problem_of(error: Exception, annotation: object) -> str:

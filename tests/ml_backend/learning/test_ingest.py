@@ -82,18 +82,6 @@ def test_several_annotations_in_one_message(loop):
     assert sorted(loop.annotations()) == [4, 5]
 
 
-@pytest.mark.parametrize("key", ["id", "task", "updated_at"])
-def test_a_message_that_is_malformed_is_given_up_at_once_and_holds_up_nothing(loop, caplog, key):
-    whole, malformed = saved(brush(10)), saved(brush(50), annotation=5)
-    del malformed["annotation"][key]
-    both = [malformed["annotation"], whole["annotation"]]
-    loop.deliver({**whole, "annotation": both})
-    (message,) = loop.rows(MessageRow)
-    told = f"the message is malformed: its annotation has no {key}"
-    assert (message.state, message.note, caplog.text) == ("failed", told, "")
-    assert list(loop.annotations()) == [4]
-
-
 def test_a_skipped_task_has_no_samples_and_fetches_nothing(loop):
     loop.deliver(fixture("ANNOTATION_CREATED_skip"))
     assert loop.annotations()[9].status == "skipped"
