@@ -200,13 +200,20 @@ class Inbox:
             row = session.get(MessageRow, message)
             return row is not None and row.state == "waiting"
 
-    def begin(self, message: int) -> None:
-        """Count an attempt before it is made: a message that kills its worker counts, too."""
-        with self._database.write() as session:
-            row = session.get(MessageRow, message)
-            if row is not None:
-                row.attempts += 1
-                row.due_at = _next_try(row.attempts)
+    def begin(self, message: Message) -> bool:
+        """Count an attempt before it is made: a message that kills its worker counts, too.
+
+        Returns:
+            Whether it is the caller's to deal with: no other worker was faster.
+        """
+        attempts = message.attempts + 1
+        rows = update(MessageRow).where(
+            MessageRow.id == message.id,
+            MessageRow.state == "waiting",
+            MessageRow.attempts == message.attempts,
+        )
+        begun = rows.values(attempts=attempts, due_at=_next_try(attempts))
+        return self._database.update(begun) == 1
 
     def done(self, message: int, note: str = "") -> None:
         """Note that a message has been dealt with, and forget its body: it holds a token."""

@@ -88,7 +88,7 @@ class Ingest:
         """
         began, dealt_with, unreachable = now(), 0, set[str]()
         while not should_stop() and (message := self.inbox.next_due(began, unreachable)):
-            if not self._deal_with(message):
+            if self._begin(message) and not self._deal_with(message):
                 unreachable.add(message.project)
             dealt_with += 1
         return dealt_with
@@ -168,14 +168,17 @@ class Ingest:
             notes=regions.notes,
         )
 
-    def _deal_with(self, message: Message) -> bool:
-        """Do what one message asks for; return whether all it needs was there, and soon."""
+    def _begin(self, message: Message) -> bool:
+        """Count an attempt; return whether this worker is to make it."""
         if message.attempts >= ATTEMPTS:
             died = f"given up after {ATTEMPTS} attempts, in the last of which the worker died"
             before = f"; in an earlier one: {message.note}" if message.note else ""
             self.inbox.fail(message.id, died + before)
-            return True
-        self.inbox.begin(message.id)
+            return False
+        return self.inbox.begin(message)
+
+    def _deal_with(self, message: Message) -> bool:
+        """Do what one message asks for; return whether all it needs was there, and soon."""
         try:
             note = self._apply(message)
         except (LabelStudioError, FileStoreError) as error:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from ml_backend.learning import inbox as inbox_module
-from ml_backend.learning.inbox import KEPT, Inbox, MessageRow, PieceRow
+from ml_backend.learning.inbox import KEPT, Inbox, Message, MessageRow, PieceRow
 from tests.training.empty_databases import DATABASES, empty_database
 from training.errors import DatabaseError
 from training.moments import now
@@ -149,7 +149,8 @@ def test_a_message_whose_body_cannot_be_kept_is_not_kept(inbox, database):
 def test_to_say_how_a_message_fares_takes_no_look_at_bodies(inbox, database):
     message = inbox.put("ANNOTATION_CREATED", PROJECT, BODIES[0])
     lose_pieces(database)
-    inbox.begin(message)
+    begun = Message(message, "ANNOTATION_CREATED", PROJECT, attempts=0, note="", body=b"")
+    assert inbox.begin(begun)
     inbox.retry(message, "no answer")
     inbox.postpone(message, "Label Studio is away")
     assert inbox.backlog(PROJECT).waiting_problem == "Label Studio is away"

@@ -85,6 +85,27 @@ def test_a_state_is_not_taken_while_a_newer_one_waits(loop):
     assert {row.state for row in loop.rows(MessageRow)} == {"done"}
 
 
+class SharedInbox(Inbox):
+    """An inbox of which another worker takes each message between a look and the next step."""
+
+    def next_due(self, *asked):
+        message = super().next_due(*asked)
+        if message is not None:
+            assert Inbox(self._database).begin(message)
+        return message
+
+
+def test_of_two_workers_that_find_the_same_message_one_deals_with_it(loop):
+    loop.put(fixture("START_TRAINING"))
+    replace(loop.ingest, inbox=SharedInbox(loop.database)).drain()
+    assert loop.requests == []
+    (row,) = loop.rows(MessageRow)
+    assert (row.state, row.attempts) == ("waiting", 1)
+    loop.hurry()
+    loop.ingest.drain()
+    assert len(loop.requests) == 1
+
+
 class WatchedInbox(Inbox):
     """An inbox that knows whose bodies were read to learn what is newer."""
 
@@ -198,7 +219,7 @@ def test_a_message_that_waited_renames_no_project_back(loop, trouble):
 
 def test_a_message_that_killed_its_worker_still_says_what_nothing_else_did(loop):
     loop.put(saved(brush(10)))
-    loop.inbox.begin(1)
+    loop.inbox.begin(loop.inbox.next_due(now()))
     loop.hurry()
     loop.ingest.drain()
     row, told = loop.ingest.projects.find(PROJECT), saved()["project"]
