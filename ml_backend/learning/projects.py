@@ -185,6 +185,8 @@ class Projects:
     def key_of(self, name: str) -> str:
         """Return the key that a person or a URL means: a key, or a number's newest project.
 
+        One that is gone is meant by its number only where all of them are.
+
         Raises:
             NotFoundError: if no such project was ever seen.
         """
@@ -193,10 +195,11 @@ class Projects:
                 raise NotFoundError("a project's number or key holds no control characters")
             if session.get(ProjectRow, name) is not None:
                 return name
-            keys = session.scalars(select(ProjectRow.key).where(ProjectRow.number == name)).all()
-        if not keys:
+            rows = session.scalars(select(ProjectRow).where(ProjectRow.number == name)).all()
+        if not rows:
             raise NotFoundError(f"project {name} has never been seen here")
-        return max(keys, key=created_at)
+        # An older one comes back where Label Studio is restored from a backup.
+        return max(rows, key=lambda row: (row.state != "gone", created_at(row.key))).key
 
     def all(self) -> list[ProjectRow]:
         """Return every known project, the one heard of last first."""

@@ -77,6 +77,16 @@ def test_a_forgotten_project_is_met_anew_as_one_that_is_connected(projects):
     assert projects.find(KEY).state == "connected"
 
 
+def test_a_number_means_the_newest_project_that_is_not_gone(projects):
+    newer = "2.1795586760"
+    projects.remember(newer, ProjectNews(title="of a fresh installation"))
+    assert projects.named("2").key == newer
+    projects.not_reconciled(projects.find(newer), "another one now", is_gone=True)
+    assert (projects.named("2").key, projects.named(newer).key) == (KEY, newer)
+    projects.not_reconciled(projects.find(KEY), "deleted", is_gone=True)
+    assert projects.named("2").key == newer
+
+
 def test_who_asks_again_while_a_comparison_runs_is_not_answered_by_it(projects):
     projects.ask_to_reconcile(KEY)
     before = projects.find(KEY)
