@@ -145,6 +145,8 @@ class Worker:
     def reconcile(self, project: ProjectRow) -> Reconciliation:
         """Compare one project with Label Studio."""
         try:
+            # What was noted while the clock was ahead would count as newer than what is listed.
+            self._learning.samples.correct_moments()
             compared = reconcile(project, self._label_studio(project), self._ingest)
         except Exception as error:
             # Whatever it is, it must not hold up the other projects.

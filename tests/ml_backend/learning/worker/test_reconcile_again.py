@@ -10,7 +10,15 @@ import pytest
 import ml_backend.learning.worker as worker_module
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
-from tests.ml_backend.learning.worker.disc_tasks import PROJECT, deliver
+from tests.ml_backend.learning.worker.disc_tasks import (
+    PROJECT,
+    deliver,
+    move_back,
+    task,
+    tasks_with_samples,
+)
+from training.moments import now
+from training.store.sample_rows import AnnotationRow
 
 GONE = "7.1795327560"
 
@@ -56,6 +64,20 @@ def test_without_a_timetable_nobody_tries_what_nobody_asked_for(learning, server
     settings = learning.settings.model_copy(update={"reconcile_minutes": 0.0})
     Worker(replace(learning, settings=settings), threading.Event()).reconcile_due()
     assert "a later try failed" in told(learning)
+
+
+def test_what_was_stored_while_the_clock_was_ahead_is_mended_by_the_next_comparison(
+    learning, worker, server
+):
+    deliver(learning, server, 1, 2)
+    worker.ingest()
+    deliver(learning, server, 2, action="ANNOTATION_DELETED")
+    worker.ingest()
+    move_back(learning, AnnotationRow, stored_at=now() + timedelta(hours=1))
+    server.tasks = [task(2)]
+    found = worker.reconcile(learning.projects.find(PROJECT))
+    assert found.sentence == "1 annotation compared, 1 withdrawn"
+    assert tasks_with_samples(learning) == [2]
 
 
 def test_a_project_that_is_gone_is_asked_for_once_an_hour_after_a_restart_too(
