@@ -19,7 +19,7 @@ from sqlalchemy import JSON, ColumnElement, Index, delete, exists, func, or_, se
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from ml_backend.errors import JobError
-from training.moments import now
+from training.moments import latest_past, now
 from training.store.database import LARGEST_INTEGER, Base, Database, UtcDateTime
 
 JobState = Literal[
@@ -273,6 +273,19 @@ class FineTuneJobs:
                 else:
                     _end(row, "failed", _died(row))
             return [row.id for row in rows]
+
+    def correct_moments(self) -> None:
+        """Note of a job that began while the clock was ahead that it began a minute ago.
+
+        Once that moment comes, the job would pass for knowing all that was accepted until then. A
+        worker looks once a minute, so what was accepted since the clock was set back is new to it.
+        """
+        ahead = JobRow.started_at > latest_past()
+        with self._database.read() as session:
+            if session.scalar(select(JobRow.id).where(ahead).limit(1)) is None:
+                return
+        begun = update(JobRow).where(ahead)
+        self._database.update(begun.values(started_at=now() - timedelta(minutes=1)))
 
     def get(self, job: int) -> JobRow:
         """Return a job.

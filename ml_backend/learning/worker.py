@@ -121,6 +121,7 @@ class Worker:
         for number in self._learning.jobs.recover(alive=self._running):
             self._tell(number)
         self._learning.samples.correct_moments()
+        self._learning.jobs.correct_moments()
         self.ingest()
         self._learning.inbox.tidy()
         self._learning.stores.database.checkpoint()

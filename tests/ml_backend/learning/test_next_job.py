@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from ml_backend.learning import next_job as next_job_module
 from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.next_job import ask_for_job, next_job
 from ml_backend.learning.projects import ProjectNews
@@ -142,6 +143,18 @@ def test_a_job_that_began_while_the_clock_was_ahead_hides_no_mask(learning, afte
     said, jobs = after_a_tick()
     assert said.startswith("New masks: 6; the next job starts within a minute")
     assert jobs == 2
+
+
+def test_what_is_accepted_after_the_clock_was_set_back_stays_new_when_the_hour_has_passed(
+    learning, after_a_tick, monkeypatch
+):
+    learning.jobs.request(PROJECT, "Start training")
+    learning.jobs.finish(learning.jobs.claim("worker").id, "worker", "not better", "", None)
+    move_back(learning, JobRow, started_at=now() + timedelta(hours=1))
+    after_a_tick()
+    accept_discs(learning, 3)
+    monkeypatch.setattr(next_job_module, "latest_past", lambda: now() + timedelta(hours=2))
+    assert next_job(learning, PROJECT) == "New masks: 3; the next job starts after 2 more"
 
 
 def test_a_job_that_was_cancelled_while_the_clock_was_ahead_waits_for_the_schedule_once(
