@@ -24,7 +24,7 @@ class ProjectRow(Base):
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
     that, `state` the `ProjectState` that it was found in; `reconcile_problem` says why what was
     tried since failed, "" if nothing did, and `reconcile_asked_at` when somebody asked for one that
-    is to come. `told` is what people read.
+    has not ended. `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -50,7 +50,7 @@ class ProjectRow(Base):
 
     @property
     def is_reconcile_asked_for(self) -> bool:
-        """Whether somebody asked for a comparison that is still to come."""
+        """Whether somebody asked for a comparison that is to come or under way."""
         return self.reconcile_asked_at is not None
 
     @property
@@ -60,7 +60,7 @@ class ProjectRow(Base):
         failed = f"{which} try failed: {self.reconcile_problem}" if self.reconcile_problem else ""
         at = self.reconcile_asked_at
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
-        asked = f"a comparison that was asked for at {when} is still to come" if at else ""
+        asked = f"a comparison that was asked for at {when} is to come or under way" if at else ""
         return "; ".join(part for part in (self.reconcile_note, failed, asked) if part)
 
 
@@ -168,7 +168,7 @@ class Projects:
             session.execute(update(ProjectRow).values(reconcile_asked_at=now()))
 
     def is_reconcile_asked_for(self) -> bool:
-        """Return whether somebody asked for a comparison of any project that is still to come."""
+        """Return whether somebody asked for a comparison of any project that has not ended."""
         with self._database.read() as session:
             asked = select(ProjectRow.key).where(ProjectRow.reconcile_asked_at.is_not(None))
             return session.scalar(asked.limit(1)) is not None

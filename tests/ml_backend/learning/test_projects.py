@@ -32,7 +32,7 @@ def test_a_title_that_nobody_sees_is_none(title, shown):
 
 
 def test_what_a_comparison_came_to_may_be_any_words(projects):
-    words = "a comparison that was asked for at noon UTC is still to come; who knows"
+    words = "a comparison that was asked for at noon UTC is to come or under way; who knows"
     projects.ask_to_reconcile(KEY)
     projects.not_reconciled(projects.find(KEY), words)
     projects.reconciled(projects.find(KEY), words)
