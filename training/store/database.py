@@ -30,6 +30,7 @@ from sqlalchemy import (
     event,
     exc,
     func,
+    inspect,
     select,
     text,
 )
@@ -100,10 +101,15 @@ class Database:
             raise DatabaseError(_sentence(self._engine, error.orig)) from error
 
     def create(self, *tables: type[Base]) -> None:
-        """Create the tables that do not exist yet."""
+        """Create the tables that do not exist yet; where all do, nobody has to wait to write."""
         wanted = [table.__table__ for table in tables if isinstance(table.__table__, Table)]
-        with self._in_sentences(), self._begin_write() as connection:
-            Base.metadata.create_all(connection, tables=wanted)
+        with self._in_sentences():
+            with self._engine.connect() as connection:
+                known = inspect(connection)
+                missing = [table for table in wanted if not known.has_table(table.name)]
+            if missing:
+                with self._begin_write() as connection:
+                    Base.metadata.create_all(connection, tables=missing)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -184,23 +190,34 @@ class Database:
             yield connection
 
     def _check_schema(self) -> None:
+        found = self._read_schema() or self._write_schema()
+        if found != SCHEMA_VERSION:
+            problem = (
+                f"it has schema {found}, and release {__version__} writes {SCHEMA_VERSION}; run "
+                "the release that wrote it last (CHANGELOG.md)"
+            )
+            raise DatabaseError(_sentence(self._engine, problem))
+
+    def _read_schema(self) -> int | None:
+        """Return the version of the schema, None where there is none; nobody waits to write."""
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table("schema_version"):
+                return None
+            return connection.execute(text("SELECT number FROM schema_version")).scalar()
+
+    def _write_schema(self) -> int:
+        """Write the version of the schema, unless another process was faster; return it."""
         with self._begin_write() as connection:
             connection.execute(
                 text("CREATE TABLE IF NOT EXISTS schema_version (number INTEGER NOT NULL)")
             )
             found = connection.execute(text("SELECT number FROM schema_version")).scalar()
-            if found is None:
-                connection.execute(
-                    text("INSERT INTO schema_version VALUES (:number)"), {"number": SCHEMA_VERSION}
-                )
-            elif found != SCHEMA_VERSION:
-                raise DatabaseError(
-                    _sentence(
-                        self._engine,
-                        f"it has schema {found}, and release {__version__} writes "
-                        f"{SCHEMA_VERSION}; run the release that wrote it last (CHANGELOG.md)",
-                    )
-                )
+            if found is not None:
+                return int(found)
+            connection.execute(
+                text("INSERT INTO schema_version VALUES (:number)"), {"number": SCHEMA_VERSION}
+            )
+            return SCHEMA_VERSION
 
 
 def _engine(place: Path | str) -> Engine:

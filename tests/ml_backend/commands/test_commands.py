@@ -1,8 +1,10 @@
 """Commands for administrators: what they refuse, and how they print."""
 
 import argparse
+import contextlib
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -188,6 +190,17 @@ def test_versions_say_that_their_moments_are_utc(command, learning):
     _, out, _ = command("versions")
     made = learning.stores.versions.get(1).created_at
     assert f"  {made:%Y-%m-%d %H:%M}Z  " in out
+
+
+@pytest.mark.usefixtures("learning")
+def test_versions_are_told_while_another_process_writes(command, settings):
+    with contextlib.ExitStack() as others:
+        for name in ("state.db", "inbox.db"):
+            other = sqlite3.connect(settings.model_dir / name, isolation_level=None)
+            others.enter_context(contextlib.closing(other)).execute("BEGIN IMMEDIATE")
+        status, out, _ = command("versions")
+    assert status == 0
+    assert "live" in out
 
 
 @pytest.mark.usefixtures("project")

@@ -80,6 +80,16 @@ def test_a_reader_sees_one_state_and_keeps_no_writer_waiting(database):
     assert words(database) == ["later"]
 
 
+def test_a_database_that_has_its_tables_is_opened_while_another_writes(database, tmp_path):
+    with database.write() as session:
+        session.add(Note(words="not yet", at=now()))
+        another = Database(f"sqlite:///{tmp_path}/state.db")
+        another.create(Note)
+        assert words(another) == []
+    assert words(another) == ["not yet"]
+    another.close()
+
+
 def test_what_was_written_is_on_disk_when_the_block_ends(database):
     """As SQLite says: in its log, only FULL forces every commit to disk."""
     with database.write() as session:
