@@ -7,6 +7,7 @@ from icmformer.errors import ConfigError
 
 # What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
 _NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+_NO_HOST_MEMORY = "DefaultCPUAllocator"  # which torch names only where it gets none
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -14,6 +15,13 @@ def is_out_of_memory(error: Exception) -> bool:
     reason = str(error).partition("\n")[0]
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(sign in reason for sign in _NO_MEMORY)
+    )
+
+
+def is_out_of_host_memory(error: Exception) -> bool:
+    """Say whether the machine's own memory did not suffice, for numpy, Python or torch."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_HOST_MEMORY in str(error).partition("\n")[0]
     )
 
 

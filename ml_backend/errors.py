@@ -24,6 +24,11 @@ BackendError                 500
 """
 
 UNFORESEEN = "something unforeseen went wrong; the backend's log says what"
+NO_MEMORY = (
+    "this machine has too little memory: keep other programs off it, or lower "
+    "ICMFORMER_IMAGE_CACHE_MB, ICMFORMER_CLICK_MEMORY_MB, ICMFORMER_MODEL_MEMORY_MB or "
+    "ICMFORMER_MAX_IMAGE_MEGAPIXELS"
+)
 
 
 class BackendError(Exception):

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icmformer import Segmentation
+from icmformer.devices import is_out_of_host_memory
 from icmformer.errors import ICMFormerError
 from ml_backend.backend import Backend
 from ml_backend.deadline import Deadline
 from ml_backend.errors import (
+    NO_MEMORY,
     UNFORESEEN,
     BackendError,
     DeadlineError,
@@ -224,6 +226,9 @@ def _failed(task: Task, asked: Asked, backend: Backend, error: Exception) -> Pre
     name, sentence = type(error).__name__, str(error)
     if isinstance(error, BackendError | ICMFormerError):
         logger.warning("no mask task=%s: %s", task_number(task), sentence)
+    elif is_out_of_host_memory(error):
+        logger.warning("no mask task=%s: %s (%s)", task_number(task), NO_MEMORY, sentence or name)
+        sentence = NO_MEMORY
     else:
         logger.error("no mask task=%s: unforeseen %s", task_number(task), name, exc_info=error)
         sentence = UNFORESEEN

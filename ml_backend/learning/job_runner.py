@@ -19,7 +19,7 @@ from types import FrameType
 
 import torch
 
-from icmformer.devices import is_out_of_memory
+from icmformer.devices import is_out_of_host_memory, is_out_of_memory
 from icmformer.errors import ICMFormerError
 from ml_backend.errors import BackendError, JobError
 from ml_backend.learning.assembly import Learning
@@ -42,6 +42,10 @@ LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
 TELL_SECONDS = 30.0
 _KEPT = (".json", ".pt", ".safetensors", ".sha256")
+_NO_HOST_MEMORY = (
+    "this machine has too little memory: keep other programs off it, or choose a smaller "
+    "batch_size or size in ICMFORMER_FINE_TUNE_RECIPE"
+)
 _NO_MEMORY = (
     "the GPU has too little memory: keep other programs off it, choose a smaller batch_size or "
     "size in ICMFORMER_FINE_TUNE_RECIPE, or another ICMFORMER_DEVICE for the worker"
@@ -74,12 +78,17 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
     except Exception as error:
         # Out of memory, a full disk, a mistake of ours: the row must not look as if it ran.
         logger.exception("job %d failed", job.id)
-        problem = _NO_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-        _note(partial(learning.jobs.fail, job.id, job.worker, problem))
+        _note(partial(learning.jobs.fail, job.id, job.worker, _problem(error)))
     else:
         logger.info("job %d: %s: %s", job.id, outcome.result, outcome.sentence)
         ended = (outcome.result, outcome.sentence, outcome.version)
         _note(partial(learning.jobs.finish, job.id, job.worker, *ended))
+
+
+def _problem(error: Exception) -> str:
+    if is_out_of_host_memory(error):
+        return _NO_HOST_MEMORY
+    return _NO_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
 
 
 def improvement_options(settings: Settings) -> ImprovementOptions:

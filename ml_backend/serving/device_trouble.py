@@ -1,8 +1,8 @@
 """What a GPU does at any moment: it has too little memory, or it fails for good.
 
-Whoever shares the GPU may leave too little memory: then everything that is held only to save time
-is given back, and the work tried once more. A GPU that fails in any other way answers nothing more
-to this process, which ends; gunicorn begins another.
+Whoever shares the GPU, or the machine, may leave too little memory: then everything that is held
+only to save time is given back, and the work tried once more. A GPU that fails in any other way
+answers nothing more to this process, which ends; gunicorn begins another.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from icmformer.devices import is_out_of_memory
+from icmformer.devices import is_out_of_host_memory, is_out_of_memory
 from ml_backend.errors import DeviceError, DeviceMemoryError
 
 logger = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ Result = TypeVar("Result")
 
 
 def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> Result:
-    """Run work that needs the device, once more if its memory does not suffice.
+    """Run work that needs the device, once more if its or the machine's memory does not suffice.
 
     Args:
         work: to run; whatever else it raises is raised.
-        relieve: gives back what memory of the device can be spared.
+        relieve: gives back what memory of either can be spared.
 
     Raises:
         DeviceMemoryError: if it does not fit into the GPU's memory.
@@ -34,9 +34,10 @@ def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> 
     """
     try:
         return work()
-    except RuntimeError as error:
-        _only_memory(error)
-        logger.warning("out of GPU memory: giving back what can be spared, and trying once more")
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_host_memory(error):
+            _only_memory(error)
+        logger.warning("out of memory: giving back what can be spared, and trying once more")
     # Not inside the handler: while the error lives, so do the tensors of what failed.
     relieve()
     torch.cuda.empty_cache()
@@ -50,8 +51,8 @@ def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> 
         ) from error
 
 
-def _only_memory(error: RuntimeError) -> None:
-    """Return if the error says that memory does not suffice, else raise what it is."""
+def _only_memory(error: Exception) -> None:
+    """Return if the error says that the GPU's memory does not suffice, else raise what it is."""
     if is_out_of_memory(error):
         return
     if isinstance(error, torch.AcceleratorError):

@@ -1,5 +1,6 @@
-"""A GPU that is full: one more attempt without memories, else a sentence and no stack trace."""
+"""A GPU or a machine that is full: another attempt without memories, else a sentence, no trace."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +70,16 @@ def test_a_version_that_does_not_fit_leaves_its_tasks_without_a_mask_and_says_so
     (prediction,) = answer.json["results"]
     assert (answer.status_code, prediction["result"]) == (200, [])
     assert "cannot be loaded: the GPU has too little memory" in prediction["error"]
+
+
+@pytest.mark.parametrize("take", [torch.empty, np.empty], ids=["torch", "numpy"])
+def test_an_image_that_the_machine_has_no_memory_for_is_a_sentence(app, client, caplog, take):
+    app.extensions["icmformer"].images.load = lambda *_, **__: take(10**15)
+    (prediction,) = client.post("/predict", json=BODY).json["results"]
+    assert prediction["result"] == []
+    assert prediction["error"].startswith("this machine has too little memory: ")
+    assert "ICMFORMER_MAX_IMAGE_MEGAPIXELS" in prediction["error"]
+    assert "Traceback" not in caplog.text
 
 
 def test_masks_of_a_batch_that_were_ready_are_not_lost(app, client, crowd):

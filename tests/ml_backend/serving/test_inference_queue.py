@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +121,16 @@ def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
     queue = InferenceQueue(lambda: steps.append("relieve"))
     assert queue.run(work, Deadline(10)) == "mask"
     assert steps == ["work", "relieve", "empty", "work"]
+
+
+@pytest.mark.parametrize("take", [torch.empty, np.empty], ids=["torch", "numpy"])
+def test_what_the_machines_own_memory_can_spare_is_given_back_too(take):
+    sizes, relieved = [10**15, 1, 10**15, 10**15], []
+    queue = InferenceQueue(lambda: relieved.append(len(sizes)))
+    assert len(queue.run(lambda: take(sizes.pop(0)), Deadline(10))) == 1
+    with pytest.raises((MemoryError, RuntimeError), match="llocate"):
+        queue.run(lambda: take(sizes.pop(0)), Deadline(10))
+    assert relieved == [3, 1]
 
 
 def test_what_the_second_attempt_lacks_is_not_called_memory_unless_it_is():

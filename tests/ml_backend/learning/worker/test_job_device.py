@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +49,18 @@ def test_a_job_that_falls_back_to_the_cpu_says_why(said, tmp_path):
         "its driver is too old"
     ]
     assert said("cpu") == []
+
+
+@pytest.mark.parametrize("take", [torch.empty, np.empty], ids=["torch", "numpy"])
+def test_a_job_that_the_machine_has_no_memory_for_says_what_to_do(
+    learning, given_way, monkeypatch, take
+):
+    monkeypatch.setattr(job_runner, "improve", lambda *_: take(10**15))
+    job = learning.jobs.request(PROJECT, "Start training")
+    run_job(learning, learning.jobs.claim("worker"))
+    message = learning.jobs.get(job).message
+    assert message.startswith("this machine has too little memory: ")
+    assert "batch_size" in message
 
 
 @pytest.mark.parametrize(("wanted", "cores", "threads"), [(3, 8, 3), (0, 10, 5), (0, 1, 1)])
