@@ -1,4 +1,4 @@
-# Everything a person does with this repository. Needs make and Python 3.10 or newer with pip.
+# Everything a person does with this repository. Needs make and Python 3.11 or newer with pip.
 
 PYTHON ?= python3
 RUN := .venv/bin/python
@@ -53,14 +53,14 @@ format: .venv/.installed  ## let ruff write the code
 	.venv/bin/ruff format .
 
 lock: .venv/.installed  ## compile both locks again, with the newest versions that fit
-	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.10 --upgrade -o requirements.txt
-	$(UV) pip compile requirements-label-studio.in --universal --python-version 3.10 --upgrade -o requirements-label-studio.txt
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade -o requirements.txt
+	$(UV) pip compile requirements-label-studio.in --universal --python-version 3.11 --upgrade -o requirements-label-studio.txt
 
 # uv installs from the locks: unlike pip it takes torch and torchvision from one index, as a pair,
 # whatever wheels pip's own configuration points to. Of pip only uv itself is asked. Compiled once here,
 # modules need not be compiled at every start where Python may not keep what it compiles.
 .venv/.installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 …" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
 	@test -x $(UV) || { $(PYTHON) -m venv --without-pip .venv && \
 		$(PYTHON) -m pip --python $(RUN) install --quiet uv==$(UV_VERSION); }
 	$(UV) pip sync --compile-bytecode --python $(RUN) requirements.txt

@@ -1,6 +1,6 @@
 """Moments are aware datetimes in UTC."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 # The clocks of several machines differ by seconds.
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -8,7 +8,7 @@ _CLOCKS_DIFFER = timedelta(minutes=1)
 
 def now() -> datetime:
     """Return the current time, aware, in UTC."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def latest_past() -> datetime:
@@ -23,5 +23,4 @@ def moment_of(text: str) -> datetime:
         ValueError: if it means none.
         OverflowError: if it lies outside the years that are counted.
     """
-    # Python 3.10 does not read the Z
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ def provenance(device: str) -> Provenance:
         commit=_commit(),
         hardware=_hardware(device),
         software=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
-        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -153,7 +153,7 @@ def _claims(token: str) -> dict[str, Any] | None:
 def _refuse_expired(token: str) -> None:
     expires = (_claims(token) or {}).get("exp")
     if isinstance(expires, int | float) and expires < time.time():
-        day = datetime.fromtimestamp(expires, timezone.utc).date()
+        day = datetime.fromtimestamp(expires, UTC).date()
         raise LabelStudioError(
             f"the personal access token expired on {day}: create a new one in Label Studio under "
             "Account & Settings > Personal Access Token and set it as LABEL_STUDIO_API_KEY"

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +61,7 @@ def accept(store, number, project=PROJECT):
             project=project,
             annotation=number,
             task=number,
-            updated_at=datetime(2026, 1, 1 + number % 28, tzinfo=timezone.utc),
+            updated_at=datetime(2026, 1, 1 + number % 28, tzinfo=UTC),
             status="accepted",
             image=image,
             objects=(AcceptedObject("r", "Object", ObjectMask.of(mask)),),

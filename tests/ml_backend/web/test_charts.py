@@ -1,5 +1,5 @@
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,7 +8,7 @@ from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 
 def test_growth_climbs_in_steps_and_goes_on_until_today():
     growth = [("2026-11-01T08:00:00Z", 4), ("2026-11-05T09:30:00Z", 10)]
-    chart = growth_chart(growth, datetime(2026, 11, 9, tzinfo=timezone.utc))
+    chart = growth_chart(growth, datetime(2026, 11, 9, tzinfo=UTC))
     points = re.search(r'polyline class="line" points="([^"]+)"', chart)[1].split()
     heights = [float(point.split(",")[1]) for point in points]
     assert heights == sorted(heights, reverse=True)
@@ -18,14 +18,14 @@ def test_growth_climbs_in_steps_and_goes_on_until_today():
 
 
 def test_growth_of_a_single_minute():
-    moment = datetime(2026, 11, 1, 8, tzinfo=timezone.utc)
+    moment = datetime(2026, 11, 1, 8, tzinfo=UTC)
     chart = growth_chart([("2026-11-01T08:00:00Z", 4)], moment)
     assert "2026-11-01 07:50 UTC" in chart
     assert "2026-11-01 08:00 UTC" in chart  # nothing is shown of a time that has not come yet
 
 
 def test_years_of_labelling_fit_into_a_chart():
-    start = datetime(2024, 1, 1, tzinfo=timezone.utc)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
     moments = [start + timedelta(hours=hour) for hour in range(20_000)]
     growth = [(moment.isoformat(), number) for number, moment in enumerate(moments, start=1)]
     chart = growth_chart(growth, moments[-1])
@@ -36,17 +36,13 @@ def test_years_of_labelling_fit_into_a_chart():
 
 @pytest.mark.parametrize(("most", "name"), [(1, "1 sample"), (2, "2 samples")])
 def test_a_chart_says_aloud_how_many_samples_there_are(most, name):
-    chart = growth_chart(
-        [("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=timezone.utc)
-    )
+    chart = growth_chart([("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=UTC))
     assert f'aria-label="{name}"' in chart
 
 
 @pytest.mark.parametrize("most", [9, 1300, 120_000])
 def test_no_digit_of_the_largest_number_is_cut_off(most):
-    chart = growth_chart(
-        [("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=timezone.utc)
-    )
+    chart = growth_chart([("2026-11-01T08:00:00Z", most)], datetime(2026, 11, 9, tzinfo=UTC))
     end, anchor = re.search(rf'<text x="(\d+)" [^>]* text-anchor="(\w+)">{most}<', chart).groups()
     assert anchor == "end"
     # 22 px high on a phone, a digit is at most 14 px wide

@@ -1,5 +1,5 @@
 import tracemalloc
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def stored(tmp_path):
         objects = (AcceptedObject(str(b), "Object", ObjectMask.of(box_mask(b))) for b in boxes)
         store.replace(
             Annotation(
-                "2.1", number, number, datetime(2026, 1, 1, tzinfo=timezone.utc), "accepted",
+                "2.1", number, number, datetime(2026, 1, 1, tzinfo=UTC), "accepted",
                 photo(number), tuple(objects),
             )
         )  # fmt: skip
@@ -57,7 +57,7 @@ def accept(folder, project, photos):
     store = SampleStore(database, StoredFiles(state.files, state.downloads))
     for number in photos:
         box = AcceptedObject("r", "Object", ObjectMask.of(box_mask(BOXES[0])))
-        moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
         store.replace(
             Annotation(project, number, number, moment, "accepted", photo(number), (box,))
         )

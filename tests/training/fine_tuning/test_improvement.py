@@ -2,7 +2,7 @@ import json
 import shutil
 import signal
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from unittest.mock import Mock
 
@@ -323,7 +323,7 @@ def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
 
     def accept_specks(numbers):
         for number in numbers:
-            moment = datetime(2027, 1, 1, tzinfo=timezone.utc)
+            moment = datetime(2027, 1, 1, tzinfo=UTC)
             mask = AcceptedObject("r", "Object", ObjectMask.of(speck))
             place = (PROJECT, number, number, moment, "accepted")
             samples.replace(Annotation(*place, disc(number)[0], (mask,)))

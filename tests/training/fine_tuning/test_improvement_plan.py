@@ -1,7 +1,7 @@
 """What a job learns from, and what it makes of settings that were changed since it began."""
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 
@@ -68,7 +68,7 @@ def test_a_job_judges_by_a_held_out_object_once_though_two_annotators_outlined_i
     image, mask = disc(seed)
     for annotation in range(2):
         outlined = ObjectMask.of(np.roll(mask, annotation, axis=1))
-        at = datetime(2026, 1, 1 + annotation, tzinfo=timezone.utc)
+        at = datetime(2026, 1, 1 + annotation, tzinfo=UTC)
         state = Annotation(PROJECT, annotation, 7, at, "accepted", image)
         objects = (AcceptedObject("r", "Object", outlined),)
         SampleStore(stores.database, stores.files).replace(replace(state, objects=objects))

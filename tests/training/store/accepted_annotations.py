@@ -1,6 +1,6 @@
 """Annotations of small photos, and what a store holds of them."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from sqlalchemy import select
@@ -9,7 +9,7 @@ from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_rows import AnnotationRow, SampleRow
 from training.store.samples import Annotation
 
-START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
+START = datetime(2026, 11, 22, 6, tzinfo=UTC)
 PROJECT = "2.1795327560"
 
 

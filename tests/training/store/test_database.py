@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import make_url, text
@@ -53,7 +53,7 @@ def test_times_come_back_aware_and_in_utc(database):
     with database.write() as session:
         session.add(Note(words="noon", at=datetime(2026, 1, 1, 12, tzinfo=east)))
     with database.read() as session:
-        assert session.query(Note).one().at == datetime(2026, 1, 1, 3, tzinfo=timezone.utc)
+        assert session.query(Note).one().at == datetime(2026, 1, 1, 3, tzinfo=UTC)
 
 
 def test_threads_write_without_losing_a_row(database):

@@ -1,6 +1,6 @@
 """The numbers of a project, on SQLite and, where TEST_POSTGRESQL names one, on PostgreSQL."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, insert
@@ -17,7 +17,7 @@ from training.store.sample_overview import (
 from training.store.sample_rows import AnnotationRow, SampleRow
 
 PROJECT = "7.1700000000"
-START = datetime(2026, 11, 22, 6, tzinfo=timezone.utc)
+START = datetime(2026, 11, 22, 6, tzinfo=UTC)
 
 
 @pytest.fixture(params=DATABASES)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -44,7 +44,7 @@ def accept(stores, annotation, *lefts, project=PROJECT, second=0):
             project=project,
             annotation=annotation,
             task=annotation,
-            updated_at=datetime(2026, 11, 22, 6, 0, second, tzinfo=timezone.utc),
+            updated_at=datetime(2026, 11, 22, 6, 0, second, tzinfo=UTC),
             status="accepted",
             image=np.full((40, 60, 3), 7, dtype=np.uint8),
             objects=objects,

@@ -1,6 +1,6 @@
 """A backend that has learned a little, for the tests of its pages."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -46,7 +46,7 @@ def state(tmp_path_factory, followed_by_hand):
     learning.projects.remember(PROJECT, ProjectNews("Discs", "<View/>", "http://ls:8080"))
     for number in range(24):
         accept(learning.samples, number)
-    lost = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    lost = datetime(2026, 1, 2, tzinfo=UTC)
     forgotten = {"labels_without_mask": ("Object",), "notes": (FORGOTTEN,)}
     learning.samples.replace(Annotation(PROJECT, 99, 77, lost, "empty", **forgotten))
     learning.samples.replace(

@@ -1,12 +1,12 @@
 """What people should look at, of projects where there is a lot of it."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.web.pages.reading import page
 from training.store.samples import Annotation
 
-START = datetime(2026, 2, 1, tzinfo=timezone.utc)
+START = datetime(2026, 2, 1, tzinfo=UTC)
 BOXES = "rectanglelabels ignored: only brush masks are learned from"
 
 

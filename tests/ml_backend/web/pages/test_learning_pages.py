@@ -1,6 +1,6 @@
 """The learning side over HTTP: pages for people and REST for programs, with the same effects."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -305,7 +305,7 @@ def test_half_a_character_takes_no_page_away(client, learning):
     answer = client.post("/api/projects/2/jobs", json={"reason": "\ud800"})
     assert (answer.status_code, "not valid Unicode" in answer.json["error"]) == (400, True)
     learning.projects.remember("8.1", ProjectNews("Halves"))
-    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
     learning.samples.replace(
         Annotation("8.1", 1, 1, moment, "empty", notes=("without the mask of \ud800",))
     )
