@@ -18,15 +18,15 @@ class Box:
 
     Attributes:
         left: pixels of the upright image from its left edge; with `right`, `top` and `bottom`
-            continuous as in `Click`, within the image.
+            continuous as in `Click`, at most a pixel outside of the image.
         top: pixels from the top edge.
         right: greater than `left`.
         bottom: greater than `top`.
-        corners: x and y of the corners of what is seen of a rectangle that is not upright, in
-            order around it; the sides above are those of the upright box around it.
+        corners: x and y of the three corners or more of what is seen of a rectangle that is not
+            upright, in order around it; the sides above are those of the upright box around it.
 
     Raises:
-        InputError: if a side is no number, or the box has no area.
+        InputError: if a side is no number, the box has no area, or there are too few corners.
     """
 
     left: float
@@ -42,6 +42,8 @@ class Box:
             raise InputError(
                 f"a box needs four numbers, left < right and top < bottom, this one has {sides}"
             )
+        if len(self.corners) in (1, 2):
+            raise InputError(f"a box has three corners or more, this one has {self.corners}")
 
     def clicks(self) -> tuple[Click, ...]:
         """Return what a box says, in clicks: its corners are not the object, its middle is."""
@@ -54,8 +56,10 @@ class Box:
     def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         """Return (H, W) bool: the pixels the box touches."""
         mask = np.zeros(size_hw, dtype=bool)
-        rows = slice(math.floor(self.top), math.ceil(self.bottom))
-        mask[rows, math.floor(self.left) : math.ceil(self.right)] = True
+        # below 0 indices would count from the other end
+        top, bottom = max(math.floor(self.top), 0), max(math.ceil(self.bottom), 0)
+        left, right = max(math.floor(self.left), 0), max(math.ceil(self.right), 0)
+        mask[top:bottom, left:right] = True
         if self.corners:
             tilted = np.zeros(size_hw, dtype=np.uint8)
             # OpenCV counts from the middle of the first pixel, in 1/256 pixels.

@@ -213,13 +213,17 @@ class Predictor:
         Args:
             image: as for `segment`.
             box: in pixels of the image.
-            previous: as for `segment`, without clicks.
+            previous: as for `segment`, without clicks. The encoded image saves time only where the
+                network is a specialised one, which looks at the whole image to be chosen.
 
         Raises:
-            InputError: if the image is not as described, the box is not on it, or `previous`
-                belongs to clicks, another image or another size.
+            InputError: if the image is not as described, the box is no `Box` or lies more than a
+                pixel outside, or `previous` belongs to clicks, another image or another size.
         """
-        image_hw, fingerprint, clicks = image_size(image), image_fingerprint(image), box.clicks()
+        image_hw, fingerprint = image_size(image), image_fingerprint(image)
+        if not isinstance(box, Box):
+            raise InputError(f"{box!r} is no box: use Box(left, top, right, bottom)")
+        clicks = box.clicks()
         placed = PlacedClicks.on_image(clicks, image_hw)
         inside = box.mask(image_hw).astype(np.float32)
         result = Segmentation.empty(image_hw) if previous is None else previous

@@ -52,6 +52,8 @@ class Metrics:
         self.image_cache = self._counter(
             "icmformer_image_cache", "Images found in memory or fetched.", "outcome"
         )
+        for outcome in ("hit", "miss"):  # a ratio of the two needs both from the start
+            self.image_cache.labels(outcome)
         self.errors = self._counter("icmformer_errors", "Failures, by kind.", "kind")
         self.responses = self._counter("icmformer_responses", "HTTP answers.", "route", "status")
         self.webhooks = self._counter("icmformer_webhooks", "Events received.", "action")

@@ -40,6 +40,11 @@ def test_what_is_no_box_is_refused(sides):
         Box(*sides)
 
 
+def test_a_tilted_box_has_three_corners_at_least():
+    with pytest.raises(InputError, match="three corners or more"):
+        Box(1, 1, 50, 50, corners=((1, 2),))
+
+
 def test_the_starter_finds_what_a_box_was_drawn_around(predictor):
     """On the packaged photos, on which nothing was trained; the boxes alone reach .75."""
     ious, ious_of_boxes = [], []
@@ -67,19 +72,29 @@ def test_clicks_go_on_from_a_box(predictor):
     first = predictor.segment_box(IMAGE, box)
     assert first.clicks == box.clicks()
     later = predictor.segment(IMAGE, [*first.clicks, Click(70.5, 55.5, True)], first)
-    assert later.mask[55, 70]
+    anew = predictor.segment(IMAGE, later.clicks)
+    assert _iou(later.mask, first.mask) > _iou(anew.mask, first.mask)
 
 
-def test_an_encoded_image_saves_time_alone(predictor):
+def test_an_encoded_image_changes_no_answer(predictor):
     box = Box(10, 10, 60, 50)
     alone = predictor.segment_box(IMAGE, box)
     started = predictor.segment_box(IMAGE, box, predictor.encode(IMAGE))
     np.testing.assert_array_equal(alone.probability, started.probability)
 
 
+@pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
+def test_a_side_may_lie_a_fraction_of_a_pixel_outside(predictor, side):
+    within = {"left": 0, "top": 0, "right": 80, "bottom": 60}
+    outside = {**within, side: within[side] + (-0.5 if side in ("left", "top") else 0.5)}
+    np.testing.assert_array_equal(Box(**outside).mask((60, 80)), Box(**within).mask((60, 80)))
+    assert predictor.segment_box(IMAGE, Box(**outside)).mask.any()
+
+
 @pytest.mark.parametrize(
     ("box", "previous", "sentence"),
     [
+        ((10, 10, 60, 50), None, "is no box"),
         (Box(10, 10, 99, 50), None, "not on the image"),
         (Box(10, 10, 60, 50), Segmentation.empty((9, 9)), "pixels high and wide"),
     ],

@@ -171,7 +171,7 @@ class Database:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """Let the threads of a process queue: SQLite has them look again, now one, now another."""
+        """Let the threads that share this object queue, where SQLite has them look now and then."""
         if not self._is_sqlite:
             yield
         elif self._turn.acquire(timeout=_LOCKED_SECONDS):
@@ -268,8 +268,9 @@ def _sentence(engine: Engine, problem: object) -> str:
     said = (str(problem).strip().splitlines() or [repr(problem)])[0]
     if said == _LOCKED:
         said += (
-            f" for {_LOCKED_SECONDS} seconds by what others write; this passes, unless the machine "
-            "has too little processor time or a process that writes was stopped in the middle"
+            f" for {_LOCKED_SECONDS} seconds or more by what others write; this passes, unless the "
+            "machine has too little processor time or a process that writes was stopped in the "
+            "middle"
         )
     return f"the database {shown} cannot be used: {said}"
 

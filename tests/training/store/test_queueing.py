@@ -60,7 +60,7 @@ def locked(database):
 
 def test_who_waits_too_long_is_told_that_others_write(impatient, tmp_path, monkeypatch):
     monkeypatch.setattr(database_module, "_LOCKED_SECONDS", 0)
-    told = "cannot be used: database is locked for 0 seconds by what others write; this"
+    told = "cannot be used: database is locked for 0 seconds or more by what others write; this"
     with closing(sqlite3.connect(tmp_path / "state.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         assert told in locked(impatient)
