@@ -218,6 +218,11 @@ class LabelStudio:
             )
         except OSError as error:  # requests' own, and what it says of a file of certificates
             raise self.unreachable(error) from error
+        except ValueError as error:  # requests reads where a redirect leads, followed or not
+            raise LabelStudioError(
+                f"{self.url} sends requests on to an address that cannot be read: check what "
+                "stands in front of Label Studio there"
+            ) from error
 
     def unreachable(self, error: BaseException) -> LabelStudioError:
         """Say that Label Studio does not answer, and why."""

@@ -235,6 +235,16 @@ def test_a_redirect_in_a_circle_is_told_from_one_to_another_address(target):
         LabelStudio(url, LEGACY_TOKEN).version()
 
 
+def test_a_redirect_to_no_address():
+    def moved(environ, start_response):
+        start_response("302 Found", [("Location", "http://[::1/api/version/")])
+        return [b""]
+
+    none = "sends requests on to an address that cannot be read"
+    with serving(moved) as url, pytest.raises(LabelStudioError, match=none):
+        LabelStudio(url, LEGACY_TOKEN).version()
+
+
 def test_something_else_answers():
     app = Flask("other")
     for rule, answer in {
