@@ -5,8 +5,16 @@ from torch.nn import functional as F
 
 from icmformer.errors import ConfigError
 
-# What CUDA's libraries say when their own memory does not fit beside that of torch's tensors.
-_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+# What cuBLAS and cuDNN say when their own memory does not fit beside that of torch's tensors, and
+# some of it also when they are broken.
+_NO_MEMORY_OR_BROKEN = (
+    "_STATUS_ALLOC_FAILED",
+    "_STATUS_NOT_INITIALIZED",
+    "DEVICE_ALLOCATION_FAILED",
+    "unable to find an engine to execute",
+    "Unable to find a valid cuDNN algorithm",
+)
+_ENOUGH_FOR_A_LIBRARY = 1 << 30  # bytes
 _NO_HOST_MEMORY = "DefaultCPUAllocator"  # which torch names only where it gets none
 
 
@@ -14,7 +22,8 @@ def is_out_of_memory(error: Exception) -> bool:
     """Say whether a device's memory did not suffice."""
     reason = str(error).partition("\n")[0]
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in reason for sign in _NO_MEMORY)
+        isinstance(error, RuntimeError)
+        and any(sign in reason for sign in ("out of memory", *_NO_MEMORY_OR_BROKEN))
     )
 
 
@@ -39,8 +48,12 @@ def why_unusable(device: torch.device | str) -> str | None:
         planes = torch.ones(1, 1, 3, 3, device=torch.device(device))
         F.conv2d(planes @ planes, planes).item()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         if not is_out_of_memory(error):
-            return str(error).partition("\n")[0].rstrip(".")
+            return reason
+        is_doubtful = any(sign in reason for sign in _NO_MEMORY_OR_BROKEN)
+        if is_doubtful and torch.cuda.mem_get_info(device)[0] >= _ENOUGH_FOR_A_LIBRARY:
+            return reason
     return None
 
 

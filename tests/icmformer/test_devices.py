@@ -4,8 +4,19 @@ import pytest
 import torch
 
 from icmformer import devices
-from icmformer.devices import usable_device, why_unusable
+from icmformer.devices import is_out_of_memory, usable_device, why_unusable
 from icmformer.errors import ConfigError
+
+# What torch raises, word by word, when cuBLAS or cuDNN finds no memory of its own.
+OF_LIBRARIES = [
+    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "GET was unable to find an engine to execute this computation",
+    "FIND was unable to find an engine to execute this computation",
+    "Unable to find a valid cuDNN algorithm to run convolution",
+]
 
 
 def test_the_cpu_computes():
@@ -33,6 +44,22 @@ def test_a_gpu_that_is_full_at_the_moment_is_usable(monkeypatch):
     monkeypatch.setattr(torch, "ones", refuse)
     assert why_unusable("cuda") is None
     assert usable_device("auto") == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("free", "chosen"), [(200 << 20, "cuda"), (8 << 30, "cpu")], ids=["full", "broken"]
+)
+@pytest.mark.parametrize("words", OF_LIBRARIES)
+def test_a_library_without_memory_is_told_from_one_that_is_broken(monkeypatch, words, free, chosen):
+    def refuse(*arguments):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(devices.F, "conv2d", refuse)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 16 << 30))
+    assert is_out_of_memory(RuntimeError(words)), "for work that may simply be tried once more"
+    assert usable_device("auto") == chosen
+    assert why_unusable("cuda") == (words if chosen == "cpu" else None)
 
 
 def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):

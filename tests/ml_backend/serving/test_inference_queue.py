@@ -104,8 +104,9 @@ def test_memory_that_does_not_suffice_is_a_sentence():
     [
         torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors …"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
-    ids=["context", "library"],
+    ids=["context", "cuBLAS", "cuDNN"],
 )
 def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
     """Torch frees what it keeps for itself when it lacks memory, but not when a library does."""
