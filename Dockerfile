@@ -23,7 +23,6 @@ COPY ml_backend ml_backend
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     ICMFORMER_HOST=0.0.0.0 \
     PORT=9090 \

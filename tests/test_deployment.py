@@ -195,6 +195,11 @@ def test_nothing_listens_beyond_the_machine():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_image_takes_no_gpu_that_nobody_gives_it():
+    """In Kubernetes a container without a GPU in its limits would see all of the node."""
+    assert "NVIDIA_VISIBLE_DEVICES" not in " ".join(instructions("ENV "))
+
+
 def test_gpu_file_says_who_shares_what():
     text = (ROOT / "docker-compose.gpu.yml").read_text()
     services = yaml.safe_load(text)["services"]
