@@ -140,7 +140,7 @@ def _region(
         model.version.name,
     )
     segmentation = backend.queue.run(
-        lambda: _segment(drawn, image.pixels, key, model, asked.deadline, backend), asked.deadline
+        lambda: _segment(drawn, image.pixels, key, model, asked, backend), asked.deadline
     )
     mask = segmentation.mask
     network = "first" if segmentation.is_by_generalist else "own"
@@ -173,17 +173,19 @@ def _segment(
     image: NDArray[np.uint8],
     key: ObjectKey,
     model: LoadedModel,
-    deadline: Deadline,
+    asked: Asked,
     backend: Backend,
 ) -> Segmentation:
     """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
+    if asked.context is not None:
+        backend.click_mark.leave()  # the one of its arrival may have expired meanwhile
     if drawn.box:
         start = _encoded(image, key, model, backend)
         return model.predictor.segment_box(image, drawn.box, start)
     result = backend.sessions.longest_prefix(key, drawn.clicks)
     known = len(result.clicks) if result else 0
     for count in range(known + 1, len(drawn.clicks) + 1):
-        deadline.check()
+        asked.deadline.check()
         with backend.metrics.network_seconds.time():
             before = result or _encoded(image, key, model, backend)
             result = model.predictor.segment(image, drawn.clicks[:count], before)

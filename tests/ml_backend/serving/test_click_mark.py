@@ -5,13 +5,34 @@ import os
 import pytest
 
 from ml_backend.serving.click_mark import ClickMark
-from tests.ml_backend.label_studio_requests import clicks, keypoint
+from tests.ml_backend.label_studio_requests import batch, clicks, keypoint, saved_task
 
 
 def test_a_click_leaves_a_mark_for_jobs(client, settings):
     assert client.post("/predict", json=clicks(keypoint(50, 50, id="a"))).status_code == 200
     clicked_at = (settings.model_dir / "last-click").stat().st_mtime
     assert ClickMark(settings.model_dir).seconds_to_wait(clicked_at) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "is_marked"),
+    [
+        pytest.param(clicks(keypoint(50, 50, id="a")), True, id="click"),
+        pytest.param(batch(saved_task(keypoint(50, 50))), False, id="batch"),
+    ],
+)
+def test_a_click_that_waited_for_its_image_is_marked_again(app, client, body, is_marked):
+    images = app.extensions["icmformer"].images
+    mark = app.extensions["icmformer"].settings.model_dir / "last-click"
+    load = images.load
+
+    def load_for_long(*arguments, **options):
+        os.utime(mark, times=(0, 0))
+        return load(*arguments, **options)
+
+    images.load = load_for_long
+    assert client.post("/predict", json=body).status_code == 200
+    assert (mark.stat().st_mtime > 0) is is_marked
 
 
 @pytest.mark.parametrize(
