@@ -11,6 +11,11 @@ from training.errors import TrainingError
 # Both as a shell says it of a program that the signal ended.
 INTERRUPTED = 128 + signal.SIGINT
 UNREAD = 128 + signal.SIGPIPE
+_NO_MEMORY = (
+    "the GPU has too little memory: keep other programs off it, or compute less at once: `train` "
+    "goes on with a higher optimization.accumulate, `learning-curve` takes a recipe with a smaller "
+    "batch_size"
+)
 
 
 def exit_status(command: Callable[[], int], *errors: type[Exception]) -> int:
@@ -35,9 +40,10 @@ def exit_status(command: Callable[[], int], *errors: type[Exception]) -> int:
     except KeyboardInterrupt as interruption:
         return _said(str(interruption) or "interrupted", INTERRUPTED)
     except Exception as error:
-        if isinstance(error, _error_of_the_network()):
-            return _said(str(error), 1)
-        raise
+        sentence = _of_the_network(error)
+        if sentence is None:
+            raise
+        return _said(sentence, 1)
 
 
 def _printed(command: Callable[[], int]) -> int:
@@ -82,8 +88,11 @@ def _in_a_sentence(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
-def _error_of_the_network() -> type[Exception]:
+def _of_the_network(error: Exception) -> str | None:
     # Importing it imports torch, which takes seconds, and which many commands do without.
+    from icmformer.devices import is_out_of_memory
     from icmformer.errors import ICMFormerError
 
-    return ICMFormerError
+    if isinstance(error, ICMFormerError):
+        return str(error)
+    return _NO_MEMORY if is_out_of_memory(error) else None

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from tests.training.shapes_recipe import a_recipe
@@ -54,6 +55,7 @@ def test_a_terminal_that_lacks_letters_shows_question_marks():
         (OSError(28, "No space left on device"), 1, "No space left on device"),
         (OSError("it has gone"), 1, "it has gone"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 1, "the GPU has too little memory: keep"),
     ],
 )
 def test_what_is_no_fault_of_the_program_is_a_sentence(
