@@ -39,9 +39,9 @@ def despite_trouble(work: Callable[[], Result], relieve: Callable[[], None]) -> 
             _only_memory(error)
         logger.warning("out of memory: giving back what can be spared, and trying once more")
     # Not inside the handler: while the error lives, so do the tensors of what failed.
-    relieve()
-    torch.cuda.empty_cache()
     try:
+        relieve()
+        torch.cuda.empty_cache()
         return work()
     except RuntimeError as error:
         _only_memory(error)

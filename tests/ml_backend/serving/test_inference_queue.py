@@ -144,15 +144,21 @@ def test_what_the_second_attempt_lacks_is_not_called_memory_unless_it_is():
         InferenceQueue(relieve=lambda: None).run(work, Deadline(10))
 
 
-def test_a_gpu_that_fails_ends_the_process_so_that_another_begins():
+@pytest.mark.parametrize("seems_full", [False, True], ids=["at once", "after it seemed full"])
+def test_a_gpu_that_fails_ends_the_process_so_that_another_begins(seems_full, monkeypatch):
     def broken():
         raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors …")
 
+    def library():
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", broken)
+    work = library if seems_full else broken
     asked_to_stop = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     try:
         with pytest.raises(DeviceError, match=r"failed \(CUDA error: an illegal memory access\)"):
-            InferenceQueue(relieve=lambda: None).run(broken, Deadline(10))
+            InferenceQueue(relieve=lambda: None).run(work, Deadline(10))
         assert asked_to_stop.wait(10)
     finally:
         signal.signal(signal.SIGTERM, before)
