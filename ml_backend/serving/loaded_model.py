@@ -16,7 +16,8 @@ from ml_backend.errors import SettingsError
 from ml_backend.serving.device_trouble import despite_trouble
 from ml_backend.serving.versions import Version
 
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+# What is there with a driver of NVIDIA's for Linux, and with one for Windows in WSL 2.
+NVIDIA_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
 STARTER_SIZE = "starter"
 # Random weights, but the same ones in every process: replayed clicks give the same mask.
 UNTRAINED_SEED = 0
@@ -72,7 +73,8 @@ def choose_device(wanted: str) -> tuple[str, str | None]:
         device = usable_device(wanted)
     except ConfigError as error:
         raise SettingsError(f"ICMFORMER_DEVICE is {wanted}: {error}") from error
-    falls_back = wanted == "auto" and device == "cpu" and NVIDIA_DRIVER.exists()
+    has_driver = any(path.exists() for path in NVIDIA_DRIVERS)
+    falls_back = wanted == "auto" and device == "cpu" and has_driver
     return device, why_unusable("cuda") if falls_back else None
 
 

@@ -235,8 +235,8 @@ def test_page_needs_no_script_and_names_the_model(client):
 
 
 def test_page_says_that_a_gpu_is_not_used(settings, tmp_path, monkeypatch):
-    driver = tmp_path / "version"
-    monkeypatch.setattr(loaded_model, "NVIDIA_DRIVER", driver)
+    driver = tmp_path / "libcuda.so.1"
+    monkeypatch.setattr(loaded_model, "NVIDIA_DRIVERS", (tmp_path / "version", driver))
     monkeypatch.setattr(loaded_model, "why_unusable", lambda device: "its driver is too old")
 
     def page(device):

@@ -26,7 +26,7 @@ def given_way(monkeypatch):
 @pytest.fixture
 def said(learning, given_way, tmp_path, monkeypatch, caplog):
     """Run a job of a project without masks, on a machine with a GPU that torch cannot use."""
-    monkeypatch.setattr(loaded_model, "NVIDIA_DRIVER", tmp_path / "version")
+    monkeypatch.setattr(loaded_model, "NVIDIA_DRIVERS", (tmp_path / "version",))
     monkeypatch.setattr(loaded_model, "why_unusable", lambda device: "its driver is too old")
 
     def run(device):
