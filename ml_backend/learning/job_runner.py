@@ -88,7 +88,12 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
 def _problem(error: Exception) -> str:
     if is_out_of_host_memory(error):
         return _NO_HOST_MEMORY
-    return _NO_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    if is_out_of_memory(error):
+        return _NO_MEMORY
+    if isinstance(error, torch.AcceleratorError):
+        reason = str(error).partition("\n")[0]
+        return f"the GPU failed ({reason}): if it does so again, look at its driver"
+    return f"{type(error).__name__}: {error}"
 
 
 def improvement_options(settings: Settings) -> ImprovementOptions:

@@ -63,6 +63,17 @@ def test_a_job_that_the_machine_has_no_memory_for_says_what_to_do(
     assert "batch_size" in message
 
 
+def test_a_job_whose_gpu_failed_says_so_in_one_line(learning, given_way, monkeypatch):
+    def fail(*_):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nSearch for `cuda…'")
+
+    monkeypatch.setattr(job_runner, "improve", fail)
+    job = learning.jobs.request(PROJECT, "Start training")
+    run_job(learning, learning.jobs.claim("worker"))
+    said = "the GPU failed (CUDA error: unspecified launch failure): if it does so again, look"
+    assert learning.jobs.get(job).message == f"{said} at its driver"
+
+
 @pytest.mark.parametrize(("wanted", "cores", "threads"), [(3, 8, 3), (0, 10, 5), (0, 1, 1)])
 def test_a_job_leaves_half_the_cores_to_clicks_or_what_was_set(
     learning, given_way, monkeypatch, wanted, cores, threads
