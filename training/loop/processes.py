@@ -30,8 +30,8 @@ def make_accelerator(wanted: Literal["auto", "cpu", "cuda"]) -> Accelerator:
         wanted: "auto" is the GPU if torch finds one, "cpu" keeps off one that is there.
 
     Raises:
-        RecipeError: if torch cannot compute on the GPU that it found, or finds none and one is
-            wanted. Nobody wants a CPU for the weeks of a GPU.
+        RecipeError: if torch cannot compute on the GPU that it found, or one is wanted and torch
+            finds none or accelerate keeps off it. Nobody wants a CPU for the weeks of a GPU.
     """
     finds_gpu = torch.cuda.is_available()
     if wanted == "cuda" and not finds_gpu:
@@ -43,6 +43,11 @@ def make_accelerator(wanted: Literal["auto", "cpu", "cuda"]) -> Accelerator:
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    if wanted == "cuda" and accelerator.device.type != "cuda":
+        raise RecipeError(
+            f"device is cuda, but accelerate is configured for {accelerator.device}, as by "
+            "`accelerate launch --cpu`, `accelerate config` or ACCELERATE_USE_CPU"
+        )
     reason = why_unusable(accelerator.device)
     if reason:
         raise RecipeError(

@@ -108,6 +108,13 @@ def test_a_gpu_that_is_wanted_and_not_found_is_said_before_weeks_on_a_cpu(monkey
         make_accelerator("cuda")
 
 
+def test_a_gpu_that_is_wanted_and_kept_from_accelerate_is_said_before_weeks_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(RecipeError, match=r"accelerate is configured for cpu, .* --cpu`"):
+        make_accelerator("cuda")
+
+
 IN_TWO_PROCESSES = """
 import datetime
 import torch
