@@ -315,8 +315,9 @@ def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
 def _settle_chance(recipe: Recipe, step: int, process: int) -> int:
     """Seed the step, and draw how many clicks answer the network's mistakes in it.
 
-    Everything random in a step follows from the seed and its number, so that a run that was killed
-    ends where one that was not would have. The number of clicks is the same in all processes.
+    Everything drawn in a step follows from the seed and its number, so that a run that was killed
+    ends where one that was not would have (but that a GPU sums up in any order). The number of
+    clicks is the same in all processes.
     """
     torch.manual_seed(int(np.random.default_rng((recipe.seed, step, process)).integers(2**63)))
     return recipe.iterative_clicks.draw_rounds(np.random.default_rng((recipe.seed, step)))

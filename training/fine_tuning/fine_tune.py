@@ -11,7 +11,8 @@ accepted ones from, the result is a specialised network: on images that are not 
 ones the first network of the line itself goes on answering.
 
 Killed at any moment, the next call with the same folder continues where the last look at the
-validation images was, and returns the same weights.
+validation images was, and returns the same weights; on a GPU chance remains, for its kernels do not
+always sum gradients up in the same order.
 """
 
 import copy
@@ -138,8 +139,8 @@ def fine_tune(
         if step - best_step >= recipe.patience * recipe.validate_every:
             logger.info("stopping: no improvement since step %d", best_step)
             break
-        # Everything random in a step follows from the seed and the step: a run that was killed
-        # ends where one that was not would have.
+        # Everything that is drawn in a step follows from the seed and the step: a run that was
+        # killed ends where one that was not would have.
         rng = np.random.default_rng((recipe.seed, step))
         torch.manual_seed(int(rng.integers(2**63)))
         rounds = recipe.iterative_clicks.draw_rounds(rng)

@@ -1,7 +1,8 @@
 """From accepted masks to a version that may go live, in steps that survive being killed.
 
 Each step leaves a file in the job's folder, or a row, and is skipped where it finds its own: a job
-that was killed, at any moment, is continued by calling `improve` again, and ends the same.
+that was killed, at any moment, is continued by calling `improve` again, and ends the same
+(on a GPU but for the chance that `fine_tune` speaks of).
 
 1. freeze which samples, which version to start from, which recipe
 2. judge the live version on the held-out objects and on the retention set, and on the latter the
