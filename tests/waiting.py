@@ -2,8 +2,12 @@
 
 import time
 
+# Seconds after which what has not happened never will, however slow the machine is and whatever
+# runs beside. A test that passes takes none of them.
+PATIENCE = 300
 
-def wait_until(condition, seconds, process=None, *, log=None, every=0.05):
+
+def wait_until(condition, seconds=PATIENCE, process=None, *, log=None, every=0.05):
     """Return once the condition holds; it is looked at anew `every` so many seconds.
 
     The test fails when `seconds` have passed, or when `process`, which has to live until then, has

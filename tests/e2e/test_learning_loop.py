@@ -108,13 +108,13 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     tasks = demo.task_ids(api, project)
     for seed, task in enumerate(tasks):
         accept(api, task, seed)
-    wait_until(lambda: samples(loop, project) == DISCS, 120, every=0.5)
+    wait_until(lambda: samples(loop, project) == DISCS, every=0.5)
     base = ask(loop, f"/projects/{project}")["live"]
     assert (base["version"], base["own"]) == (1, False)
 
     (connected,) = api.get("/api/ml/", project=project)
     api.post(f"/api/ml/{connected['id']}/train", {})
-    wait_until(lambda: ask(loop, f"/projects/{project}")["jobs"], 60, every=0.5)
+    wait_until(lambda: ask(loop, f"/projects/{project}")["jobs"], every=0.5)
 
     def ended():
         (job,) = ask(loop, f"/projects/{project}")["jobs"]
@@ -146,7 +146,7 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     assert served_versions(loop)[-1] == facts["live"]["name"]
     page.accept()
     page.submit()
-    wait_until(lambda: samples(loop, project) == DISCS + 1, 60, every=0.5)
+    wait_until(lambda: samples(loop, project) == DISCS + 1, every=0.5)
 
     # Back in seconds, in the running process.
     body = {"move": "rollback", "reason": "to see whether it can be done"}

@@ -17,7 +17,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded,
     saved_task,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 POINTS = [(61, 54), (31, 69), (78, 31), (20, 20), (45, 80)]
 
@@ -51,12 +51,12 @@ def test_quick_clicks_in_any_order(app, expected, order):
 
 def test_quick_clicks_at_once_share_the_work(app, expected):
     queue, release = app.extensions["icmformer"].queue, threading.Event()
-    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(60)))
+    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(PATIENCE)))
     busy.start()
     bodies = conversation(1)[:3]
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(ask, app, body) for body in bodies]
-        wait_until(lambda: queue.depth >= 4, 30)
+        wait_until(lambda: queue.depth >= 4)
         release.set()
         answers = [future.result() for future in asked]
     busy.join()

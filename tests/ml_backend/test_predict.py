@@ -29,6 +29,7 @@ from tests.ml_backend.label_studio_requests import (
     saved_task,
 )
 from tests.ml_backend.stand_in import Elsewhere, serving
+from tests.waiting import PATIENCE
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate, version_name
 
@@ -313,7 +314,7 @@ def test_batch_that_takes_too_long_makes_label_studio_ask_one_by_one(settings):
 
 def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings, monkeypatch):
     over = threading.Event()
-    with serving(Elsewhere({"slow.png": lambda: str(over.wait(60))}).app()) as url:
+    with serving(Elsewhere({"slow.png": lambda: str(over.wait(PATIENCE))}).app()) as url:
         slow = saved_task(FIRST, task=2) | {"data": {"image": f"{url}/slow.png"}}
         changes = {"allowed_image_hosts": "127.0.0.1"}
         client = create_app(settings.model_copy(update=changes)).test_client()
@@ -327,7 +328,7 @@ def test_a_last_task_whose_image_comes_too_late_is_asked_for_again(settings, mon
 
 def test_an_image_is_waited_for_no_longer_than_label_studio_waits(settings):
     over = threading.Event()
-    with serving(Elsewhere({"slow.png": lambda: str(over.wait(60))}).app()) as url:
+    with serving(Elsewhere({"slow.png": lambda: str(over.wait(PATIENCE))}).app()) as url:
         changes = {"allowed_image_hosts": "127.0.0.1", "predict_seconds": 2.0}
         client = create_app(settings.model_copy(update=changes)).test_client()
         body = clicks(FIRST)
@@ -343,7 +344,7 @@ def test_clicks_that_nobody_waits_for_any_more_are_not_computed(client, app, mon
 
     def segment_late(*asked):
         begun.append(asked)
-        over.wait(60)
+        over.wait(PATIENCE)
         return segment(*asked)
 
     monkeypatch.setattr(Predictor, "segment", segment_late)
@@ -351,7 +352,7 @@ def test_clicks_that_nobody_waits_for_any_more_are_not_computed(client, app, mon
     (prediction,) = predict(client, clicks(SECOND, NEGATIVE, FIRST))
     assert "no answer within 1 s" in prediction["error"]
     over.set()
-    app.extensions["icmformer"].queue.run(lambda: None, Deadline(60))
+    app.extensions["icmformer"].queue.run(lambda: None, Deadline(PATIENCE))
     assert len(begun) <= 1
 
 

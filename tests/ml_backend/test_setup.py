@@ -14,6 +14,7 @@ from ml_backend.serving import versions
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import PATIENCE
 from training.store.live_pointer import SITE, Mover, pin
 
 
@@ -145,7 +146,8 @@ def test_a_damaged_network_leaves_what_served_before(tmp_path, checkpoint, damag
         settings = Settings(model_dir=tmp_path / "state", checkpoint=network)
         app = create_app(settings)
         backend = app.extensions["icmformer"]
-        assert backend.models.serving("", Deadline(30)).version.name.startswith(checkpoint.stem)
+        model = backend.models.serving("", Deadline(PATIENCE))
+        assert model.version.name.startswith(checkpoint.stem)
         said = "What ICMFORMER_CHECKPOINT names does not go live" in app.test_client().get("/").text
         assert said == (network == damaged)
         backend.learning.close()

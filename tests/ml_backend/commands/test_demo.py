@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
 # in the place of Label Studio: it never answers, so that the demo goes on waiting for it
@@ -33,10 +33,10 @@ class Demo:
 
     def start(self):
         self.process = subprocess.Popen(self.command(), cwd=ROOT, stdout=subprocess.DEVNULL)
-        wait_until(lambda: len(self.servers()) == 2, 60, self.process)
+        wait_until(lambda: len(self.servers()) == 2, process=self.process)
         # which replaces the program that was started
         backend = psutil.Process(self.servers()["backend"])
-        wait_until(lambda: "gunicorn" in backend.cmdline(), 60, self.process)
+        wait_until(lambda: "gunicorn" in backend.cmdline(), process=self.process)
 
     def servers(self):
         ids = {path.stem: path.read_text() for path in self.data.glob("*.pid")}
@@ -44,7 +44,7 @@ class Demo:
 
     def end(self, number):
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def refusal(self):
         """What a start says that the data would allow, but whose port is busy."""
@@ -52,7 +52,7 @@ class Demo:
             port = str(taken.getsockname()[1])
             done = subprocess.run(
                 self.command("--backend-port", port),
-                cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+                cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False,
             )  # fmt: skip
         assert done.returncode == 1
         return done.stderr
@@ -91,7 +91,7 @@ def test_a_killed_demo_keeps_others_off_its_data_until_its_servers_end(demo):
     assert f"in {demo.data}: backend (process {backend.pid}); stop them" in demo.refusal()
     family = [backend, *backend.children(recursive=True)]
     backend.terminate()
-    psutil.wait_procs(family, timeout=60)
+    psutil.wait_procs(family, timeout=PATIENCE)
     assert "is busy" in demo.refusal()
 
 

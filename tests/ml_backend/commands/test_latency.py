@@ -11,6 +11,7 @@ import pytest
 
 from ml_backend import __main__ as command_line
 from tests.training.disc_project import draw_data_set
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,9 +36,9 @@ def test_a_signal_that_ends_it_ends_its_servers_too(tmp_path, checkpoint, number
         family = psutil.Process(measuring.pid).children(recursive=True)
         assert family
         measuring.send_signal(number)
-        _, said = measuring.communicate(timeout=60)
+        _, said = measuring.communicate(timeout=PATIENCE)
         assert (measuring.returncode, said.splitlines()[0][:12]) == (130, "interrupted:")
-        _, alive = psutil.wait_procs(family, timeout=5)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
         assert alive == []
     finally:
         for process in [measuring, *family]:

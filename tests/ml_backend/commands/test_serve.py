@@ -25,7 +25,7 @@ from ml_backend.errors import SettingsError
 from ml_backend.learning.projects import ProjectNews
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training import __version__
 from training.errors import DatabaseError
 
@@ -60,11 +60,11 @@ class Program:
             with contextlib.suppress(requests.ConnectionError, requests.Timeout):
                 return requests.get(f"{self.url}{path}", timeout=5).status_code == status
 
-        wait_until(answered, 120, self.process, log=self.log, every=0.1)
+        wait_until(answered, process=self.process, log=self.log, every=0.1)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -93,19 +93,19 @@ def test_it_starts_answers_and_stops(program):
     program.wait_for("/health", 200)
     program.wait_for("/ready", 200)
     forged = {"SCRIPT_NAME": "/health", "PATH_INFO": "/nowhere"}
-    assert requests.get(f"{program.url}/health", headers=forged, timeout=30).history == []
+    assert requests.get(f"{program.url}/health", headers=forged, timeout=PATIENCE).history == []
     refused = requests.post(
-        f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=30
+        f"{program.url}/setup", json={**recorded_setup(), "schema": "<View/>"}, timeout=PATIENCE
     )
     # What Label Studio shows the administrator is made of this phrase alone.
     assert refused.reason == refused.json()["error"]
     with pytest.raises(requests.HTTPError, match="the labelling configuration has no image"):
         refused.raise_for_status()
-    assert requests.post(f"{program.url}/setup", json=recorded_setup(), timeout=30).ok
+    assert requests.post(f"{program.url}/setup", json=recorded_setup(), timeout=PATIENCE).ok
 
     def ask(number):
         body = clicks(keypoint(50, 50, id=str(number)), task=number)
-        with requests.post(f"{program.url}/predict", json=body, timeout=60) as answer:
+        with requests.post(f"{program.url}/predict", json=body, timeout=PATIENCE) as answer:
             return len(answer.json()["results"][0]["result"])
 
     with ThreadPoolExecutor(8) as pool:
@@ -165,7 +165,7 @@ def test_a_peer_that_has_sent_nothing_gets_no_thread():
         with socket.create_connection(listening.getsockname()) as peer:
             with pytest.raises(TimeoutError):
                 listening.accept()
-            listening.settimeout(30)
+            listening.settimeout(PATIENCE)
             peer.sendall(b"GET /health HT")
             listening.accept()[0].close()
 
@@ -213,7 +213,7 @@ def test_more_connections_than_files_do_not_end_it(few_files, program):
             held.append(most_files_open(program.process.pid))
             return held[-1] == held[-2] > 128
 
-        wait_until(takes_no_more, 60, every=0.3)
+        wait_until(takes_no_more, every=0.3)
     program.wait_for("/health", 200)
     assert program.stop() == 0
     assert "Too many open files" not in program.log.read_text()
@@ -226,12 +226,14 @@ def test_stopping_finishes_what_is_being_answered(program):
     many = [keypoint(number % 90 + 5, 50, id=str(number)) for number in range(100)]
 
     def ask():
-        answers.append(requests.post(f"{program.url}/predict", json=clicks(*many), timeout=60))
+        answers.append(
+            requests.post(f"{program.url}/predict", json=clicks(*many), timeout=PATIENCE)
+        )
 
     asking = threading.Thread(target=ask)
     asking.start()
     idle, metrics = "icmformer_inference_queue 0.0", f"{program.url}/metrics"
-    wait_until(lambda: idle not in requests.get(metrics, timeout=5).text, 60, every=0.01)
+    wait_until(lambda: idle not in requests.get(metrics, timeout=PATIENCE).text, every=0.01)
     assert program.stop() == 0
     asking.join()
     assert [answer.status_code for answer in answers] == [200]
@@ -242,7 +244,7 @@ def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, checkpoint)
     log_imports = {"PYTHONPROFILEIMPORTTIME": "1", "ICMFORMER_CHECKPOINT": str(checkpoint)}
     program = Program(tmp_path, **log_imports)
     loads = re.compile(r"\| +torch\.")
-    wait_until(lambda: loads.search(program.log.read_text()), 120, program.process)
+    wait_until(lambda: loads.search(program.log.read_text()), process=program.process)
     assert program.stop() == 0
     log = program.log.read_text()
     assert "ml_backend.app" not in log
@@ -252,7 +254,7 @@ def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, checkpoint)
 @pytest.mark.slow
 def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
     program = Program(tmp_path, ICMFORMER_CHEKPOINT="x.safetensors")
-    assert program.process.wait(120) == 1
+    assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert "did you mean ICMFORMER_CHECKPOINT?" in line
 
@@ -262,11 +264,11 @@ def test_an_address_where_it_cannot_listen_stops_the_start_with_one_sentence(tmp
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         program = Program(tmp_path, PORT=str(port))
-        assert program.process.wait(120) == 1
+        assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert line.startswith(f"Port {port} of 127.0.0.1 is busy: stop the program that listens there")
     program = Program(tmp_path, ICMFORMER_HOST="192.0.2.1")
-    assert program.process.wait(120) == 1
+    assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert line.startswith("192.0.2.1 is no address of this machine")
 
@@ -292,7 +294,7 @@ def test_other_prefixes_do_not(monkeypatch, prefix):
 @pytest.mark.slow
 def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path):
     program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
-    assert program.process.wait(300) != 0
+    assert program.process.wait(PATIENCE) != 0
     log = program.log.read_text()
     assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[1]
     assert "Traceback" not in log

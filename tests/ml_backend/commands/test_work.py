@@ -12,6 +12,7 @@ import pytest
 
 from ml_backend.commands import check_recipe, work
 from ml_backend.errors import SettingsError
+from tests.waiting import PATIENCE
 from training.errors import RecipeError
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +31,7 @@ def test_worker_without_a_token_warns_that_it_learns_nothing(tmp_path, label_stu
     )  # fmt: skip
     said = list(itertools.takewhile(lambda line: " working: " not in line, worker.stderr))
     worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=60)
+    worker.communicate(timeout=PATIENCE)
     assert any("nothing is learned from images that Label Studio keeps" in line for line in said)
 
 

@@ -8,6 +8,7 @@ from ml_backend.connection import connections as module
 from ml_backend.connection.connections import Connections
 from ml_backend.errors import LabelStudioError
 from tests.ml_backend.stand_in import LEGACY_TOKEN, PERSONAL_TOKEN
+from tests.waiting import PATIENCE
 
 PROJECT = "1.1795326988"
 
@@ -87,7 +88,7 @@ def test_slow_label_studio_gets_the_benefit_of_the_doubt_once(label_studio, monk
     client, release = connections.label_studio(PROJECT), threading.Event()
 
     def slow(number):
-        assert release.wait(30)
+        assert release.wait(PATIENCE)
         raise LabelStudioError("it refused in the end")
 
     client.project = slow

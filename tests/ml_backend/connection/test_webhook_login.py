@@ -8,6 +8,7 @@ from ml_backend.app import create_app
 from ml_backend.auth import authorization_header
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import recorded, recorded_setup
+from tests.waiting import PATIENCE
 
 HEADER = authorization_header("ann", "secret")
 LOGIN = {"Authorization": HEADER}
@@ -30,7 +31,7 @@ def connect(app, headers=LOGIN, address="http://backend:9090"):
     assert answer.status_code == 200, answer.text
     for thread in threading.enumerate():
         if thread.name == "webhook":
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ml_backend.demo.given_checkpoint import require_whole
 from ml_backend.errors import LocalServerError
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,7 +72,7 @@ def test_the_demo_makes_nothing_before_it_refuses(copy, tmp_path):
     command = ("demo", *data, "--label-studio", sys.executable)
     refused = subprocess.run(
         [sys.executable, "-m", "ml_backend", *command],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith(f"{copy} is truncated or altered")

@@ -17,6 +17,7 @@ from tests.ml_backend.stand_in import (
     serving,
 )
 from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -366,7 +367,7 @@ def test_one_file_that_does_not_come_to_an_end_is_no_fault_of_label_studio(stand
     silence = threading.Event()
     app = stand_in.app()
     app.view_functions["/data/upload/<path:name>"] = lambda name: Response(
-        silence.wait(10) or b"" for _ in range(1)
+        silence.wait(PATIENCE) or b"" for _ in range(1)
     )
     with serving(app) as url:
         loader = images(read_seconds=0.2)

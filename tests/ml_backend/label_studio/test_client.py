@@ -25,6 +25,7 @@ from tests.ml_backend.stand_in import (
     serving,
     token,
 )
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_who_waits_for_an_exchange_that_fails_does_not_try_again():
 
     def fail(key):
         calls.append(key)
-        silence.wait(30)
+        silence.wait(PATIENCE)
         raise LabelStudioError("it does not answer", 504)
 
     class Patience(Deadline):
@@ -126,7 +127,7 @@ def test_who_waits_for_an_exchange_that_fails_does_not_try_again():
     tokens = access_tokens.AccessTokens(PERSONAL_TOKEN, fail)
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(tokens.header, Patience(60)) for _ in range(4)]
-        assert all(waiting.acquire(timeout=20) for _ in asked)
+        assert all(waiting.acquire(timeout=PATIENCE) for _ in asked)
         silence.set()
         errors = [one.exception() for one in asked]
     assert {(str(error), error.answered) for error in errors} == {("it does not answer", 504)}

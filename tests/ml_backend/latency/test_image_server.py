@@ -7,6 +7,7 @@ from PIL import Image
 
 from ml_backend.errors import LocalServerError
 from ml_backend.latency.image_server import image_server, shown_images
+from tests.waiting import PATIENCE
 from training.datasets.sample import EvaluationSample
 
 
@@ -42,10 +43,10 @@ def test_the_server_shows_what_annotators_see(folder):
     shown = shown_images(folder)
     with image_server(shown) as address:
         for task in shown:
-            content = requests.get(address + task.address, timeout=10).content
+            content = requests.get(address + task.address, timeout=PATIENCE).content
             seen = np.asarray(Image.open(io.BytesIO(content)))
             assert np.abs(seen.astype(int) - task.sample.image).mean() < 3  # of JPEG
-        assert requests.get(f"{address}/api/projects/1/", timeout=10).status_code == 404
+        assert requests.get(f"{address}/api/projects/1/", timeout=PATIENCE).status_code == 404
 
 
 def test_masks_without_an_object_are_refused(folder):

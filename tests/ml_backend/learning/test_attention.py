@@ -14,6 +14,7 @@ from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import move_back
 from tests.ml_backend.web.pages.reading import page
 from tests.training.disc_project import accept
+from tests.waiting import PATIENCE
 from training.moments import now
 from training.store.model_versions import Candidate
 from training.store.sample_rows import SampleRow
@@ -242,12 +243,12 @@ def test_a_database_that_hangs_keeps_one_thread_and_no_more(client, app, monkeyp
 
     def hang(learning):
         looking.set()
-        answer.wait(60)
+        answer.wait(PATIENCE)
 
     monkeypatch.setattr(attention, "look", hang)
     first = threading.Thread(target=app.extensions["icmformer"].lookout.look)
     first.start()
-    looking.wait(60)
+    looking.wait(PATIENCE)
     assert "the database does not answer" in page(client, "/")
     assert "icmformer_versions_waiting" not in client.get("/metrics").text
     answer.set()

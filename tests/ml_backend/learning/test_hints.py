@@ -25,7 +25,7 @@ def test_a_hint_that_is_lost_is_one_line_in_the_log(tmp_path, caplog):
     queue = open_queue(settings)
     Hints(declare_tasks(queue, NoDuties())).train()
     # Whatever other tests of this process have left may have something to say as well.
-    wait_until(lambda: of_hints(caplog), 20)
+    wait_until(lambda: of_hints(caplog))
     (record,) = of_hints(caplog)
     assert "127.0.0.1:1" in record.message
     assert record.exc_info is None
@@ -73,13 +73,13 @@ def test_a_message_is_kept_while_the_worker_writes_also_after_one_that_was_misse
     with kept.state.write():
         kept.put()
         assert kept.inbox.has_waiting()
-    wait_until(kept.projects.is_reconcile_asked_for, 20)
+    wait_until(kept.projects.is_reconcile_asked_for)
 
 
 def test_what_cannot_be_asked_for_now_is_after_the_next_message(kept, caplog):
     with lost(kept.state, ProjectRow):
         kept.put()
         assert kept.inbox.has_waiting()
-        wait_until(lambda: "missed is asked for after the next one" in caplog.text, 20)
+        wait_until(lambda: "missed is asked for after the next one" in caplog.text)
     kept.put()
-    wait_until(kept.projects.is_reconcile_asked_for, 20)
+    wait_until(kept.projects.is_reconcile_asked_for)

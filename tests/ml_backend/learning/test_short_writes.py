@@ -98,7 +98,7 @@ def test_a_job_that_others_are_giving_back_does_not_end_meanwhile(database, jobs
             waits = text(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             )
-            wait_until(lambda: session.scalar(waits) or not finishing.is_alive(), 30)
+            wait_until(lambda: session.scalar(waits) or not finishing.is_alive())
         row.state = "waiting"
     finishing.join()
     assert refused == [f"job {job} is no longer this worker's"]

@@ -6,6 +6,7 @@ import requests
 from ml_backend.local_servers import backend_server, ports
 from tests.ml_backend.label_studio_requests import clicks, keypoint
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -49,9 +50,10 @@ def test_it_keeps_to_its_own_store_and_asks_nobody_to_log_in(
         backend_server.wait_until_ready(server, port)
         with requests.Session() as session:
             session.trust_env = False
-            page = session.get(backend_server.url(port), timeout=10)
+            page = session.get(backend_server.url(port), timeout=PATIENCE)
             body = clicks(keypoint(50, 50))
-            clicked = session.post(f"{backend_server.url(port)}/predict", json=body, timeout=60)
+            predict = f"{backend_server.url(port)}/predict"
+            clicked = session.post(predict, json=body, timeout=PATIENCE)
         assert page.ok
         assert label_studio.url in page.text
         (prediction,) = clicked.json()["results"]

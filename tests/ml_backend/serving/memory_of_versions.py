@@ -9,6 +9,7 @@ from ml_backend.metrics import Metrics
 from ml_backend.serving.loaded_model import load_version
 from ml_backend.serving.model_memory import ModelMemory
 from ml_backend.serving.versions import version_of_file
+from tests.waiting import PATIENCE
 
 
 def three_versions(folder):
@@ -53,7 +54,7 @@ class Loader:
 
     def __call__(self, version):
         self.begun.append(version)
-        assert self.slow not in (None, version) or self.gate.wait(30)
+        assert self.slow not in (None, version) or self.gate.wait(PATIENCE)
         self.loaded.append(version.name)
         return load_version(version, "cpu", lambda: None)
 
@@ -64,4 +65,4 @@ def serving(pointer, max_bytes=1 << 30):
 
 
 def served(models, project):
-    return models.serving(project, Deadline(120))
+    return models.serving(project, Deadline(PATIENCE))

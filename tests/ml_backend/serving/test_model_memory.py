@@ -28,7 +28,7 @@ from tests.ml_backend.serving.memory_of_versions import (
     serving,
     three_versions,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training.store.database import Database
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate, ModelVersions
@@ -244,7 +244,7 @@ def test_what_nobody_foresaw_while_loading_keeps_nobody_waiting(versions):
     models, loader = serving(MovablePointer(versions[0]))
     models._load = {}.__getitem__
     with pytest.raises(KeyError):
-        models.serving("2", Deadline(10))
+        models.serving("2", Deadline(PATIENCE))
     models._load = loader
     assert served(models, "2").version == versions[0]
 
@@ -285,7 +285,7 @@ def test_swap_under_load_fails_no_request(versions):
         pointer.default = versions[number % 3]
         served(models, "2")
         seen = len(answers)
-        wait_until(lambda seen=seen: failures or len(answers) > seen, 30, every=0.002)
+        wait_until(lambda seen=seen: failures or len(answers) > seen, every=0.002)
     stop.set()
     for thread in threads:
         thread.join()

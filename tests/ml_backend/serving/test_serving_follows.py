@@ -21,7 +21,7 @@ from ml_backend.learning.assembly import open_learning
 from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training.moments import now
 from training.store.model_versions import Candidate, version_name
 from training.store.sample_rows import SampleRow
@@ -73,13 +73,13 @@ def running(command, environment):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(PATIENCE)
 
 
 def set_up(url):
     """Open a task, as Label Studio tells it; return the version that the answer names."""
     body = {**recorded_setup(), "project": PROJECT}
-    answer = requests.post(f"{url}/setup", json=body, timeout=30)
+    answer = requests.post(f"{url}/setup", json=body, timeout=PATIENCE)
     answer.raise_for_status()
     return answer.json()["model_version"]
 
@@ -115,7 +115,7 @@ class Annotators:
             began = time.monotonic()
             # A connection of its own each time: any of the processes may answer.
             body = clicks(keypoint(50, 50, id=f"{number}-{began}"))
-            answer = requests.post(f"{self._url}/predict", json=body, timeout=60)
+            answer = requests.post(f"{self._url}/predict", json=body, timeout=PATIENCE)
             (result,) = answer.json()["results"] if answer.ok else ({"error": answer.text},)
             self.answers.append((began, answer.status_code, result))
 
@@ -144,11 +144,11 @@ def test_every_process_follows_within_seconds_and_no_request_fails(environment, 
 
     def by_rest(**body):
         live = f"{url}/api/projects/{PROJECT}/live"
-        requests.post(live, json=body, timeout=30).raise_for_status()
+        requests.post(live, json=body, timeout=PATIENCE).raise_for_status()
 
     def by_page(**form):
         path = f"{url}/projects/{PROJECT}/live"
-        requests.post(path, data=form, timeout=30).raise_for_status()
+        requests.post(path, data=form, timeout=PATIENCE).raise_for_status()
 
     def by_command(*arguments):
         subprocess.run(
@@ -157,7 +157,7 @@ def test_every_process_follows_within_seconds_and_no_request_fails(environment, 
         )  # fmt: skip
 
     with running("serve", environment):
-        wait_until(lambda: is_ready(url), 120)
+        wait_until(lambda: is_ready(url))
         first_name = set_up(url)
         moves = [
             (lambda: by_rest(move="promote", version=second), its_name),
@@ -167,9 +167,9 @@ def test_every_process_follows_within_seconds_and_no_request_fails(environment, 
         with Annotators(url) as annotators:
             for move, name in moves:
                 move()
-                wait_until(partial(annotators.are_served, name), 60)
+                wait_until(partial(annotators.are_served, name))
                 assert set_up(url) == name
-        asked = requests.get(f"{url}/versions", params={"project": PROJECT}, timeout=30)
+        asked = requests.get(f"{url}/versions", params={"project": PROJECT}, timeout=PATIENCE)
         assert asked.json()["versions"] == [its_name, first_name]
     assert {status for _, status, _ in annotators.answers} == {200}
     assert not [result for _, _, result in annotators.answers if "error" in result]
@@ -180,8 +180,8 @@ def test_a_webhook_that_was_answered_survives_the_next_moment(environment, learn
     url = f"http://127.0.0.1:{environment['PORT']}"
     body = recorded("webhook_ANNOTATION_CREATED_full")
     with running("serve", environment) as process:
-        wait_until(lambda: is_ready(url), 120)
-        answer = requests.post(f"{url}/webhook", json=body, timeout=5)
+        wait_until(lambda: is_ready(url))
+        answer = requests.post(f"{url}/webhook", json=body, timeout=PATIENCE)
         os.killpg(process.pid, signal.SIGKILL)
     assert answer.status_code == 201
     message = learning.inbox.next_due(now())
@@ -192,6 +192,6 @@ def test_a_webhook_that_was_answered_survives_the_next_moment(environment, learn
             return session.query(SampleRow).count()
 
     with running("work", environment):
-        wait_until(lambda: samples() or learning.inbox.backlog(PROJECT).waiting_problem, 120)
+        wait_until(lambda: samples() or learning.inbox.backlog(PROJECT).waiting_problem)
     assert learning.inbox.backlog(PROJECT).waiting_problem == ""
     assert samples() == 1

@@ -257,7 +257,7 @@ def test_the_command_resumes_after_a_signal(shapes, tmp_path, request_to_stop):
     arguments = command(recipe, tmp_path)
 
     first = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, first)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), process=first)
     first.send_signal(request_to_stop)
     said = first.communicate()[1]
     assert recipe.samples > samples(recipe.run)
@@ -287,7 +287,7 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
     training = subprocess.Popen(
         pinned, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, training)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), process=training)
     # A shell that starts jobs in the background would have them ignore SIGINT.
     os.killpg(training.pid, signal.SIGTERM)
 
@@ -299,7 +299,7 @@ def test_a_request_to_stop_may_reach_the_workers_too(shapes, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_ends_it_with_a_sentence(shapes, tmp_path, workers):
     folder = tmp_path / "damaged"
@@ -319,7 +319,7 @@ def test_a_damaged_image_ends_it_with_a_sentence(shapes, tmp_path, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_worker_that_is_killed_ends_the_training(shapes, tmp_path):
     data = {"root": shapes.parent, "parts": [{"path": shapes.name}], "workers": 2}
     stages = [{"epochs": 500, "size": 32, "batch_size": 8}]
@@ -328,7 +328,7 @@ def test_a_worker_that_is_killed_ends_the_training(shapes, tmp_path):
     training = subprocess.Popen(
         command(recipe, tmp_path), env=environment(), stderr=subprocess.PIPE
     )
-    wait_until(lambda: list(recipe.run.glob("state-*.pt")), 300, training)
+    wait_until(lambda: list(recipe.run.glob("state-*.pt")), process=training)
     children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
 

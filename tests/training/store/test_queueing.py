@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event, select, text, update
 
+from tests.waiting import PATIENCE
 from training.errors import DatabaseError
 from training.moments import now
 from training.store import database as database_module
@@ -29,7 +30,8 @@ def impatient(tmp_path):
     database.close()
 
 
-def test_threads_of_one_process_wait_for_each_other_and_not_for_sqlite(impatient):
+def test_threads_of_one_process_wait_for_each_other_and_not_for_sqlite(impatient, monkeypatch):
+    monkeypatch.setattr(database_module, "_LOCKED_SECONDS", PATIENCE)  # however slow the disk is
     problems = []
 
     def write(project):

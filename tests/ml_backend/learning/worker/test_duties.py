@@ -262,7 +262,7 @@ def test_whoever_brings_news_does_not_wait_for_who_stores_it(learning, worker, s
     first = threading.Thread(target=worker.ingest)
     with learning.stores.database.write():  # so that nothing can be stored yet
         first.start()
-        wait_until(lambda: of_inbox(settings, "SELECT attempts FROM inbox") != [(0,)], 30)
+        wait_until(lambda: of_inbox(settings, "SELECT attempts FROM inbox") != [(0,)])
         deliver(learning, server, 2)
         worker.ingest()
         assert first.is_alive()

@@ -58,7 +58,7 @@ def test_messages_that_come_while_a_job_runs_neither_wait_for_it_nor_start_anoth
     first = threading.Thread(target=hint)
     first.start()
     try:
-        wait_until(lambda: states(learning) == ["running"], 30)
+        wait_until(lambda: states(learning) == ["running"])
         start_training(learning)
         hint()
         assert states(learning) == ["running"], "it knows all that there is"

@@ -16,7 +16,7 @@ def look(learning, pointer):
         live = versions.get(versions.live(PROJECT).version)
         return pointer.live(PROJECT).name == version_name(live)
 
-    wait_until(is_served, 30)
+    wait_until(is_served)
 
 
 def page(client, path):
