@@ -12,19 +12,22 @@ import torch
 from ml_backend.deadline import Deadline
 from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
 from ml_backend.serving.inference_queue import InferenceQueue
+from tests.waiting import PATIENCE, wait_until
 
 
 def test_result_and_exception_come_back():
     queue = InferenceQueue(relieve=lambda: None)
-    assert queue.run(lambda: 7, Deadline(10)) == 7
+    assert queue.run(lambda: 7, Deadline(PATIENCE)) == 7
     with pytest.raises(ZeroDivisionError):
-        queue.run(lambda: 1 / 0, Deadline(10))
+        queue.run(lambda: 1 / 0, Deadline(PATIENCE))
     assert queue.depth == 0
 
 
 def test_only_one_thread_works():
     queue = InferenceQueue(relieve=lambda: None)
-    names = {queue.run(lambda: threading.current_thread().name, Deadline(10)) for _ in range(5)}
+    names = {
+        queue.run(lambda: threading.current_thread().name, Deadline(PATIENCE)) for _ in range(5)
+    }
     assert len(names) == 1
     assert names != {threading.current_thread().name}
 
@@ -40,7 +43,7 @@ def test_threads_that_compute_let_those_go_first_that_answer():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        computed = InferenceQueue(relieve=lambda: None).run(computing, Deadline(30))
+        computed = InferenceQueue(relieve=lambda: None).run(computing, Deadline(PATIENCE))
     finally:
         torch.set_num_threads(threads)
     ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -51,14 +54,15 @@ def test_threads_that_compute_let_those_go_first_that_answer():
 def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
     queue = InferenceQueue(relieve=lambda: None)
     release, began = threading.Event(), threading.Event()
-    blocker = threading.Thread(target=queue.run, args=(release.wait, Deadline(30)))
+    blocker = threading.Thread(target=queue.run, args=(release.wait, Deadline(PATIENCE)))
     blocker.start()
+    wait_until(lambda: queue.depth == 1)
     with pytest.raises(DeadlineError, match="no answer within"):
         queue.run(began.set, Deadline(0.05))
     assert queue.depth == 1
     release.set()
     blocker.join()
-    assert queue.run(began.is_set, Deadline(10)) is False
+    assert queue.run(began.is_set, Deadline(PATIENCE)) is False
 
 
 def test_passed_deadline_is_noticed_before_queueing():
@@ -87,7 +91,7 @@ class Greedy:
 
 def test_memory_that_can_be_spared_is_given_back_before_giving_up():
     greedy = Greedy(failures=1)
-    assert InferenceQueue(greedy.relieve).run(greedy.work, Deadline(10)) == "mask"
+    assert InferenceQueue(greedy.relieve).run(greedy.work, Deadline(PATIENCE)) == "mask"
     assert greedy.relieved == 1
 
 
@@ -95,8 +99,8 @@ def test_memory_that_does_not_suffice_is_a_sentence():
     greedy = Greedy(failures=2)
     queue = InferenceQueue(greedy.relieve)
     with pytest.raises(DeviceMemoryError, match="ICMFORMER_MODEL_MEMORY_MB"):
-        queue.run(greedy.work, Deadline(10))
-    assert queue.run(greedy.work, Deadline(10)) == "mask"
+        queue.run(greedy.work, Deadline(PATIENCE))
+    assert queue.run(greedy.work, Deadline(PATIENCE)) == "mask"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: steps.append("empty"))
     queue = InferenceQueue(lambda: steps.append("relieve"))
-    assert queue.run(work, Deadline(10)) == "mask"
+    assert queue.run(work, Deadline(PATIENCE)) == "mask"
     assert steps == ["work", "relieve", "empty", "work"]
 
 
@@ -128,9 +132,9 @@ def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
 def test_what_the_machines_own_memory_can_spare_is_given_back_too(take):
     sizes, relieved = [10**15, 1, 10**15, 10**15], []
     queue = InferenceQueue(lambda: relieved.append(len(sizes)))
-    assert len(queue.run(lambda: take(sizes.pop(0)), Deadline(10))) == 1
+    assert len(queue.run(lambda: take(sizes.pop(0)), Deadline(PATIENCE))) == 1
     with pytest.raises((MemoryError, RuntimeError), match="llocate"):
-        queue.run(lambda: take(sizes.pop(0)), Deadline(10))
+        queue.run(lambda: take(sizes.pop(0)), Deadline(PATIENCE))
     assert relieved == [3, 1]
 
 
@@ -141,7 +145,7 @@ def test_what_the_second_attempt_lacks_is_not_called_memory_unless_it_is():
         raise errors.pop(0)
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        InferenceQueue(relieve=lambda: None).run(work, Deadline(10))
+        InferenceQueue(relieve=lambda: None).run(work, Deadline(PATIENCE))
 
 
 @pytest.mark.parametrize("seems_full", [False, True], ids=["at once", "after it seemed full"])
@@ -158,7 +162,7 @@ def test_a_gpu_that_fails_ends_the_process_so_that_another_begins(seems_full, mo
     before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     try:
         with pytest.raises(DeviceError, match=r"failed \(CUDA error: an illegal memory access\)"):
-            InferenceQueue(relieve=lambda: None).run(work, Deadline(10))
-        assert asked_to_stop.wait(10)
+            InferenceQueue(relieve=lambda: None).run(work, Deadline(PATIENCE))
+        assert asked_to_stop.wait(PATIENCE)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -8,7 +8,7 @@ from icmformer import load_checkpoint
 from ml_backend.app import create_app
 from ml_backend.deadline import Deadline
 from ml_backend.errors import DeadlineError
-from ml_backend.serving import loaded_model
+from ml_backend.serving import loaded_model, model_memory
 from tests.ml_backend.label_studio_requests import clicks, keypoint, predict
 from tests.ml_backend.serving.memory_of_versions import (
     MovablePointer,
@@ -16,7 +16,7 @@ from tests.ml_backend.serving.memory_of_versions import (
     serving,
     three_versions,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -48,13 +48,14 @@ def test_a_slow_version_holds_up_no_other(versions):
     assert served(models, "slow").version == versions[1]
 
 
-def test_one_that_is_about_to_go_live_is_not_waited_for_either(versions):
+def test_one_that_is_about_to_go_live_is_not_waited_for_either(versions, monkeypatch):
     models, loader = serving(MovablePointer(versions[0]))
     loader.gate.clear()
+    monkeypatch.setattr(model_memory, "PRELOAD_SECONDS", 0.1)
     with pytest.raises(DeadlineError, match=r"is still being loaded$"):  # said to no annotator
         models.preload(versions[1])
     loader.gate.set()
-    wait_until(lambda: [one.version for one in models.loaded()] == [versions[1]], 30)
+    wait_until(lambda: [one.version for one in models.loaded()] == [versions[1]])
     models.preload(versions[1])
     assert loader.begun == [versions[1]]
 
@@ -64,9 +65,10 @@ def test_no_more_than_two_versions_come_on_top_of_what_is_in_memory(versions):
     pointer.by_project |= {"1": versions[1], "2": versions[2]}
     models, loader = serving(pointer)
     loader.gate.clear()
-    for project in "012":
+    for project, begun in (("0", 1), ("1", 2), ("2", 2)):
         with pytest.raises(DeadlineError):
             models.serving(project, Deadline(0.2))
+        wait_until(lambda begun=begun: len(loader.begun) >= begun)
     assert loader.begun == versions[:2]
     loader.gate.set()
     assert served(models, "2").version == versions[2]
@@ -76,7 +78,7 @@ def test_a_click_is_told_that_its_version_is_still_being_loaded(settings):
     app = create_app(settings.model_copy(update={"predict_seconds": 3}))
     models, go_on = app.extensions["icmformer"].models, threading.Event()
     load = models._load
-    models._load = lambda version: load(version) if go_on.wait(30) else None
+    models._load = lambda version: load(version) if go_on.wait(PATIENCE) else None
     body = clicks(keypoint(61.4, 54.7))
     (prediction,) = predict(app.test_client(), body)
     assert prediction["result"] == []
@@ -94,7 +96,7 @@ def test_one_version_at_a_time_moves_to_the_device(versions, monkeypatch):
 
         def move_alone(device):
             at_once.append(not moving.acquire(blocking=False))
-            wait_until(lambda: len(read) == 2, 30)
+            wait_until(lambda: len(read) == 2)
             if not at_once[-1]:
                 moving.release()
             return move(device)
