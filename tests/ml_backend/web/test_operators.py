@@ -11,10 +11,10 @@ from ml_backend.auth import authorization_header
 from ml_backend.deadline import Deadline
 from ml_backend.errors import BackendError
 from ml_backend.learning.projects import ProjectNews
-from ml_backend.serving import loaded_model, readiness
+from ml_backend.serving import loaded_model, model_memory, readiness
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded
 from tests.specialised_network import specialised_network
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training import __version__
 from training.moments import now
 
@@ -44,7 +44,7 @@ def test_health_is_json_and_needs_neither_login_nor_network(guarded, client):
 
 def test_health_answers_while_the_network_is_busy(app):
     queue, release = app.extensions["icmformer"].queue, threading.Event()
-    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(60)))
+    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(PATIENCE)))
     busy.start()
     try:
         assert app.test_client().get("/health").status_code == 200
@@ -58,7 +58,7 @@ def test_health_answers_while_the_network_is_busy(app):
 def test_waiting_annotators_leave_threads_for_everything_else(settings):
     app = create_app(settings.model_copy(update={"threads": 4}))
     queue, release = app.extensions["icmformer"].queue, threading.Event()
-    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(60)))
+    busy = threading.Thread(target=queue.run, args=(release.wait, Deadline(PATIENCE)))
     busy.start()
 
     def ask(number):
@@ -67,7 +67,7 @@ def test_waiting_annotators_leave_threads_for_everything_else(settings):
 
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(ask, number) for number in range(2)]
-        wait_until(lambda: queue.depth == 3, 30)
+        wait_until(lambda: queue.depth == 3)
         refused = ask(2)
         assert refused.status_code == 503
         assert "for the network or for images: compute on a GPU" in refused.json["error"]
@@ -90,16 +90,17 @@ def test_ready_only_after_a_network_has_answered(client, app):
     first = client.get("/ready")
     assert (first.status_code, first.json["status"]) == (503, "LOADING")
     backend, release = app.extensions["icmformer"], threading.Event()
-    busy = threading.Thread(target=backend.queue.run, args=(release.wait, Deadline(60)))
+    busy = threading.Thread(target=backend.queue.run, args=(release.wait, Deadline(PATIENCE)))
     busy.start()
-    backend.readiness.warm_up(lambda: None)
     try:
-        wait_until(lambda: backend.queue.depth == 2, 30)
+        wait_until(lambda: backend.queue.depth == 1)
+        backend.readiness.warm_up(lambda: None)
+        wait_until(lambda: backend.queue.depth == 2)
         assert client.get("/ready").status_code == 503, "it is loaded, and has answered nobody"
     finally:
         release.set()
         busy.join()
-    wait_until(lambda: backend.readiness.ready, 30)
+    wait_until(lambda: backend.readiness.ready)
     assert client.get("/ready").status_code == 200
 
 
@@ -110,15 +111,22 @@ def test_orchestrators_need_no_login_and_are_told_no_reasons(guarded):
     assert "error" in guarded.get("/ready", headers=header).json
 
 
-def test_never_ready_with_a_damaged_network(settings, tmp_path, checkpoint):
+def test_a_damaged_network_makes_it_ready_once_it_is_mended(
+    settings, tmp_path, checkpoint, monkeypatch
+):
+    for module in (readiness, model_memory):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"nonsense")
     damaged.with_suffix(".json").write_bytes(checkpoint.with_suffix(".json").read_bytes())
     app = create_app(settings.model_copy(update={"checkpoint": damaged}))
-    app.extensions["icmformer"].readiness.warm_up(lambda: None)
-    client = app.test_client()
-    wait_until(lambda: "damaged" in client.get("/ready").json["error"], 30)
+    backend, client = app.extensions["icmformer"], app.test_client()
+    backend.readiness.warm_up(lambda: None)
+    wait_until(lambda: "damaged" in client.get("/ready").json["error"])
     assert client.get("/ready").status_code == 503
+    damaged.write_bytes(checkpoint.read_bytes())
+    wait_until(lambda: backend.readiness.ready)
+    assert client.get("/ready").status_code == 200
 
 
 def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, monkeypatch):
@@ -130,7 +138,7 @@ def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, 
         backend.models, "serving", lambda *asked: fail(failures) if failures else serving(*asked)
     )
     backend.readiness.warm_up(lambda: done.append(backend.readiness.ready))
-    wait_until(lambda: backend.readiness.ready, 30)
+    wait_until(lambda: backend.readiness.ready)
     assert done == [False], "what is done before traffic comes"
 
 
@@ -138,7 +146,10 @@ def test_ready_once_a_network_can_be_loaded_though_nobody_asks(app, checkpoint, 
 def test_ready_though_what_is_to_be_done_before_fails(app):
     backend = app.extensions["icmformer"]
     backend.readiness.warm_up(lambda: fail([ValueError()]))
-    wait_until(lambda: backend.readiness.ready, 30)
+    for thread in threading.enumerate():
+        if thread.name == "warm-up":
+            thread.join(PATIENCE)  # else its error may come in the middle of the next test
+    assert backend.readiness.ready
 
 
 def fail(failures):
@@ -302,7 +313,7 @@ def test_a_database_that_is_away_is_said_with_503(settings):
         file.rename(settings.model_dir / file.name)
     # Label Studio does not repeat what could not be kept
     assert client.post("/webhook", json={"action": "X", "project": {"id": 3}}).status_code == 201
-    wait_until(learning.projects.is_reconcile_asked_for, 20)
+    wait_until(learning.projects.is_reconcile_asked_for)
     asked = {one.number: one.is_reconcile_asked_for for one in learning.projects.all()}
     assert asked == {"2": True, "3": False}
 
