@@ -10,9 +10,11 @@ import pytest
 
 from ml_backend.errors import ImageHostError, ImageTurnError, SlowImageError, TaskImageError
 from ml_backend.images import image_wait, task_images
+from ml_backend.images.image_downloads import ImageLimits
 from ml_backend.label_studio.client import LabelStudio
 from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
 from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def slow_picture(elsewhere):
 
     def answer():
         started.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return png()
 
     elsewhere.answers["slow.png"] = answer
@@ -42,7 +44,7 @@ def test_nobody_waits_for_an_image_longer_than_there_is_time(elsewhere, slow_pic
     one = task(f"{elsewhere.url}/slow.png")
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(loader.load, one, TAG)
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         with pytest.raises(TaskImageError, match=r"longer than 0\.1 seconds"):
             loader.load(one, TAG, seconds=0.1)
         go_on.set()
@@ -69,7 +71,7 @@ def test_concurrent_requests_load_an_image_once(elsewhere, slow_picture):
     one = task(f"{elsewhere.url}/slow.png")
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(loader.load, one, TAG) for _ in range(8)]
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         go_on.set()
         results = [future.result() for future in futures]
     assert len(elsewhere.requests) == 1
@@ -82,7 +84,7 @@ def silent_server(elsewhere):
     go_on = threading.Event()
 
     def answer():
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return png()
 
     elsewhere.answers["silent.png"] = answer
@@ -97,6 +99,8 @@ def test_nobody_waits_again_for_an_image_that_did_not_come_a_moment_ago(
     one = task(f"{elsewhere.url}/silent.png")
     with pytest.raises(ImageHostError, match="no answer") as first:
         loader.load(one, TAG)
+    patient = ImageLimits(allowed_hosts=frozenset({"127.0.0.1"}), read_seconds=PATIENCE)
+    monkeypatch.setattr(loader._downloads, "_limits", patient)
     silent_server.set()
     with pytest.raises(ImageHostError) as second:
         loader.load(one, TAG)
@@ -133,8 +137,8 @@ def test_nobody_waits_for_a_turn_to_decode_longer_than_there_is_time(elsewhere, 
     decode = task_images.decode
 
     def held_up(data, max_pixels):
-        begun.wait(10)
-        go_on.wait(10)
+        begun.wait(PATIENCE)
+        go_on.wait(PATIENCE)
         return decode(data, max_pixels)
 
     elsewhere.answers |= dict.fromkeys(("1.png", "2.png", "3.png"), png)
@@ -143,10 +147,10 @@ def test_nobody_waits_for_a_turn_to_decode_longer_than_there_is_time(elsewhere, 
     monkeypatch.setattr(task_images, "decode", held_up)
     with ThreadPoolExecutor(3) as pool:
         slow = [pool.submit(loader.load, one, TAG) for one in (first, second)]
-        begun.wait(10)
+        begun.wait(PATIENCE)
         monkeypatch.setattr(task_images, "decode", decode)
         hurried = pool.submit(loader.load, third, TAG, seconds=0.5)
-        error = hurried.exception(10)
+        error = hurried.exception(PATIENCE)
         go_on.set()
         assert isinstance(error, SlowImageError)
         assert [one.result().pixels.shape for one in slow] == [PICTURE.shape] * 2
@@ -159,7 +163,7 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
 
     def held_up(data, max_pixels):
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return decode(data, max_pixels)
 
     monkeypatch.setattr(image_wait, "LARGE_AT_ONCE", 1)
@@ -171,7 +175,7 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
     monkeypatch.setattr(task_images, "decode", held_up)
     with ThreadPoolExecutor(1) as pool:
         large = pool.submit(loader.load, first, TAG)
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         monkeypatch.setattr(task_images, "decode", decode)
         assert loader.load(small, TAG).pixels.shape == PICTURE.shape
         with pytest.raises(ImageTurnError, match=r"turn did not come within 2\.5 seconds"):
@@ -200,7 +204,7 @@ class SlowExchange(StandInLabelStudio):
     exchanged: list[str] = field(default_factory=list)
 
     def _refresh(self):
-        self.go_on.wait(10)
+        self.go_on.wait(PATIENCE)
         self.exchanged.append(self.personal_token)
         return super()._refresh()
 
