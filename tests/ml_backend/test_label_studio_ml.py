@@ -2,11 +2,11 @@
 
 import functools
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from tests.ml_backend.label_studio_requests import (
     recorded_setup,
 )
 from tests.ml_backend.stand_in import LEGACY_TOKEN
+from tests.waiting import PATIENCE
 from training.moments import now
 from training.store.live_pointer import Mover, promote
 from training.store.model_versions import Candidate
@@ -85,17 +86,18 @@ def test_clicks_fail_until_the_first_setup(their_client, monkeypatch):
 
 
 @pytest.mark.slow
-def test_each_event_is_written_down_by_a_process_of_its_own(their_client):
-    others = set(multiprocessing.active_children())
+def test_each_event_is_written_down_by_a_process_of_its_own(their_client, monkeypatch):
+    started, start = [], BaseProcess.start
+    monkeypatch.setattr(BaseProcess, "start", lambda self: started.append(self) or start(self))
     for annotation in (1, 2):
         event = {"action": "ANNOTATION_CREATED", "annotation": {"id": annotation}}
         answer = their_client.post("/webhook", json={**event, "project": {"id": 2}})
         assert answer.status_code == 201
-    inbox, started = model.backend_of_this_process().learning.inbox, []
-    for process in set(multiprocessing.active_children()) - others:
-        process.join(120)
-        started.append(process.exitcode)
-    assert (started, inbox.backlog("2").waiting) == ([0, 0], 2)
+    for process in started:
+        process.join(PATIENCE)
+    inbox = model.backend_of_this_process().learning.inbox
+    ended = [process.exitcode for process in started]
+    assert (ended, inbox.backlog("2").waiting) == ([0, 0], 2)
 
 
 def test_health(their_client):
@@ -172,7 +174,7 @@ def test_their_server_serves_from_the_command_line_of_a_module(tmp_path, checkpo
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.stdout.strip() == "200"
 
