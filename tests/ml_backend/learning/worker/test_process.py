@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -21,7 +22,7 @@ from tests.ml_backend.learning.worker.disc_tasks import (
     move_back,
     tasks_with_samples,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training.moments import now
 from training.store.live_pointer import SITE
 from training.store.sample_rows import AnnotationRow
@@ -43,7 +44,7 @@ def working(environment):
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(PATIENCE)
 
 
 def stages(learning, job):
@@ -52,31 +53,41 @@ def stages(learning, job):
 
 
 @pytest.mark.slow
-def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, learning, server):
+def test_killed_at_every_stage_the_next_worker_ends_it(
+    environment, settings, learning, server, monkeypatch
+):
     """kill -9 while ingesting, judging, training and deciding; each time another worker goes on."""
+    is_killed, file = threading.Event(), server._file
+
+    def last_one_late(name):
+        assert not name.endswith("-23.png") or is_killed.wait(PATIENCE)
+        return file(name)
+
+    monkeypatch.setattr(server, "_file", last_one_late)
     with working(environment) as process:
         deliver(learning, server, *range(24))
-        wait_until(lambda: tasks_with_samples(learning), 240, process)
+        wait_until(lambda: tasks_with_samples(learning), process=process)
         process.kill()
+    is_killed.set()
     assert len(tasks_with_samples(learning)) < 24
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 24, 240, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 24, process=process)
         with learning.stores.database.read() as session:
             rows = session.scalars(select(AnnotationRow)).all()
         assert {row.status for row in rows} == {"accepted"}
         job = learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
         judging = ("running", "judging the live version")
-        wait_until(lambda: stages(learning, job) == judging, 240, process)
+        wait_until(lambda: stages(learning, job) == judging, process=process)
         process.kill()
     for stage in ("training", "judging the candidate"):
         with working(environment) as process:
             wait_until(
-                lambda stage=stage: stages(learning, job) == ("running", stage), 240, process
+                lambda stage=stage: stages(learning, job) == ("running", stage), process=process
             )
             process.kill()
     with working(environment) as process:
-        wait_until(lambda: learning.jobs.get(job).state == "finished", 240, process)
+        wait_until(lambda: learning.jobs.get(job).state == "finished", process=process)
     row = learning.jobs.get(job)
     assert row.result in ("not better", "asked", "promoted")
     assert row.version == 2
@@ -88,12 +99,12 @@ def test_killed_at_every_stage_the_next_worker_ends_it(environment, settings, le
 def test_told_to_stop_it_gives_the_job_back_at_once(environment, settings, learning, server, told):
     deliver(learning, server, *range(12))
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process=process)
         learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
-        wait_until(lambda: stages(learning, 1)[0] == "running", 240, process)
+        wait_until(lambda: stages(learning, 1)[0] == "running", process=process)
         process.send_signal(told)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     row = learning.jobs.get(1)
     assert (row.state, row.attempts) == ("waiting", 0)
 
@@ -112,13 +123,13 @@ def gives_way(worker):
 def test_a_running_job_gives_way_and_can_be_cancelled(environment, settings, learning, server):
     deliver(learning, server, *range(12))
     with working(environment) as process:
-        wait_until(lambda: len(tasks_with_samples(learning)) == 12, 240, process)
+        wait_until(lambda: len(tasks_with_samples(learning)) == 12, process=process)
         job = learning.jobs.request(PROJECT, "Start training")
         declare_tasks(open_queue(settings), NoDuties()).train()
-        wait_until(lambda: stages(learning, job)[0] == "running", 240, process)
-        wait_until(lambda: gives_way(process), 240, process)
+        wait_until(lambda: stages(learning, job)[0] == "running", process=process)
+        wait_until(lambda: gives_way(process), process=process)
         learning.jobs.cancel(job)
-        wait_until(lambda: learning.jobs.get(job).state == "cancelled", 240, process)
+        wait_until(lambda: learning.jobs.get(job).state == "cancelled", process=process)
     assert learning.stores.versions.live(PROJECT).version == 1
 
 
@@ -183,7 +194,7 @@ def test_a_job_in_the_foreground_says_how_far_it_is_and_who_continues_it(
     )  # fmt: skip
     assert any("job 1: judging the live version, 0 of " in line for line in started.stderr)
     started.send_signal(told)
-    said, log = started.communicate(timeout=60)
+    said, log = started.communicate(timeout=PATIENCE)
     assert (started.returncode, said) == (130, "")
     sentence = "job 1: stopped; the worker, or this command, will continue it"
     assert log.splitlines()[-1] == sentence
