@@ -18,6 +18,7 @@ from ml_backend.settings import Settings
 from tests.ml_backend.label_studio_requests import FIXTURES, recorded
 from tests.ml_backend.message_loop import Loop
 from tests.ml_backend.stand_in import LEGACY_TOKEN, StandInLabelStudio, serving
+from tests.waiting import PATIENCE
 
 
 def photograph(width, height, orientation=1):
@@ -68,6 +69,18 @@ def _logging_as_before():
     before = logger.handlers[:]
     yield
     logger.handlers[:] = before
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """What goes on without an answer after a second or two waits for it on a busy machine."""
+    for limit in (
+        "connection.connections.CHECK_SECONDS",
+        "learning.attention._PATIENCE_SECONDS",
+        "serving.model_memory.PRELOAD_SECONDS",
+        "serving.pointer_follower.PATIENCE_SECONDS",
+    ):
+        monkeypatch.setattr(f"ml_backend.{limit}", PATIENCE)
 
 
 @pytest.fixture(scope="session")
