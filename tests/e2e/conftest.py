@@ -20,13 +20,13 @@ from ml_backend.local_servers import backend_server, ports
 from ml_backend.local_servers.child_process import ChildProcess
 from tests.e2e.clickable_network import save_clickable_network
 from tests.e2e.labeling_page import LabelingPage
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 LABEL_STUDIO = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 # pictures and logs of the last run, for people to look at
 ARTEFACTS = ROOT / "artefacts" / "e2e"
 IMAGES = ROOT / "ml_backend" / "demo" / "images"
-READY_SECONDS = 300.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGUMENTS = [
     "--headless",
@@ -57,7 +57,7 @@ class RunningBackend:
 
     def start(self) -> None:
         self._process = backend_server.start(self.data, self.port, self.log, self.settings)
-        self._process.wait_until(self._is_ready, READY_SECONDS)
+        self._process.wait_until(self._is_ready, PATIENCE)
 
     def _is_ready(self) -> bool:
         login = self.settings.get("BASIC_AUTH_USER", ""), self.settings.get("BASIC_AUTH_PASS", "")
@@ -148,6 +148,7 @@ def page(
 ) -> Iterator[LabelingPage]:
     """A fresh profile, logged in; a picture of its last state is kept."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(1000 * PATIENCE)
     tab = context.new_page()
     tab.goto(f"{label_studio.url}/user/login/")
     tab.fill("input[name=email]", label_studio.login.email)

@@ -10,8 +10,6 @@ from typing import Any
 
 from playwright.sync_api import Page, Response
 
-ANSWER_MILLISECONDS = 60_000
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -133,7 +131,7 @@ class LabelingPage:
             return len(received) == count
 
         received: list[Response] = []
-        with self.page.expect_response(enough, timeout=ANSWER_MILLISECONDS):
+        with self.page.expect_response(enough):
             yield answers
         answers += [read_answer(response) for response in received]
 

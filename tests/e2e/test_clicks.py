@@ -11,6 +11,7 @@ from ml_backend.demo import project as demo
 from ml_backend.label_studio.accepted_objects import accepted_regions, painted_regions
 from tests.e2e.conftest import ARTEFACTS, IMAGES
 from tests.e2e.expected_masks import clicks_of, mask_of, saved_masks
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -81,11 +82,14 @@ def test_the_mask_is_drawn_where_it_is(page, task):
     page.choose("Object")
     answer = page.click(0.45, 0.35)
     page.wait_for_suggestion()
-    page.page.wait_for_timeout(1000)
-    drawn = np.abs(pixels(page.picture()) - before).sum(axis=2) > 12
-    mask = Image.fromarray(mask_of(answer.regions[0])).resize(drawn.shape[::-1])
-    expected = np.array(mask)
-    assert (drawn & expected).sum() / (drawn | expected).sum() > 0.95
+    mask = Image.fromarray(mask_of(answer.regions[0]))
+
+    def is_drawn():
+        drawn = np.abs(pixels(page.picture()) - before).sum(axis=2) > 12
+        expected = np.array(mask.resize(drawn.shape[::-1]))
+        return (drawn & expected).sum() / (drawn | expected).sum() > 0.95
+
+    wait_until(is_drawn, every=0.5)
 
 
 def test_undo_then_click(page, task, label_studio, predictor, coffee):

@@ -17,6 +17,7 @@ from ml_backend.demo import credentials, project
 from ml_backend.demo.rest_api import RestApi
 from ml_backend.local_servers import ports
 from tests.e2e.conftest import LABEL_STUDIO, ROOT
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -61,9 +62,9 @@ def demo(data_dir: Path, *arguments: str) -> Iterator[Demo]:
         yield started
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
         process.stdout.close()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert [survivor for survivor in alive if survivor.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -82,7 +83,7 @@ def test_demo_twice(tmp_path):
         (hook,) = api.get("/api/webhooks/", project=made["id"])
         assert hook["url"] == f"{first.backend}/webhook"
         assert hook["send_for_all_actions"]
-        assert requests.get(f"{first.backend}/ready", timeout=10).ok
+        assert requests.get(f"{first.backend}/ready", timeout=PATIENCE).ok
         assert ("UNTRAINED" in first.output) == (backend["model_version"] == "untrained")
         api.post(f"/api/tasks/{tasks[0]}/annotations/", {"result": []})
 
@@ -91,7 +92,7 @@ def test_demo_twice(tmp_path):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
         )
         assert twin.returncode == 1
         assert "already runs" in twin.stderr
@@ -114,7 +115,7 @@ def test_checkpoint_that_does_not_exist(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert refused.returncode == 1
     assert "There is no checkpoint" in refused.stderr

@@ -1,7 +1,5 @@
 """The loop, closed: accepted masks make the next click better, and nobody restarts anything."""
 
-import time
-
 import numpy as np
 import pytest
 import requests
@@ -14,7 +12,7 @@ from ml_backend.local_servers import backend_server
 from tests.e2e.conftest import ARTEFACTS
 from tests.e2e.expected_masks import mask_of
 from tests.training.disc_project import disc
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from training.evaluation.noc import iou
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -81,7 +79,7 @@ def loop(start_backend, label_studio, tmp_path_factory):
 
 
 def ask(backend, path):
-    answer = requests.get(f"{backend.url}/api{path}", timeout=30)
+    answer = requests.get(f"{backend.url}/api{path}", timeout=PATIENCE)
     answer.raise_for_status()
     return answer.json()
 
@@ -127,7 +125,7 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     assert job["reasons"] == ["Start training in Label Studio"]
     assert facts["live"]["version"] == job["version"] == 2
     for name, path in (("project", ""), ("version", "/versions/2")):
-        page.page.goto(f"{loop.url}/projects/{project}{path}", timeout=120_000)
+        page.page.goto(f"{loop.url}/projects/{project}{path}")
         page.page.screenshot(path=ARTEFACTS / f"learning-{name}.png", full_page=True)
 
     # The next click on an image that nobody has seen.
@@ -148,10 +146,11 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
     page.submit()
     wait_until(lambda: samples(loop, project) == DISCS + 1, every=0.5)
 
-    # Back in seconds, in the running process.
+    # Back in the running process.
     body = {"move": "rollback", "reason": "to see whether it can be done"}
-    requests.post(f"{loop.url}/api/projects/{project}/live", json=body, timeout=30)
-    time.sleep(5)
+    requests.post(f"{loop.url}/api/projects/{project}/live", json=body, timeout=PATIENCE)
+    moved = f"version={base['name']} before={facts['live']['name']}"
+    wait_until(lambda: moved in loop.log.read_text())
     demo.import_images(api, project, [save_disc(tmp_path, 78)])
     page.open(project, max(demo.task_ids(api, project)))  # the browser remembers tool and switch
     page.choose("Object")

@@ -11,6 +11,7 @@ from PIL import Image
 from ml_backend.demo import project as demo
 from tests.e2e.conftest import IMAGES, RunningLabelStudio
 from tests.e2e.expected_masks import clicks_of, saved_masks
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -23,13 +24,13 @@ def legacy_tokens_refused(label_studio: RunningLabelStudio, personal: str) -> It
 
     def switch(on: bool) -> None:
         access = requests.post(
-            f"{label_studio.url}/api/token/refresh", json={"refresh": personal}, timeout=30
+            f"{label_studio.url}/api/token/refresh", json={"refresh": personal}, timeout=PATIENCE
         ).json()["access"]
         requests.post(
             f"{label_studio.url}/api/jwt/settings",
             json={"legacy_api_tokens_enabled": on, "api_tokens_enabled": True},
             headers={"Authorization": f"Bearer {access}"},
-            timeout=30,
+            timeout=PATIENCE,
         ).raise_for_status()
 
     switch(False)
@@ -46,7 +47,8 @@ def test_personal_access_token(page, start_backend, new_project, label_studio, p
     (task,) = demo.task_ids(label_studio.api, project)
     with legacy_tokens_refused(label_studio, personal):
         headers = {"Authorization": f"Token {label_studio.login.token}"}
-        refused = requests.get(f"{label_studio.url}/api/projects/", headers=headers, timeout=30)
+        projects = f"{label_studio.url}/api/projects/"
+        refused = requests.get(projects, headers=headers, timeout=PATIENCE)
         assert refused.status_code == 401
         page.open(project, task)
         page.turn_on_auto_annotation()

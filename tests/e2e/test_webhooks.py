@@ -1,7 +1,5 @@
 """Saved annotations reach the backend, also where it asks for a login."""
 
-import time
-
 import pytest
 import requests
 
@@ -9,6 +7,7 @@ from ml_backend.connection.webhook_checks import is_host_for_webhooks
 from ml_backend.demo import project as demo
 from tests.e2e.conftest import IMAGES
 from tests.ml_backend.connection.test_webhook_checks import HOSTS
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -19,7 +18,7 @@ def heard_of(
     backend, action: str = "ANNOTATION_CREATED", login: tuple[str, str] | None = None
 ) -> float:
     """How many webhooks with this action the backend got."""
-    page = requests.get(f"{backend.url}/metrics", auth=login, timeout=10)
+    page = requests.get(f"{backend.url}/metrics", auth=login, timeout=PATIENCE)
     page.raise_for_status()
     counts = [
         float(line.rsplit(" ", 1)[1])
@@ -63,7 +62,7 @@ def test_backend_with_a_login(start_backend, new_project, label_studio):
         LABEL_STUDIO_URL=label_studio.url,
         LABEL_STUDIO_API_KEY=label_studio.login.token,
     )
-    assert requests.post(f"{backend.url}/webhook", json={}, timeout=10).status_code == 401
+    assert requests.post(f"{backend.url}/webhook", json={}, timeout=PATIENCE).status_code == 401
     images = [IMAGES / "cat.jpg"]
     project = demo.ensure(api, "login", demo.LABELING_CONFIG, images)
     connection = {"url": backend.url, "project": project, "title": "guarded"}
@@ -77,12 +76,13 @@ def test_backend_with_a_login(start_backend, new_project, label_studio):
             "basic_auth_pass": LOGIN[1],
         },
     )
-    deadline = time.monotonic() + 60
-    while not api.get("/api/webhooks/", project=project)[0]["headers"]:
+
+    def has_login():
         # whenever somebody looks at the project, Label Studio asks the backend again
         api.get("/api/ml/", project=project)
-        assert time.monotonic() < deadline
-        time.sleep(1)
+        return api.get("/api/webhooks/", project=project)[0]["headers"]
+
+    wait_until(has_login, every=1)
     save_annotation(api, project)
     assert heard_of(backend, login=LOGIN) == 1
 
@@ -96,7 +96,7 @@ def test_hosts_that_label_studio_makes_webhooks_to(label_studio):
             f"{label_studio.url}/api/webhooks/",
             json={"project": project, "url": address},
             headers={"Authorization": f"Token {label_studio.login.token}"},
-            timeout=10,
+            timeout=PATIENCE,
         )
         assert answer.status_code == (201 if is_host_for_webhooks(host) else 400), host
         assert answer.ok or "Enter a valid URL" in answer.text
