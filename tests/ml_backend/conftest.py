@@ -73,11 +73,14 @@ def _logging_as_before():
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
-    """What goes on without an answer after a second or two waits for it on a busy machine."""
+    """What is given up, or tried again, after some seconds is on a busy machine after minutes."""
     for limit in (
         "connection.connections.CHECK_SECONDS",
+        "images.task_images.NOT_ASKED_AGAIN_SECONDS",
         "learning.attention._PATIENCE_SECONDS",
         "serving.model_memory.PRELOAD_SECONDS",
+        "serving.model_memory.RETRY_SECONDS",
+        "serving.pointer_follower.LOOK_AGAIN_SECONDS",
         "serving.pointer_follower.PATIENCE_SECONDS",
     ):
         monkeypatch.setattr(f"ml_backend.{limit}", PATIENCE)

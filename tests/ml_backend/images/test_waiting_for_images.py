@@ -107,7 +107,7 @@ def test_nobody_waits_again_for_an_image_that_did_not_come_a_moment_ago(
     assert str(second.value) == str(first.value)
     assert len(elsewhere.requests) <= 1
 
-    later = time.monotonic() + 11
+    later = time.monotonic() + task_images.NOT_ASKED_AGAIN_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert loader.load(one, TAG).pixels.shape == PICTURE.shape
 
@@ -170,7 +170,8 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
     monkeypatch.setattr(image_wait, "LARGE_BYTES", 1 << 20)
     elsewhere.answers |= dict.fromkeys(("1.png", "2.png"), lambda: png() + bytes(2 << 20))
     elsewhere.answers["small.png"] = png
-    loader = images(allowed_hosts=frozenset({"127.0.0.1"}), total_seconds=2.5)
+    loader = images(allowed_hosts=frozenset({"127.0.0.1"}), total_seconds=PATIENCE)
+    hurried = ImageLimits(allowed_hosts=frozenset({"127.0.0.1"}), total_seconds=2.5)
     first, second, small = (task(f"{elsewhere.url}/{name}.png") for name in ("1", "2", "small"))
     monkeypatch.setattr(task_images, "decode", held_up)
     with ThreadPoolExecutor(1) as pool:
@@ -178,8 +179,11 @@ def test_a_large_file_waits_for_other_large_ones_and_no_other_file_waits(elsewhe
         assert begun.wait(PATIENCE)
         monkeypatch.setattr(task_images, "decode", decode)
         assert loader.load(small, TAG).pixels.shape == PICTURE.shape
-        with pytest.raises(ImageTurnError, match=r"turn did not come within 2\.5 seconds"):
-            loader.load(second, TAG, seconds=80)
+        with monkeypatch.context() as patch:
+            for part in (loader, loader._downloads):
+                patch.setattr(part, "_limits", hurried)
+            with pytest.raises(ImageTurnError, match=r"turn did not come within 2\.5 seconds"):
+                loader.load(second, TAG, seconds=80)
         go_on.set()
         assert large.result().pixels.shape == PICTURE.shape
     # its own server did nothing wrong, so it is asked for again
