@@ -75,6 +75,7 @@ def _logging_as_before():
 def _patient(monkeypatch):
     """What is given up, or tried again, after some seconds is on a busy machine after minutes."""
     for limit in (
+        "connection.connection_checks._TIMEOUT_SECONDS",
         "connection.connections.CHECK_SECONDS",
         "images.task_images.NOT_ASKED_AGAIN_SECONDS",
         "learning.attention._PATIENCE_SECONDS",

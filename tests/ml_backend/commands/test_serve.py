@@ -23,6 +23,7 @@ import requests
 from ml_backend.commands.serve import catch_up, hang_up_on_silence, run, say_silence_in_a_line
 from ml_backend.errors import SettingsError
 from ml_backend.learning.projects import ProjectNews
+from tests.held_port import held_port
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import PATIENCE, wait_until
@@ -32,24 +33,24 @@ from training.errors import DatabaseError
 ROOT = Path(__file__).parents[3]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture
+def port():
+    with held_port() as port:
+        yield port
 
 
 class Program:
     """`python -m ml_backend serve` with these settings."""
 
-    def __init__(self, folder, **settings):
-        self.url = f"http://127.0.0.1:{settings.setdefault('PORT', str(free_port()))}"
+    def __init__(self, folder, port, **settings):
+        self.url = f"http://127.0.0.1:{port}"
         self.log, self.state = folder / "log.txt", folder / "state"
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "MODEL_DIR": str(self.state)}
+        places = {"PYTHONPATH": path, "MODEL_DIR": str(self.state), "PORT": str(port)}
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ml_backend", "serve"],
-                env=environment | settings,
+                env={**os.environ, **places, **settings},
                 cwd=folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -75,9 +76,10 @@ def known(learning):
 
 
 @pytest.fixture
-def program(tmp_path, checkpoint, label_studio):
+def program(tmp_path, port, checkpoint, label_studio):
     started = Program(
         tmp_path,
+        port,
         ICMFORMER_CHECKPOINT=str(checkpoint),
         LABEL_STUDIO_URL=label_studio.url,
         LABEL_STUDIO_API_KEY=LEGACY_TOKEN,
@@ -240,9 +242,9 @@ def test_stopping_finishes_what_is_being_answered(program):
 
 
 @pytest.mark.slow
-def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, checkpoint):
+def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, port, checkpoint):
     log_imports = {"PYTHONPROFILEIMPORTTIME": "1", "ICMFORMER_CHECKPOINT": str(checkpoint)}
-    program = Program(tmp_path, **log_imports)
+    program = Program(tmp_path, port, **log_imports)
     loads = re.compile(r"\| +torch\.")
     wait_until(lambda: loads.search(program.log.read_text()), process=program.process)
     assert program.stop() == 0
@@ -252,8 +254,8 @@ def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, checkpoint)
 
 
 @pytest.mark.slow
-def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
-    program = Program(tmp_path, ICMFORMER_CHEKPOINT="x.safetensors")
+def test_bad_setting_stops_the_start_with_one_sentence(tmp_path, port):
+    program = Program(tmp_path, port, ICMFORMER_CHEKPOINT="x.safetensors")
     assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert "did you mean ICMFORMER_CHECKPOINT?" in line
@@ -263,11 +265,11 @@ def test_bad_setting_stops_the_start_with_one_sentence(tmp_path):
 def test_an_address_where_it_cannot_listen_stops_the_start_with_one_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        program = Program(tmp_path, PORT=str(port))
+        program = Program(tmp_path, port)
         assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert line.startswith(f"Port {port} of 127.0.0.1 is busy: stop the program that listens there")
-    program = Program(tmp_path, ICMFORMER_HOST="192.0.2.1")
+    program = Program(tmp_path, port, ICMFORMER_HOST="192.0.2.1")
     assert program.process.wait(PATIENCE) == 1
     (line,) = program.log.read_text().splitlines()
     assert line.startswith("192.0.2.1 is no address of this machine")
@@ -292,8 +294,8 @@ def test_other_prefixes_do_not(monkeypatch, prefix):
 
 
 @pytest.mark.slow
-def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path):
-    program = Program(tmp_path, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
+def test_checkpoint_that_cannot_be_read_stops_the_start_without_a_trace(tmp_path, port):
+    program = Program(tmp_path, port, ICMFORMER_CHECKPOINT=str(tmp_path / "absent.safetensors"))
     assert program.process.wait(PATIENCE) != 0
     log = program.log.read_text()
     assert "ICMFORMER_CHECKPOINT cannot be read" in log.splitlines()[1]

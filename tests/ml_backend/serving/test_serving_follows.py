@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import torch
 from icmformer import build_model, save_checkpoint
 from ml_backend.learning.assembly import open_learning
 from ml_backend.settings import Settings
+from tests.held_port import held_port
 from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded, recorded_setup
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import PATIENCE, wait_until
@@ -33,20 +33,18 @@ PROJECT = "2.1795327560"
 @pytest.fixture
 def environment(tmp_path, checkpoint, label_studio):
     label_studio.project |= {"id": 2, "created_at": "2026-11-22T06:06:00.942531Z"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return {
-        "MODEL_DIR": str(tmp_path / "state"),
-        "ICMFORMER_CHECKPOINT": str(checkpoint),
-        "ICMFORMER_TORCH_THREADS": "1",
-        "ICMFORMER_FINE_TUNE_AFTER": "0",
-        "ICMFORMER_RECONCILE_MINUTES": "0",
-        "LABEL_STUDIO_URL": label_studio.url,
-        "LABEL_STUDIO_API_KEY": LEGACY_TOKEN,
-        "WORKERS": "2",
-        "PORT": str(port),
-    }
+    with held_port() as port:
+        yield {
+            "MODEL_DIR": str(tmp_path / "state"),
+            "ICMFORMER_CHECKPOINT": str(checkpoint),
+            "ICMFORMER_TORCH_THREADS": "1",
+            "ICMFORMER_FINE_TUNE_AFTER": "0",
+            "ICMFORMER_RECONCILE_MINUTES": "0",
+            "LABEL_STUDIO_URL": label_studio.url,
+            "LABEL_STUDIO_API_KEY": LEGACY_TOKEN,
+            "WORKERS": "2",
+            "PORT": str(port),
+        }
 
 
 @pytest.fixture
