@@ -148,7 +148,7 @@ def page(
 ) -> Iterator[LabelingPage]:
     """A fresh profile, logged in; a picture of its last state is kept."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(1000 * PATIENCE)
+    context.set_default_timeout(300_000)
     tab = context.new_page()
     tab.goto(f"{label_studio.url}/user/login/")
     tab.fill("input[name=email]", label_studio.login.email)

@@ -118,7 +118,7 @@ def test_accepted_masks_make_the_next_click_better(loop, new_project, label_stud
         (job,) = ask(loop, f"/projects/{project}")["jobs"]
         return job["state"] not in ("waiting", "running")
 
-    wait_until(ended, 600, every=0.5)
+    wait_until(ended, every=0.5)
     facts = ask(loop, f"/projects/{project}")
     (job,) = facts["jobs"]
     assert (job["state"], job["result"]) == ("finished", "promoted"), job["message"]

@@ -47,7 +47,7 @@ def test_a_signal_that_ends_it_ends_its_servers_too(tmp_path, checkpoint, number
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_every_situation_gets_a_row_and_nothing_fails(tmp_path, checkpoint):
     state = tmp_path / "state"
     arguments = ["latency", "--seconds", "3", "--state", str(state)]
