@@ -1,6 +1,5 @@
 """In which floating-point format the network computes."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -9,8 +8,8 @@ from torch import nn
 Precision = Literal["fp32", "bf16", "auto"]
 
 
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which to run the network.
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which to run the network, also within another autocast.
 
     Args:
         precision: "fp32"; "bf16" (weights stay fp32, matrix products are bf16); or "auto", which
@@ -18,9 +17,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
             would be slower than fp32.
         device: on which the network lies.
     """
-    if computes_in_bf16(precision, device):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    in_bf16 = computes_in_bf16(precision, device)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bf16)
 
 
 def computes_in_bf16(precision: Precision, device: torch.device) -> bool:

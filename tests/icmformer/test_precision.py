@@ -87,6 +87,20 @@ def test_bf16_is_close_to_fp32(name, image):
     assert agree.mean() > 0.9
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_autocast_of_a_training_around_it_changes_no_bit_and_keeps_its_gradients(
+    image, precision
+):
+    network = _tiny("tiny")
+    expected = Predictor(network, precision=precision).segment(image, CLICKS)
+    crop, maps = torch.rand(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = Predictor(network, precision=precision).segment(image, CLICKS)
+        network(crop, maps[:, :2], maps[:, 2:]).sum().backward()
+    np.testing.assert_array_equal(inside.probability, expected.probability)
+    assert all(weights.grad is not None for weights in network.parameters())
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_kept_matrices_change_no_bit_and_take_half_the_memory(name, image):
     network = _tiny(name)
