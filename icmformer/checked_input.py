@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from icmformer.box import Box
 from icmformer.clicks import Click
 from icmformer.errors import InputError
+from icmformer.placed_clicks import BORDER_TOLERANCE
 from icmformer.segmentation import Segmentation
 
 # Of a larger image a fingerprint reads every n-th row: 0.4 ms for 12 megapixels.
@@ -25,6 +27,24 @@ def image_size(image: np.ndarray) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"an image needs the shape (height, width, 3), this one has {image.shape}")
     return image.shape[0], image.shape[1]
+
+
+def check_box(box: Box, image_hw: tuple[int, int]) -> None:
+    """Refuse what is no box on an image of this height and width.
+
+    Raises:
+        InputError: if it is no `Box` or lies more than a pixel outside.
+    """
+    if not isinstance(box, Box):
+        raise InputError(f"{box!r} is no box: use Box(left, top, right, bottom)")
+    height, width = image_hw
+    outside = max(-box.left, -box.top, box.right - width, box.bottom - height)
+    if outside > BORDER_TOLERANCE:
+        raise InputError(
+            f"the box from x={float(box.left):g}, y={float(box.top):g} to x={float(box.right):g}, "
+            f"y={float(box.bottom):g} is not on the image, which is {width} pixels wide and "
+            f"{height} high: give left, top, right and bottom"
+        )
 
 
 def image_fingerprint(image: np.ndarray) -> int:

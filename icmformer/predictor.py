@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from icmformer.box import Box
-from icmformer.checked_input import check_previous, image_fingerprint, image_size
+from icmformer.checked_input import check_box, check_previous, image_fingerprint, image_size
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.image_features import ImageFeatures
@@ -221,8 +221,7 @@ class Predictor:
                 pixel outside, or `previous` belongs to clicks, another image or another size.
         """
         image_hw, fingerprint = image_size(image), image_fingerprint(image)
-        if not isinstance(box, Box):
-            raise InputError(f"{box!r} is no box: use Box(left, top, right, bottom)")
+        check_box(box, image_hw)
         clicks = box.clicks()
         placed = PlacedClicks.on_image(clicks, image_hw)
         inside = box.mask(image_hw).astype(np.float32)

@@ -240,8 +240,7 @@ def _box(item: Mapping[str, Any], size_hw: tuple[int, int]) -> Box:
     right, bottom = np.clip(corners.max(axis=0), 0, [width, height]).tolist()
     if not (right > left and bottom > top):
         raise RequestError(f"{_name(item)} has no area inside the image")
-    around = tuple((float(x), float(y)) for x, y in corners) if tilted else ()
-    return Box(left, top, right, bottom, around)
+    return Box(left, top, right, bottom, corners=corners if tilted else ())
 
 
 def _pixels(item: Mapping[str, Any], key: str, length: int) -> float:

@@ -34,7 +34,17 @@ def test_the_smallest_box_has_a_pixel():
     assert box.mask((5, 5))[math.floor(middle.y), math.floor(middle.x)]
 
 
-@pytest.mark.parametrize("sides", [(5, 0, 5, 9), (0, 9, 5, 8), (math.nan, 0, 5, 9), ("0", 0, 5, 9)])
+@pytest.mark.parametrize(
+    "sides",
+    [
+        (5, 0, 5, 9),
+        (0, 9, 5, 8),
+        (math.nan, 0, 5, 9),
+        ("0", 0, 5, 9),
+        (0, 0, math.inf, math.inf),
+        (0, 0, 10**400, 10**400),
+    ],
+)
 def test_what_is_no_box_is_refused(sides):
     with pytest.raises(InputError, match="left < right and top < bottom"):
         Box(*sides)
@@ -43,6 +53,41 @@ def test_what_is_no_box_is_refused(sides):
 def test_a_tilted_box_has_three_corners_at_least():
     with pytest.raises(InputError, match="three corners or more"):
         Box(1, 1, 50, 50, corners=((1, 2),))
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [None, 7, (1, 2, 3), ((1,), (2,), (3,)), ((1, 2, 3),) * 3, ("12",) * 3, ((0, math.nan),) * 3],
+)
+def test_corners_are_pairs_of_numbers(corners):
+    with pytest.raises(InputError, match="corners of a box need to be pairs of finite numbers"):
+        Box(1, 1, 50, 50, corners=corners)
+
+
+def test_corners_belong_to_their_box():
+    with pytest.raises(InputError, match="are not those of a box with the sides"):
+        Box(0, 0, 50, 50, corners=((60, 50), (70, 50), (70, 55)))
+
+
+def test_a_score_is_no_corner():
+    """As a detector writes it behind the sides."""
+    with pytest.raises(TypeError, match="positional arguments"):
+        Box(1, 2, 30, 40, 0.9)
+
+
+def test_corners_may_be_an_array_and_a_box_a_key():
+    corners = ((10.0, 2.0), (20.0, 12.0), (10.0, 22.0), (0.0, 12.0))
+    expected = Box(0, 2, 20, 22, corners=corners)
+    for given in (np.array(corners, np.float32), list(map(list, corners)), iter(corners)):
+        box = Box(0, 2, 20, 22, corners=given)
+        assert (box, box.clicks()) == (expected, expected.clicks())
+        assert {expected: "diamond"}[box]
+        np.testing.assert_array_equal(box.mask((30, 30)), expected.mask((30, 30)))
+
+
+def test_the_shape_of_an_image_is_no_size_of_a_mask():
+    with pytest.raises(InputError, match="a height and a width"):
+        Box(1, 2, 30, 40).mask(IMAGE.shape)
 
 
 def test_the_starter_finds_what_a_box_was_drawn_around(predictor):
@@ -95,7 +140,8 @@ def test_a_side_may_lie_a_fraction_of_a_pixel_outside(predictor, side):
     ("box", "previous", "sentence"),
     [
         ((10, 10, 60, 50), None, "is no box"),
-        (Box(10, 10, 99, 50), None, "not on the image"),
+        (Box(10, 10, 99, 50), None, "the box from x=10, y=10 to x=99, y=50 is not on the image"),
+        (Box(-1.1, 0, 9, 9), None, "the box from x=-1.1, y=0 to x=9, y=9 is not on the image"),
         (Box(10, 10, 60, 50), Segmentation.empty((9, 9)), "pixels high and wide"),
     ],
 )
