@@ -81,8 +81,13 @@ def check_previous(
             "previous is of another image; to start from its mask, give "
             "Segmentation.from_mask(previous.mask)"
         )
+    if previous.clicks and not clicks:
+        raise InputError(
+            "the previous segmentation has clicks already; to start anew, give what encode(image) "
+            "returns, or Segmentation.from_mask(previous.mask) to start from its mask"
+        )
     if not previous.leads_to(clicks):
         raise InputError(
-            f"the previous segmentation comes from {len(previous.clicks)} clicks that are not the "
-            f"first of these {len(clicks)}; give all clicks, in order"
+            "the previous segmentation comes from clicks that are not the first of these; give all "
+            "clicks, in order"
         )

@@ -127,24 +127,26 @@ class Predictor:
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32")
 
     def encode(self, image: np.ndarray, previous: Segmentation | None = None) -> Segmentation:
-        """Return a mask of nothing from which several objects on one image may start.
+        """Return what several objects on one image may start from: a mask of nothing, or one given.
 
-        It holds the features of the whole image, where the first click on an object looks, so they
-        are not computed again for every object. (Of a panorama that is served it holds none, or
-        those by which the network was chosen.)
+        It holds the features of the whole image, where the first click on an object looks that has
+        no mask yet, so they are not computed again for every object. (Of a panorama that is served
+        it holds none, or those by which the network was chosen.)
 
         Args:
             image: as for `segment`, and the same.
-            previous: what this returned for the image before, also of another predictor; it is
-                returned itself if it will do.
+            previous: a mask to start from (`Segmentation.from_mask`), or what this returned for the
+                image before, also of another predictor; it is returned itself if it will do.
 
         Raises:
-            InputError: if the image is not as described there, or `previous` is of another one.
+            InputError: if the image is not as described there, or `previous` is of another one or
+                has clicks.
         """
         image_hw, fingerprint = image_size(image), image_fingerprint(image)
-        empty = replace(Segmentation.empty(image_hw), image=fingerprint)
-        start = empty if previous is None else previous
+        start = Segmentation.empty(image_hw) if previous is None else previous
         check_previous(start, (), image_hw, fingerprint)
+        if start.image is None:
+            start = replace(start, image=fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
             begun = self._begun(image, start)
             if not self._zoom.begins_with_whole(image_hw):

@@ -126,6 +126,23 @@ def test_objects_on_an_encoded_image_need_it_encoded_once_and_change_no_bit(pres
         predictor.segment(255 - image, CLICKS, start)
 
 
+@pytest.mark.parametrize("preset", [Predictor.for_benchmark, Predictor])
+def test_an_encoded_mask_to_start_from_changes_no_bit_and_belongs_to_its_image(preset):
+    predictor, image = preset(ToyNetwork()), golden_loops.image()
+    mask = np.zeros(image.shape[:2], bool)
+    for mask[40:140, 60:160] in (False, True):
+        drawn = Segmentation.from_mask(mask)
+        start = predictor.encode(image, drawn)
+        np.testing.assert_array_equal(start.mask, mask)
+        for clicks in (CLICKS[:1], CLICKS):
+            expected = predictor.segment(image, clicks, drawn)
+            result = predictor.segment(image, clicks, start)
+            np.testing.assert_array_equal(result.probability, expected.probability)
+        assert predictor.encode(image, start) is start
+        with pytest.raises(InputError, match="of another image"):
+            predictor.segment(255 - image, CLICKS, start)
+
+
 def test_features_of_another_network_are_not_used():
     image = golden_loops.image()
     first, second = (Predictor.for_benchmark(ToyNetwork()) for _ in range(2))
@@ -317,9 +334,17 @@ def test_refuses_a_previous_result_of_other_clicks_or_another_size():
     predictor = Predictor(ToyNetwork())
     first, second, third = Click(1, 1, True), Click(2, 2, True), Click(3, 3, False)
     previous = predictor.segment(IMAGE, [first, second])
-    for clicks in ([first, third], [first], [second, first, third], []):
+    for clicks in ([first, third], [first], [second, first, third]):
         with pytest.raises(InputError, match="give all clicks, in order"):
             predictor.segment(IMAGE, clicks, previous)
+    for answer in (
+        lambda: predictor.segment(IMAGE, [], previous),
+        lambda: predictor.encode(IMAGE, previous),
+    ):
+        with pytest.raises(
+            InputError, match=r"has clicks already; .*\.from_mask\(previous\.mask\)"
+        ):
+            answer()
     with pytest.raises(InputError, match="high and wide"):
         predictor.segment(IMAGE[:10], [first, second, third], previous)
     with pytest.raises(InputError, match="pixels high and wide"):
