@@ -1,5 +1,6 @@
 """What the predictor is given, checked before the network sees it."""
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -11,7 +12,8 @@ from icmformer.errors import InputError
 from icmformer.placed_clicks import BORDER_TOLERANCE
 from icmformer.segmentation import Segmentation
 
-# Of a larger image a fingerprint reads every n-th row: 0.4 ms for 12 megapixels.
+# Of a larger image a fingerprint reads one pixel in so many, down and across: of 12 megapixels one
+# of 9 x 8, in 0.6 ms. Reading them all takes 20 ms.
 _FINGERPRINT_BYTES = 1 << 19
 
 
@@ -48,10 +50,15 @@ def check_box(box: Box, image_hw: tuple[int, int]) -> None:
 
 
 def image_fingerprint(image: np.ndarray) -> int:
-    """Return a number that another image hardly has, whatever the memory layout of this one."""
-    rows = image[:: -(-image.size // _FINGERPRINT_BYTES)]
+    """Return a number that another image hardly has, whatever the memory layout of this one.
+
+    A large one may keep it when a few pixels change: one of 12 megapixels, fewer than 9 x 8.
+    """
+    share = math.ceil(image.size / _FINGERPRINT_BYTES)
+    down = math.ceil(math.sqrt(share))
+    pixels = image[::down, :: math.ceil(share / down)]
     # One channel after the other: in this order BGR seen as RGB is copied as fast as RGB.
-    return zlib.crc32(rows.transpose(2, 0, 1).copy().data)
+    return zlib.crc32(pixels.transpose(2, 0, 1).copy().data)
 
 
 def check_previous(

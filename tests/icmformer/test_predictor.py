@@ -365,12 +365,15 @@ def test_refuses_a_previous_result_of_another_image(row):
     assert predictor.segment(other, CLICKS[:2], corrected).clicks == tuple(CLICKS[:2])
 
 
-def test_a_large_image_is_known_by_some_of_its_rows():
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (1501, 701), (2990, 990)])
+def test_a_large_image_is_known_by_a_part_of_any_ten_pixels_square(row, column):
     predictor = Predictor(ToyNetwork((32, 32)))
     image = np.full((3000, 1000, 3), 90, dtype=np.uint8)
     previous = predictor.segment(image, CLICKS[:1])
+    edited = image.copy()
+    edited[row : row + 10, column : column + 10] += 1
     with pytest.raises(InputError, match="of another image"):
-        predictor.segment(image + 1, CLICKS[:1], previous)
+        predictor.segment(edited, CLICKS[:1], previous)
     same = image[..., ::-1].copy()[..., ::-1]
     assert predictor.segment(same, CLICKS[:1], previous) is previous
 
