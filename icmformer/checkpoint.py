@@ -209,8 +209,9 @@ def _write(contents: dict[Path, bytes]) -> None:
                 os.fsync(file.fileno())
         for path, unfinished in written.items():
             unfinished.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        reason = getattr(error, "strerror", error)
+        raise CheckpointError(f"{path}: cannot be written: {reason}") from error
     finally:
         for unfinished in written.values():
             unfinished.unlink(missing_ok=True)

@@ -165,7 +165,9 @@ def _wrong_for_backbone(config: ModelConfig) -> Iterator[str]:
         if len(config.pyramid_widths) != 4:
             yield "pyramid_widths does not have four entries"
         if not all(map(config.windows_along, config.input_size)):
-            yield f"input_size {config.input_size} cannot be cut into windows"
+            step = config.patch_size * config.window_size
+            sides = f"take multiples of {step} pixels"
+            yield f"input_size {config.input_size} cannot be cut into windows: {sides}"
         if config.drop_path:
             yield "drop_path is for swin only"
         return

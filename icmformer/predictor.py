@@ -14,6 +14,7 @@ from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
+from icmformer.model import ICMFormer
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
@@ -87,8 +88,8 @@ class Predictor:
             precision: see `icmformer.precision.autocast`.
 
         Raises:
-            ConfigError: if the model is no network, the precision is unknown, or the weights do not
-                go with it.
+            ConfigError: if the model is no network, `zoom_in` no zoom or of a size that the network
+                cannot work with, the precision is unknown, or the weights do not go with it.
         """
         _check_network(model)
         if precision not in get_args(Precision):
@@ -99,6 +100,7 @@ class Predictor:
         self._device = next(iter(model.parameters())).device
         _check_weights(model, computes_in_bf16(precision, self._device))
         self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
+        _check_zoom(self._zoom, model)
         self._flip = flip
         self._precision = precision
         self._tidy = not self._zoom.as_published
@@ -120,7 +122,7 @@ class Predictor:
 
         Raises:
             ConfigError: if the model is no network, or the size is not two whole numbers of at
-                least 1.
+                least 1 that the network can work with.
         """
         _check_network(model)
         zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
@@ -350,10 +352,13 @@ def _size_hw(image: np.ndarray) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
+def _offers(given: object, protocol: type) -> bool:
+    return all(hasattr(given, name) for name in vars(protocol) if not name.startswith("_"))
+
+
 def _check_network(model: ClickNetwork) -> None:
     """Refuse what is no network, such as the path of one."""
-    parts = [name for name in vars(ClickNetwork) if not name.startswith("_")]
-    if not all(hasattr(model, name) for name in parts):
+    if not _offers(model, ClickNetwork):
         raise ConfigError(
             "a predictor needs a network, such as load_checkpoint(path) returns, this is a "
             f"{type(model).__name__}"
@@ -363,6 +368,17 @@ def _check_network(model: ClickNetwork) -> None:
             f"the network, a {type(model).__name__}, has no parameters: give it one, which says on "
             "which device to compute"
         )
+
+
+def _check_zoom(zoom: Zoom, model: ClickNetwork) -> None:
+    """Refuse what is no zoom, such as a size, and a size that the network cannot work with."""
+    if not _offers(zoom, Zoom):
+        raise ConfigError(
+            f"zoom_in needs to be a zoom, such as RepeatedZoomIn((448, 448)), not {zoom!r}"
+        )
+    if isinstance(model, ICMFormer):
+        height, width = map(int, zoom.input_size)
+        replace(model.config, input_size=(height, width))  # refuses it
 
 
 def _check_weights(model: ClickNetwork, in_bf16: bool) -> None:

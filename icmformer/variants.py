@@ -124,7 +124,7 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
     Raises:
         ConfigError: if the name or a setting is unknown, or the settings do not fit together.
     """
-    if name not in VARIANTS:
+    if name not in MODEL_NAMES:
         raise ConfigError(f"unknown model {name!r}; known are {', '.join(MODEL_NAMES)}")
     return ModelConfig.from_dict({**VARIANTS[name].to_dict(), **overrides})
 

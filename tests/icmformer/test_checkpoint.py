@@ -287,6 +287,10 @@ def test_a_wrapped_network_whose_file_nobody_could_load_is_not_saved(path):
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path / ("x" * 300 + ".safetensors"))
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            save_checkpoint(build_model("tiny"), tmp_path / f"{name}.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "xpu:77", "hpu", "meta", "gpu", None, 1.5])

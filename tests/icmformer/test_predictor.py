@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer.checkpoint import STARTER
 from icmformer.clicks import Click, from_row_column
-from icmformer.errors import ConfigError, InputError
+from icmformer.errors import InputError
 from icmformer.predictor import Predictor
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import MASK_THRESHOLD, Segmentation
@@ -292,29 +291,6 @@ def test_takes_clicks_one_by_one_and_refuses_numbers_beyond_all():
     )
     with pytest.raises(InputError, match="further away"):
         predictor.segment(IMAGE, [Click(10**400, 1, True)])
-
-
-@pytest.mark.parametrize("predictor_of", [Predictor, Predictor.for_benchmark])
-def test_refuses_what_is_no_network(predictor_of):
-    empty = ToyNetwork()
-    del empty.where
-
-    with pytest.raises(ConfigError, match=r"needs a network, such as load_.*, this is a PosixPath"):
-        predictor_of(STARTER)
-    with pytest.raises(ConfigError, match="network, a ToyNetwork, has no parameters: give it one"):
-        predictor_of(empty)
-
-
-@pytest.mark.parametrize("size", [(0, 0), 448, 0, (448,), (448.0, 448.0), ()])
-def test_refuses_sizes_that_mean_nothing(size):
-    with pytest.raises(ConfigError, match=r"two whole numbers, such as \(448, 448\), not "):
-        Predictor.for_benchmark(ToyNetwork(), size)
-
-
-@pytest.mark.parametrize("size", [(0, 0), 64, (64, 64, 64), "ab"])
-def test_refuses_to_zoom_to_sizes_that_mean_nothing(size):
-    with pytest.raises(ConfigError, match="need to be two whole numbers, such as"):
-        RepeatedZoomIn(size)
 
 
 @pytest.mark.parametrize("predictor_of", [Predictor, Predictor.for_benchmark])

@@ -62,6 +62,8 @@ def test_stochastic_depth_rises_linearly_over_the_blocks_of_a_paper_size_swin():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ConfigError, match="unknown model 'vit_giant'; known are vit_base"):
         build_model("vit_giant")
+    with pytest.raises(ConfigError, match=r"unknown model \['tiny'\]; known are"):
+        build_model(["tiny"])
 
 
 @pytest.mark.parametrize(
