@@ -113,7 +113,8 @@ def disk_maps_of_batch(
     planes = torch.arange(2 * len(positions), device=positions.device).view(-1, 2, 1, 1)
     starts = (planes * height + rows.clamp(0, height - 1).long()) * width
     flat = starts[..., :, None] + columns.clamp(0, width - 1).long()[..., None, :]
-    maps = torch.zeros(2 * len(positions) * height * width + 1, device=positions.device)
+    elements = 2 * len(positions) * height * width + 1
+    maps = torch.zeros(elements, dtype=torch.float32, device=positions.device)
     # Whatever is not drawn lands in one spare element behind the maps: no boolean indexing, so a
     # GPU need not wait to learn how many pixels there are.
     maps.index_fill_(0, torch.where(inside, flat, maps.numel() - 1).view(-1), 1.0)

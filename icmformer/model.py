@@ -94,7 +94,7 @@ class ICMFormer(nn.Module):
                 cannot work with this height or width.
         """
         _check_image(image)
-        return self.backbone.encode_image((image - self.mean) / self.std)
+        return self.backbone.encode_image((image.to(self.mean.dtype) - self.mean) / self.std)
 
     def fuse(
         self, features: ImageFeatures, click_maps: torch.Tensor, previous_mask: torch.Tensor
@@ -110,17 +110,17 @@ class ICMFormer(nn.Module):
             (B, 1, H, W) logits, never in half precision.
 
         Raises:
-            InputError: if the maps do not have these shapes or the size of the image, or are of
-                another number of images than the features.
+            InputError: if the maps are no tensors, do not have these shapes or the size of the
+                image, or are of another number of images than the features.
         """
         _check_map("click maps", click_maps, 2, features.size_hw)
-        _check_map("a previous mask", previous_mask, 1, features.size_hw)
+        _check_map("previous masks", previous_mask, 1, features.size_hw)
         if len(click_maps) != len(previous_mask):
             raise InputError(
                 f"{len(click_maps)} images of clicks do not fit {len(previous_mask)} previous masks"
             )
         features = features.for_batch(len(click_maps))
-        guidance = torch.cat([previous_mask, click_maps], dim=1)
+        guidance = torch.cat([previous_mask, click_maps], dim=1).to(self.mean.dtype)
         logits = self.head(self.backbone.fuse(features, guidance))
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
@@ -135,6 +135,7 @@ class ICMFormer(nn.Module):
 
 def _check_image(given: torch.Tensor) -> None:
     """Refuse what would run nevertheless, such as bytes; a GPU is not asked for the values."""
+    _check_tensor("images", given)
     if given.ndim != 4 or given.shape[1] != 3:
         raise InputError(
             f"images need the shape (batch, 3, height, width), these have {tuple(given.shape)}"
@@ -148,11 +149,17 @@ def _check_image(given: torch.Tensor) -> None:
 
 def _check_map(name: str, given: torch.Tensor, channels: int, size_hw: tuple[int, int]) -> None:
     """Refuse what would run nevertheless, such as the two maps in the other order."""
+    _check_tensor(name, given)
     if given.ndim != 4 or given.shape[1] != channels or given.shape[2:] != size_hw:
         raise InputError(
             f"{name} of an image of {size_hw} pixels need the shape (batch, {channels},"
             f" {size_hw[0]}, {size_hw[1]}), not {tuple(given.shape)}"
         )
+
+
+def _check_tensor(name: str, given: object) -> None:
+    if not torch.is_tensor(given):
+        raise InputError(f"{name} need to be a tensor of torch, not a {type(given).__name__}")
 
 
 def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:

@@ -172,6 +172,28 @@ def test_images_of_the_networks_own_precision_are_taken(dtype):
     assert model(*(tensor.to(dtype) for tensor in some_inputs())).isfinite().all()
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_images_and_maps_of_another_precision_are_those_numbers(name):
+    model = build_model(name).eval()
+    image, clicks, previous = some_inputs()
+    previous = previous.round()
+    expected = model(image, clicks, previous)
+
+    assert torch.equal(model(image.double(), clicks.double(), previous.double()), expected)
+    assert torch.equal(model(image, clicks.bool(), previous.bool()), expected)
+
+
+def test_arrays_are_refused_where_tensors_are_needed():
+    model = build_model("tiny")
+    image, clicks, previous = some_inputs()
+
+    with pytest.raises(InputError, match="images need to be a tensor of torch, not a ndarray"):
+        model.encode_image(image.numpy())
+    for maps in ((clicks.tolist(), previous), (clicks, previous.numpy())):
+        with pytest.raises(InputError, match="need to be a tensor of torch, not a"):
+            model.fuse(model.encode_image(image), *maps)
+
+
 def test_maps_of_another_size_than_the_image_are_refused():
     model = build_model("tiny_swin")
     features = model.encode_image(some_inputs(64, 64)[0])
@@ -188,7 +210,7 @@ def test_maps_that_are_mixed_up_are_refused():
     for call in (lambda *maps: model(image, *maps), partial(model.fuse, model.encode_image(image))):
         with pytest.raises(InputError, match=r"click maps .* \(batch, 2, .* \(2, 1, 64, 64\)"):
             call(previous, clicks)
-        with pytest.raises(InputError, match=r"previous mask .* \(batch, 1, .* \(2, 64, 64\)"):
+        with pytest.raises(InputError, match=r"previous masks .* \(batch, 1, .* \(2, 64, 64\)"):
             call(clicks, previous[:, 0])
 
 

@@ -102,6 +102,18 @@ def test_the_autocast_of_a_training_around_it_changes_no_bit_and_keeps_its_gradi
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
+def test_what_torch_makes_tensors_of_unless_told_otherwise_changes_no_bit(name, image):
+    predictor = Predictor(_tiny(name), precision="fp32")
+    expected = predictor.segment(image, CLICKS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = predictor.segment(image, CLICKS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(result.probability, expected.probability)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_kept_matrices_change_no_bit_and_take_half_the_memory(name, image):
     network = _tiny(name)
     before = Predictor(network, precision="bf16").segment(image, CLICKS)
