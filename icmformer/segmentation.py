@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icmformer.clicks import Click
 from icmformer.errors import InputError
@@ -56,7 +57,8 @@ class Segmentation:
     """An object's mask after some clicks.
 
     Attributes:
-        probability: (H, W) float32 in [0, 1], read-only; H and W of the image.
+        probability: (H, W) float32 in [0, 1]; H and W of the image. Read-only, unless the
+            segmentation is a deep copy or was pickled.
         clicks: all clicks that led to it, in order.
         region: what the object was last looked at in, close-ups of corrections aside; None before
             the first pass.
@@ -71,7 +73,7 @@ class Segmentation:
         InputError: if the probability is no array of float32; its values are not looked at.
     """
 
-    probability: np.ndarray
+    probability: NDArray[np.float32]
     clicks: tuple[Click, ...] = ()
     region: RegionOfInterest | None = None
     image: int | None = None
@@ -127,7 +129,7 @@ class Segmentation:
         return replace(self, features=None)
 
     @property
-    def mask(self) -> np.ndarray:
+    def mask(self) -> NDArray[np.bool_]:
         """(H, W) bool, True on the object."""
         return self.probability > np.float32(MASK_THRESHOLD)
 
