@@ -80,7 +80,8 @@ def override(values: Settings, overrides: Sequence[str]) -> None:
         try:
             values.update(_changed(values, key.split("."), yaml.safe_load(value)))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise RecipeError(f"the value of {text!r} is no YAML: {error}") from error
+            reason = getattr(error, "problem", error)  # without the lines that point into it
+            raise RecipeError(f"the value of {text!r} is no YAML: {reason}") from error
 
 
 def changed_places(was: Any, now: Any, place: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -129,7 +130,8 @@ def _problems(model: type[BaseModel], found: Sequence[ErrorDetails]) -> Iterator
                 hint = f"; there are {', '.join(known)}"
             yield f"{where} is not a setting{hint}"
         elif not _follows_from_others(details, found):
-            what = details["msg"].removeprefix("Value error, ")
+            what = details["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            what = what.removesuffix(" for <class 'pathlib.Path'>")
             yield f"{where}: {what}" if where else what
 
 

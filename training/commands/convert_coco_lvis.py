@@ -206,6 +206,7 @@ def _content(path: Path, source: str) -> Iterator[dict[str, Any]]:
     try:
         yield json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); it is in {source}") from error
+        reason = getattr(error, "strerror", error)
+        raise DatasetError(f"{path} cannot be read ({reason}); it is in {source}") from error
     except (LookupError, TypeError) as error:
         raise DatasetError(f"{path} is JSON of another kind; take the one in {source}") from error

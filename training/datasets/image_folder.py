@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from training.datasets.image_files import names_by_stem
 from training.datasets.sample import IGNORE, AnnotatedImage
@@ -216,6 +216,8 @@ def _decoded(content: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
+    except UnidentifiedImageError as error:
+        raise DatasetError(f"{name} is damaged or no image") from error
     # Damaged files make decoders raise nearly anything; Pillow refuses huge ones by itself.
     except Exception as error:
         raise DatasetError(f"{name} is damaged or no image: {error}") from error

@@ -126,10 +126,13 @@ def test_a_conversion_without_photos_says_so(downloads):
 
 @pytest.mark.parametrize("name", ["lvis", "panoptic"])
 @pytest.mark.parametrize("content", ["{}", "[]", '{"images": [1], "categories": ["x"]}'])
-def test_json_of_another_kind_is_refused(downloads, name, content):
+def test_json_of_another_kind_or_none_is_refused(downloads, name, content):
     (downloads / f"{name}.json").write_text(content)
 
     with pytest.raises(DatasetError, match=rf"{name}\.json is JSON of another kind; take the one"):
+        read_sources(downloads / "lvis.json", downloads / "panoptic.json")
+    (downloads / f"{name}.json").unlink()
+    with pytest.raises(DatasetError, match=r"json cannot be read \(No such file or directory\);"):
         read_sources(downloads / "lvis.json", downloads / "panoptic.json")
 
 

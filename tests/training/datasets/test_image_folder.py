@@ -187,6 +187,12 @@ def test_what_is_no_file_is_named(folder):
         ImageFolder(folder)[1]
 
 
+def test_an_empty_file_is_named(folder):
+    (folder / "images" / "b.webp").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"images/b\.webp is damaged or no image$"):
+        ImageFolder(folder)[1]
+
+
 def test_an_image_too_large_for_pillow_is_named(folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DatasetError, match=r"masks/a\.png is damaged or no image: .*exceeds"):
