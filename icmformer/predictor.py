@@ -1,26 +1,25 @@
 """Clicks on an image in, mask out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 import torch
-from torch import nn
 
 from icmformer.box import Box
 from icmformer.checked_input import check_box, check_previous, image_fingerprint, image_size
+from icmformer.checked_parts import ClickNetwork, check_network, check_weights, check_zoom
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
-from icmformer.model import ICMFormer
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
 from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.repeated_zoom_in import RepeatedZoomIn
-from icmformer.segmentation import AnsweringNetwork, CropFeatures, FeatureTensors, Segmentation
+from icmformer.segmentation import AnsweringNetwork, CropFeatures, Segmentation
 from icmformer.specialised import Specialised
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import Zoom, ZoomIn
@@ -29,33 +28,6 @@ from icmformer.zoom_in import Zoom, ZoomIn
 _CLICKS_TO_FIND_THE_OBJECT = 2
 # The second look at a box reads what the first one found; further ones change little.
 _LOOKS_AT_A_BOX = 2
-
-
-class ClickNetwork(Protocol):
-    """What the predictor asks of a network; `ICMFormer` is one."""
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the crop it was made for."""
-
-    def eval(self) -> nn.Module:
-        """Switch to inference."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the weights, which say on which device to compute."""
-
-    def click_maps(
-        self, rows_columns: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
-    ) -> torch.Tensor:
-        """Draw (N, 2) clicks as (2, H, W) maps."""
-
-    def encode_image(self, image: torch.Tensor) -> FeatureTensors:
-        """Encode (B, 3, H, W) RGB in [0, 1]."""
-
-    def fuse(
-        self, features: Any, click_maps: torch.Tensor, previous_mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Return (B, 1, H, W) logits; features are what its own `encode_image` returned."""
 
 
 class Predictor:
@@ -91,16 +63,16 @@ class Predictor:
             ConfigError: if the model is no network, `zoom_in` no zoom or of a size that the network
                 cannot work with, the precision is unknown, or the weights do not go with it.
         """
-        _check_network(model)
+        check_network(model)
         if precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ConfigError(f"precision {precision!r} is unknown: use one of {known}")
         model.eval()
         self._model = model
         self._device = next(iter(model.parameters())).device
-        _check_weights(model, computes_in_bf16(precision, self._device))
+        check_weights(model, computes_in_bf16(precision, self._device))
         self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
-        _check_zoom(self._zoom, model)
+        check_zoom(self._zoom, model)
         self._flip = flip
         self._precision = precision
         self._tidy = not self._zoom.as_published
@@ -124,7 +96,7 @@ class Predictor:
             ConfigError: if the model is no network, or the size is not two whole numbers of at
                 least 1 that the network can work with.
         """
-        _check_network(model)
+        check_network(model)
         zoom_in = ZoomIn(model.input_size if input_size is None else input_size)
         return cls(model, zoom_in=zoom_in, flip=True, precision="fp32")
 
@@ -350,42 +322,3 @@ class Predictor:
 
 def _size_hw(image: np.ndarray) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
-
-
-def _offers(given: object, protocol: type) -> bool:
-    return all(hasattr(given, name) for name in vars(protocol) if not name.startswith("_"))
-
-
-def _check_network(model: ClickNetwork) -> None:
-    """Refuse what is no network, such as the path of one."""
-    if not _offers(model, ClickNetwork):
-        raise ConfigError(
-            "a predictor needs a network, such as load_checkpoint(path) returns, this is a "
-            f"{type(model).__name__}"
-        )
-    if not any(True for _ in model.parameters()):
-        raise ConfigError(
-            f"the network, a {type(model).__name__}, has no parameters: give it one, which says on "
-            "which device to compute"
-        )
-
-
-def _check_zoom(zoom: Zoom, model: ClickNetwork) -> None:
-    """Refuse what is no zoom, such as a size, and a size that the network cannot work with."""
-    if not _offers(zoom, Zoom):
-        raise ConfigError(
-            f"zoom_in needs to be a zoom, such as RepeatedZoomIn((448, 448)), not {zoom!r}"
-        )
-    if isinstance(model, ICMFormer):
-        height, width = map(int, zoom.input_size)
-        replace(model.config, input_size=(height, width))  # refuses it
-
-
-def _check_weights(model: ClickNetwork, in_bf16: bool) -> None:
-    """Refuse weights of a type that the images, which are float32, cannot be multiplied with."""
-    fitting = {torch.float32, torch.bfloat16} if in_bf16 else {torch.float32}
-    for kind in {weights.dtype for weights in model.parameters()} - fitting:
-        raise ConfigError(
-            f"a network with weights of {kind} cannot answer in {'bf16' if in_bf16 else 'fp32'}: "
-            "convert it with model.float()"
-        )
