@@ -24,7 +24,7 @@ from icmformer.specialised import Specialised
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
 from icmformer.zoom_in import Zoom, ZoomIn
 
-# The second click still says which object is meant; the ones after it correct a mask.
+# The second click still says which object is meant, unless a mask does; the ones after it correct.
 _CLICKS_TO_FIND_THE_OBJECT = 2
 # The second look at a box reads what the first one found; further ones change little.
 _LOOKS_AT_A_BOX = 2
@@ -35,9 +35,10 @@ class Predictor:
 
     Of a specialised network it uses, on each image, the one of the two that fits it.
 
-    A result is a function of image and clicks alone. Pass i of the network reads clicks 1 to i and
-    the probability of pass i - 1, so clicks are replayed in order; a `previous` segmentation only
-    saves the passes that it already holds. Unless told otherwise, it answers as people are served.
+    A result is a function of image, clicks and what it began with: nothing, a mask or a box. Pass i
+    of the network reads clicks 1 to i and the probability of pass i - 1, so clicks are replayed in
+    order; a `previous` segmentation only saves the passes that it already holds, unless it began
+    with a mask or a box. Unless told otherwise, it answers as people are served.
     """
 
     def __init__(
@@ -184,7 +185,8 @@ class Predictor:
         """Segment the object that a box was drawn around; its mask stays within.
 
         The network reads all clicks of the box at once, twice, where the box is. Further clicks go
-        on from there: `segment(image, [*box.clicks(), click], previous=result)`.
+        on from there: `segment(image, [*box.clicks(), click], previous=result)`. Without `previous`
+        the same clicks would be answered one after the other, and often mean another object.
 
         Args:
             image: as for `segment`.
@@ -235,7 +237,8 @@ class Predictor:
                 break
             region = next_region
             result = self._look(image, clicks, region, result)
-        if self._tidy and len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
+        corrects = before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT
+        if self._tidy and corrects:
             return self._corrected(image, clicks, before, result, region)
         return result
 

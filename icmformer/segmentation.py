@@ -59,7 +59,7 @@ class Segmentation:
     Attributes:
         probability: (H, W) float32 in [0, 1]; H and W of the image. Read-only, unless the
             segmentation is a deep copy or was pickled.
-        clicks: all clicks that led to it, in order.
+        clicks: all clicks that led to it, in order, with a box first those that it stands for.
         region: what the object was last looked at in, close-ups of corrections aside; None before
             the first pass.
         image: fingerprint of the image, by which the predictor refuses another one, unless that
@@ -68,6 +68,8 @@ class Segmentation:
             predictor left is chosen and computed anew.
         features: of that region, or of the whole image before the first pass. They save time and
             never change a result, so they may be dropped.
+        is_given: whether it began with a mask that says which object is meant; then already the
+            first click only corrects it.
 
     Raises:
         InputError: if the probability is no array of float32; its values are not looked at.
@@ -79,6 +81,7 @@ class Segmentation:
     image: int | None = None
     encoder: AnsweringNetwork | None = field(default=None, repr=False)
     features: CropFeatures | None = field(default=None, repr=False)
+    is_given: bool = False
 
     def __post_init__(self) -> None:
         kind = _kind(self.probability)
@@ -93,7 +96,7 @@ class Segmentation:
 
     @classmethod
     def from_mask(cls, mask: np.ndarray) -> "Segmentation":
-        """Start from an existing mask, to be corrected by clicks.
+        """Start from an existing mask, which every click corrects around it.
 
         Args:
             mask: (H, W), bool or numbers that are not zero on the object.
@@ -114,7 +117,8 @@ class Segmentation:
                 f"a mask of {mask.dtype} may hold 0 and 1 only, this one has other numbers, as a"
                 " probability has: threshold it first, as in mask > 0.5"
             )
-        return cls(probability=(mask != 0).astype(np.float32))
+        given = mask != 0
+        return cls(probability=given.astype(np.float32), is_given=bool(given.any()))
 
     @classmethod
     def empty(cls, image_hw: tuple[int, int]) -> "Segmentation":

@@ -8,6 +8,7 @@ from icmformer.local_refinement import blended
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.repeated_zoom_in import RepeatedZoomIn
+from icmformer.segmentation import Segmentation
 from tests.icmformer.redness_network import RednessNetwork
 
 LOOK = RepeatedZoomIn((336, 336))
@@ -110,8 +111,11 @@ class Fickle(RednessNetwork):
 NEAR, FAR = (slice(12, 18), slice(24, 26)), (slice(12, 18), slice(27, 29))
 
 
-def after_a_change_of_mind(count, scale):
-    """Return the mask, a pixel for each cell, after so many clicks: blue counts for the last."""
+def after_a_change_of_mind(count, scale, is_given=False):
+    """Return the mask, a pixel for each cell, after so many clicks: blue counts for the last.
+
+    Where the mask before it is given, the last click is its first.
+    """
     cells = np.full((36, 36, 3), 100, dtype=np.uint8)
     cells[4:32, 4:24] = (255, 0, 0)
     cells[NEAR] = cells[FAR] = (0, 0, 255)
@@ -125,6 +129,8 @@ def after_a_change_of_mind(count, scale):
     before = predictor.segment(image, first)
     assert not before.mask[::scale, ::scale][FAR].any()
     network.takes_blue = True
+    if is_given:
+        first, before = [], Segmentation.from_mask(before.mask)
     after = predictor.segment(image, [*first, last], before)
     return after.mask[scale // 2 :: scale, scale // 2 :: scale], network
 
@@ -135,6 +141,14 @@ def test_from_the_third_click_on_only_what_is_around_the_click_changes(count, ta
     mask, _ = after_a_change_of_mind(count, scale)
     assert mask[NEAR].all()
     assert (mask[FAR] == takes_far).all()
+
+
+@pytest.mark.parametrize("scale", [1, 10], ids=["without a close-up", "with one"])
+def test_a_given_mask_says_which_object_is_meant_so_that_its_first_click_corrects(scale):
+    mask, _ = after_a_change_of_mind(2, scale, is_given=True)
+    assert mask[NEAR].all()
+    assert mask[4:32, 4:24].all()
+    assert not mask[FAR].any()
 
 
 def test_the_close_up_starts_from_what_the_look_before_it_found():
