@@ -12,6 +12,7 @@ from icmformer.checked_input import check_box, check_previous, image_fingerprint
 from icmformer.checked_parts import ClickNetwork, check_network, check_weights, check_zoom
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
+from icmformer.first_click import is_clearer, stands_out
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
@@ -231,6 +232,8 @@ class Predictor:
         """Answer the last click: with one look, and further ones if the zoom asks for them."""
         region = self._zoom.region(before.probability, clicks, before.region)
         result = self._look(image, clicks, region, before)
+        if len(clicks) == 1 and clicks.positive[0] and not before.is_given:
+            result, region = self._looked_closer(image, clicks, before, result, region)
         for _ in range(self._zoom.looks - 1):
             next_region = self._zoom.look_again(result.probability, clicks, region)
             if next_region is None:
@@ -241,6 +244,24 @@ class Predictor:
         if self._tidy and corrects:
             return self._corrected(image, clicks, before, result, region)
         return result
+
+    def _looked_closer(
+        self,
+        image: np.ndarray,
+        clicks: PlacedClicks,
+        before: Segmentation,
+        found: Segmentation,
+        region: RegionOfInterest,
+    ) -> tuple[Segmentation, RegionOfInterest]:
+        """Look closer at what a first click is on, as long as it does not stand out."""
+        windows = self._zoom.closer_windows(clicks.pixels[0], region, _size_hw(image))
+        for window in windows:
+            if stands_out(found.probability, region):
+                break
+            closer = self._look(image, clicks, window, before)
+            if is_clearer(closer.probability, window, found.probability, region):
+                found, region = closer, window
+        return found, region
 
     def _corrected(
         self,

@@ -8,6 +8,9 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 
 * A click is answered after up to `looks` passes. As long as the last answer says that another
   region would show the object better, that region is looked at, starting from the last answer.
+* What an object's first click is on may be too small to be seen in the whole image. Where the
+  answer hardly stands out there, windows around the click are looked at, each half as long as the
+  one before; see `icmformer.first_click`.
 * Where nothing was found, the next look goes to the surroundings of the positive clicks.
 * One look moves in by at most `_STEP`, so a wrong first answer does not lose the context, and
   nothing is magnified more than `_MAGNIFICATION` times: a click's disk, 11 pixels wide for the
@@ -100,6 +103,17 @@ class RepeatedZoomIn:
         fits = current.covers(box) and wanted.overlap(current) >= RECOMPUTE_OVERLAP
         return None if fits or wanted == current else wanted
 
+    def closer_windows(
+        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
+    ) -> list[RegionOfInterest]:
+        """Return squares down to the smallest that is looked at; see `icmformer.zoom_in.Zoom`."""
+        windows = []
+        side = max(current.size_hw) / 2
+        while side >= max(self.input_size) / _MAGNIFICATION:
+            windows.append(_window(pixel, side, image_hw))
+            side /= 2
+        return windows
+
     def refinement_window(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
@@ -108,9 +122,7 @@ class RepeatedZoomIn:
         side = max(_WINDOW * longest, max(self.input_size) / _MAGNIFICATION)
         if side > _WINDOW_MOST * longest:
             return None
-        row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
-        column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
-        return RegionOfInterest(row_min, row_max, column_min, column_max)
+        return _window(pixel, side, image_hw)
 
     def _first_view(self, clicks: PlacedClicks, image_hw: tuple[int, int]) -> RegionOfInterest:
         """Return the whole image, or of a very long one a part with all positive clicks."""
@@ -146,6 +158,13 @@ def _box_of(found: RegionOfInterest | None, clicks: PlacedClicks) -> RegionOfInt
         (row, column), *_ = positives.tolist()
         found = RegionOfInterest(row, row, column, column)
     return found.including(positives)
+
+
+def _window(pixel: np.ndarray, side: float, image_hw: tuple[int, int]) -> RegionOfInterest:
+    """Return a square of the image with a pixel in its middle, as far as the image reaches."""
+    row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
+    column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
+    return RegionOfInterest(row_min, row_max, column_min, column_max)
 
 
 def _segment(twice_centre: int, length: float, limit: int) -> tuple[int, int]:

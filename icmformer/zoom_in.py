@@ -60,6 +60,17 @@ class Zoom(Protocol):
             current: the region of the pass before, if there was one.
         """
 
+    def closer_windows(
+        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
+    ) -> Sequence[RegionOfInterest]:
+        """Return ever smaller surroundings of an object's first click, if any are to be tried.
+
+        Args:
+            pixel: (2,) int, row and column of the click.
+            current: the region of the pass that answered it.
+            image_hw: height and width of the image.
+        """
+
     def look_again(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest
     ) -> RegionOfInterest | None:
@@ -122,6 +133,12 @@ class ZoomIn:
         if current is None or not current.holds(clicks.positive_pixels):
             return wanted
         return wanted if wanted.overlap(current) < RECOMPUTE_OVERLAP else current
+
+    def closer_windows(
+        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
+    ) -> Sequence[RegionOfInterest]:
+        """Return none, always; see `Zoom`."""
+        return ()
 
     def look_again(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest

@@ -1,0 +1,72 @@
+"""Whether the answer to an object's first click shows an object, or is to be looked for closer.
+
+A network that sees a large image shrunk cannot see what is small in it: it takes everything of that
+kind for the object, or the background, and is about as sure of it as of the rest. In a window
+around the click the same object stands out. What is large stands out in the whole image, and in a
+window it reaches the border. The two numbers were chosen by trying them on photos, nuclei and
+surface defects; docs/experiments.md has what they give.
+"""
+
+import numpy as np
+
+from icmformer.region_of_interest import RegionOfInterest, bounding_box
+from icmformer.segmentation import MASK_THRESHOLD
+
+# Mean probability inside the mask less that around it, in what was looked at.
+_STANDS_OUT = 0.4
+_CLEARER = 0.05
+# Pixels that are read along the longer side of a region, at most.
+_SAMPLES = 512
+
+
+def stands_out(probability: np.ndarray, region: RegionOfInterest) -> bool:
+    """Say whether the mask differs from what is around it, so that nothing is gained by more looks.
+
+    Args:
+        probability: (H, W) float32 in [0, 1], after a look at the region.
+        region: what was looked at.
+    """
+    return _contrast(probability, region) >= _STANDS_OUT
+
+
+def is_clearer(
+    closer: np.ndarray, window: RegionOfInterest, found: np.ndarray, region: RegionOfInterest
+) -> bool:
+    """Say whether a closer look shows the object more clearly, and all of it.
+
+    Args:
+        closer: (H, W) float32 in [0, 1], after a look at the window.
+        window: what was looked at then, smaller than the region.
+        found: the same before, after a look at the region.
+        region: what was looked at before.
+    """
+    if _contrast(closer, window) < _contrast(found, region) + _CLEARER:
+        return False
+    box = bounding_box(closer > MASK_THRESHOLD)
+    return box is not None and not _is_cut_off(box, window, closer.shape)
+
+
+def _contrast(probability: np.ndarray, region: RegionOfInterest) -> float:
+    """Return how much more probable the mask's pixels are than the others of the region.
+
+    0 where there is no mask, and not more where there is nothing else.
+    """
+    # Few of a large region's pixels: the network told no more of them apart.
+    step = -(-max(region.size_hw) // _SAMPLES)
+    seen = probability[region.slices][::step, ::step]
+    mask = seen > MASK_THRESHOLD
+    if not mask.any():
+        return 0.0
+    outside = 1.0 if mask.all() else float(seen[~mask].mean())
+    return float(seen[mask].mean()) - outside
+
+
+def _is_cut_off(box: RegionOfInterest, window: RegionOfInterest, image_hw: tuple[int, ...]) -> bool:
+    """Say whether a mask reaches a border of the window that is none of the image."""
+    height, width = image_hw
+    return (
+        0 < box.row_min == window.row_min
+        or 0 < box.column_min == window.column_min
+        or box.row_max == window.row_max < height - 1
+        or box.column_max == window.column_max < width - 1
+    )

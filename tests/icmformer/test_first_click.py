@@ -1,0 +1,129 @@
+"""What a first click is on is looked for closer where it does not stand out in the whole image."""
+
+import numpy as np
+import pytest
+
+from icmformer.clicks import Click
+from icmformer.first_click import is_clearer, stands_out
+from icmformer.predictor import Predictor
+from icmformer.region_of_interest import RegionOfInterest
+from icmformer.repeated_zoom_in import RepeatedZoomIn
+from icmformer.segmentation import Segmentation
+from icmformer.zoom_in import ZoomIn
+from tests.icmformer.redness_network import RednessNetwork
+
+WHOLE = RegionOfInterest(0, 99, 0, 99)
+WINDOW = RegionOfInterest(25, 74, 25, 74)
+
+
+def found(inside, outside, box=WHOLE, at=(slice(40, 60), slice(40, 60))):
+    """A mask of 20 x 20 pixels, and what is seen around it; nothing outside of the box."""
+    probability = np.zeros((100, 100), dtype=np.float32)
+    probability[box.slices] = outside
+    probability[at] = inside
+    return probability
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "does"),
+    [(0.9, 0.1, True), (0.6, 0.15, True), (0.6, 0.3, False), (0.9, 0.48, True), (0.3, 0.2, False)],
+)
+def test_a_mask_stands_out_by_its_probability_over_what_is_around(inside, outside, does):
+    assert stands_out(found(inside, outside), WHOLE) is does
+
+
+def test_a_mask_that_fills_what_was_seen_does_not_stand_out():
+    assert not stands_out(found(0.99, 0.99), WHOLE)
+
+
+def test_only_what_was_seen_counts():
+    """Outside of the region the probability is 0, whatever the network would have said there."""
+    seen_closer = found(0.7, 0.4, WINDOW)
+    assert stands_out(seen_closer, WHOLE)
+    assert not stands_out(seen_closer, WINDOW)
+
+
+@pytest.mark.parametrize("scale", [1, 7, 40])
+def test_the_size_of_the_image_makes_no_difference(scale):
+    for inside, does in [(0.62, True), (0.58, False)]:
+        large = found(inside, 0.2).repeat(scale, axis=0).repeat(scale, axis=1)
+        assert stands_out(large, RegionOfInterest.whole(large.shape)) is does
+
+
+@pytest.mark.parametrize(("outside", "is_so"), [(0.2, True), (0.24, True), (0.26, False)])
+def test_a_closer_look_counts_if_the_mask_stands_out_more_by_some(outside, is_so):
+    before = found(0.6, 0.3)
+    assert is_clearer(found(0.6, outside, WINDOW), WINDOW, before, WHOLE) is is_so
+
+
+@pytest.mark.parametrize(
+    "at", [(slice(25, 40), slice(40, 60)), (slice(60, 75), slice(40, 60)),
+           (slice(40, 60), slice(25, 40)), (slice(40, 60), slice(60, 75))],
+    ids=["above", "below", "left", "right"],
+)  # fmt: skip
+def test_a_closer_look_that_cuts_the_object_off_does_not_count(at):
+    assert not is_clearer(found(0.9, 0.0, WINDOW, at), WINDOW, found(0.6, 0.3), WHOLE)
+
+
+def test_at_the_image_s_own_border_nothing_is_cut_off():
+    corner = RegionOfInterest(0, 49, 50, 99)
+    at = (slice(0, 20), slice(80, 100))
+    assert is_clearer(found(0.9, 0.0, corner, at), corner, found(0.6, 0.3), WHOLE)
+
+
+def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at():
+    zoom, pixel = RepeatedZoomIn((336, 336)), np.array([700, 30])
+    whole = RegionOfInterest.whole((1000, 1600))
+    windows = zoom.closer_windows(pixel, whole, (1000, 1600))
+    assert [max(window.size_hw) for window in windows] == [800, 400, 200, 100, 50]
+    assert all(window.holds(pixel[None]) and whole.covers(window) for window in windows)
+    assert windows[0].size_hw == (800, 800), "shifted into the image"
+    assert ZoomIn((336, 336)).closer_windows(pixel, whole, (1000, 1600)) == ()
+
+
+class Dazed(RednessNetwork):
+    """Sees what is red, unless it is small: then it is a little sure of everything."""
+
+    def fuse(self, features, click_maps, previous_mask):
+        logits = super().fuse(features, click_maps, previous_mask)
+        return logits if (logits > 0).sum() > 400 else 0 * logits + 0.2
+
+
+def scene(side):
+    """A red square in the middle of a grey image."""
+    image = np.full((1600, 1600, 3), 100, dtype=np.uint8)
+    half = side // 2
+    image[800 - half : 800 + half, 800 - half : 800 + half] = (255, 0, 0)
+    return image
+
+
+@pytest.mark.parametrize(("side", "passes"), [(20, 6), (40, 5), (600, 2)])
+def test_a_small_object_is_looked_for_closer_and_a_large_one_is_not(side, passes):
+    image, network = scene(side), Dazed()
+    result = Predictor(network).segment(image, [Click(800, 800, True)])
+    assert result.mask.sum() == pytest.approx(side**2, rel=0.15)
+    assert network.passes == passes
+
+
+def test_where_nothing_stands_out_closer_either_the_first_answer_stays():
+    image, network = scene(2), Dazed()
+    result = Predictor(network).segment(image, [Click(800, 800, True)])
+    assert result.region == RegionOfInterest.whole((1600, 1600))
+    assert result.mask.all()
+
+
+@pytest.mark.parametrize("start", ["clicked", "given"])
+def test_only_what_a_first_click_says_is_looked_for(start):
+    """A second click, and one on a mask that is given, say more than where the object is."""
+    image, network = scene(20), Dazed()
+    predictor, clicks = Predictor(network), [Click(800, 800, True), Click(300, 300, False)]
+    if start == "given":
+        mask = np.zeros((1600, 1600), dtype=bool)
+        mask[100:1500, 100:1500] = True
+        before, clicks = Segmentation.from_mask(mask), clicks[1:]
+    else:
+        before = predictor.segment(image, clicks[:1])
+    network.passes = 0
+    predictor.segment(image, clicks, before)
+    of_a_correction = 1 if start == "given" else 0
+    assert network.passes <= RepeatedZoomIn.looks + of_a_correction
