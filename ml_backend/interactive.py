@@ -8,7 +8,7 @@ nothing of a failure, and one bad task must not spoil the others of a batch.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from ml_backend.label_studio.protocol import task_number
 from ml_backend.label_studio.regions import brush_region
 from ml_backend.serving.click_sessions import ObjectKey
 from ml_backend.serving.loaded_model import LoadedModel
+from ml_backend.serving.object_passes import ObjectPasses
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +140,17 @@ def _region(
         drawn.label,
         model.version.name,
     )
-    segmentation = backend.queue.run(
-        lambda: _segment(drawn, image.pixels, key, model, asked, backend), asked.deadline
+    passes = ObjectPasses(
+        drawn,
+        image.pixels,
+        key,
+        model.predictor,
+        backend.settings.max_clicks,
+        asked.deadline,
+        backend.sessions,
+        backend.metrics,
     )
+    segmentation = backend.queue.run(lambda: _segment(passes, asked, backend), asked.deadline)
     mask = segmentation.mask
     network = "first" if segmentation.is_by_generalist else "own"
     logger.info(
@@ -168,46 +177,11 @@ def _why_empty(drawn: Sequence[DrawnObject]) -> str:
     return "the mask is empty: click once more, inside the object"
 
 
-def _segment(
-    drawn: DrawnObject,
-    image: NDArray[np.uint8],
-    key: ObjectKey,
-    model: LoadedModel,
-    asked: Asked,
-    backend: Backend,
-) -> Segmentation:
-    """Replay the clicks that are not remembered, one pass each; runs in the inference thread."""
+def _segment(passes: ObjectPasses, asked: Asked, backend: Backend) -> Segmentation:
+    """Segment one object; runs in the inference thread."""
     if asked.context is not None:
         backend.click_mark.leave()  # the one of its arrival may have expired meanwhile
-    if drawn.box:
-        start = _encoded(image, key, model, backend)
-        return model.predictor.segment_box(image, drawn.box, start)
-    result = backend.sessions.longest_prefix(key, drawn.clicks)
-    known = len(result.clicks) if result else 0
-    for count in range(known + 1, len(drawn.clicks) + 1):
-        asked.deadline.check()
-        with backend.metrics.network_seconds.time():
-            before = result or _encoded(image, key, model, backend)
-            result = model.predictor.segment(image, drawn.clicks[:count], before)
-        backend.sessions.remember(key, result)
-    backend.metrics.count_clicks(asked=len(drawn.clicks), known=known)
-    assert result is not None, "an object without a box has clicks"
-    return result
-
-
-def _encoded(
-    image: NDArray[np.uint8], key: ObjectKey, model: LoadedModel, backend: Backend
-) -> Segmentation:
-    """Return what all objects on an image start from, computed for the first of them.
-
-    And for the first one after the version was loaded again.
-    """
-    of_image = replace(key, label=None)
-    remembered = backend.sessions.longest_prefix(of_image, ())
-    start = model.predictor.encode(image, remembered)
-    if start is not remembered:
-        backend.sessions.remember(of_image, start)
-    return start
+    return passes.segmentation()
 
 
 def _mean_inside(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:

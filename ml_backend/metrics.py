@@ -78,10 +78,9 @@ class Metrics:
         for version, trained in versions.items():
             self._model.labels(version, str(trained).lower()).set(1)
 
-    def count_clicks(self, asked: int, known: int) -> None:
-        """Count an object's clicks, and how many of them the memory had answered before."""
-        self.clicks.inc(asked - known)
-        outcome = "first" if asked == 1 else "remembered" if known >= asked - 1 else "replayed"
+    def count_object(self, clicks: int, known: int) -> None:
+        """Count an object that was clicked so often, by how many of these the memory knew."""
+        outcome = "first" if clicks == 1 else "remembered" if known >= clicks - 1 else "replayed"
         self.click_memory.labels(outcome).inc()
 
     def count_webhook(self, action: str) -> None:

@@ -8,9 +8,13 @@ new id, which is harmless: nothing has been accepted under the old one.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from icmformer import Box, Click
 from ml_backend.errors import RequestError
@@ -24,6 +28,9 @@ from ml_backend.label_studio.keypoints import (
 from ml_backend.label_studio.labeling_config import LabelingConfig
 from ml_backend.short_text import listed
 
+# Points less than this many pixels apart are one place, clicked twice.
+_SAME_PLACE = 3.0
+
 
 @dataclass(frozen=True)
 class DrawnObject:
@@ -34,12 +41,33 @@ class DrawnObject:
         clicks: in order, in pixels of the upright image; none where there is a box.
         box: drawn around it.
         region_id: of the region that is answered.
+        marked: of one that a point drawn by hand marks, such points of all objects of its label,
+            its own among them; of any other none.
     """
 
     label: str
     clicks: tuple[Click, ...]
     box: Box | None
     region_id: str
+    marked: tuple[Click, ...] = ()
+
+    def other_in(self, mask: NDArray[np.bool_]) -> Click | None:
+        """Return an Alt+click on another object that a mask of this one holds the point of.
+
+        Args:
+            mask: (H, W) bool, of the upright image.
+
+        Returns:
+            On the nearest such point; None where there is none.
+        """
+        held = [point for point in self.marked if mask[int(point.y), int(point.x)]]
+        others = [point for point in held if self._distance(point) >= _SAME_PLACE]
+        nearest = min(others, key=self._distance, default=None)
+        return replace(nearest, positive=False) if nearest else None
+
+    def _distance(self, point: Click) -> float:
+        own = self.clicks[0]
+        return math.hypot(point.x - own.x, point.y - own.y)
 
 
 def drawn_objects(
@@ -50,7 +78,8 @@ def drawn_objects(
 ) -> list[DrawnObject]:
     """Return the objects that were drawn just now, or, in a batch, that the task has saved.
 
-    Smart keypoints of one label are clicks on one object; each drawn by hand marks its own.
+    Smart keypoints of one label are clicks on one object; each drawn by hand marks its own, and
+    says where the others of its label are not.
 
     Args:
         task: as Label Studio serialises it.
@@ -64,9 +93,10 @@ def drawn_objects(
     """
     if context is None:
         keypoints = saved_keypoints(task, config, size_hw)
-        by_hand = [[keypoint] for keypoint in keypoints if not keypoint.smart]
-        groups = _by_label([keypoint for keypoint in keypoints if keypoint.smart]) + by_hand
-        return [_clicked(task, group) for group in groups]
+        clicked = _by_label([keypoint for keypoint in keypoints if keypoint.smart])
+        by_hand = _by_label([keypoint for keypoint in keypoints if not keypoint.smart])
+        marked = [one for group in by_hand for one in _marked(task, group)]
+        return [_clicked(task, group) for group in clicked] + marked
     result = context.get("result")
     clicked = _by_label(clicked_keypoints(result, config, size_hw))
     boxed = drawn_rectangles(task, result, config, size_hw)
@@ -122,6 +152,12 @@ def _clicked(task: Mapping[str, Any], keypoints: Sequence[Keypoint]) -> DrawnObj
     first = keypoints[0]
     clicks = tuple(keypoint.click for keypoint in keypoints)
     return DrawnObject(first.label, clicks, None, _region_id(task, first.label, first.id))
+
+
+def _marked(task: Mapping[str, Any], keypoints: Sequence[Keypoint]) -> list[DrawnObject]:
+    """Make each keypoint of a label an object; all of them share one list of points."""
+    marked = tuple(keypoint.click for keypoint in keypoints)
+    return [replace(_clicked(task, [keypoint]), marked=marked) for keypoint in keypoints]
 
 
 def _boxed(task: Mapping[str, Any], drawn: Rectangle) -> DrawnObject:

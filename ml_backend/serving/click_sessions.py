@@ -87,6 +87,12 @@ class ClickSessions:
             found = next(filter(None, (self._entries.get((key, some)) for some in prefixes)), None)
         return found.segmentation() if found else None
 
+    def recall(self, key: ObjectKey, clicks: Sequence[Click]) -> Segmentation | None:
+        """Return the segmentation of exactly these clicks, if it is known."""
+        with self._lock:
+            found = self._entries.get((key, tuple(clicks)))
+        return found.segmentation() if found else None
+
     def remember(self, key: ObjectKey, segmentation: Segmentation) -> None:
         """Keep a segmentation, unless it alone is larger than the bound."""
         trimmed = _Trimmed.of(segmentation)

@@ -34,6 +34,13 @@ def keypoint(x, y, *, positive=True, id="kp1", label="Object"):
     }
 
 
+def by_hand(x, y, **fields):
+    """A keypoint that was drawn without the magic tool, as `keypoint`."""
+    item = keypoint(x, y, **fields)
+    del item["is_positive"]
+    return item
+
+
 def clicks(*result, task=9):
     """/predict for what an annotator drew on one task."""
     body = copy.deepcopy(recorded("predict_click1_positive"))

@@ -21,6 +21,7 @@ from ml_backend.label_studio.labeling_config import parse
 from tests.ml_backend.label_studio_requests import (
     SIZE_HW,
     batch,
+    by_hand,
     clicks,
     keypoint,
     mask_of,
@@ -228,8 +229,8 @@ def test_unknown_label_is_answered_with_nothing_and_a_log_line(client, caplog):
 
 
 def test_keypoints_that_were_saved_or_drawn_by_hand_do_not_count(client):
-    by_hand = {key: value for key, value in SECOND.items() if key != "is_positive"}
-    assert region(client, clicks(by_hand, FIRST)) == region(client, clicks(FIRST))
+    drawn = by_hand(31.1, 68.9, id="b")
+    assert region(client, clicks(drawn, FIRST)) == region(client, clicks(FIRST))
 
 
 def test_rectangle_gives_a_mask_inside_it(client):
@@ -280,11 +281,8 @@ def test_batch_turns_saved_clicks_into_the_mask_the_annotator_would_have_seen(cl
 
 
 def test_batch_takes_every_keypoint_drawn_by_hand_for_an_object(client):
-    by_hand = [
-        {key: value for key, value in item.items() if key != "is_positive"}
-        for item in (FIRST, SECOND)
-    ]
-    (prediction,) = predict(client, batch(saved_task(*by_hand)))
+    points = by_hand(61.4, 54.7, id="a"), by_hand(31.1, 68.9, id="b")
+    (prediction,) = predict(client, batch(saved_task(*points)))
     assert len({found["id"] for found in prediction["result"]}) == 2
 
 

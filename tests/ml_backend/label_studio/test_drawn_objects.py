@@ -1,11 +1,19 @@
 """Which regions become one object, and what the object's own region is called."""
 
+import numpy as np
 import pytest
 
+from icmformer import Click
 from ml_backend.errors import RequestError
 from ml_backend.label_studio.drawn_objects import carries_objects, drawn_objects, shown_size
 from ml_backend.label_studio.labeling_config import parse
-from tests.ml_backend.label_studio_requests import SIZE_HW, keypoint, recorded, saved_task
+from tests.ml_backend.label_studio_requests import (
+    SIZE_HW,
+    by_hand,
+    keypoint,
+    recorded,
+    saved_task,
+)
 
 CONFIG = parse(recorded("predict_click1_positive")["label_config"])
 TASK = {"id": 9, "project": 2}
@@ -80,12 +88,54 @@ def test_what_is_said_does_not_grow_with_what_was_drawn():
 
 
 def test_batch_takes_smart_keypoints_together_and_others_one_by_one():
-    by_hand = {key: value for key, value in keypoint(5, 5, id="h").items() if key != "is_positive"}
-    task = saved_task(keypoint(1, 1, id="a"), by_hand, keypoint(2, 2, id="b", positive=False))
+    task = saved_task(
+        keypoint(1, 1, id="a"), by_hand(5, 5, id="h"), keypoint(2, 2, id="b", positive=False)
+    )
     smart, alone = drawn_objects(task, None, CONFIG, SIZE_HW)
     assert [click.positive for click in smart.clicks] == [True, False]
     assert [click.positive for click in alone.clicks] == [True]
     assert smart.region_id != alone.region_id
+
+
+def saved(*items):
+    """What a task has saved, on an image of 100 by 100 pixels."""
+    return drawn_objects(saved_task(*items), None, CONFIG, (100, 100))
+
+
+def test_points_of_one_label_say_of_each_other_what_is_not_the_object():
+    everything = np.ones((100, 100), bool)
+    smart, left, middle, right, elsewhere = saved(
+        by_hand(10, 50, id="a"),
+        by_hand(30, 50, id="b"),
+        by_hand(60, 50, id="c"),
+        by_hand(11, 50, id="d", label="Other"),
+        keypoint(29, 50, id="e"),
+    )
+    assert left.other_in(everything) == Click(30, 50, False)
+    assert middle.other_in(everything) == Click(10, 50, False)
+    assert right.other_in(everything) == Click(30, 50, False)
+    assert elsewhere.other_in(everything) is None
+    assert smart.other_in(everything) is None
+
+
+def test_another_point_counts_only_in_the_mask():
+    left, *_ = saved(by_hand(10, 50, id="a"), by_hand(30, 50, id="b"), by_hand(60, 50, id="c"))
+    mask = np.zeros((100, 100), bool)
+    assert left.other_in(mask) is None
+    mask[50, 60] = True
+    assert left.other_in(mask) == Click(60, 50, False)
+
+
+def test_points_in_the_same_place_mark_the_same_object():
+    everything = np.ones((100, 100), bool)
+    first, second = saved(by_hand(10, 50, id="a"), by_hand(12, 51, id="b"))
+    assert first.other_in(everything) is second.other_in(everything) is None
+
+
+def test_rectangles_and_clicks_know_of_no_other_points():
+    item = recorded("predict_smart_rectangle")["params"]["context"]["result"][0]
+    found = drawn(item, keypoint(10, 10), by_hand(50, 50))
+    assert [one.marked for one in found] == [(), ()]
 
 
 def test_task_of_a_batch_is_known_to_carry_nothing_without_its_image():
