@@ -12,8 +12,8 @@ from training.fine_tuning.fine_tune import FineTuneData
 
 
 def answers(path, images):
-    """Probabilities after a click on the first object of each image."""
-    predictor = Predictor(load_checkpoint(path))
+    """Probabilities after a click on the first object of each image, in a single look."""
+    predictor = Predictor.for_benchmark(load_checkpoint(path))
     return np.stack(
         [predictor.segment(images[i].image, [Click(22, 32, True)]).probability for i in range(3)]
     )
@@ -36,7 +36,7 @@ def test_on_other_images_answers_stay_what_they_were(base, tmp_path):
 
 
 def masks(network, images):
-    predictor = Predictor(network)
+    predictor = Predictor.for_benchmark(network)
     return [
         predictor.segment(images[i].image, [Click(22, 32, True)]).probability
         for i in range(len(images))
