@@ -52,7 +52,8 @@ def check_box(box: Box, image_hw: tuple[int, int]) -> None:
 def image_fingerprint(image: np.ndarray) -> int:
     """Return a number that another image hardly has, whatever the memory layout of this one.
 
-    A large one may keep it when a few pixels change: one of 12 megapixels, fewer than 9 x 8.
+    A large one may keep it where what changes is thin or small: of 12 megapixels, in less than 9
+    rows or 8 columns on end.
     """
     share = math.ceil(image.size / _FINGERPRINT_BYTES)
     down = math.ceil(math.sqrt(share))

@@ -52,9 +52,17 @@ def why_unusable(device: torch.device | str) -> str | None:
         if not is_out_of_memory(error):
             return reason
         is_doubtful = any(sign in reason for sign in _NO_MEMORY_OR_BROKEN)
-        if is_doubtful and torch.cuda.mem_get_info(device)[0] >= _ENOUGH_FOR_A_LIBRARY:
+        if is_doubtful and _has_room(device):
             return reason
     return None
+
+
+def _has_room(device: torch.device | str) -> bool:
+    """Say whether a library's memory would fit; a GPU that cannot even say does not lack it."""
+    try:
+        return torch.cuda.mem_get_info(device)[0] >= _ENOUGH_FOR_A_LIBRARY
+    except RuntimeError:
+        return True
 
 
 def usable_device(wanted: torch.device | str) -> str:

@@ -2,9 +2,10 @@
 
 A network that sees a large image shrunk cannot see what is small in it: it takes everything of that
 kind for the object, or the background, and is about as sure of it as of the rest. In a window
-around the click the same object stands out. What is large stands out in the whole image, and in a
-window it reaches the border. The two numbers were chosen by trying them on photos, nuclei and
-surface defects; docs/experiments.md has what they give.
+around the click the same object stands out. What is large stands out in the whole image; where it
+stands out more in a window that cuts it off, smaller ones would show parts of it. The two numbers
+were chosen by trying them on photos, nuclei and surface defects; docs/experiments.md has what they
+give.
 """
 
 import numpy as np
@@ -32,7 +33,7 @@ def stands_out(probability: np.ndarray, region: RegionOfInterest) -> bool:
 def is_clearer(
     closer: np.ndarray, window: RegionOfInterest, found: np.ndarray, region: RegionOfInterest
 ) -> bool:
-    """Say whether a closer look shows the object more clearly, and all of it.
+    """Say whether in a closer look the mask stands out more.
 
     Args:
         closer: (H, W) float32 in [0, 1], after a look at the window.
@@ -40,10 +41,24 @@ def is_clearer(
         found: the same before, after a look at the region.
         region: what was looked at before.
     """
-    if _contrast(closer, window) < _contrast(found, region) + _CLEARER:
-        return False
-    box = bounding_box(closer > MASK_THRESHOLD)
-    return box is not None and not _is_cut_off(box, window, closer.shape)
+    return _contrast(closer, window) >= _contrast(found, region) + _CLEARER
+
+
+def is_cut_off(probability: np.ndarray, window: RegionOfInterest) -> bool:
+    """Say whether a mask reaches a border of what was looked at that is none of the image.
+
+    Args:
+        probability: (H, W) float32 in [0, 1], after a look at the window.
+        window: what was looked at.
+    """
+    box = bounding_box(probability > MASK_THRESHOLD)
+    height, width = probability.shape
+    return box is not None and (
+        0 < box.row_min == window.row_min
+        or 0 < box.column_min == window.column_min
+        or box.row_max == window.row_max < height - 1
+        or box.column_max == window.column_max < width - 1
+    )
 
 
 def _contrast(probability: np.ndarray, region: RegionOfInterest) -> float:
@@ -59,14 +74,3 @@ def _contrast(probability: np.ndarray, region: RegionOfInterest) -> float:
         return 0.0
     outside = 1.0 if mask.all() else float(seen[~mask].mean())
     return float(seen[mask].mean()) - outside
-
-
-def _is_cut_off(box: RegionOfInterest, window: RegionOfInterest, image_hw: tuple[int, ...]) -> bool:
-    """Say whether a mask reaches a border of the window that is none of the image."""
-    height, width = image_hw
-    return (
-        0 < box.row_min == window.row_min
-        or 0 < box.column_min == window.column_min
-        or box.row_max == window.row_max < height - 1
-        or box.column_max == window.column_max < width - 1
-    )

@@ -12,7 +12,7 @@ from icmformer.checked_input import check_box, check_previous, image_fingerprint
 from icmformer.checked_parts import ClickNetwork, check_network, check_weights, check_zoom
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
-from icmformer.first_click import is_clearer, stands_out
+from icmformer.first_click import is_clearer, is_cut_off, stands_out
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
@@ -56,8 +56,8 @@ class Predictor:
             model: the network, on the device on which to compute.
             zoom_in: what the network looks at; repeated zoom-in at its own size by default. Unless
                 it is as published, specks are cleared away, every click is obeyed, and from the
-                third one on the mask changes near it only, seen in a close-up; see
-                `icmformer.tidy_mask`.
+                third one on (on a given mask from the first) the mask changes near it only, seen in
+                a close-up; see `icmformer.tidy_mask`.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
 
@@ -259,8 +259,11 @@ class Predictor:
             if stands_out(found.probability, region):
                 break
             closer = self._look(image, clicks, window, before)
-            if is_clearer(closer.probability, window, found.probability, region):
-                found, region = closer, window
+            if not is_clearer(closer.probability, window, found.probability, region):
+                continue
+            if is_cut_off(closer.probability, window):
+                break  # it is larger than that
+            found, region = closer, window
         return found, region
 
     def _corrected(

@@ -6,8 +6,9 @@ click comes, never crops less than 200 pixels, and cuts off what leaves the crop
 tiny or thin object gets a blob, nothing at all, or a straight cut edge, and has to click again to
 get rid of it. Here the same rule for the region of interest is applied at once:
 
-* A click is answered after up to `looks` passes. As long as the last answer says that another
-  region would show the object better, that region is looked at, starting from the last answer.
+* A click is answered after up to `looks` passes, and those below. As long as the last answer says
+  that another region would show the object better, that region is looked at, starting from the
+  last answer.
 * What an object's first click is on may be too small to be seen in the whole image. Where the
   answer hardly stands out there, windows around the click are looked at, each half as long as the
   one before; see `icmformer.first_click`.
@@ -25,7 +26,8 @@ get rid of it. Here the same rule for the region of interest is applied at once:
 * Shrinking averages instead of picking pixels, and clicks are placed exactly: published is an
   offset of up to half a pixel of the image, 4 pixels of a network that sees it magnified 8 times.
 
-What a click costs is bounded, and the result still depends on image and clicks alone.
+What a click costs is bounded (a first one by the logarithm of the image's side), and the result
+still depends on image and clicks alone.
 """
 
 from dataclasses import dataclass

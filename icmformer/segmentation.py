@@ -62,8 +62,8 @@ class Segmentation:
         clicks: all clicks that led to it, in order, with a box first those that it stands for.
         region: what the object was last looked at in, close-ups of corrections aside; None before
             the first pass.
-        image: fingerprint of the image, by which the predictor refuses another one, unless that
-            differs in a few pixels of many; None if it belongs to none, as a mask to start from.
+        image: fingerprint of the image, by which the predictor refuses another one, unless what
+            differs there is thin or small; None if it belongs to none, as a mask to start from.
         encoder: the network that answers on the image; None before it was chosen. What another
             predictor left is chosen and computed anew.
         features: of that region, or of the whole image before the first pass. They save time and

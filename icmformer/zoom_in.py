@@ -34,7 +34,7 @@ class Zoom(Protocol):
 
     @property
     def looks(self) -> int:
-        """The most network passes for one click, apart from a close-up."""
+        """The most network passes for one click, apart from a close-up and from closer windows."""
 
     @property
     def as_published(self) -> bool:

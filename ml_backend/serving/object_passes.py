@@ -78,8 +78,7 @@ class ObjectPasses:
             start = before or self._encoded()
             result = self.predictor.segment(self.image, clicks, start)
         self.metrics.clicks.inc()
-        # Nobody goes on clicking on a point of a batch: the features, most of the memory, would
-        # drive out what people are clicking.
+        # Nobody goes on clicking on a point of a batch: the features need not be kept.
         kept = result.without_features() if self.drawn.marked else result
         self.sessions.remember(self.key, kept)
         return result

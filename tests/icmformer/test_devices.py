@@ -62,6 +62,20 @@ def test_a_library_without_memory_is_told_from_one_that_is_broken(monkeypatch, w
     assert why_unusable("cuda") == (words if chosen == "cpu" else None)
 
 
+def test_a_gpu_that_cannot_even_say_how_much_memory_it_has_is_broken(monkeypatch):
+    def fail(*_):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    def refuse(*_):
+        raise RuntimeError(OF_LIBRARIES[1])
+
+    monkeypatch.setattr(devices.F, "conv2d", refuse)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    assert why_unusable("cuda") == OF_LIBRARIES[1]
+    assert usable_device("auto") == "cpu"
+
+
 def test_a_gpu_that_torch_counts_and_cannot_use_is_not_chosen(monkeypatch):
     """What a GPU answers for which this torch has no code."""
 

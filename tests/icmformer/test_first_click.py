@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icmformer.clicks import Click
-from icmformer.first_click import is_clearer, stands_out
+from icmformer.first_click import is_clearer, is_cut_off, stands_out
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.repeated_zoom_in import RepeatedZoomIn
@@ -61,14 +61,15 @@ def test_a_closer_look_counts_if_the_mask_stands_out_more_by_some(outside, is_so
            (slice(40, 60), slice(25, 40)), (slice(40, 60), slice(60, 75))],
     ids=["above", "below", "left", "right"],
 )  # fmt: skip
-def test_a_closer_look_that_cuts_the_object_off_does_not_count(at):
-    assert not is_clearer(found(0.9, 0.0, WINDOW, at), WINDOW, found(0.6, 0.3), WHOLE)
+def test_a_mask_at_the_border_of_what_was_looked_at_is_cut_off(at):
+    assert is_cut_off(found(0.9, 0.0, WINDOW, at), WINDOW)
+    assert not is_cut_off(found(0.9, 0.0, WINDOW), WINDOW)
 
 
 def test_at_the_image_s_own_border_nothing_is_cut_off():
     corner = RegionOfInterest(0, 49, 50, 99)
     at = (slice(0, 20), slice(80, 100))
-    assert is_clearer(found(0.9, 0.0, corner, at), corner, found(0.6, 0.3), WHOLE)
+    assert not is_cut_off(found(0.9, 0.0, corner, at), corner)
 
 
 def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at():
@@ -103,6 +104,27 @@ def test_a_small_object_is_looked_for_closer_and_a_large_one_is_not(side, passes
     result = Predictor(network).segment(image, [Click(800, 800, True)])
     assert result.mask.sum() == pytest.approx(side**2, rel=0.15)
     assert network.passes == passes
+
+
+class SeesAPart(RednessNetwork):
+    """Is unsure of the whole, sure of a part that leaves the first window, and of any spot."""
+
+    def fuse(self, features, click_maps, previous_mask):
+        logits = super().fuse(features, click_maps, previous_mask)
+        inside = {1: (0.1, 0.9), 2: (0.0, 0.6)}.get(self.passes, (0.4, 0.6))
+        first, last = (int(share * logits.shape[-1]) for share in inside)
+        sure = 0.3 if self.passes == 1 else 3.0
+        logits[:] = -sure
+        logits[..., first:last, first:last] = sure
+        return logits
+
+
+def test_what_a_window_shows_clearly_and_cuts_off_is_not_looked_for_closer_still():
+    """Its parts may stand out as well: the tip of a banana."""
+    network = SeesAPart()
+    result = Predictor(network).segment(scene(600), [Click(800, 800, True)])
+    assert result.region == RegionOfInterest.whole((1600, 1600))
+    assert network.passes == 2
 
 
 def test_where_nothing_stands_out_closer_either_the_first_answer_stays():
