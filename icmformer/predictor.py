@@ -240,9 +240,13 @@ class Predictor:
                 break
             region = next_region
             result = self._look(image, clicks, region, result)
-        corrects = before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT
-        if self._tidy and corrects:
+        if not self._tidy:
+            return result
+        if before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
             return self._corrected(image, clicks, before, result, region)
+        if len(clicks) == 1 and clicks.positive[0]:
+            # One place is said, so one part is meant: what else looks like it is left alone.
+            return self._leaving_alone(before, result, clicks, region)
         return result
 
     def _looked_closer(

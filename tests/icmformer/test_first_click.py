@@ -149,3 +149,15 @@ def test_only_what_a_first_click_says_is_looked_for(start):
     predictor.segment(image, clicks, before)
     of_a_correction = 1 if start == "given" else 0
     assert network.passes <= RepeatedZoomIn.looks + of_a_correction
+
+
+def test_a_first_click_means_the_part_that_it_is_on_and_a_second_one_may_say_more():
+    image = scene(200)
+    image[700:900, 1000:1200] = (255, 0, 0)
+    predictor = Predictor(RednessNetwork())
+    first = predictor.segment(image, [Click(800, 800, True)])
+    assert first.mask[750:850, 750:850].all()
+    assert not first.mask[:, 960:].any()
+    second = predictor.segment(image, [*first.clicks, Click(1100, 800, True)], first)
+    assert second.mask[750:850, 750:850].all()
+    assert second.mask[750:850, 1050:1150].all()
