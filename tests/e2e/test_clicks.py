@@ -80,8 +80,10 @@ def test_from_the_first_click_to_the_saved_annotation(page, task, label_studio, 
 def test_the_mask_is_drawn_where_it_is(page, task):
     before = pixels(page.picture())
     page.choose("Object")
-    answer = page.click(0.45, 0.35)
+    page.click(0.45, 0.35)
     page.wait_for_suggestion()
+    page.choose("Object")
+    answer = page.click(0.65, 0.7)
     mask = Image.fromarray(mask_of(answer.regions[0]))
 
     def is_drawn():
