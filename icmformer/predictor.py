@@ -55,9 +55,10 @@ class Predictor:
         Args:
             model: the network, on the device on which to compute.
             zoom_in: what the network looks at; repeated zoom-in at its own size by default. Unless
-                it is as published, specks are cleared away, every click is obeyed, and from the
-                third one on (on a given mask from the first) the mask changes near it only, seen in
-                a close-up; see `icmformer.tidy_mask`.
+                it is as published, specks are cleared away, every click is obeyed, what the first
+                one found is looked for closer if need be and cut down to the part it is on, and
+                from the third one on (on a given mask from the first) the mask changes near it
+                only, seen in a close-up; see `icmformer.first_click` and `icmformer.tidy_mask`.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
 
@@ -232,7 +233,8 @@ class Predictor:
         """Answer the last click: with one look, and further ones if the zoom asks for them."""
         region = self._zoom.region(before.probability, clicks, before.region)
         result = self._look(image, clicks, region, before)
-        if len(clicks) == 1 and clicks.positive[0] and not before.is_given:
+        is_new = len(clicks) == 1 and bool(clicks.positive[0]) and not before.is_given
+        if is_new:
             result, region = self._looked_closer(image, clicks, before, result, region)
         for _ in range(self._zoom.looks - 1):
             next_region = self._zoom.look_again(result.probability, clicks, region)
@@ -244,7 +246,7 @@ class Predictor:
             return result
         if before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
             return self._corrected(image, clicks, before, result, region)
-        if len(clicks) == 1 and clicks.positive[0]:
+        if is_new:
             # One place is said, so one part is meant: what else looks like it is left alone.
             return self._leaving_alone(before, result, clicks, region)
         return result

@@ -1,9 +1,9 @@
 """What people expect of a mask they clicked, whatever the network says.
 
 A positive click lies inside, a negative one outside, there are no specks or pinholes, and a
-correction leaves alone what it was not about. Used where people click, never in benchmarks. All of
-it is pure, and what it leaves is what the next pass of the network reads as previous mask: people
-correct what they see.
+correction leaves alone what it was not about; so does an object's first click what it is not on.
+Used where people click, never in benchmarks. All of it is pure, and what it leaves is what the next
+pass of the network reads as previous mask: people correct what they see.
 """
 
 import cv2
