@@ -232,10 +232,11 @@ class Predictor:
     def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:
         """Answer the last click: with one look, and further ones if the zoom asks for them."""
         region = self._zoom.region(before.probability, clicks, before.region)
-        result = self._look(image, clicks, region, before)
         is_new = len(clicks) == 1 and bool(clicks.positive[0]) and not before.is_given
         if is_new:
-            result, region = self._looked_closer(image, clicks, before, result, region)
+            result, region = self._found(image, clicks, before, region)
+        else:
+            result = self._look(image, clicks, region, before)
         for _ in range(self._zoom.looks - 1):
             next_region = self._zoom.look_again(result.probability, clicks, region)
             if next_region is None:
@@ -251,26 +252,26 @@ class Predictor:
             return self._leaving_alone(before, result, clicks, region)
         return result
 
-    def _looked_closer(
+    def _found(
         self,
         image: np.ndarray,
         clicks: PlacedClicks,
         before: Segmentation,
-        found: Segmentation,
         region: RegionOfInterest,
     ) -> tuple[Segmentation, RegionOfInterest]:
-        """Look closer at what a first click is on, as long as it does not stand out."""
+        """Look at what a first click is on, closer if it does not stand out, and say where."""
+        found = self._answer(image, clicks, region, before)
         windows = self._zoom.closer_windows(clicks.pixels[0], region, _size_hw(image))
-        for window in windows:
-            if stands_out(found.probability, region):
+        for count, window in enumerate(windows):
+            if stands_out(found.probability, region, closer=count > 0):
                 break
-            closer = self._look(image, clicks, window, before)
+            closer = self._answer(image, clicks, window, before)
             if not is_clearer(closer.probability, window, found.probability, region):
                 continue
             if is_cut_off(closer.probability, window):
                 break  # it is larger than that
             found, region = closer, window
-        return found, region
+        return self._obeying(found, clicks, region), region
 
     def _corrected(
         self,
@@ -311,6 +312,16 @@ class Predictor:
         region: RegionOfInterest,
         before: Segmentation,
     ) -> Segmentation:
+        """Run the network once, and have its answer obey the clicks."""
+        return self._obeying(self._answer(image, clicks, region, before), clicks, region)
+
+    def _answer(
+        self,
+        image: np.ndarray,
+        clicks: PlacedClicks,
+        region: RegionOfInterest,
+        before: Segmentation,
+    ) -> Segmentation:
         """Run the network once."""
         view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
@@ -326,6 +337,15 @@ class Predictor:
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
         probability = self._on_image(torch.sigmoid(logits), clicks, view)
         return replace(before, probability=probability, region=region, features=features)
+
+    def _obeying(
+        self, answer: Segmentation, clicks: PlacedClicks, region: RegionOfInterest
+    ) -> Segmentation:
+        """Correct an answer around the clicks that it contradicts, by what was seen."""
+        if not self._tidy:
+            return answer
+        view = self._view(region, _size_hw(answer.probability))
+        return replace(answer, probability=obey_clicks(answer.probability, clicks, view))
 
     def _features(self, image: np.ndarray, view: View, before: Segmentation) -> CropFeatures:
         """Encode what is seen, unless the segmentation before brings just these features."""
@@ -348,8 +368,6 @@ class Predictor:
         result = np.zeros(view.image_hw, dtype=np.float32)
         planes = resize(probability, view.box.size_hw, view.as_published)
         result[view.box.slices] = planes[0, 0].cpu().numpy()
-        if self._tidy:
-            obey_clicks(result, clicks, view)
         return result
 
 

@@ -81,25 +81,32 @@ def small_parts(
     return labels, small
 
 
-def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> None:
-    """Correct a mask, in place, around the clicks that it contradicts, and only there.
+def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> np.ndarray:
+    """Correct a mask around the clicks that it contradicts, and only there.
 
     A small disk is put there rather than a pixel, so that people see their click did something. It
     reaches at most half the way to the next click of the other sign; of two clicks on the same
     pixel the later counts.
 
     Args:
-        probability: (H, W) float32 in [0, 1], of the image; becomes 1 or 0 in a disk.
+        probability: (H, W) float32 in [0, 1], of the image.
         clicks: on the image.
         view: what the network saw.
+
+    Returns:
+        (H, W) float32 in [0, 1]: `probability` itself where all clicks are obeyed, or a new array
+        that is 1 or 0 in disks.
     """
+    result = probability
     radius_hw = _REPAIR_RADIUS * np.array(view.box.size_hw) / np.array(view.size_hw)
     for (row, column), positive in zip(clicks.pixels, clicks.positive, strict=True):
-        if (probability[row, column] > MASK_THRESHOLD) != positive:
+        if (result[row, column] > MASK_THRESHOLD) != positive:
+            result = result.copy() if result is probability else result
             others = clicks.pixels[clicks.positive != positive] - (row, column)
             reach = np.hypot(*others.T).min(initial=np.inf) / 2
             radii = np.minimum(radius_hw, reach)
-            _paint_disk(probability, (int(row), int(column)), radii, value=float(positive))
+            _paint_disk(result, (int(row), int(column)), radii, value=float(positive))
+    return result
 
 
 def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: View) -> np.ndarray:

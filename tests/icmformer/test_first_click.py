@@ -32,6 +32,11 @@ def test_a_mask_stands_out_by_its_probability_over_what_is_around(inside, outsid
     assert stands_out(found(inside, outside), WHOLE) is does
 
 
+@pytest.mark.parametrize(("inside", "does"), [(0.78, False), (0.82, True)])
+def test_of_a_closer_look_more_is_asked(inside, does):
+    assert stands_out(found(inside, 0.2, WINDOW), WINDOW, closer=True) is does
+
+
 def test_a_mask_that_fills_what_was_seen_does_not_stand_out():
     assert not stands_out(found(0.99, 0.99), WHOLE)
 
@@ -41,6 +46,12 @@ def test_only_what_was_seen_counts():
     seen_closer = found(0.7, 0.4, WINDOW)
     assert stands_out(seen_closer, WHOLE)
     assert not stands_out(seen_closer, WINDOW)
+
+
+def test_a_thin_mask_of_a_large_image_stands_out():
+    thin = np.zeros((1500, 1500), dtype=np.float32)
+    thin[700:703, 100:1400] = 0.9
+    assert stands_out(thin, RegionOfInterest.whole(thin.shape))
 
 
 @pytest.mark.parametrize("scale", [1, 7, 40])
@@ -56,6 +67,12 @@ def test_a_closer_look_counts_if_the_mask_stands_out_more_by_some(outside, is_so
     assert is_clearer(found(0.6, outside, WINDOW), WINDOW, before, WHOLE) is is_so
 
 
+def test_a_closer_look_is_compared_with_all_that_was_looked_at_before():
+    before = found(0.6, 0.4)
+    before[WINDOW.slices] = found(0.6, 0.0)[WINDOW.slices]
+    assert is_clearer(found(0.6, 0.2, WINDOW), WINDOW, before, WHOLE)
+
+
 @pytest.mark.parametrize(
     "at", [(slice(25, 40), slice(40, 60)), (slice(60, 75), slice(40, 60)),
            (slice(40, 60), slice(25, 40)), (slice(40, 60), slice(60, 75))],
@@ -66,10 +83,15 @@ def test_a_mask_at_the_border_of_what_was_looked_at_is_cut_off(at):
     assert not is_cut_off(found(0.9, 0.0, WINDOW), WINDOW)
 
 
-def test_at_the_image_s_own_border_nothing_is_cut_off():
-    corner = RegionOfInterest(0, 49, 50, 99)
-    at = (slice(0, 20), slice(80, 100))
-    assert not is_cut_off(found(0.9, 0.0, corner, at), corner)
+@pytest.mark.parametrize("size_hw", [(60, 100), (100, 60)])
+@pytest.mark.parametrize("bottom", [False, True], ids=["top", "bottom"])
+@pytest.mark.parametrize("right", [False, True], ids=["left", "right"])
+def test_at_the_image_s_own_border_nothing_is_cut_off(size_hw, bottom, right):
+    height, width = size_hw
+    top, left = bottom * (height - 50), right * (width - 50)
+    probability = np.zeros(size_hw, dtype=np.float32)
+    probability[top + 30 * bottom :, left + 30 * right :][:20, :20] = 0.9
+    assert not is_cut_off(probability, RegionOfInterest(top, top + 49, left, left + 49))
 
 
 def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at():
@@ -82,12 +104,21 @@ def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at()
     assert ZoomIn((336, 336)).closer_windows(pixel, whole, (1000, 1600)) == ()
 
 
+@pytest.mark.parametrize("input_size", [(400, 400), (400, 200), (200, 400)])
+def test_the_smallest_window_is_an_eighth_of_the_input_s_longer_side(input_size):
+    whole, pixel = RegionOfInterest.whole((1600, 1600)), np.array([800, 800])
+    windows = RepeatedZoomIn(input_size).closer_windows(pixel, whole, (1600, 1600))
+    assert [window.size_hw[0] for window in windows] == [800, 400, 200, 100, 50]
+
+
 class Dazed(RednessNetwork):
     """Sees what is red, unless it is small: then it is a little sure of everything."""
 
+    dazed = 0.2
+
     def fuse(self, features, click_maps, previous_mask):
         logits = super().fuse(features, click_maps, previous_mask)
-        return logits if (logits > 0).sum() > 400 else 0 * logits + 0.2
+        return logits if (logits > 0).sum() > 400 else 0 * logits + self.dazed
 
 
 def scene(side):
@@ -134,21 +165,59 @@ def test_where_nothing_stands_out_closer_either_the_first_answer_stays():
     assert result.mask.all()
 
 
-@pytest.mark.parametrize("start", ["clicked", "given"])
-def test_only_what_a_first_click_says_is_looked_for(start):
-    """A second click, and one on a mask that is given, say more than where the object is."""
+def test_only_what_a_first_click_says_is_looked_for():
+    """A second click says more than where the object is."""
     image, network = scene(20), Dazed()
     predictor, clicks = Predictor(network), [Click(800, 800, True), Click(300, 300, False)]
-    if start == "given":
-        mask = np.zeros((1600, 1600), dtype=bool)
-        mask[100:1500, 100:1500] = True
-        before, clicks = Segmentation.from_mask(mask), clicks[1:]
-    else:
-        before = predictor.segment(image, clicks[:1])
+    before = predictor.segment(image, clicks[:1])
     network.passes = 0
     predictor.segment(image, clicks, before)
-    of_a_correction = 1 if start == "given" else 0
-    assert network.passes <= RepeatedZoomIn.looks + of_a_correction
+    assert network.passes <= RepeatedZoomIn.looks
+
+
+def test_what_a_click_on_a_given_mask_is_on_is_not_looked_for():
+    mask = np.zeros((1600, 1600), dtype=bool)
+    mask[100:1500, 100:1500] = True
+    network, of_the_correction = Dazed(), 1
+    Predictor(network).segment(scene(20), [Click(800, 800, True)], Segmentation.from_mask(mask))
+    assert network.passes <= RepeatedZoomIn.looks + of_the_correction
+
+
+def test_where_a_negative_first_click_is_nothing_is_looked_for():
+    network = Dazed()
+    Predictor(network).segment(scene(20), [Click(800, 800, False)])
+    assert network.passes == 1
+
+
+class Blind(Dazed):
+    """Sees what is red, unless it is small: then nothing at all."""
+
+    dazed = -1.0
+
+
+def test_what_is_not_seen_at_all_is_looked_for_closer():
+    """The dot that makes a mask obey its click is not what the network found."""
+    image, network = scene(12), Blind()
+    result = Predictor(network).segment(image, [Click(800, 800, True)])
+    assert result.mask.sum() == pytest.approx(12**2, rel=0.2)
+
+
+class ShownMasks(Dazed):
+    """Notes whether it was shown a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def fuse(self, features, click_maps, previous_mask):
+        self.shown.append(bool(previous_mask.any()))
+        return super().fuse(features, click_maps, previous_mask)
+
+
+def test_closer_looks_begin_anew_and_not_with_what_was_not_clear():
+    network = ShownMasks()
+    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    assert network.shown == [False] * 4 + [True] * 2, "it is seen in the third window"
 
 
 def test_a_first_click_means_the_part_that_it_is_on_and_a_second_one_may_say_more():

@@ -102,23 +102,27 @@ VIEW = View((60, 80), RegionOfInterest.whole((60, 80)), (60, 80))
 
 def test_contradicted_clicks_get_a_small_disk():
     probability = np.zeros((60, 80), dtype=np.float32)
-    obey_clicks(probability, PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80)), VIEW)
-    assert probability.sum() == 13, "radius 2"
-    assert probability[30, 38:43].tolist() == [1] * 5
+    clicks = PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80))
+    obeying = obey_clicks(probability, clicks, VIEW)
+    assert obeying.sum() == 13, "radius 2"
+    assert obeying[30, 38:43].tolist() == [1] * 5
+    assert not probability.any(), "as it was"
 
 
 def test_obeyed_clicks_change_nothing():
     probability = np.full((60, 80), 0.6, dtype=np.float32)
-    obey_clicks(probability, PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80)), VIEW)
+    clicks = PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80))
+    assert obey_clicks(probability, clicks, VIEW) is probability
     assert (probability == np.float32(0.6)).all()
 
 
 def test_disks_grow_with_the_pixels_that_the_network_saw():
     probability = np.zeros((600, 800), dtype=np.float32)
     view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
-    obey_clicks(probability, PlacedClicks.on_image([Click(400, 300, True)], (600, 800)), view)
-    assert probability[300, 400 - 20] == probability[300 + 20, 400] == 1
-    assert probability[300, 400 - 21] == 0
+    clicks = PlacedClicks.on_image([Click(400, 300, True)], (600, 800))
+    obeying = obey_clicks(probability, clicks, view)
+    assert obeying[300, 400 - 20] == obeying[300 + 20, 400] == 1
+    assert obeying[300, 400 - 21] == 0
 
 
 @settings(max_examples=60)
@@ -271,8 +275,7 @@ def test_the_disk_of_a_click_reaches_half_the_way_to_the_next_of_the_other_sign(
     probability = np.zeros((600, 800), dtype=np.float32)
     view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
     clicks = PlacedClicks.on_image([Click(400, 300, True), Click(412, 300, False)], (600, 800))
-    obey_clicks(probability, clicks, view)
-    painted = np.flatnonzero(probability[300])
+    painted = np.flatnonzero(obey_clicks(probability, clicks, view)[300])
     assert (painted[0], painted[-1]) == (394, 406)
 
 
