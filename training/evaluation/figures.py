@@ -18,6 +18,8 @@ from training.evaluation.noc import ScoreCard
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = "os^DvX*P"
+_MOST_NAMES_INSIDE = 6
+_NAME_HEIGHT = 0.21  # inches
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "icmformer",
@@ -44,7 +46,9 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
         An <svg> element.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        # Few names fit beside the curves; more stand in a line each below the plot.
+        rows = len(cards) if len(cards) > _MOST_NAMES_INSIDE else 0
+        figure = Figure(figsize=(5.2, 3.6 + _NAME_HEIGHT * rows), layout="constrained")
         axes = figure.add_subplot()
         curves = [
             _draw_curve(axes, card, *_look(number)) for number, card in enumerate(cards.values())
@@ -54,9 +58,15 @@ def iou_curves(title: str, cards: Mapping[str, ScoreCard], marked: Sequence[floa
         axes.set(xlabel="clicks", ylabel="mean IoU, 95 % band")
         axes.set_title(title, fontweight="bold", parse_math=False)
         axes.set_xlim(0.5, None)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        clicks = max(card.max_clicks for card in cards.values())
+        ticks = MaxNLocator(integer=True).tick_values(0, clicks)
+        axes.set_xticks(np.unique(np.clip(ticks, 1, clicks)))
         axes.grid(axis="y", color="#eeeeee", zorder=-1)
-        _as_written(axes.legend(curves, list(cards), frameon=False, loc="best"))
+        _as_written(
+            figure.legend(curves, list(cards), frameon=False, loc="outside lower center")
+            if rows
+            else axes.legend(curves, list(cards), frameon=False, loc="best")
+        )
         return _svg(figure)
 
 

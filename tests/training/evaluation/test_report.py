@@ -1,6 +1,7 @@
 """Tables, curves and pictures of a report, from score cards made by hand."""
 
 import base64
+import itertools
 import re
 
 import cv2
@@ -208,6 +209,38 @@ def test_each_line_looks_different_in_grey_too(count):
         assert len(markers(figure)) == len(markers(alone)) + count - 1
         shapes = {shape for shape, _ in markers(figure)}
         assert len(shapes) == len({shape for shape, _ in markers(alone)}) + min(count, 8) - 1
+
+
+def heights(figure):
+    """Return how far below the top of the picture each text of a figure begins, in points."""
+    texts = re.findall(r'<text [^>]* y="(\S+)"[^>]*>([^<]+)<', figure)
+    return {text: float(height) for height, text in texts}
+
+
+def test_of_many_curves_the_names_stand_below_the_plot_all_of_them():
+    names = [f"table8_swin_base_{number}_cross/latest" for number in range(23)]
+
+    few, many = (iou_curves("GrabCut", dict.fromkeys(n, POOR), ()) for n in (names[:6], names))
+
+    (whole,) = re.findall(r'viewBox="0 0 \S+ (\S+)"', many)
+    texts = heights(many)
+    lines = [texts["clicks"], *(texts[name] for name in names)]
+    assert all(below - above > 10 for above, below in itertools.pairwise(lines))
+    assert lines[-1] < float(whole)
+    assert texts["clicks"] == pytest.approx(heights(few)["clicks"], abs=20), "the plot stays large"
+    assert all(heights(few)[name] < heights(few)["clicks"] for name in names[:6])
+
+
+@pytest.mark.parametrize(
+    ("clicks", "ticks"),
+    [(1, [1]), (3, [1, 2, 3]), (20, [1, *range(2, 21, 2)]), (25, [1, *range(3, 25, 3), 25])],
+)
+def test_the_first_click_has_a_tick_and_the_last(clicks, ticks):
+    scores = ScoreCard(card([0.1] * clicks).samples, clicks, target_iou=1.0)
+
+    axis = iou_curves("GrabCut", {"good": scores}, ()).split('id="matplotlib.axis_2"')[0]
+
+    assert re.findall(r">(\d+)</text>", axis) == [str(tick) for tick in ticks]
 
 
 def test_a_figure_is_on_white_whatever_is_behind_it():
