@@ -62,19 +62,15 @@ def from_row_column(row: float, column: float, positive: bool) -> Click:
     return Click(x=column + 0.5, y=row + 0.5, positive=positive)
 
 
-def disk_maps_at(
-    positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int], radius: int
-) -> torch.Tensor:
-    """Draw every click as a filled disk (paper section 3; disks as in RITM).
+def click_slots(positions: np.ndarray, positive: np.ndarray) -> torch.Tensor:
+    """Lay the clicks of one crop out as a batch of one, as `disk_maps` takes them.
 
     Args:
         positions: (N, 2) row, column; fractions and positions outside the grid are allowed.
         positive: (N,) bool.
-        size_hw: height and width of the maps.
-        radius: of the disks, in pixels; the rim is included.
 
     Returns:
-        (2, H, W) float32 in {0, 1}: the positive clicks, then the negative ones.
+        (1, 2, N, 2) float32: of either sign N rows, those of its clicks and else no numbers.
 
     Raises:
         InputError: if a position is not a finite number.
@@ -82,24 +78,22 @@ def disk_maps_at(
     if not np.isfinite(positions).all():
         raise InputError("a click has a coordinate that is not a finite number")
     # float32: the precision in which the published disks were drawn
-    slots = np.full((2, len(positions), 2), np.nan, np.float32)
-    slots[np.where(positive, 0, 1), np.arange(len(positions))] = positions
-    return disk_maps_of_batch(torch.from_numpy(slots)[None], size_hw, radius)[0]
+    slots = np.full((1, 2, len(positions), 2), np.nan, np.float32)
+    slots[0, np.where(positive, 0, 1), np.arange(len(positions))] = positions
+    return torch.from_numpy(slots)
 
 
-def disk_maps_of_batch(
-    positions: torch.Tensor, size_hw: tuple[int, int], radius: int
-) -> torch.Tensor:
-    """Draw the disks of a batch at once, on the device of the clicks; see `disk_maps_at`.
+def disk_maps(positions: torch.Tensor, size_hw: tuple[int, int], radius: int) -> torch.Tensor:
+    """Draw every click as a filled disk (paper section 3; disks as in RITM).
 
     Args:
-        positions: (B, 2, P, 2) float32 row, column of P positive, then of P negative clicks; a row
-            that is no number marks one that is not there.
+        positions: (B, 2, P, 2) float32 row, column of P positive, then of P negative clicks, in or
+            outside the grid; a row that is no number marks one that is not there.
         size_hw: height and width of the maps.
         radius: of the disks, in pixels; the rim is included.
 
     Returns:
-        (B, 2, H, W) float32 in {0, 1}.
+        (B, 2, H, W) float32 in {0, 1}, on the device of the clicks.
     """
     height, width = size_hw
     box = torch.arange(-radius, radius + 2, device=positions.device)  # around any fraction

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from icmformer.clicks import disk_maps_at, disk_maps_of_batch
+from icmformer.clicks import click_slots, disk_maps
 from icmformer.config import ModelConfig
 from icmformer.errors import InputError
 from icmformer.image_features import ImageFeatures
@@ -57,31 +57,35 @@ class ICMFormer(nn.Module):
         positive: NDArray[np.bool_],
         size_hw: tuple[int, int],
     ) -> torch.Tensor:
-        """Draw clicks as this model was trained to see them; see `icmformer.clicks.disk_maps_at`.
+        """Draw the clicks of one crop as this model was trained to see them.
 
         Args:
-            rows_columns: (N, 2) pixel indices of the crop: row, column.
+            rows_columns: (N, 2) pixel indices of the crop: row, column; fractions and places
+                outside are allowed.
             positive: (N,) bool.
             size_hw: height and width of the crop.
 
         Returns:
             (2, H, W) float32 in {0, 1}: positive, then negative.
+
+        Raises:
+            InputError: if a place is not a finite number.
         """
-        return disk_maps_at(rows_columns, positive, size_hw, self.config.click_radius)
+        return self.click_maps_of_batch(click_slots(rows_columns, positive), size_hw)[0]
 
     def click_maps_of_batch(
         self, positions: torch.Tensor, size_hw: tuple[int, int]
     ) -> torch.Tensor:
-        """Draw the clicks of many crops at once, as in training.
+        """Draw the clicks of many crops at once: the one place that says how a click looks.
 
         Args:
-            positions: see `icmformer.clicks.disk_maps_of_batch`.
+            positions: see `icmformer.clicks.disk_maps`.
             size_hw: height and width of the crops.
 
         Returns:
             (B, 2, H, W) float32 on the device of the clicks: for each crop its `click_maps`.
         """
-        return disk_maps_of_batch(positions, size_hw, self.config.click_radius)
+        return disk_maps(positions, size_hw, self.config.click_radius)
 
     def encode_image(self, image: torch.Tensor) -> ImageFeatures:
         """Compute all that depends on the image alone.

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from icmformer.clicks import disk_maps_at
+from icmformer.clicks import click_slots, disk_maps
 from tests.toy_network import ToyFeatures
 
 
@@ -17,7 +17,7 @@ class RednessNetwork(nn.Module):
         self.passes = 0
 
     def click_maps(self, rows_columns, positive, size_hw):
-        return disk_maps_at(rows_columns, positive, size_hw, radius=5)
+        return disk_maps(click_slots(rows_columns, positive), size_hw, radius=5)[0]
 
     def encode_image(self, image):
         return ToyFeatures(image)

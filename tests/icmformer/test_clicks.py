@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from icmformer.clicks import (
     Click,
-    disk_maps_at,
-    disk_maps_of_batch,
+    click_slots,
+    disk_maps,
     from_row_column,
     rows_columns,
 )
@@ -19,6 +19,10 @@ from tests.golden_networks import GOLDEN
 coordinates = st.floats(-12, 60, width=32)
 
 
+def drawn(positions: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]) -> torch.Tensor:
+    return disk_maps(click_slots(positions, positive), size_hw, 5)[0]
+
+
 def test_centre_of_the_first_pixel_is_row_zero_column_zero() -> None:
     assert rows_columns([Click(x=0.5, y=0.5, positive=True)]).tolist() == [[0.0, 0.0]]
     assert from_row_column(3, 7, positive=False) == Click(x=7.5, y=3.5, positive=False)
@@ -26,7 +30,7 @@ def test_centre_of_the_first_pixel_is_row_zero_column_zero() -> None:
 
 def test_no_clicks_have_no_positions_and_empty_maps() -> None:
     assert rows_columns([]).shape == (0, 2)
-    nothing = disk_maps_at(rows_columns([]), np.zeros(0, dtype=bool), (4, 6), 5)
+    nothing = drawn(rows_columns([]), np.zeros(0, dtype=bool), (4, 6))
     assert nothing.tolist() == np.zeros((2, 4, 6)).tolist()
 
 
@@ -36,7 +40,7 @@ def test_pixel_indices_survive_the_way_there_and_back(row: int, column: int, sig
 
 
 def test_a_disk_inside_the_grid_has_81_pixels() -> None:
-    positive, negative = disk_maps_at(np.array([[15, 20]]), np.array([True]), (40, 50), 5)
+    positive, negative = drawn(np.array([[15, 20]]), np.array([True]), (40, 50))
     assert positive.sum() == 81
     assert positive[10:21, 20].all()
     assert negative.sum() == 0
@@ -51,7 +55,7 @@ def test_disks_are_what_their_definition_says(clicks: list[tuple[float, float, b
     for row, column, sign in clicks:
         squares = (rows - np.float32(row)) ** 2 + (columns - np.float32(column)) ** 2
         expected[0 if sign else 1][squares <= 25] = 1
-    assert np.array_equal(disk_maps_at(positions, positive, (30, 45), 5).numpy(), expected)
+    assert np.array_equal(drawn(positions, positive, (30, 45)).numpy(), expected)
 
 
 def test_a_batch_is_drawn_as_each_of_it_and_what_is_not_there_not_at_all() -> None:
@@ -59,13 +63,13 @@ def test_a_batch_is_drawn_as_each_of_it_and_what_is_not_there_not_at_all() -> No
     positions = rng.uniform(-8, 60, (3, 2, 24, 2)).astype(np.float32)
     positions[rng.random((3, 2, 24)) < 0.5, 0] = np.nan
 
-    maps = disk_maps_of_batch(torch.from_numpy(positions), (40, 56), 5)
+    maps = disk_maps(torch.from_numpy(positions), (40, 56), 5)
 
-    for drawn, clicks in zip(maps, positions.reshape(3, 48, 2), strict=True):
+    for found, clicks in zip(maps, positions.reshape(3, 48, 2), strict=True):
         there = ~np.isnan(clicks[:, 0])
         positive = np.arange(48) < 24
-        expected = disk_maps_at(clicks[there], positive[there], (40, 56), 5)
-        assert torch.equal(drawn, expected)
+        expected = drawn(clicks[there], positive[there], (40, 56))
+        assert torch.equal(found, expected)
 
 
 def test_disks_equal_the_reference_implementation() -> None:
@@ -75,16 +79,16 @@ def test_disks_equal_the_reference_implementation() -> None:
     expected = np.unpackbits(golden["disk/maps"], count=int(shape.prod())).reshape(shape)
     for points, maps in zip(golden["disk/points"], expected, strict=True):
         half = len(points) // 2
-        drawn = points[:, :2].max(axis=1) >= 0
-        positions, positive = points[drawn, :2].astype(np.float64), np.arange(2 * half) < half
-        result = disk_maps_at(positions, positive[drawn], maps.shape[-2:], 5)
+        there = points[:, :2].max(axis=1) >= 0
+        positions, positive = points[there, :2].astype(np.float64), np.arange(2 * half) < half
+        result = drawn(positions, positive[there], maps.shape[-2:])
         assert np.array_equal(result.numpy(), maps)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_coordinate_that_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="finite"):
-        disk_maps_at(np.array([[3.0, bad]]), np.array([True]), (8, 8), 5)
+        click_slots(np.array([[3.0, bad]]), np.array([True]))
 
 
 @pytest.mark.parametrize("parts", [("3", 1, True), (3, None, True), (3, 1, "no"), (3, 1, 2)])

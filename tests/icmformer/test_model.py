@@ -3,11 +3,14 @@
 import re
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from icmformer import build_model
 from icmformer.errors import InputError
+from icmformer.model import ICMFormer
+from icmformer.variants import model_config
 
 ARRANGEMENTS = [
     ("tiny", {}),
@@ -260,3 +263,19 @@ def test_clicks_are_drawn_with_the_radius_of_the_model():
     )
 
     assert maps.sum() == 5
+
+
+def test_the_predictor_s_clicks_look_like_those_of_training():
+    class Inverse(ICMFormer):
+        def click_maps_of_batch(self, positions, size_hw):
+            return 1 - super().click_maps_of_batch(positions, size_hw)
+
+    tiny = model_config("tiny")
+    places, positive = np.array([[3.0, 4.0], [1.5, 7.0], [6.0, 0.0]]), np.array([True, False, True])
+
+    maps, inverse = (
+        kind(tiny).click_maps(places, positive, (8, 8)) for kind in (ICMFormer, Inverse)
+    )
+
+    assert 0 < maps.sum() < maps.numel()
+    assert torch.equal(inverse, 1 - maps)

@@ -1,10 +1,8 @@
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 
-from icmformer.clicks import Click, disk_maps_at
+from icmformer.clicks import Click, click_slots, disk_maps
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.region_of_interest import RegionOfInterest, View, resize
@@ -71,7 +69,8 @@ def test_an_enlarged_mask_stays_in_place_where_it_need_not_be_as_published():
 VIEW = View((40, 50), RegionOfInterest(10, 29, 10, 34), (80, 100))
 
 
-draw = partial(disk_maps_at, radius=5)
+def draw(places, positive, size_hw):
+    return disk_maps(click_slots(places, positive), size_hw, radius=5)[0]
 
 
 def test_mirrored_clicks_are_the_mirrored_maps():
