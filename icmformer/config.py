@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from icmformer.errors import ConfigError
 
 Backbone = Literal["vit", "swin"]
-CrossDirection = Literal["image_to_clicks", "clicks_to_image"]
+CrossDirection = Literal["image_to_clicks", "clicks_to_image", "figure_3b"]
 HeadInit = Literal["fan_out", "fan_in"]
 
 # Several times what any network of the kind has, so that a small file cannot ask for more than a
@@ -35,7 +35,8 @@ class ModelConfig:
         num_cross_blocks: cross-modality blocks; 0 adds the streams directly (table 4, "w/o").
         cross_heads: their heads.
         cross_direction: who guides whom. "image_to_clicks" gave the published numbers (XY in
-            table 5), "clicks_to_image" is equation 2 (YX).
+            table 5). Two readings of YX: "clicks_to_image" exchanges the roles of the streams;
+            "figure_3b" is the paper's text, with the self-attention on the clicks (equation 2).
         share_first_group_with_clicks: ViT only; False passes the embedded clicks on as they are
             (the rows of table 5 without Y).
         drop_path: Swin only; stochastic depth of the last block, rising linearly from 0.

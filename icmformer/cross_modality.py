@@ -5,8 +5,8 @@ itself, then to the source stream, and passes a feed-forward network. The source
 the keys and values a block takes from it can be computed once and kept.
 
 The default direction is the one the reported numbers were trained with: the clicks are guided by
-the image. The other one is equation 2 of the paper; its text leaves the self-attention on the
-clicks there, while this block exchanges the roles.
+the image. The second exchanges the roles. The third is the block of figure 3b and equation 2: the
+clicks attend to themselves, and the image reads what comes of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,7 +75,14 @@ class CrossModalityBlock(nn.Module):
 
     def forward(self, tokens: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
         """Update the guided stream (B, N, C) from the keys and values of the source."""
-        tokens = tokens + self.self_attention(self.norm1(tokens))
+        return self.read(self.attend(tokens), keys_values)
+
+    def attend(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Let a stream (B, N, C) attend to itself."""
+        return tokens + self.self_attention(self.norm1(tokens))
+
+    def read(self, tokens: torch.Tensor, keys_values: KeysValues) -> torch.Tensor:
+        """Let a stream (B, N, C) attend to the source and pass the feed-forward network."""
         tokens = tokens + self.cross_attention(self.norm2(tokens), keys_values)
         return tokens + self.mlp(self.norm3(tokens))
 
@@ -100,7 +107,7 @@ class CrossModality(nn.Module):
 
         The blocks never change the source, so this depends on the image alone.
         """
-        if self.direction == "clicks_to_image":
+        if self.direction != "image_to_clicks":
             return ()
         return tuple(block.keys_values(view(image, i)) for i, block in self._enumerate())
 
@@ -112,13 +119,16 @@ class CrossModality(nn.Module):
         view: TokenView,
     ) -> torch.Tensor:
         """Guide one stream (B, N, C) by the other and return their sum (B, N, C)."""
-        if self.direction == "image_to_clicks":
-            for i, block in self._enumerate():
+        for i, block in self._enumerate():
+            if self.direction == "image_to_clicks":
                 clicks = block(view(clicks, i), image_keys_values[i]).view_as(clicks)
-        else:
-            for i, block in self._enumerate():
+            elif self.direction == "clicks_to_image":
                 keys_values = block.keys_values(view(clicks, i))
                 image = block(view(image, i), keys_values).view_as(image)
+            else:
+                clicks = block.attend(view(clicks, i)).view_as(clicks)
+                keys_values = block.keys_values(view(clicks, i))
+                image = block.read(view(image, i), keys_values).view_as(image)
         return image + clicks
 
     def _enumerate(self) -> Iterator[tuple[int, CrossModalityBlock]]:

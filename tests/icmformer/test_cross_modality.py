@@ -65,6 +65,21 @@ def test_one_stream_is_guided_the_other_only_read_and_both_are_added(direction):
     torch.testing.assert_close(fused, expected)
 
 
+def test_as_the_paper_writes_it_the_clicks_attend_to_themselves_and_the_image_reads_them():
+    """Section 3.2: self-attention on Y, cross-attention of X's queries with Y, then the FFN."""
+    stage = CrossModality(DIM, HEADS, 2, "figure_3b", norm_eps=1e-5)
+    image, clicks = torch.randn(2, 5, DIM), torch.randn(2, 5, DIM)
+
+    fused = stage(image, clicks, stage.image_keys_values(image, everything), everything)
+
+    for block in stage.blocks:
+        own = block.norm1(clicks)
+        clicks = clicks + attention(block.self_attention, own, own)
+        image = image + attention(block.cross_attention, block.norm2(image), block.norm2(clicks))
+        image = image + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm3(image))))
+    torch.testing.assert_close(fused, image + clicks)
+
+
 def test_without_blocks_the_streams_are_added():
     stage = CrossModality(DIM, HEADS, 0, "image_to_clicks", norm_eps=1e-5)
     image, clicks = torch.randn(2, 5, DIM), torch.randn(2, 5, DIM)

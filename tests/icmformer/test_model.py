@@ -17,11 +17,13 @@ ARRANGEMENTS = [
     ("tiny", {"num_cross_blocks": 0}),
     ("tiny", {"num_cross_blocks": 3}),
     ("tiny", {"cross_direction": "clicks_to_image", "num_cross_blocks": 2}),
+    ("tiny", {"cross_direction": "figure_3b", "num_cross_blocks": 2}),
     ("tiny", {"share_first_group_with_clicks": False}),
     ("tiny_swin", {}),
     ("tiny_swin", {"num_cross_blocks": 0}),
     ("tiny_swin", {"num_cross_blocks": 3}),
     ("tiny_swin", {"cross_direction": "clicks_to_image", "num_cross_blocks": 2}),
+    ("tiny_swin", {"cross_direction": "figure_3b", "num_cross_blocks": 2}),
 ]
 BACKBONES = ("tiny", "tiny_swin")
 
@@ -247,8 +249,9 @@ def test_features_know_their_size_and_pass_gradients_on():
     assert model.fuse(features, clicks, previous).requires_grad
 
 
-def test_where_the_clicks_guide_the_image_nothing_but_the_image_stream_is_kept():
-    model = build_model("tiny", cross_direction="clicks_to_image", num_cross_blocks=2)
+@pytest.mark.parametrize("direction", ["clicks_to_image", "figure_3b"])
+def test_where_the_clicks_guide_the_image_nothing_but_the_image_stream_is_kept(direction):
+    model = build_model("tiny", cross_direction=direction, num_cross_blocks=2)
 
     features = model.encode_image(some_inputs()[0])
 
