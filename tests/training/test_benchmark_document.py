@@ -15,8 +15,9 @@ EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text()
 PYTHON = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
-def test_its_python_measures_whatever_answers_clicks(monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+def test_its_python_measures_whatever_answers_clicks(monkeypatch, tmp_path, capsys):
+    (tmp_path / "training").symlink_to(ROOT / "training")
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
 
     exec(PYTHON[0], names)
@@ -26,6 +27,7 @@ def test_its_python_measures_whatever_answers_clicks(monkeypatch, capsys):
     assert card.mean_ious()[0] > 0
     assert card.mean_ious()[-1] > card.mean_ious()[0]
     assert capsys.readouterr().out.startswith(f"{card.noc(0.90)} Interval(")
+    assert ">theirs<" in (tmp_path / "curves.svg").read_text()
 
 
 def test_its_python_draws_one_object_click_by_click(monkeypatch, tmp_path):
@@ -38,7 +40,8 @@ def test_its_python_draws_one_object_click_by_click(monkeypatch, tmp_path):
     (first,) = tmp_path.glob("1 clicks, IoU *.png")
     height, width = names["sample"].target.shape
     assert cv2.imread(str(first)).shape == (2 * height, 2 * width, 3)
-    assert len(list(tmp_path.glob("*.png"))) == len(names["clicks"])
+    for kind in ("IoU *", "probability"):
+        assert len(list(tmp_path.glob(f"* clicks, {kind}.png"))) == len(names["clicks"])
 
 
 def test_short_runs_can_be_repeated_with_today_s_recipe():

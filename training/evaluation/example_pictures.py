@@ -95,7 +95,7 @@ def strip(sample: EvaluationSample, steps: Sequence[Step]) -> Strip:
                 overlay=_data_url(
                     overlay(sample.image, steps[index].segmentation.mask, clicks, scale)
                 ),
-                probability=_data_url(_heat(steps[index].segmentation.probability, scale)),
+                probability=_data_url(heat(steps[index].segmentation.probability, scale)),
             )
         )
     return Strip(sample.name, _data_url(truth), tuple(panels))
@@ -113,19 +113,34 @@ def overlay(
         scale: of the picture.
 
     Returns:
-        (scale · H, scale · W, 3) uint8 RGB.
+        (scale · H, scale · W, 3) uint8 RGB. Dots and lines grow with it, as if a thumbnail did.
     """
     picture, small = _resized(image, scale), _resized(mask.astype(np.uint8), scale)
     inside = small > 0
     picture[inside] = (0.55 * picture[inside] + 0.45 * np.array(_MASK)).astype(np.uint8)
     _outline(picture, small, _OUTLINE)
+    unit = 16 * _line_width(picture)
     for click in clicks:
         # A shift of four bits lets OpenCV draw between pixels.
         centre = (round(click.x * scale * 16 - 8), round(click.y * scale * 16 - 8))
-        cv2.circle(picture, centre, 4 * 16, _OUTLINE, -1, cv2.LINE_AA, shift=4)
+        cv2.circle(picture, centre, 4 * unit, _OUTLINE, -1, cv2.LINE_AA, shift=4)
         colour = _POSITIVE if click.positive else _NEGATIVE
-        cv2.circle(picture, centre, 3 * 16, colour, -1, cv2.LINE_AA, shift=4)
+        cv2.circle(picture, centre, 3 * unit, colour, -1, cv2.LINE_AA, shift=4)
     return picture
+
+
+def heat(probability: np.ndarray, scale: float) -> np.ndarray:
+    """Colour a probability map from 0, dark blue, to 1, yellow (figures 10 and 11).
+
+    Args:
+        probability: (H, W) float in [0, 1].
+        scale: of the picture.
+
+    Returns:
+        (scale · H, scale · W, 3) uint8 RGB.
+    """
+    grey = (255 * _resized(probability, scale)).round().astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
 
 
 def _start(sample: EvaluationSample, scale: float) -> Panel:
@@ -134,18 +149,18 @@ def _start(sample: EvaluationSample, scale: float) -> Panel:
     return Panel(
         caption=f"to be corrected, IoU {iou(sample.target, sample.initial_mask):.3f}",
         overlay=_data_url(overlay(sample.image, sample.initial_mask, [], scale)),
-        probability=_data_url(_heat(sample.initial_mask.astype(np.float32), scale)),
+        probability=_data_url(heat(sample.initial_mask.astype(np.float32), scale)),
     )
 
 
 def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
+    cv2.drawContours(picture, contours, -1, colour, _line_width(picture), cv2.LINE_AA)
 
 
-def _heat(probability: np.ndarray, scale: float) -> np.ndarray:
-    grey = (255 * _resized(probability, scale)).round().astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+def _line_width(picture: np.ndarray) -> int:
+    """Return a width in pixels that is seen as well in a large picture as one in a thumbnail."""
+    return max(1, round(min(picture.shape[:2]) / _MOST_HEIGHT))
 
 
 def _resized(plane: np.ndarray, scale: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from training.datasets.sample import EvaluationSample
 from training.evaluation.benchmark_numbers import Benchmark, Entry
 from training.evaluation.benchmark_runs import Protocol
 from training.evaluation.click_by_click import Step
-from training.evaluation.example_pictures import choose_samples, strip
+from training.evaluation.example_pictures import choose_samples, overlay, strip
 from training.evaluation.figures import curve_band, iou_curves, line_chart
 from training.evaluation.noc import SampleScore, ScoreCard
 from training.evaluation.report import Gallery, render
@@ -319,6 +319,27 @@ def test_a_strip_shows_clicks_mask_and_probability():
     assert red > green + 50, "the mask is tinted"
     heat = decode(pictures.panels[-1].probability).astype(int).sum(axis=2)
     assert heat[round(50 * scale), round(100 * scale)] > heat[0, 0] + 200
+
+
+@pytest.mark.parametrize(("size", "radius"), [(100, 4), (170, 4), (1020, 24)])
+def test_a_click_is_seen_as_well_in_a_large_picture(size, radius):
+    image, mask = np.zeros((size, 2 * size, 3), np.uint8), np.zeros((size, 2 * size), bool)
+
+    picture = overlay(image, mask, [Click(size, size / 2, True)], scale=1)
+
+    dot = picture.max(axis=2) > 127
+    for axis in (0, 1):
+        assert dot.any(axis=axis).sum() == pytest.approx(2 * radius, abs=2)
+
+
+def test_the_outline_of_a_mask_is_seen_as_well_in_a_large_picture():
+    image, mask = np.zeros((170, 340, 3), np.uint8), np.zeros((170, 340), bool)
+    mask[60:110, 100:200] = True
+
+    across = [overlay(image, mask, [], scale)[85 * scale, :, 1] for scale in (1, 6)]
+
+    small, large = ((row[: len(row) // 2] > 100).sum() for row in across)
+    assert large == pytest.approx(6 * small, abs=3)
 
 
 def test_a_long_sample_is_shown_in_four_moments():
