@@ -45,8 +45,7 @@ _COLUMNS = (
 )
 _EXPLANATION = """\
 param/M paper   parameters in millions as the profiler thop counts them: without position
-                embedding, relative position bias and GroupNorm. (The paper cuts off after two
-                decimals instead of rounding.)
+                embedding, relative position bias and GroupNorm; cut off after two decimals.
 GFLOPs paper    twice the multiply-accumulates that thop finds in the released code for one pass:
                 without the matrix products of attention, but with transposed convolutions counted
                 fourfold, and with projections whose results the released code throws away.
@@ -132,8 +131,9 @@ def _row(name: str, size: int, cost: Cost, seconds: Seconds | None) -> tuple[str
     return (
         name,
         f"{size}",
-        # Rounded before it is doubled, as the paper does.
-        *(f"{cost.paper_parameters / 1e6:.2f}", f"{2 * round(cost.paper_macs / 1e9, 2):.2f}"),
+        # As the paper does: the one is cut off, the other rounded before it is doubled.
+        f"{cost.paper_parameters // 10_000 / 100:.2f}",
+        f"{2 * round(cost.paper_macs / 1e9, 2):.2f}",
         *(f"{cost.parameters / 1e6:.2f}", f"{flops / 1e9:.2f}"),
         f"{cost.image_flops / flops:.0%}",
         *((f"{value:.3f}" for value in astuple(seconds)) if seconds else ("", "", "")),
