@@ -2,10 +2,10 @@
 
 A network that sees a large image shrunk cannot see what is small in it: it takes everything of that
 kind for the object, or the background, and is about as sure of it as of the rest; or it sees
-nothing. In a window around the click the same object stands out, and in a smaller one often more.
-What is large stands out in the whole image; where it stands out more in a window that cuts it off,
-smaller ones would show parts of it. The numbers were chosen by trying them on photos, nuclei and
-surface defects; docs/experiments.md has what they give.
+nothing. In a window around the click the same object stands out, and often more in the next smaller
+one. What is large stands out in the whole image; where it stands out more in a window that cuts it
+off, smaller ones would show parts of it. The two numbers were chosen by trying them on photos,
+nuclei and surface defects; docs/experiments.md has what they give.
 """
 
 import numpy as np
@@ -15,22 +15,19 @@ from icmformer.segmentation import MASK_THRESHOLD
 
 # Mean probability inside the mask less that around it, in what was looked at.
 _STANDS_OUT = 0.4
-_STANDS_OUT_CLOSER = 0.6  # once there was doubt
 _CLEARER = 0.05
 # Pixels that are read along the longer side of a region, at most.
 _SAMPLES = 512
 
 
-def stands_out(probability: np.ndarray, region: RegionOfInterest, *, closer: bool = False) -> bool:
-    """Say whether the mask differs from what is around it, so that nothing is gained by more looks.
+def stands_out(probability: np.ndarray, region: RegionOfInterest) -> bool:
+    """Say whether the mask differs from what is around it, as that of an object does.
 
     Args:
         probability: (H, W) float32 in [0, 1], what the network answered after a look at the region.
         region: what was looked at.
-        closer: whether that is a closer look already, of which more is asked.
     """
-    least = _STANDS_OUT_CLOSER if closer else _STANDS_OUT
-    return _contrast(probability, region) >= least
+    return _contrast(probability, region) >= _STANDS_OUT
 
 
 def is_clearer(

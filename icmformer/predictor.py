@@ -261,16 +261,16 @@ class Predictor:
     ) -> tuple[Segmentation, RegionOfInterest]:
         """Look at what a first click is on, closer if it does not stand out, and say where."""
         found = self._answer(image, clicks, region, before)
-        windows = self._zoom.closer_windows(clicks.pixels[0], region, _size_hw(image))
-        for count, window in enumerate(windows):
-            if stands_out(found.probability, region, closer=count > 0):
-                break
+        if stands_out(found.probability, region):
+            return self._obeying(found, clicks, region), region
+        for window in self._zoom.closer_windows(clicks.pixels[0], region, _size_hw(image)):
             closer = self._answer(image, clicks, window, before)
-            if not is_clearer(closer.probability, window, found.probability, region):
-                continue
-            if is_cut_off(closer.probability, window):
-                break  # it is larger than that
-            found, region = closer, window
+            if is_clearer(closer.probability, window, found.probability, region):
+                if is_cut_off(closer.probability, window):
+                    break  # it is larger than that
+                found, region = closer, window
+            elif stands_out(found.probability, region):
+                break  # as clearly as it will
         return self._obeying(found, clicks, region), region
 
     def _corrected(

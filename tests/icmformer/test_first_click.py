@@ -32,11 +32,6 @@ def test_a_mask_stands_out_by_its_probability_over_what_is_around(inside, outsid
     assert stands_out(found(inside, outside), WHOLE) is does
 
 
-@pytest.mark.parametrize(("inside", "does"), [(0.78, False), (0.82, True)])
-def test_of_a_closer_look_more_is_asked(inside, does):
-    assert stands_out(found(inside, 0.2, WINDOW), WINDOW, closer=True) is does
-
-
 def test_a_mask_that_fills_what_was_seen_does_not_stand_out():
     assert not stands_out(found(0.99, 0.99), WHOLE)
 
@@ -129,7 +124,7 @@ def scene(side):
     return image
 
 
-@pytest.mark.parametrize(("side", "passes"), [(20, 6), (40, 5), (600, 2)])
+@pytest.mark.parametrize(("side", "passes"), [(20, 7), (40, 6), (600, 2)])
 def test_a_small_object_is_looked_for_closer_and_a_large_one_is_not(side, passes):
     image, network = scene(side), Dazed()
     result = Predictor(network).segment(image, [Click(800, 800, True)])
@@ -202,22 +197,37 @@ def test_what_is_not_seen_at_all_is_looked_for_closer():
     assert result.mask.sum() == pytest.approx(12**2, rel=0.2)
 
 
-class ShownMasks(Dazed):
-    """Notes whether it was shown a mask."""
+class Noting(RednessNetwork):
+    """Sees a spot in the middle, each time as surely as it is told; notes if it is shown a mask."""
 
-    def __init__(self):
+    def __init__(self, sure):
         super().__init__()
+        self.sure = sure
         self.shown = []
 
     def fuse(self, features, click_maps, previous_mask):
         self.shown.append(bool(previous_mask.any()))
-        return super().fuse(features, click_maps, previous_mask)
+        logits = super().fuse(features, click_maps, previous_mask)
+        sure = self.sure[min(self.passes, len(self.sure)) - 1]
+        logits[:] = -sure
+        logits[..., 100:124, 100:124] = sure
+        return logits
 
 
-def test_closer_looks_begin_anew_and_not_with_what_was_not_clear():
-    network = ShownMasks()
+@pytest.mark.parametrize(
+    ("sure", "looks"),
+    [
+        pytest.param([0.9], 1, id="it stands out in the whole image"),
+        pytest.param([0.2, 0.4, 0.3, 0.2, 0.5, 0.6], 6, id="it stands out nowhere"),
+        pytest.param([0.2, 0.9, 1.2, 1.5, 1.8, 2.1], 6, id="more in every window"),
+        pytest.param([0.2, 0.4, 0.9, 0.9, 2.1], 4, id="no more in the third window"),
+    ],
+)
+def test_looks_come_closer_until_what_stands_out_does_not_so_more(sure, looks):
+    network = Noting(sure)
     Predictor(network).segment(scene(20), [Click(800, 800, True)])
-    assert network.shown == [False] * 4 + [True] * 2, "it is seen in the third window"
+    assert network.shown[:looks] == [False] * looks, "each begins anew"
+    assert all(network.shown[looks:])
 
 
 def test_a_first_click_means_the_part_that_it_is_on_and_a_second_one_may_say_more():

@@ -47,7 +47,7 @@ def test_one_click_is_enough(image_hw, rows, columns):
     network = RednessNetwork()
     result = Predictor(network).segment(image, [_middle_click(rows, columns)])
     assert _iou(target, result.mask) > 0.8
-    assert network.passes <= 5, "two more than looks where it is not seen at first"
+    assert network.passes <= 7, "three, and one for each window until it is seen no clearer"
 
 
 @pytest.mark.parametrize("image_hw", [(120, 361), (361, 120)])
