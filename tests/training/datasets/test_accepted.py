@@ -1,11 +1,12 @@
 import tracemalloc
+from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from training.datasets.accepted import AcceptedImages, AcceptedObjects, accepted_store
-from training.datasets.sample import layered
+from training.datasets.sample import image_of, layered
 from training.errors import DatasetError, StoredFileError
 from training.loop.recipe import Recipe
 from training.loop.training_data import open_mixture
@@ -104,7 +105,16 @@ def test_objects_come_back_one_by_one(stored):
         assert sample.target.dtype == np.int8
         assert sample.target.sum() in (25, 36)
         assert sample.image.shape == (12, 16, 3)
-    assert len({objects[n].name for n in range(4)}) == 4
+
+
+def test_the_name_of_an_object_says_which_image_it_is_on(stored):
+    """Or the gate would take the many objects of one image for as many images."""
+    snapshot, files, _ = stored
+    objects = AcceptedObjects(snapshot, files)
+    names = {objects[n].name for n in range(4)}
+    assert len(names) == 4
+    on = Counter(map(image_of, names))
+    assert on == {image_hash(photo(1)): 3, image_hash(photo(2)): 1}
 
 
 @pytest.mark.parametrize("folder", ["images", "masks"])
