@@ -1,5 +1,6 @@
 """Samples are functions of their number, and batches cover every sample once."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from training.datasets.object_sampling import ObjectSampling, with_area
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError, StoredFileError
 from training.loop import sample_stream
-from training.loop.augmentation import ObjectCrop, ScaleAndCrop
+from training.loop.augmentation import Colour, ObjectCrop, ScaleAndCrop
 from training.loop.sample_stream import BatchPlan, SampleStream, Sampling, collate, sound
 from training.store.sample_files import SampleFiles
 from training.store.snapshot import SampleReference, Snapshot
@@ -82,6 +83,14 @@ def test_a_view_without_objects_is_kept_now_and_then():
     assert (slots[POSITIVE] == EMPTY).all()
 
 
+def test_a_view_anywhere_that_shows_small_objects_alone_is_one_without_objects():
+    layers = np.zeros((40, 40, 1), np.int32)
+    layers[18:21, 18:21] = 1
+    speck = AnnotatedImage("speck", np.zeros((40, 40, 3), np.uint8), layers, ((0, 1),))
+    dataset = stream([speck], keep_empty=0.0, augmentation=ScaleAndCrop())
+    assert not any((dataset[index, 32][2] == 1).any() for index in range(5))
+
+
 def test_views_without_objects_are_tried_again(shapes):
     class BareAndBusy:
         """Nine images in ten are empty."""
@@ -148,6 +157,35 @@ def test_negative_clicks_on_other_objects_do_not_vanish_where_none_is_in_view():
     negative = [(dataset[index, 64][3][NEGATIVE, :, 0] != EMPTY).any() for index in range(40)]
 
     assert sum(negative) > 10
+
+
+@pytest.fixture
+def pair():
+    """Two bright objects beside each other, of which one is asked for at a time."""
+    layers = np.zeros((60, 60, 1), np.int32)
+    layers[5:55, 5:25, 0], layers[5:55, 35:55, 0] = 1, 2
+    image = np.repeat(255 * (layers > 0), 3, axis=2).astype(np.uint8)
+    shown = AnnotatedImage("pair", image, layers, ((0, 1), (0, 2)))
+    alone = Part([shown], 1, ObjectSampling(merge_probability=0))
+    clicks = ClickSampling(background=0, other=1, border=0)
+    view = ObjectCrop(whole=1, colour=Colour(probability=0))
+    options = Sampling(augmentation=view, clicks=clicks, min_object_area=20)
+    return SampleStream(Mixture([alone], 0), options, seed=0)
+
+
+def test_a_view_around_an_object_asks_for_no_other_one_that_it_shows(pair):
+    asked = [(pair[index, 64][2] == 1).astype(np.uint8) for index in range(20)]
+    assert [cv2.connectedComponents(labels)[0] - 1 for labels in asked] == [1] * 20
+
+
+def test_negative_clicks_on_other_objects_lie_on_them_where_they_are_in_view(pair):
+    clicked = 0
+    for index in range(20):
+        _, image, _, slots = pair[index, 64]
+        places = slots[NEGATIVE][slots[NEGATIVE, :, 0] != EMPTY]
+        assert (image[tuple(places.T)] > 100).all()
+        clicked += len(places)
+    assert clicked > 10
 
 
 def test_a_plan_goes_on_in_the_middle_of_a_stage():
