@@ -16,7 +16,7 @@ from tests.training.quick_fine_tuning import (
 )
 from training.errors import DatasetError, RecipeError
 from training.evaluation.click_by_click import evaluate
-from training.fine_tuning.fine_tune import can_validate
+from training.fine_tuning.fine_tune import FineTuneData, can_validate
 from training.fine_tuning.fine_tune_recipe import load_fine_tune_recipe
 from training.loop.training_state import load_state
 
@@ -80,6 +80,14 @@ def test_it_stops_early_and_returns_what_was_best(base, tmp_path, averages, capl
     returned = weights(candidate)
     assert all(torch.equal(best[name], returned[name]) for name in best)
     assert any(not torch.equal(last[name], returned[name]) for name in best)
+
+
+def test_what_is_returned_is_an_average_over_steps(base, tmp_path):
+    last, averaged = (
+        run(base, tmp_path / ema, f"optimization.ema={ema}", "steps=2", data=learned(Discs(4)))
+        for ema in ("null", "0.9")
+    )
+    assert changed(last, averaged)
 
 
 def test_a_run_that_was_killed_after_it_had_stopped_early_trains_no_further(
@@ -214,10 +222,28 @@ def test_changes_are_merged_over_the_default_and_misspelt_ones_stop(tmp_path):
         load_fine_tune_recipe(changes)
 
 
-@pytest.mark.parametrize(("replay", "replayed"), [(0, 0), (0.01, 1), (0.25, 2), (0.9, 7)])
+@pytest.mark.parametrize(("replay", "replayed"), [(0, 0), (0.01, 1), (0.2, 2), (0.25, 2), (0.9, 7)])
 def test_a_step_replays_its_share(replay, replayed):
     chosen = load_fine_tune_recipe(overrides=["batch_size=8", f"replay={replay}"])
     assert chosen.replayed == replayed
+
+
+class Counted(Discs):
+    """Counts how often an image is read."""
+
+    read = 0
+
+    def __getitem__(self, index):
+        self.read += 1
+        return super().__getitem__(index)
+
+
+def test_of_the_samples_of_a_step_its_share_is_replayed(base, tmp_path):
+    accepted, others = Counted(6), Counted(3)
+    once_each = ("replay_sampling.copy_paste.probability=0", "specialise=false")
+    data = FineTuneData(accepted, Discs(6), others, None)
+    run(base, tmp_path / "job", "batch_size=4", "replay=0.25", "steps=2", *once_each, data=data)
+    assert (accepted.read, others.read) == (2 * 3, 2 * 1)
 
 
 @pytest.mark.parametrize("name", ["sampling", "replay_sampling"])
