@@ -88,6 +88,13 @@ def test_with_few_normal_values_the_interval_is_nearly_students(images):
     assert 0.95 < (high - low) / (2 * special.stdtrit(images - 1, 0.975) * error) <= 1
 
 
+def test_of_five_images_the_interval_is_students():
+    values = np.arange(5)
+    low, high = interval_over_images(values, list("abcde"), ANY)
+    error = values.std(ddof=1) / np.sqrt(5)
+    assert high - low == pytest.approx(2 * special.stdtrit(4, 0.975) * error)
+
+
 @pytest.mark.parametrize("slides", [2, 20], ids=["Student's", "resampled"])
 def test_the_mean_is_of_objects_not_of_images(slides):
     values = np.tile(np.repeat([1, 0], [90, 10]), slides)

@@ -101,6 +101,18 @@ SAME = both(spread(5), spread(5))
             both(spread(6), spread(4)), both([10] * 100, [*[10] * 6, *[11] * 4] * 10, per_image=10),
             "keep", "forgot too much", id="surely worse elsewhere, by four percent",
         ),
+        pytest.param(
+            both(spread(6), spread(4)), both([10] * 100, [*[10] * 8, 11, 11] * 10, per_image=10),
+            "promote", "retention set is kept", id="worse elsewhere by exactly what it may be",
+        ),
+        pytest.param(
+            both(spread(6), spread(4)), both(spread(5, 20), spread(9, 20)), "keep", "forgot",
+            id="surely forgot, on just enough other images",
+        ),
+        pytest.param(
+            both(spread(4, 20), spread(9, 20)), SAME, "keep", "needs more clicks",
+            id="surely worse, on just enough images",
+        ),
         pytest.param(None, SAME, "ask", "no accepted object", id="nothing held out"),
         pytest.param(
             both(spread(6), spread(4)), None, "ask", "has no object to judge by",
