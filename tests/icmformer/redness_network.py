@@ -26,3 +26,15 @@ class RednessNetwork(nn.Module):
         self.passes += 1
         red, green = features.image[:, :1], features.image[:, 1:2]
         return self.weight * (red - green - 0.5)
+
+
+class Shown(RednessNetwork):
+    """Notes the masks that it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.masks = []
+
+    def fuse(self, features, click_maps, previous_mask):
+        self.masks.append(previous_mask)
+        return super().fuse(features, click_maps, previous_mask)

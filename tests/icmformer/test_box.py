@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from icmformer import STARTER, Box, Click, InputError, Predictor, Segmentation, load_checkpoint
+from tests.icmformer.redness_network import Shown
 
 PHOTOS = Path(__file__).parents[2] / "training/retention/judged"
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
@@ -50,9 +51,10 @@ def test_what_is_no_box_is_refused(sides):
         Box(*sides)
 
 
-def test_a_tilted_box_has_three_corners_at_least():
+@pytest.mark.parametrize("corners", [((1, 2),), ((1, 1), (50, 50))])
+def test_a_tilted_box_has_three_corners_at_least(corners):
     with pytest.raises(InputError, match="three corners or more"):
-        Box(1, 1, 50, 50, corners=((1, 2),))
+        Box(1, 1, 50, 50, corners=corners)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,13 @@ def test_corners_belong_to_their_box():
         Box(0, 0, 50, 50, corners=((60, 50), (70, 50), (70, 55)))
 
 
+def test_corners_may_be_off_by_what_float32_rounds_and_no_more():
+    corners = ((0.0, 0.4), (50.0, 0.4), (50.0, 50.0))
+    assert Box(0, 0, 50, 50, corners=corners).corners == corners
+    with pytest.raises(InputError, match="are not those of a box with the sides"):
+        Box(0, 0, 50, 50, corners=((0, 0.6), (50, 0.6), (50, 50)))
+
+
 def test_a_score_is_no_corner():
     """As a detector writes it behind the sides."""
     with pytest.raises(TypeError, match="positional arguments"):
@@ -83,6 +92,18 @@ def test_corners_may_be_an_array_and_a_box_a_key():
         assert (box, box.clicks()) == (expected, expected.clicks())
         assert {expected: "diamond"}[box]
         np.testing.assert_array_equal(box.mask((30, 30)), expected.mask((30, 30)))
+
+
+def test_the_middle_of_what_is_seen_of_a_tilted_box_is_that_of_its_corners():
+    """A triangle, cut off by the border of the image: the middle of its sides is on its edge."""
+    triangle = Box(0, 0, 30, 30, corners=((0, 0), (30, 0), (0, 30)))
+    assert triangle.clicks()[-1] == Click(10, 10, True)
+
+
+def test_the_mask_of_a_tilted_box_is_where_the_box_is():
+    corners = ((10, 0.3), (19.7, 10), (10, 19.7), (0.3, 10))
+    mask = Box(0.3, 0.3, 19.7, 19.7, corners=corners).mask((20, 20))
+    assert np.argwhere(mask).mean(axis=0) + 0.5 == pytest.approx([10, 10], abs=0.2)
 
 
 def test_the_shape_of_an_image_is_no_size_of_a_mask():
@@ -110,6 +131,14 @@ def test_the_starter_finds_what_a_box_was_drawn_around(predictor):
 
 def _iou(one, other):
     return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+
+
+def test_a_box_is_looked_at_twice_and_the_second_look_reads_what_the_first_one_found():
+    network = Shown()
+    image = np.full((100, 100, 3), 100, np.uint8)
+    image[30:60, 30:60] = (255, 0, 0)
+    Predictor(network).segment_box(image, Box(28, 28, 62, 62))
+    assert [bool(mask.any()) for mask in network.masks] == [False, True]
 
 
 def test_clicks_go_on_from_a_box(predictor):

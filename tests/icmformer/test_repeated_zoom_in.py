@@ -7,7 +7,7 @@ from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import Segmentation
-from tests.icmformer.redness_network import RednessNetwork
+from tests.icmformer.redness_network import RednessNetwork, Shown
 
 LOOK = RepeatedZoomIn((448, 448))
 
@@ -106,18 +106,6 @@ def test_moves_in_at_once_on_an_object_that_the_next_click_would_move_in_on():
         probability = np.zeros((1000, 1000), dtype=np.float32)
         probability[500 - side // 2 : 500 + side // 2, 500 - side // 2 : 500 + side // 2] = 0.9
         assert (LOOK.look_again(probability, clicks, whole) is not None) == moves
-
-
-class Shown(RednessNetwork):
-    """Notes the masks that it is shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.masks = []
-
-    def fuse(self, features, click_maps, previous_mask):
-        self.masks.append(previous_mask)
-        return super().fuse(features, click_maps, previous_mask)
 
 
 def test_a_closer_look_starts_from_what_the_look_before_it_found():
