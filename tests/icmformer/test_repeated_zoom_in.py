@@ -130,6 +130,13 @@ def test_what_is_too_small_to_be_a_part_is_not_served():
     assert published[375:, 470:].any()
 
 
+@pytest.mark.parametrize("size", [(400, 400), (400, 200), (200, 400)])
+def test_the_closest_window_is_an_eighth_of_the_longer_side_of_the_input(size):
+    whole = RegionOfInterest.whole((1600, 1600))
+    windows = RepeatedZoomIn(size).closer_windows(np.array([800, 800]), whole, (1600, 1600))
+    assert [window.size_hw for window in windows] == [(n, n) for n in (800, 400, 200, 100, 50)]
+
+
 def test_only_negative_clicks_leave_the_view_alone():
     nothing = np.zeros((300, 400), dtype=np.float32)
     clicks = PlacedClicks.on_image([Click(5, 5, False)], (300, 400))
