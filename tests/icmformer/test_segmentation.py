@@ -77,3 +77,13 @@ def test_a_mask_that_changes_later_changes_nothing(dtype):
     start = Segmentation.from_mask(mask)
     mask[0, 0] = 0
     assert start.mask.all()
+
+
+def test_whatever_is_not_zero_is_on_the_object():
+    mask = np.array([[0, -1, 255]], dtype=np.int16)
+    assert Segmentation.from_mask(mask).mask.tolist() == [[False, True, True]]
+
+
+def test_a_mask_of_nothing_says_nothing_of_the_object():
+    assert not Segmentation.from_mask(np.zeros((2, 3), bool)).is_given
+    assert Segmentation.from_mask(np.eye(2, 3, dtype=bool)).is_given

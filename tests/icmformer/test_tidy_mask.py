@@ -50,6 +50,14 @@ def test_keeps_parts_and_holes_of_some_size():
     np.testing.assert_array_equal(without_specks(parts, CLICK_INSIDE, POSITIVE), parts)
 
 
+def test_parts_and_holes_of_fifteen_pixels_go():
+    dirty = _blob()
+    dirty[70:73, 70:75] = 0.9
+    dirty[40:43, 40:45] = 0.2
+    clean = without_specks(dirty, CLICK_INSIDE, POSITIVE)
+    np.testing.assert_array_equal(clean > 0.49, _blob() > 0.49)
+
+
 def test_background_at_the_border_is_no_hole():
     full = np.full((50, 50), 0.9, dtype=np.float32)
     full[0, 0] = full[20, 49] = 0.1
@@ -116,13 +124,17 @@ def test_obeyed_clicks_change_nothing():
     assert (probability == np.float32(0.6)).all()
 
 
-def test_disks_grow_with_the_pixels_that_the_network_saw():
+@pytest.mark.parametrize(
+    ("network_hw", "down", "across"), [((60, 80), 20, 20), ((60, 160), 20, 10)]
+)
+def test_disks_grow_with_the_pixels_that_the_network_saw(network_hw, down, across):
     probability = np.zeros((600, 800), dtype=np.float32)
-    view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
+    view = View((600, 800), RegionOfInterest.whole((600, 800)), network_hw)
     clicks = PlacedClicks.on_image([Click(400, 300, True)], (600, 800))
     obeying = obey_clicks(probability, clicks, view)
-    assert obeying[300, 400 - 20] == obeying[300 + 20, 400] == 1
-    assert obeying[300, 400 - 21] == 0
+    rows, columns = np.flatnonzero(obeying[:, 400]), np.flatnonzero(obeying[300])
+    assert (rows[0], rows[-1]) == (300 - down, 300 + down)
+    assert (columns[0], columns[-1]) == (400 - across, 400 + across)
 
 
 @settings(max_examples=60)
