@@ -126,10 +126,11 @@ def test_another_point_counts_only_in_the_mask():
     assert left.other_in(mask) == Click(60, 50, False)
 
 
-def test_points_in_the_same_place_mark_the_same_object():
+@pytest.mark.parametrize(("y", "are_two"), [(52.1, False), (52.3, True)])
+def test_points_less_than_three_pixels_apart_mark_the_same_object(y, are_two):
     everything = np.ones((100, 100), bool)
-    first, second = saved(by_hand(10, 50, id="a"), by_hand(12, 51, id="b"))
-    assert first.other_in(everything) is second.other_in(everything) is None
+    for one in saved(by_hand(10, 50, id="a"), by_hand(12, y, id="b")):
+        assert (one.other_in(everything) is not None) is are_two
 
 
 def test_rectangles_and_clicks_know_of_no_other_points():
