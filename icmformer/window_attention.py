@@ -60,7 +60,7 @@ def _attend(
     bias: torch.Tensor,
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Attend as the formula says; a training step takes less time so on a CPU, a pass more."""
+    """Attend as the formula says; on a CPU a training step in bf16 takes less time so."""
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1) + bias
     if mask is not None:
         by_image = scores.unflatten(0, (-1, len(mask)))
@@ -75,10 +75,11 @@ def _attend_fused(
     bias: torch.Tensor,
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Attend with a fused kernel, which never writes down the scores of all windows."""
+    """Attend with a fused kernel, which writes down no scores."""
     bias = bias.to(queries.dtype)
     if mask is not None:
-        bias = (bias + mask.unsqueeze(1)).repeat(len(queries) // len(mask), 1, 1, 1)
+        bias = bias + mask.unsqueeze(1).to(queries.dtype)
+        bias = bias.repeat(len(queries) // len(mask), 1, 1, 1)
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
 
 

@@ -99,13 +99,6 @@ def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at()
     assert ZoomIn((336, 336)).closer_windows(pixel, whole, (1000, 1600)) == ()
 
 
-@pytest.mark.parametrize("input_size", [(400, 400), (400, 200), (200, 400)])
-def test_the_smallest_window_is_an_eighth_of_the_input_s_longer_side(input_size):
-    whole, pixel = RegionOfInterest.whole((1600, 1600)), np.array([800, 800])
-    windows = RepeatedZoomIn(input_size).closer_windows(pixel, whole, (1600, 1600))
-    assert [window.size_hw[0] for window in windows] == [800, 400, 200, 100, 50]
-
-
 class Dazed(RednessNetwork):
     """Sees what is red, unless it is small: then it is a little sure of everything."""
 
@@ -192,9 +185,22 @@ class Blind(Dazed):
 
 def test_what_is_not_seen_at_all_is_looked_for_closer():
     """The dot that makes a mask obey its click is not what the network found."""
-    image, network = scene(12), Blind()
-    result = Predictor(network).segment(image, [Click(800, 800, True)])
-    assert result.mask.sum() == pytest.approx(12**2, rel=0.2)
+    result = Predictor(Blind()).segment(scene(8), [Click(800, 800, True)])
+    assert result.mask.sum() == pytest.approx(8**2, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("image", "click"),
+    [
+        pytest.param(scene(1280)[::16, ::16], Click(4, 4, True), id="beside what stands out"),
+        pytest.param(scene(0), Click(800, 800, True), id="where nothing is"),
+        pytest.param(scene(0)[:28, :28], Click(14, 14, True), id="in an image of one look"),
+    ],
+)
+def test_a_first_click_is_obeyed_with_a_dot_of_the_size_of_what_was_looked_at(image, click):
+    mask = Predictor(Blind()).segment(image, [click]).mask
+    assert mask[int(click.y), int(click.x)]
+    assert mask.sum() < 20
 
 
 class Noting(RednessNetwork):

@@ -5,7 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icmformer import window_attention
 from icmformer.window_attention import (
+    WindowAttention,
     _attend,
     _attend_fused,
     from_windows,
@@ -41,3 +43,16 @@ def test_fused_kernels_compute_the_same(shift):
     expected = _attend(queries, keys, values, bias, mask)
 
     torch.testing.assert_close(_attend_fused(queries, keys, values, bias, mask), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_cpus_take_fused_kernels_where_nothing_is_trained(training, monkeypatch):
+    taken = []
+    for name in ("_attend", "_attend_fused"):
+        attend = getattr(window_attention, name)
+        monkeypatch.setattr(
+            window_attention, name, lambda *a, n=name, f=attend: taken.append(n) or f(*a)
+        )
+    with torch.set_grad_enabled(training):
+        WindowAttention(8, num_heads=2, window_size=2)(torch.zeros(3, 4, 8), None)
+    assert taken == ["_attend" if training else "_attend_fused"]
