@@ -14,8 +14,8 @@ DEMO := $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) \
         $(if $(LABEL_STUDIO_PORT),--label-studio-port $(LABEL_STUDIO_PORT)) \
         $(if $(BACKEND_PORT),--backend-port $(BACKEND_PORT))
 
-# two processes of tests, whole files each, in the order of tests/conftest.py: the longest first
-PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# three processes of tests, because tests wait often: whole files each, the longest first (tests/conftest.py)
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo serve work check lint test screenshot format lock
 
