@@ -4,8 +4,10 @@ A network that sees a large image shrunk cannot see what is small in it: it take
 kind for the object, or the background, and is about as sure of it as of the rest; or it sees
 nothing. In a window around the click the same object stands out, and often more in the next smaller
 one. What is large stands out in the whole image; where it stands out more in a window that cuts it
-off, smaller ones would show parts of it. The two numbers were chosen by trying them on photos,
-nuclei and surface defects; docs/experiments.md has what they give.
+off, smaller ones would show parts of it. Where it is known how large objects are, larger windows
+than such objects need are not looked at, for in those a hundred of them may stand out together. The
+numbers were chosen by trying them on photos, nuclei and surface defects; docs/experiments.md has
+what they give.
 """
 
 import numpy as np
@@ -16,8 +18,25 @@ from icmformer.segmentation import MASK_THRESHOLD
 # Mean probability inside the mask less that around it, in what was looked at.
 _STANDS_OUT = 0.4
 _CLEARER = 0.05
+# Side of the largest window that is needed, over that of the objects, at least.
+_ROOM = 4.0
 # Pixels that are read along the longer side of a region, at most.
 _SAMPLES = 512
+
+
+def not_too_large(windows: list[RegionOfInterest], object_side: float) -> list[RegionOfInterest]:
+    """Leave out the windows that are larger than objects of a known size need.
+
+    Args:
+        windows: at least one, from large to small.
+        object_side: longer side of the objects, in pixels of the image.
+
+    Returns:
+        The smallest that has room for such an object and its surroundings, or else the first; and
+        all smaller ones.
+    """
+    roomy = [window for window in windows if max(window.size_hw) >= _ROOM * object_side]
+    return windows[max(len(roomy) - 1, 0) :]
 
 
 def stands_out(probability: np.ndarray, region: RegionOfInterest) -> bool:

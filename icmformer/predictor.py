@@ -12,7 +12,7 @@ from icmformer.checked_input import check_box, check_previous, image_fingerprint
 from icmformer.checked_parts import ClickNetwork, check_network, check_weights, check_zoom
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
-from icmformer.first_click import is_clearer, is_cut_off, stands_out
+from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blended
 from icmformer.network_input import click_planes, image_planes, mask_plane
@@ -259,11 +259,21 @@ class Predictor:
         before: Segmentation,
         region: RegionOfInterest,
     ) -> tuple[Segmentation, RegionOfInterest]:
-        """Look at what a first click is on, closer if it does not stand out, and say where."""
-        found = self._answer(image, clicks, region, before)
-        if stands_out(found.probability, region):
+        """Look at what a first click is on, closer if it does not stand out, and say where.
+
+        Where it is known how large objects are, that says where to begin, and a closer look follows
+        even if it does: what a network has learned stands out to it in hundreds, too.
+        """
+        image_hw = _size_hw(image)
+        windows = [region, *self._zoom.closer_windows(clicks.pixels[0], region, image_hw)]
+        if isinstance(self._model, Specialised) and not before.is_by_generalist:
+            windows = not_too_large(windows, float(self._model.object_side))
+        first, *closer_windows = windows
+        found = self._answer(image, clicks, first, before)
+        if first is region and stands_out(found.probability, region):
             return self._obeying(found, clicks, region), region
-        for window in self._zoom.closer_windows(clicks.pixels[0], region, _size_hw(image)):
+        region = first
+        for window in closer_windows:
             closer = self._answer(image, clicks, window, before)
             if is_clearer(closer.probability, window, found.probability, region):
                 if is_cut_off(closer.probability, window):

@@ -4,7 +4,8 @@ What fine-tuning teaches a network of one kind of image it pays for on others. S
 network brings the one along that its line began with, and examples of the images it is for and of
 others: an image is answered by the fine-tuned one if it looks like the former, and otherwise as if
 nothing had been learned (Aljundi et al., *Expert Gate*, CVPR 2017, with the nearest example in
-place of autoencoders).
+place of autoencoders). It knows how large the objects on the former are, too: in a large image
+nothing else tells at which size to look for what was clicked.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from icmformer.model import ICMFormer, network_without_weights
 # An image between the two is one of the project's, for whom the network was fine-tuned.
 _BENEFIT_OF_THE_DOUBT = 1.1
 _FLAT = 1e-6  # what a channel varies by at least
-# The names of these examples among the weights.
-FAMILIAR, UNFAMILIAR = "familiar", "unfamiliar"
+# Their names among the weights.
+FAMILIAR, UNFAMILIAR, OBJECT_SIDE = "familiar", "unfamiliar", "object_side"
 
 
 class Specialised(ICMFormer):
@@ -29,10 +30,13 @@ class Specialised(ICMFormer):
         generalist: answers on images that are not like familiar ones; of the same configuration.
         familiar: (n, C) descriptions of images it is for, learned or not; see `description`.
         unfamiliar: (m, C) of other images.
+        object_side: () pixels of an image, which the longer sides of three quarters of the objects
+            on familiar images do not exceed.
     """
 
     familiar: torch.Tensor
     unfamiliar: torch.Tensor
+    object_side: torch.Tensor
 
     def __init__(self, config: ModelConfig, familiar: int, unfamiliar: int) -> None:
         """Build both networks, and room for so many descriptions of each kind."""
@@ -40,6 +44,7 @@ class Specialised(ICMFormer):
         self.generalist = ICMFormer(config)
         self.register_buffer("familiar", torch.zeros(familiar, config.cross_dim))
         self.register_buffer("unfamiliar", torch.zeros(unfamiliar, config.cross_dim))
+        self.register_buffer("object_side", torch.zeros(()))
 
     def knows(self, features: ImageFeatures) -> bool:
         """Say whether an image is more like the familiar ones than like the others.
@@ -84,7 +89,11 @@ def generalist_of(network: ICMFormer) -> ICMFormer:
 
 
 def specialised_weights(
-    specialist: ICMFormer, generalist: ICMFormer, familiar: torch.Tensor, unfamiliar: torch.Tensor
+    specialist: ICMFormer,
+    generalist: ICMFormer,
+    familiar: torch.Tensor,
+    unfamiliar: torch.Tensor,
+    object_side: float,
 ) -> Mapping[str, torch.Tensor]:
     """Return the weights of all of it by their names, for `icmformer.assembly.assemble`."""
     return {
@@ -92,4 +101,5 @@ def specialised_weights(
         **{f"generalist.{name}": tensor for name, tensor in generalist.state_dict().items()},
         FAMILIAR: familiar,
         UNFAMILIAR: unfamiliar,
+        OBJECT_SIDE: torch.tensor(object_side),
     }

@@ -13,7 +13,12 @@ def specialised_network(
     """Return one that knows whatever image is nearer to the one number than to the other."""
     specialist = build_model("tiny") if specialist is None else specialist
     examples = torch.zeros(2, specialist.config.cross_dim)
+    no_window_is_too_large = 1e6
     weights = specialised_weights(
-        specialist, build_model("tiny"), examples + familiar, examples + unfamiliar
+        specialist,
+        build_model("tiny"),
+        examples + familiar,
+        examples + unfamiliar,
+        no_window_is_too_large,
     )
     return assemble(specialist.config, weights, "a test")

@@ -11,7 +11,7 @@ class RednessNetwork(nn.Module):
     """Finds what is red, and cannot see what is thinner than a pixel: a good, blind network."""
 
     def __init__(self, input_size=(224, 224)):
-        super().__init__()
+        nn.Module.__init__(self)
         self.input_size = input_size
         self.weight = nn.Parameter(torch.tensor(20.0))
         self.passes = 0

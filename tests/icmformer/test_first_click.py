@@ -1,14 +1,19 @@
 """What a first click is on is looked for closer where it does not stand out in the whole image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from icmformer.clicks import Click
-from icmformer.first_click import is_clearer, is_cut_off, stands_out
+from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import Segmentation
+from icmformer.specialised import Specialised
+from icmformer.variants import build_model
 from icmformer.zoom_in import ZoomIn
 from tests.icmformer.redness_network import RednessNetwork
 
@@ -97,6 +102,17 @@ def test_windows_halve_around_the_click_down_to_the_smallest_that_is_looked_at()
     assert all(window.holds(pixel[None]) and whole.covers(window) for window in windows)
     assert windows[0].size_hw == (800, 800), "shifted into the image"
     assert ZoomIn((336, 336)).closer_windows(pixel, whole, (1000, 1600)) == ()
+
+
+@pytest.mark.parametrize(
+    ("object_side", "largest"), [(1, 50), (12, 50), (20, 100), (25, 100), (26, 200), (900, 1600)]
+)
+def test_windows_that_are_larger_than_objects_need_are_left_out(object_side, largest):
+    zoom, whole = RepeatedZoomIn((336, 336)), RegionOfInterest.whole((1600, 1600))
+    windows = [whole, *zoom.closer_windows(np.array([800, 800]), whole, (1600, 1600))]
+    sides = [max(window.size_hw) for window in windows]
+    left = not_too_large(windows, object_side)
+    assert [max(window.size_hw) for window in left] == sides[sides.index(largest) :]
 
 
 class Dazed(RednessNetwork):
@@ -233,6 +249,37 @@ def test_looks_come_closer_until_what_stands_out_does_not_so_more(sure, looks):
     network = Noting(sure)
     Predictor(network).segment(scene(20), [Click(800, 800, True)])
     assert network.shown[:looks] == [False] * looks, "each begins anew"
+    assert all(network.shown[looks:])
+
+
+class Learned(Noting, Specialised):
+    """The same of a network that has learned images with objects of so many pixels."""
+
+    input_size = (224, 224)  # which of an ICMFormer is a property
+
+    def __init__(self, sure, object_side):
+        super().__init__(sure)
+        self.config = replace(build_model("tiny").config, input_size=self.input_size)
+        self.generalist = RednessNetwork()
+        self.object_side = torch.tensor(float(object_side))
+
+    def knows(self, features):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("object_side", "sure", "looks"),
+    [
+        pytest.param(900, [0.9], 1, id="so large that the whole image may show one"),
+        pytest.param(20, [0.9], 2, id="it stands out, and no more in the next"),
+        pytest.param(20, [0.2], 2, id="it stands out nowhere"),
+        pytest.param(40, [0.9, 1.2, 1.5], 3, id="more in every window"),
+    ],
+)
+def test_where_the_size_of_objects_is_known_looks_begin_there(object_side, sure, looks):
+    network = Learned(sure, object_side)
+    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    assert network.shown[:looks] == [False] * looks
     assert all(network.shown[looks:])
 
 

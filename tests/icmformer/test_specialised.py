@@ -21,6 +21,7 @@ from icmformer.specialised import (
     specialist_of,
 )
 
+LARGE = 1000.0  # pixels: no window is too large for such objects
 CLICKS = [Click(30, 30, True), Click(60, 40, False), Click(33, 35, True)]
 
 
@@ -45,7 +46,7 @@ def network(request):
         torch.stack([described(specialist, picture(bright, seed)) for seed in (1, 2, 3)]).detach()
         for bright in (True, False)
     )
-    weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
+    weights = specialised_weights(specialist, generalist, familiar, unfamiliar, LARGE)
     return assemble(specialist.config, weights, "a test")
 
 
@@ -100,6 +101,20 @@ def test_wherever_an_object_goes_on_from_the_answer_is_the_same(network, bright)
         assert np.array_equal(after.probability, at_once.probability)
 
 
+@pytest.mark.parametrize(("bright", "side"), [(True, 24), (False, 96)])
+def test_a_known_image_is_first_looked_at_where_its_objects_would_be_seen(
+    network, monkeypatch, bright, side
+):
+    network.object_side.fill_(5)
+    looked_at = []
+    answer = Predictor._answer
+    monkeypatch.setattr(
+        Predictor, "_answer", lambda *seen: looked_at.append(seen[3]) or answer(*seen)
+    )
+    Predictor(network).segment(picture(bright, seed=9), CLICKS[:1])
+    assert max(looked_at[0].size_hw) == side
+
+
 @pytest.mark.parametrize("bright", [True, False])
 def test_a_mask_to_start_from_is_corrected_by_the_network_that_fits(network, bright):
     image = picture(bright, seed=9)
@@ -151,9 +166,8 @@ def test_the_nearest_example_decides_with_some_favour_to_the_familiar(others):
         torch.tensor([nearest, *far])[:, None].expand(-1, channels).float()
         for nearest, far in zip((0, 21), others, strict=True)
     )
-    network = assemble(
-        network.config, specialised_weights(network, network, familiar, unfamiliar), "a test"
-    )
+    weights = specialised_weights(network, network, familiar, unfamiliar, LARGE)
+    network = assemble(network.config, weights, "a test")
     assert network.knows(features([5.0] * channels))
     assert network.knows(features([10.9] * channels)), "10.9 from one and 10.1 from the other"
     assert not network.knows(features([11.1] * channels)), "11.1 from one and 9.9 from the other"
@@ -162,9 +176,8 @@ def test_the_nearest_example_decides_with_some_favour_to_the_familiar(others):
 def test_an_image_that_was_learned_and_replayed_is_known():
     network = build_model("tiny")
     examples = torch.rand(3, network.config.cross_dim)
-    network = assemble(
-        network.config, specialised_weights(network, network, examples, examples), "a test"
-    )
+    weights = specialised_weights(network, network, examples, examples, LARGE)
+    network = assemble(network.config, weights, "a test")
     assert network.knows(features(examples[1].tolist()))
 
 
@@ -173,7 +186,8 @@ def test_a_channel_counts_by_how_much_it_varies():
     network = build_model("tiny")
     quiet = [0.0] * (network.config.cross_dim - 2)
     examples = [torch.tensor([[loud, soft, *quiet]]) for loud, soft in ((0.0, 0.0), (100.0, 1.0))]
-    network = assemble(network.config, specialised_weights(network, network, *examples), "a test")
+    weights = specialised_weights(network, network, *examples, LARGE)
+    network = assemble(network.config, weights, "a test")
     assert network.knows(features([60.0, 0.1, *quiet]))
     assert not network.knows(features([40.0, 0.9, *quiet]))
 
@@ -197,13 +211,15 @@ def test_all_of_it_comes_back_from_disk(network, tmp_path):
         ("familiar", torch.zeros(0, 32), "familiar has shape"),
         ("unfamiliar", torch.zeros(2, 31), "unfamiliar has shape"),
         ("unfamiliar", torch.full((2, 32), torch.nan), "not finite"),
+        ("object_side", None, "1 tensors are missing, the first is object_side"),
+        ("object_side", torch.zeros(1), "object_side has shape"),
         ("generalist.head.classify.weight", None, "1 tensors are missing, the first is generalist"),
     ],
 )
 def test_what_is_damaged_is_refused(tmp_path, name, tensor, sentence):
     one = build_model("tiny")
     examples = torch.zeros(2, one.config.cross_dim)
-    weights = dict(specialised_weights(one, one, examples, examples))
+    weights = dict(specialised_weights(one, one, examples, examples, LARGE))
     if name not in weights:
         name = next(each for each in weights if each.startswith("generalist."))
     weights.pop(name)

@@ -1,19 +1,27 @@
-"""Which images a fine-tuned network knows: examples of those it learned, and of others."""
+"""Which images a fine-tuned network knows: examples of those it learned, and of others.
 
-from collections.abc import Callable
+And how large the objects on the former are.
+"""
 
+from collections.abc import Callable, Iterator
+
+import numpy as np
 import torch
+from scipy import ndimage
 
 from icmformer import ICMFormer, Predictor
 from icmformer.assembly import assemble
+from icmformer.checked_input import image_size
 from icmformer.devices import usable_device
 from icmformer.network_input import image_planes
 from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
-from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
+from training.datasets.sample import AnnotatedImage, EvaluationDataset, TrainingDataset, image_of
 from training.datasets.subset import spread
 
 MOST_EXAMPLES = 1000  # of each kind
+# A window that shows one of this share of the objects whole shows most of the others large enough.
+_SHARE = 0.75
 
 
 def specialised(
@@ -35,8 +43,10 @@ def specialised(
     Returns:
         An `icmformer.specialised.Specialised` of copies, on that device, in evaluation mode.
     """
-    familiar, unfamiliar = (_described(specialist, images, tell) for images in (accepted, others))
-    weights = specialised_weights(specialist, generalist, familiar, unfamiliar)
+    familiar, sides = _described(specialist, accepted, tell)
+    unfamiliar, _ = _described(specialist, others, tell)
+    object_side = float(np.quantile(sides, _SHARE))
+    weights = specialised_weights(specialist, generalist, familiar, unfamiliar, object_side)
     device = usable_device(familiar.device)
     return assemble(specialist.config, weights, "the fine-tuned network").to(device)
 
@@ -69,18 +79,30 @@ def known_images(
 @torch.no_grad()
 def _described(
     network: ICMFormer, images: TrainingDataset, tell: Callable[[], None]
-) -> torch.Tensor:
-    """Return (n, C) descriptions of at most 1000 images, spread over all, as a predictor sees them.
+) -> tuple[torch.Tensor, list[int]]:
+    """Describe at most 1000 images, spread over all, as a predictor sees them.
 
-    In float32 everywhere, so that they do not depend on where they were made.
+    In float32 everywhere, so that descriptions do not depend on where they were made.
+
+    Returns:
+        (n, C) descriptions, and the longer sides of all objects on these images, in pixels.
     """
     device = next(network.parameters()).device
     network.eval()
-    found = []
+    found, sides = [], list[int]()
     examples = spread(images, MOST_EXAMPLES)
     for place in range(len(examples)):
         tell()
-        image = examples[place].image
-        whole = View.of_whole((image.shape[0], image.shape[1]), network.input_size)
-        found.append(description(network.encode_image(image_planes(image, whole, device))))
-    return torch.stack(found)
+        annotated = examples[place]
+        view = View.of_whole(image_size(annotated.image), network.input_size)
+        planes = image_planes(annotated.image, view, device)
+        found.append(description(network.encode_image(planes)))
+        sides += _object_sides(annotated)
+    return torch.stack(found), sides
+
+
+def _object_sides(annotated: AnnotatedImage) -> Iterator[int]:
+    boxes = [ndimage.find_objects(layer) for layer in np.moveaxis(annotated.layers, 2, 0)]
+    for layer, instance in annotated.objects:
+        rows, columns = boxes[layer][instance - 1]
+        yield max(rows.stop - rows.start, columns.stop - columns.start)

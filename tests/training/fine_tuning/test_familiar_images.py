@@ -56,6 +56,22 @@ def network():
     return specialised(specialist, generalist, bright, dark, lambda: None)
 
 
+def test_three_quarters_of_the_objects_are_not_larger_than_it_says(network):
+    """Their longer sides count, whatever the layer and whatever is ignored."""
+    assert network.object_side == 64
+    layers = np.zeros((48, 64, 2), np.int16)
+    layers[0:4, 0:8, 0] = 1
+    layers[10:22, 50:60, 0] = 2
+    layers[2:44, 3:5, 1] = 1
+    layers[40:48, 40:60, 1] = 2
+    layers[30:40, 20:60, 0] = -1
+    objects = ((0, 1), (0, 2), (1, 1), (1, 2))
+    accepted = [AnnotatedImage("bright", picture("bright"), layers, objects)]
+    one = build_model("tiny")
+    made = specialised(one, one, accepted, learned("dark"), lambda: None)
+    assert made.object_side == np.quantile([8, 12, 42, 20], 0.75)
+
+
 def test_images_are_counted_and_not_their_objects(network):
     objects = judged("bright 3#a", "bright 3#b", "dark 3#a", "bright 4#a", "dark 3#b", "dark 4")
     assert known_images(network, objects, lambda: None) == (2, 4)
