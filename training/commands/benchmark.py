@@ -18,7 +18,7 @@ from training.datasets.benchmarks import (
     open_benchmark,
     published_size,
 )
-from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.fingerprint import contents_fingerprint, require_outside
 from training.devices import add_device_argument
 from training.errors import BenchmarkError, DatasetError
 from training.evaluation.benchmark_numbers import Benchmark, Entry
@@ -177,7 +177,7 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     folders = {name: benchmark_folder(name, arguments.data) for name in names}
     for folder in folders.values():
         require_outside("--output", arguments.output, folder)
-    files = {name: files_fingerprint(folder) for name, folder in folders.items()}
+    files = {name: contents_fingerprint(folder) for name, folder in folders.items()}
     return [
         Run(contestant, name, dataset, files[name], protocol, arguments.every)
         for contestant in contestants

@@ -20,7 +20,7 @@ from training.atomic_files import write_atomically
 from training.datasets.benchmarks import benchmark_folder, open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.each_object import some_objects
-from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.fingerprint import contents_fingerprint, require_outside
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.errors import DatasetError
 from training.evaluation.noc import ScoreCard
@@ -104,11 +104,11 @@ def _run(arguments: argparse.Namespace) -> None:
     keep_to(
         {
             "weights": weights_sha256(arguments.checkpoint),
-            "domain": files_fingerprint(arguments.domain),
+            "domain": contents_fingerprint(arguments.domain),
             "objects per image": arguments.objects_per_image,
             "test objects": arguments.test_objects,
             "annotators": arguments.annotators,
-            "benchmarks": {name: files_fingerprint(path) for name, path in clicked.items()},
+            "benchmarks": {name: contents_fingerprint(path) for name, path in clicked.items()},
             "retention set": retention.fingerprint,
             "recipe": recipe.model_dump(mode="json"),
         },

@@ -70,7 +70,7 @@ class Run:
         contestant: who answers the clicks.
         dataset_name: such as "GrabCut".
         dataset: opened.
-        files: what changes when its files do; see `files_fingerprint`.
+        files: what changes when its files do; see `contents_fingerprint`.
         protocol: how it is clicked.
         every: only every so manieth sample, counted from the first.
     """
@@ -258,8 +258,8 @@ def _kept(path: Path, header: dict[str, object]) -> "list[_Line]":
         found = _header_in(lines[0], path)
         if found.get("files") != header["files"]:
             raise BenchmarkError(
-                f"{path} was measured when files of {header['data set']} had other names, sizes or"
-                " dates; choose another --output, or delete it"
+                f"{path} was measured when {header['data set']} had other files; choose another"
+                " --output, or delete it"
             )
         require_same(found, header, path)
     return [line for line in map(_score_in, lines[1:]) if line is not None]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.shapes_recipe import a_recipe
 from training import __main__ as command_line
-from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.fingerprint import contents_fingerprint, files_fingerprint, require_outside
 from training.errors import DatasetError
 from training.loop.training_data import open_mixture
 
@@ -23,6 +23,25 @@ def test_a_fingerprint_follows_files_and_not_where_they_lie(data, tmp_path):
     assert files_fingerprint(moved) == before
     os.utime(moved / "masks" / "0.png", (1, 1))
     assert files_fingerprint(moved) != before
+
+
+def test_a_fingerprint_of_contents_follows_these_and_no_dates(data):
+    before = contents_fingerprint(data)
+    mask = data / "masks" / "0.png"
+    os.utime(mask, (1, 1))
+    assert contents_fingerprint(data) == before
+    content = mask.read_bytes()
+    mask.write_bytes(content[:-1] + b"!")
+    assert contents_fingerprint(data) != before
+    mask.write_bytes(content)
+    mask.rename(data / "masks" / "other.png")
+    assert contents_fingerprint(data) != before
+
+
+def test_a_file_whose_content_cannot_be_read_is_named(data):
+    (data / "masks" / "lost.png").symlink_to(data / "gone.png")
+    with pytest.raises(DatasetError, match=r"lost\.png: cannot be read: No such file"):
+        contents_fingerprint(data)
 
 
 def test_a_fingerprint_follows_the_files_of_linked_folders(data, tmp_path):
