@@ -108,7 +108,8 @@ class Predictor:
 
         It holds the features of the whole image, where the first click on an object looks that has
         no mask yet, so they are not computed again for every object. (Of a panorama that is served
-        it holds none, or those by which the network was chosen.)
+        it holds none, or those by which the network was chosen; where objects are known to be
+        small, clicks look at windows.)
 
         Args:
             image: as for `segment`, and the same.

@@ -21,6 +21,7 @@ from training.datasets.benchmarks import benchmark_folder, open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import contents_fingerprint, require_outside
+from training.datasets.fitting import CloseUps
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.errors import DatasetError
 from training.evaluation.noc import ScoreCard
@@ -119,7 +120,9 @@ def _run(arguments: argparse.Namespace) -> None:
         folder = output / f"{masks} masks"
         folder.mkdir(parents=True, exist_ok=True)
         data = FineTuneData(
-            accepted=decoded(accepted, folder / "decoded", str(masks), recipe.max_side),
+            accepted=decoded(
+                accepted, folder / "decoded", str(masks), CloseUps(recipe.max_side, len(accepted))
+            ),
             examples=accepted,
             replay=replay,
             validation=_validation(validation, recipe),

@@ -8,18 +8,19 @@ import glob
 import json
 import os
 import socket
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from training.atomic_files import appearing
+from training.datasets.fitting import Fitting
 from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
 
-_FORMAT = 6
+_FORMAT = 7
 
 
 class DecodedCache:
@@ -58,7 +59,7 @@ class DecodedCache:
 
 
 def decoded(
-    dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None
+    dataset: TrainingDataset, folder: Path, fingerprint: str, fitting: Fitting
 ) -> DecodedCache:
     """Return the data set from its cache, filling the cache first if need be.
 
@@ -66,13 +67,13 @@ def decoded(
         dataset: what to decode.
         folder: of the cache; made if missing.
         fingerprint: what the content depends on; a cache with another one is written anew.
-        max_side: images with a longer side are shrunk to it, in pixels; None keeps all sizes.
+        fitting: what is kept of each image; its `repr` says what that depends on.
     """
-    wanted = f"{fingerprint} max_side={max_side} format={_FORMAT}"
+    wanted = f"{fingerprint} {fitting!r} format={_FORMAT}"
     if not _holds(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
-        _write(dataset, folder, wanted, max_side)
+        _write(dataset, folder, wanted, fitting)
     return DecodedCache(folder)
 
 
@@ -86,7 +87,7 @@ def _holds(folder: Path, fingerprint: str) -> bool:
         return False
 
 
-def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: int | None) -> None:
+def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, fitting: Fitting) -> None:
     """Decode everything; files appear whole, so that two machines may do it at the same time."""
     entries: list[dict[str, Any]] = []
     # Left in the reverse order: the index, opened first, appears last.
@@ -95,11 +96,10 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, max_side: i
         appearing(paths[0], _unfinished(paths[0])) as index,
         appearing(paths[1], _unfinished(paths[1])) as pixels,
         appearing(paths[2], _unfinished(paths[2])) as ids,
-        in_threads(lambda i: _shrunk(dataset[i], max_side), range(len(dataset))) as images,
+        in_threads(lambda i: fitting(dataset[i]), range(len(dataset))) as images,
     ):
-        for sample in progress(
-            images, desc="decoding", total=len(dataset), unit="image", leave=False
-        ):
+        done = progress(images, desc="decoding", total=len(dataset), unit="image", leave=False)
+        for sample in chain.from_iterable(done):
             # Two words of ids.i16 for an id where one is not enough, as in some 16-bit masks.
             wide = bool(sample.layers.max() >= 2**15)
             entry = {
@@ -143,23 +143,3 @@ def _lives(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
-
-
-def _shrunk(sample: AnnotatedImage, max_side: int | None) -> AnnotatedImage:
-    """Return the sample with its longest side at most `max_side` pixels."""
-    height, width = sample.image.shape[:2]
-    if max_side is None or max(height, width) <= max_side:
-        return sample
-    scale = max_side / max(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
-    # INTER_NEAREST takes the upper left pixel of what a pixel stands for: half a pixel off.
-    planes = [
-        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        for plane in np.moveaxis(sample.layers, 2, 0)
-    ]
-    objects, stuff = (
-        tuple((layer, i) for layer, i in places if (planes[layer] == i).any())
-        for places in (sample.objects, sample.stuff)
-    )
-    return AnnotatedImage(sample.name, image, np.stack(planes, axis=2), objects, stuff)

@@ -3,11 +3,10 @@
 And how large the objects on the former are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from icmformer import ICMFormer, Predictor
 from icmformer.assembly import assemble
@@ -16,7 +15,8 @@ from icmformer.devices import usable_device
 from icmformer.network_input import image_planes
 from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
-from training.datasets.sample import AnnotatedImage, EvaluationDataset, TrainingDataset, image_of
+from training.datasets.fitting import object_boxes
+from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
 from training.datasets.subset import spread
 
 MOST_EXAMPLES = 1000  # of each kind
@@ -97,12 +97,8 @@ def _described(
         view = View.of_whole(image_size(annotated.image), network.input_size)
         planes = image_planes(annotated.image, view, device)
         found.append(description(network.encode_image(planes)))
-        sides += _object_sides(annotated)
+        sides += [
+            max(rows.stop - rows.start, columns.stop - columns.start)
+            for rows, columns in object_boxes(annotated)
+        ]
     return torch.stack(found), sides
-
-
-def _object_sides(annotated: AnnotatedImage) -> Iterator[int]:
-    boxes = [ndimage.find_objects(layer) for layer in np.moveaxis(annotated.layers, 2, 0)]
-    for layer, instance in annotated.objects:
-        rows, columns = boxes[layer][instance - 1]
-        yield max(rows.stop - rows.start, columns.stop - columns.start)

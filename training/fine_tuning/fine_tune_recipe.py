@@ -23,7 +23,8 @@ class FineTuneRecipe(BaseModel):
         adaptation: which weights may change; see `training.fine_tuning.adaptation`.
         rank: of low-rank updates.
         size: of the square crop in pixels; None is the network's own.
-        max_side: images are shrunk to this longest side before training, in pixels.
+        max_side: images with a longer side are cut into parts of at most so many pixels, around
+            their objects, before training; see `training.datasets.fitting.CloseUps`.
         batch_size: samples a step.
         steps: the longest a run can be.
         replay: share of the samples that come from the retention set; on them the network is to

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.atomic_files import write_atomically
+from training.datasets.fitting import MOST_PARTS
 from training.errors import VersionError
 from training.fine_tuning.familiar_images import MOST_EXAMPLES
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
@@ -26,8 +27,6 @@ from training.store.stores import Stores
 from training.store.version_rows import VersionRow
 
 logger = logging.getLogger(__name__)
-
-_MOST_IMAGES = 300  # to train on, of all that were accepted
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Plan:
 
     def to_train_on(self) -> Snapshot:
         """Return the samples that masks are learned from."""
-        return thinned(self.snapshot.on_side(TRAINING), _MOST_IMAGES, {})
+        return thinned(self.snapshot.on_side(TRAINING), MOST_PARTS, {})
 
     def recipe_on(self, device: str) -> FineTuneRecipe:
         """Return the recipe, to be followed on a device."""

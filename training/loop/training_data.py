@@ -9,6 +9,7 @@ from training.datasets.accepted import AcceptedImages, accepted_store
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint, require_outside
+from training.datasets.fitting import Shrunk
 from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
 from training.datasets.layered_folder import LayeredFolder
@@ -71,7 +72,7 @@ def _open(recipe: Recipe, part: DataPart) -> Part:
     fingerprint = _fingerprint(dataset, path, recipe)
     if data.cache is not None:
         folder = data.cache / part.cache_name
-        dataset = decoded(dataset, folder, f"{path.resolve()} {fingerprint}", data.max_side)
+        dataset = decoded(dataset, folder, f"{path.resolve()} {fingerprint}", Shrunk(data.max_side))
     if not _shows_an_object(dataset, part):
         shrunk = "" if data.max_side is None else f" at max_side {data.max_side}"
         raise DatasetError(

@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from training.datasets.decoded_cache import decoded
+from training.datasets.fitting import Shrunk
 from training.datasets.image_folder import ImageFolder
 from training.errors import DatasetError
 
 
 def test_the_cache_holds_the_same_and_is_kept(folder, tmp_path):
     dataset = ImageFolder(folder)
-    cached = decoded(dataset, tmp_path / "cache", "1", None)
+    cached = decoded(dataset, tmp_path / "cache", "1", Shrunk(None))
     written = (tmp_path / "cache" / "pixels.u8").stat().st_mtime_ns
 
-    again = decoded(dataset, tmp_path / "cache", "1", None)
+    again = decoded(dataset, tmp_path / "cache", "1", Shrunk(None))
 
     assert (tmp_path / "cache" / "pixels.u8").stat().st_mtime_ns == written
     for kept in (cached, again):
@@ -42,7 +43,7 @@ def test_shrunk_masks_stay_on_their_objects(folder, tmp_path, side):
         image = np.repeat(np.where(disc, 255, 0)[..., None], 3, axis=2).astype(np.uint8)
         Image.fromarray(image).save(folder / "images" / "a.webp", lossless=True)
         Image.fromarray(disc.astype(np.uint8)).save(folder / "masks" / "a.png")
-        small = decoded(ImageFolder(folder), tmp_path / f"{number}", "1", side)[0]
+        small = decoded(ImageFolder(folder), tmp_path / f"{number}", "1", Shrunk(side))[0]
         weights = small.image[..., 0] / 255.0, small.layers[..., 0] > 0
         shown, said = (
             np.array([(w * axis).sum() / w.sum() for axis in np.mgrid[:side, :side]])
@@ -58,7 +59,7 @@ def test_the_cache_keeps_large_ids_apart_from_ignored_pixels(folder, tmp_path, m
     ids[:6, :6], ids[10:20, 10:20], ids[24:, 30:] = 255, 33_001, 65_535
     cv2.imwrite(str(folder / "masks" / "a.png"), ids)
 
-    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", max_side)
+    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", Shrunk(max_side))
 
     assert cached[0].objects == ((0, 255), (0, 33_001), (0, 65_535))
     assert set(np.unique(cached[0].layers)) == {0, 255, 33_001, 65_535}
@@ -66,7 +67,7 @@ def test_the_cache_keeps_large_ids_apart_from_ignored_pixels(folder, tmp_path, m
 
 
 def test_a_cache_travels_to_other_processes_without_its_content(folder, tmp_path):
-    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)
+    cached = decoded(ImageFolder(folder), tmp_path / "cache", "1", Shrunk(None))
 
     travelling = pickle.dumps(cached)
 
@@ -76,9 +77,9 @@ def test_a_cache_travels_to_other_processes_without_its_content(folder, tmp_path
 
 def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp_path):
     dataset = ImageFolder(folder)
-    decoded(dataset, tmp_path / "cache", "1", None)
+    decoded(dataset, tmp_path / "cache", "1", Shrunk(None))
 
-    small = decoded(dataset, tmp_path / "cache", "2", 20)
+    small = decoded(dataset, tmp_path / "cache", "2", Shrunk(20))
 
     assert small[0].image.shape == (15, 20, 3)
     assert small[0].layers.shape == (15, 20, 1)
@@ -88,14 +89,14 @@ def test_the_cache_is_written_anew_when_the_data_or_the_size_changes(folder, tmp
 @pytest.mark.parametrize("name", ["index.json", "pixels.u8", "ids.i16"])
 @pytest.mark.parametrize("left", [None, 0, 10])
 def test_a_damaged_cache_is_written_anew(folder, tmp_path, name, left):
-    whole = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)[1].image.copy()
+    whole = decoded(ImageFolder(folder), tmp_path / "cache", "1", Shrunk(None))[1].image.copy()
     file = tmp_path / "cache" / name
     if left is None:
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:left])
 
-    again = decoded(ImageFolder(folder), tmp_path / "cache", "1", None)
+    again = decoded(ImageFolder(folder), tmp_path / "cache", "1", Shrunk(None))
 
     np.testing.assert_array_equal(again[1].image, whole)
 
@@ -113,11 +114,11 @@ def test_a_cache_keeps_nothing_of_writers_that_failed_or_were_killed(folder, tmp
     (folder / "images" / "b.webp").write_bytes(b"half")
 
     with pytest.raises(DatasetError, match="damaged"):
-        decoded(ImageFolder(folder), cache, "1", None)
+        decoded(ImageFolder(folder), cache, "1", Shrunk(None))
     assert {file.name for file in cache.iterdir()} == alive
 
     (folder / "images" / "b.webp").write_bytes(intact)
-    decoded(ImageFolder(folder), cache, "1", None)
+    decoded(ImageFolder(folder), cache, "1", Shrunk(None))
     assert {file.name for file in cache.iterdir()} - alive == {
         "ids.i16", "index.json", "pixels.u8"
     }  # fmt: skip

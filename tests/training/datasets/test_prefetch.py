@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from training.datasets.decoded_cache import decoded
+from training.datasets.fitting import Shrunk
 from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage
 
@@ -69,7 +70,7 @@ def test_a_cache_stops_at_an_image_that_cannot_be_read(tmp_path):
     photos = Photos(unreadable=50)
 
     with pytest.raises(OSError, match="damaged"):
-        decoded(photos, tmp_path / "cache", "1", None)
+        decoded(photos, tmp_path / "cache", "1", Shrunk(None))
 
     assert photos.begun <= 51 + 4 * torch.get_num_threads()
     assert list((tmp_path / "cache").iterdir()) == []

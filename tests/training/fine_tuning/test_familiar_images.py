@@ -95,7 +95,7 @@ def test_a_job_shows_all_images_of_the_project_and_keeps_the_first_network(tmp_p
     judge_with_few_clicks()
     decided = Decision("promote", ("as told",), None, None)
     monkeypatch.setattr(improvement, "decide", lambda *args: decided)
-    monkeypatch.setattr(improvement_plan, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(improvement_plan, "MOST_PARTS", 2)
     stores = fill(tmp_path)
     improve(job(tmp_path, 1), stores, options("steps=2"), quiet)
     assert stores.versions.live(PROJECT).version == 2

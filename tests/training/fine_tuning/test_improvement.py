@@ -318,21 +318,21 @@ def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
     with stores.database.read() as session:
         to_train_on = select(SampleRow.annotation).where(SampleRow.split == TRAINING)
         known = session.scalars(to_train_on).all()
-    speck = np.zeros((64, 80), dtype=bool)
-    speck[33, 42] = True
+    line = np.zeros((64, 80), dtype=bool)
+    line[7] = True
 
-    def accept_specks(numbers):
+    def accept_lines(numbers):
         for number in numbers:
             moment = datetime(2027, 1, 1, tzinfo=UTC)
-            mask = AcceptedObject("r", "Object", ObjectMask.of(speck))
+            mask = AcceptedObject("r", "Object", ObjectMask.of(line))
             place = (PROJECT, number, number, moment, "accepted")
             samples.replace(Annotation(*place, disc(number)[0], (mask,)))
 
-    accept_specks(known[:-1])
+    accept_lines(known[:-1])
     small = options("max_side=64")
     version = improve(job(folder, 1), stores, small, quiet).version
     assert version is not None
-    accept_specks(known[-1:])
+    accept_lines(known[-1:])
     with pytest.raises(DatasetError, match="shrunk to 64 pixels"):
         improve(job(folder, 2), stores, small, quiet)
 

@@ -1,0 +1,157 @@
+"""Images of a size that a training can hold: shrunk as a whole, or cut into parts.
+
+A network that looks at small objects of a large image sees them in windows, at full resolution
+(`icmformer.repeated_zoom_in`). What it learns from has to show them so, too: of an image of 4,096
+pixels that is shrunk to 1,024, an object of 20 pixels leaves 5.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from training.datasets.sample import AnnotatedImage
+
+# Makes one image or several of one.
+Fitting = Callable[[AnnotatedImage], Sequence[AnnotatedImage]]
+
+# Side of a part over the longer side of the object in its middle, where that fits, and at least.
+_ROOM, _LEAST_ROOM = 16, 4
+# An object is seen well enough in a part of at most so many times its own part's side.
+_SCALE = 2
+# Parts of all images together, each up to five megabytes.
+MOST_PARTS = 300
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """Shrinks images.
+
+    Attributes:
+        max_side: longest side of the result, in pixels; None keeps all sizes.
+    """
+
+    max_side: int | None
+
+    def __call__(self, sample: AnnotatedImage) -> list[AnnotatedImage]:
+        """Return the image, of which objects that vanish are left out."""
+        height, width = sample.image.shape[:2]
+        if self.max_side is None or max(height, width) <= self.max_side:
+            return [sample]
+        scale = self.max_side / max(height, width)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+        # INTER_NEAREST takes the upper left pixel of what a pixel stands for: half a pixel off.
+        planes = [
+            cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            for plane in np.moveaxis(sample.layers, 2, 0)
+        ]
+        objects, stuff = (
+            tuple((layer, i) for layer, i in places if (planes[layer] == i).any())
+            for places in (sample.objects, sample.stuff)
+        )
+        return [AnnotatedImage(sample.name, image, np.stack(planes, axis=2), objects, stuff)]
+
+
+@dataclass(frozen=True)
+class CloseUps:
+    """Cuts images that are too large into parts that show their objects.
+
+    Attributes:
+        max_side: longest side of an image that stays as it is, and of a part, in pixels.
+        images: how many there are; together they are cut into some 300 parts at most, but each
+            into one at least. Objects that no part has room for are left out.
+    """
+
+    max_side: int
+    images: int
+
+    def __call__(self, sample: AnnotatedImage) -> list[AnnotatedImage]:
+        """Return the image, or its parts; an object is asked for in one of them.
+
+        Each part is a square around an object, shrunk if that is large. Of other objects it shows
+        it may show pieces, which are nothing to be asked for.
+        """
+        size_hw = sample.image.shape[:2]
+        if max(size_hw) <= self.max_side or not sample.objects:
+            return [sample]
+        boxes = np.array([_corners(box) for box in object_boxes(sample)])
+        wanted = np.array([self._side(box) for box in boxes])
+        windows = np.array(
+            [_window(box, side, size_hw) for box, side in zip(boxes, wanted, strict=True)]
+        )
+        shown = _shows(windows, boxes) & (wanted[:, None] <= _SCALE * wanted)
+        shrunk = Shrunk(self.max_side)
+        parts = _fewest(shown, max(MOST_PARTS // self.images, 1))
+        return [
+            part
+            for window, chosen in parts
+            for part in shrunk(_cut(sample, windows[window], chosen))
+        ]
+
+    def _side(self, box: np.ndarray) -> int:
+        longer = int((box[2:] - box[:2]).max())
+        return max(min(_ROOM * longer, self.max_side), _LEAST_ROOM * longer)
+
+
+def object_boxes(annotated: AnnotatedImage) -> list[tuple[slice, slice]]:
+    """Return rows and columns of each object's box, in the order of `objects`."""
+    boxes = [ndimage.find_objects(layer) for layer in np.moveaxis(annotated.layers, 2, 0)]
+    return [boxes[layer][instance - 1] for layer, instance in annotated.objects]
+
+
+def _corners(box: tuple[slice, slice]) -> tuple[int, int, int, int]:
+    rows, columns = box
+    return rows.start, columns.start, rows.stop, columns.stop
+
+
+def _window(box: np.ndarray, side: int, size_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the corners of a square around a box, as far as the image reaches."""
+    spans = []
+    for first, stop, length in zip(box[:2], box[2:], size_hw, strict=True):
+        count = min(side, length)
+        start = min(max((int(first) + int(stop) - count) // 2, 0), length - count)
+        spans.append((start, start + count))
+    (top, bottom), (left, right) = spans
+    return top, left, bottom, right
+
+
+def _shows(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return (windows, boxes) bool: whether the one has all of the other."""
+    begins_after = (windows[:, None, :2] <= boxes[:, :2]).all(axis=2)
+    ends_before = (boxes[:, 2:] <= windows[:, None, 2:]).all(axis=2)
+    return np.logical_and(begins_after, ends_before)
+
+
+def _fewest(shown: np.ndarray, most: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield windows that show all objects, each with those that no window before it showed.
+
+    The one that shows most goes first, so that of too many windows those are left out that show
+    least.
+    """
+    left = np.ones(len(shown), dtype=bool)
+    for _ in range(most):
+        if not left.any():
+            return
+        window = int((shown & left).sum(axis=1).argmax())
+        chosen = shown[window] & left
+        yield window, chosen
+        left &= ~chosen
+
+
+def _cut(sample: AnnotatedImage, window: np.ndarray, chosen: np.ndarray) -> AnnotatedImage:
+    top, left, bottom, right = window.tolist()
+    inside = np.s_[top:bottom, left:right]
+    layers = sample.layers[inside]
+    return replace(
+        sample,
+        name=f"{sample.name}[{top}:{bottom}, {left}:{right}]",
+        image=sample.image[inside],
+        layers=layers,
+        objects=tuple(
+            place for place, is_one in zip(sample.objects, chosen, strict=True) if is_one
+        ),
+        stuff=tuple((layer, i) for layer, i in sample.stuff if (layers[:, :, layer] == i).any()),
+    )
