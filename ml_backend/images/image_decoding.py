@@ -1,4 +1,4 @@
-"""The bytes of an image file → the pixels a browser would show, within limits."""
+"""The bytes of an image file → its pixels, upright and on white, within limits."""
 
 import io
 import re

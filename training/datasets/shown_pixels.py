@@ -1,8 +1,9 @@
-"""An opened image → the pixels a browser would show of it, as upright RGB.
+"""An opened image → the pixels to click on and to train on, as upright RGB.
 
 Masks must fit what the annotator sees, and a network must be trained on what it is served, so
-orientation and transparency follow the browser. What no browser shows (TIFF) follows the same rules
-where they apply.
+orientation and transparency follow the browser. Brightness does not: a network that is shown an
+image nearly black, as browsers show 12-bit values in a 16-bit file, finds nothing in it. What no
+browser shows (TIFF) follows the same rules where they apply.
 """
 
 from collections.abc import Iterator
@@ -18,14 +19,13 @@ _BAND_ROWS = 256
 
 
 def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the first frame of an image as it is shown on a white page.
+    """Return the first frame of an image on a white page.
 
     * EXIF orientation 1–8 is applied where browsers apply it, so the result has the size that the
       browser calls natural.
     * Transparent pixels are mixed with white, the page they are shown on.
-    * 16-bit PNGs are scaled by 1/257, as browsers do. Other deep images (16 or 32 bits or floating
-      point, as microscopes write them) by the number of bits their largest value needs, so that
-      12-bit values in a 16-bit file are not nearly black.
+    * Deep grey images (16 or 32 bits or floating point, as microscopes write them) are scaled by
+      the number of bits their largest value needs. Of 16-bit colour the upper 8 bits count.
 
     Args:
         image: as Pillow opened it; loaded here unless it is already.
@@ -42,9 +42,7 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
     shown = image if image.format == "WEBP" else upright(image)
-    is_deep = shown.mode in _DEEP_MODES
-    # Of the file: an image that was turned has forgotten what it was read from.
-    largest = _largest(shown, image.format == "PNG") if is_deep else None
+    largest = _largest(shown) if shown.mode in _DEEP_MODES else None
     rgb = np.empty((shown.height, shown.width, 3), dtype=np.uint8)
     for top, band in _bands(shown):
         pixels = rgb[top : top + band.height]
@@ -69,10 +67,8 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
 
 
-def _largest(deep: Image.Image, whole_range: bool) -> float:
-    """Return what becomes 255: the end of the whole 16 bits, or of as many as are in use."""
-    if whole_range:
-        return 65535.0
+def _largest(deep: Image.Image) -> float:
+    """Return what becomes 255: the end of the bits in use."""
     largest = max(float(_values(band).max()) for _, band in _bands(deep))
     if largest <= 1.0 and deep.mode == "F":
         return 1.0
