@@ -24,8 +24,9 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
     * EXIF orientation 1–8 is applied where browsers apply it, so the result has the size that the
       browser calls natural.
     * Transparent pixels are mixed with white, the page they are shown on.
-    * Deep grey images (16 or 32 bits or floating point, as microscopes write them) are scaled by
-      the number of bits their largest value needs. Of 16-bit colour the upper 8 bits count.
+    * Deep grey images (16 or 32 bits, as microscopes write them) are scaled by the number of bits
+      their largest value needs, floating point by the value itself; what is negative is black. Of
+      16-bit colour the upper 8 bits count.
 
     Args:
         image: as Pillow opened it; loaded here unless it is already.
@@ -68,10 +69,10 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _largest(deep: Image.Image) -> float:
-    """Return what becomes 255: the end of the bits in use."""
+    """Return what becomes 255: the end of the bits in use, which floating point does not have."""
     largest = max(float(_values(band).max()) for _, band in _bands(deep))
-    if largest <= 1.0 and deep.mode == "F":
-        return 1.0
+    if deep.mode == "F":
+        return largest if largest > 0 else 1.0
     return 2.0 ** max(8, int(largest).bit_length()) - 1
 
 

@@ -213,7 +213,10 @@ def test_sixteen_bit_colour_png():
         ("TIFF", 4095, np.uint16),
         ("TIFF", 65535, np.uint16),
         ("TIFF", 2**20 - 1, np.int32),
+        ("TIFF", 0.06, np.float32),
         ("TIFF", 1.0, np.float32),
+        ("TIFF", 1.02, np.float32),
+        ("TIFF", 10.0, np.float32),
         ("TIFF", 4095.0, np.float32),
     ],
 )
@@ -227,6 +230,10 @@ def test_deep_tiff_with_holes_and_negative_values():
     values = np.float32([[np.nan, np.inf, -np.inf], [-3, 0.5, 1]])
     decoded = decode(encoded(values, format="TIFF"), LIMIT)[..., 0]
     np.testing.assert_array_equal(decoded, [[0, 0, 0], [0, 128, 255]])
+
+
+def test_a_deep_tiff_without_a_positive_value_is_black():
+    assert not decode(encoded(np.float32([[-2, -1]]), format="TIFF"), LIMIT).any()
 
 
 def test_a_tiff_of_another_kind_is_not_called_something_else():
