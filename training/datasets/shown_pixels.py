@@ -1,9 +1,10 @@
 """An opened image → the pixels to click on and to train on, as upright RGB.
 
 Masks must fit what the annotator sees, and a network must be trained on what it is served, so
-orientation and transparency follow the browser. Brightness does not: a network that is shown an
-image nearly black, as browsers show 12-bit values in a 16-bit file, finds nothing in it. What no
-browser shows (TIFF) follows the same rules where they apply.
+orientation and transparency follow the browser. Shades need not. A network that is shown an image
+nearly black, as browsers show 12-bit values in a 16-bit file, finds nothing in it; colour profiles
+and gAMA are ignored, because they hardly cost clicks. What no browser shows (TIFF) follows the same
+rules where they apply.
 """
 
 from collections.abc import Iterator
