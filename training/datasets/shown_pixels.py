@@ -71,17 +71,23 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _largest(deep: Image.Image) -> float:
     """Return what becomes 255: the end of the bits in use, which floating point does not have."""
-    largest = max(float(_values(band).max()) for _, band in _bands(deep))
+    largest = max(
+        float(np.fmax.reduce(_values(band), axis=None, initial=0)) for _, band in _bands(deep)
+    )
     if deep.mode == "F":
-        return largest if largest > 0 else 1.0
+        return largest or 1.0
     return 2.0 ** max(8, int(largest).bit_length()) - 1
 
 
 def _eight_bits(deep: Image.Image, largest: float) -> NDArray[np.uint8]:
-    """Scale non-negative values to 0–255."""
-    return (np.clip(_values(deep) / largest, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """Scale non-negative values to 0–255; what is transparent is white."""
+    shares = np.nan_to_num(np.clip(_values(deep) / largest, 0, 1), copy=False, nan=1.0)
+    return (shares * 255 + 0.5).astype(np.uint8)
 
 
 def _values(deep: Image.Image) -> NDArray[np.float32]:
+    """Return finite values, and NaN where the file calls its value transparent."""
     values = np.asarray(deep).astype(np.float32)
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    values[values == deep.info.get("transparency", np.nan)] = np.nan
+    return values

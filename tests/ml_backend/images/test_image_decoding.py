@@ -177,6 +177,13 @@ def test_a_transparent_colour_without_alpha():
     np.testing.assert_array_equal(decoded[0, -1], PICTURE[0, -1])
 
 
+@pytest.mark.parametrize("no_data", [0, 65535])
+def test_a_transparent_value_of_sixteen_bits_is_white_and_says_nothing_of_the_others(no_data):
+    deep = np.uint16([[no_data, 1000, 4095], [no_data] * 3])
+    decoded = decode(encoded(deep, transparency=no_data), LIMIT)[..., 0]
+    np.testing.assert_array_equal(decoded, [[255, 62, 255], [255] * 3])
+
+
 @pytest.mark.parametrize("format", ["JPEG", "TIFF"])
 def test_cmyk(format):
     image = Image.fromarray(PICTURE).convert("CMYK")
