@@ -9,6 +9,7 @@ import io
 import os
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -109,7 +110,7 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     Raises:
         DatasetError: if it is damaged.
     """
-    return shown_pixels(_decoded(content, name))
+    return _decoded(content, name, shown_pixels)
 
 
 def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
@@ -118,7 +119,7 @@ def decode_instance_ids(content: bytes, name: str) -> np.ndarray:
     Raises:
         DatasetError: if it is damaged or has several channels.
     """
-    ids = np.array(_decoded(content, name))
+    ids = _decoded(content, name, np.array)
     if ids.ndim != 2:
         raise DatasetError(f"{name} has {ids.shape[2]} channels; {_LAYOUT}")
     if ids.dtype not in (np.uint8, np.bool_):
@@ -212,13 +213,11 @@ def _content(file: Root) -> bytes:
         raise DatasetError(f"{file} cannot be read: {error}") from error
 
 
-def _decoded(content: bytes, name: str) -> Image.Image:
+def _decoded(content: bytes, name: str, pixels: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
+        return pixels(Image.open(io.BytesIO(content)))
     except UnidentifiedImageError as error:
         raise DatasetError(f"{name} is damaged or no image") from error
     # Damaged files make decoders raise nearly anything; Pillow refuses huge ones by itself.
     except Exception as error:
         raise DatasetError(f"{name} is damaged or no image: {error}") from error
-    return image

@@ -30,17 +30,19 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
       16-bit colour the upper 8 bits count.
 
     Args:
-        image: as Pillow opened it; loaded here unless it is already.
+        image: as Pillow opened it; loaded here.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        Exception: nearly any, from Pillow, if the file is damaged and was not loaded before.
+        Exception: nearly any, from Pillow, if the file is damaged.
     """
     # Pillow turns a TIFF while it loads it, and would believe an orientation in XMP as well.
     for key in ("xmp", "XML:com.adobe.xmp", "Raw profile type xmp"):
         image.info.pop(key, None)
+    if image.info.get("default_image"):  # of an APNG, shown only by what knows no animations
+        image.seek(1)
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
     shown = image if image.format == "WEBP" else upright(image)

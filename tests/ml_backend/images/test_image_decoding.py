@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 from ml_backend.errors import TaskImageError
 from ml_backend.images.image_decoding import decode
 from training.datasets.image_folder import decode_image
+from training.errors import DatasetError
 
 LIMIT = 10_000_000
 # Rows and columns differ, and so do all four corners.
@@ -268,6 +269,24 @@ def test_the_first_frame_of_several(format):
     options = {"save_all": True, "append_images": [other], "lossless": True, "format": format}
     decoded = decode(encoded(PICTURE, **options), LIMIT)
     assert np.abs(decoded.astype(int) - PICTURE).max() < 12
+
+
+def test_an_animations_first_frame_is_not_the_picture_for_what_knows_no_animations():
+    frames = [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
+    options = {"save_all": True, "append_images": frames, "default_image": True}
+    data = encoded(np.zeros_like(PICTURE), **options)
+    np.testing.assert_array_equal(decode(data, LIMIT), PICTURE)
+    np.testing.assert_array_equal(decode_image(data, "a file"), PICTURE)
+
+
+def test_an_animation_without_its_frames_is_damaged():
+    frames = [Image.fromarray(PICTURE)] * 2
+    data = encoded(PICTURE, save_all=True, append_images=frames, default_image=True)
+    without = data[: data.index(b"fcTL") - 4] + data[-12:]
+    with pytest.raises(TaskImageError, match="the file is damaged"):
+        decode(without, LIMIT)
+    with pytest.raises(DatasetError, match="a file is damaged"):
+        decode_image(without, "a file")
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 40])
