@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from training.datasets.object_sampling import ObjectSampling
 from training.device_names import DeviceName
 from training.fine_tuning.adaptation import Adaptation
+from training.loop.augmentation import LONGEST_SIDE
 from training.loop.recipe import IterativeClicks, Loss, Optimization, check_slots
 from training.loop.sample_stream import Sampling
 from training.recipe_files import STRICT, change, override, read_settings, validate
@@ -50,7 +51,7 @@ class FineTuneRecipe(BaseModel):
     adaptation: Adaptation
     rank: int = Field(ge=1)
     size: int | None = Field(ge=32)
-    max_side: int = Field(ge=64)
+    max_side: int = Field(ge=64, le=LONGEST_SIDE)
     batch_size: int = Field(ge=1)
     steps: int = Field(ge=1)
     replay: float = Field(ge=0, lt=1)

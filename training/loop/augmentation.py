@@ -16,7 +16,10 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from icmformer.region_of_interest import bounding_box
 from training.datasets.object_sampling import ObjectIds
+from training.errors import DatasetError
 from training.recipe_files import STRICT
+
+LONGEST_SIDE = 2**15 - 2  # of what OpenCV turns
 
 Planes = tuple[np.ndarray, np.ndarray]
 
@@ -220,6 +223,12 @@ def _random_crop(planes: Planes, size: int, rng: np.random.Generator) -> Planes:
 
 def _warped(planes: Planes, matrix: np.ndarray, size: tuple[int, int], how: int) -> Planes:
     """Apply one affine map (OpenCV's x, y convention) to image and ids."""
+    longest = max(planes[0].shape[:2])
+    if longest > LONGEST_SIDE:
+        raise DatasetError(
+            f"has a side of {longest} pixels where it is augmented, and {LONGEST_SIDE} are the "
+            "most: set data.max_side, or cut it into pieces"
+        )
     image = cv2.warpAffine(planes[0], matrix, size, flags=how)
     nearest = (how & ~cv2.INTER_LINEAR) | cv2.INTER_NEAREST
     layers = [cv2.warpAffine(p, matrix, size, flags=nearest) for p in _each(planes[1])]

@@ -97,7 +97,7 @@ class SampleStream(Dataset[Sample]):
 
         Raises:
             DatasetError: if image after image shows nothing that may be asked for, or one of them
-                is damaged.
+                is damaged or too long to be augmented.
             StoredFileError: if a file of what annotators accepted is missing or damaged.
             FileStoreError: if their store cannot be reached.
         """
@@ -149,7 +149,10 @@ class SampleStream(Dataset[Sample]):
         # A view around an object needs the object first; a view anywhere shows what there is.
         if isinstance(options.augmentation, ObjectCrop):
             focus = choose_objects(annotated.layers, annotated.objects, part.objects, rng)
-        image, layers = options.augmentation(planes, focus, size, rng)
+        try:
+            image, layers = options.augmentation(planes, focus, size, rng)
+        except DatasetError as error:
+            raise DatasetError(f"image {annotated.name!r} {error}") from error
         visible = with_area(layers, focus or annotated.objects, options.min_object_area)
         # As RITM has it, a view anywhere that shows small objects alone is trained as an empty one.
         shows_something = visible if focus else with_area(layers, annotated.objects, 1)

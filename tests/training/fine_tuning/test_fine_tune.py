@@ -252,6 +252,11 @@ def test_samples_without_room_for_iterative_clicks_are_refused(name):
         load_fine_tune_recipe(overrides=[f"{name}.clicks.slots=2"])
 
 
+def test_images_longer_than_can_be_augmented_are_shrunk_in_any_case():
+    with pytest.raises(RecipeError, match=r"max_side.* 32766"):
+        load_fine_tune_recipe(overrides=["max_side=32767"])
+
+
 def test_replay_that_leaves_nothing_to_learn_is_refused():
     with pytest.raises(RecipeError, match="leaves none of batch_size 1"):
         load_fine_tune_recipe(overrides=["batch_size=1"])

@@ -116,6 +116,18 @@ def test_images_that_never_show_an_object_end_in_a_sentence(monkeypatch):
         _ = dataset[0, 32]
 
 
+@pytest.mark.parametrize("augmentation", [ObjectCrop(), ScaleAndCrop(jitter=1, scale=(1, 1))])
+def test_an_image_too_long_to_be_turned_is_named(augmentation):
+    def strip(length):
+        ids = np.ones((1, length, 1), np.int16)
+        image = np.zeros((1, length, 3), np.uint8)
+        return stream([AnnotatedImage("strip", image, ids, ((0, 1),))], augmentation=augmentation)
+
+    assert strip(32766)[0, 32]
+    with pytest.raises(DatasetError, match=r"'strip' has a side .* 32766 .* set data\.max_side"):
+        _ = strip(32767)[0, 32]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_file_of_what_was_accepted_is_told_as_such(tmp_path, workers):
     files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
