@@ -48,8 +48,14 @@ def image_address(task: Mapping[str, Any], image: ImageTag) -> str:
 
 def _address(data: Any, image: ImageTag) -> str:
     address = image.address(data) if isinstance(data, Mapping) else None
+    key = shortened(image.key)
+    if isinstance(address, list):
+        raise TaskImageError(
+            f"has a list under {key!r} in its data, but one image is labelled in a task: import "
+            f'each as a task, or choose one in the labelling configuration by value="${key}[0]"'
+        )
     if not isinstance(address, str) or not address.strip():
-        raise TaskImageError(f"has no image address under {shortened(image.key)!r} in its data")
+        raise TaskImageError(f"has no image address under {key!r} in its data")
     return address.strip()
 
 

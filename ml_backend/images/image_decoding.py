@@ -29,6 +29,7 @@ _BYTES_A_READ = 64
 _COSTLY_PARTS = {b"\x89PNG": b"iCCP", _JPEG: b"Exif\0\0"}
 _MOST_COSTLY_PARTS = 100
 _TIFF = (b"II*\0", b"MM\0*")
+_AVIF = (b"ftypavif", b"ftypavis")
 _MOST_MISSING = 0.05
 
 # What it is, and what it begins with, or holds at a place.
@@ -38,6 +39,7 @@ _NOT_SERVED: tuple[tuple[str, bytes, int | None], ...] = (
     ("HEIC", b"ftyphei", 4),
     ("HEIC", b"ftyphev", 4),
     ("HEIC", b"ftypmif", 4),
+    ("HEIC", b"ftypmsf", 4),
     ("DICOM", b"DICM", 128),
     ("an icon", b"\x00\x00\x01\x00", 0),
     ("JPEG XL", b"\xff\x0a", 0),
@@ -176,5 +178,7 @@ def _why_no_image(data: bytes) -> str:
         if start.startswith(sign) if place is None else data.startswith(sign, place):
             return f"it looks like {name}, which is not served: store it as PNG or JPEG"
     if data.startswith(_TIFF):
-        return "this kind of TIFF is not served: store it with 8 or 16 bits a channel"
+        return "this kind of TIFF is not served: store it with 1 or 3 channels of 8 or 16 bits"
+    if data.startswith(_AVIF, 4):
+        return "the AVIF is damaged or has too long a side: store it as PNG or JPEG"
     return f"it is not an image (it begins with {data[:8].hex(' ')})"

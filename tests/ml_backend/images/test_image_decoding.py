@@ -246,7 +246,7 @@ def test_a_deep_tiff_without_a_positive_value_is_black():
 
 def test_a_tiff_of_another_kind_is_not_called_something_else():
     _, of_doubles = cv2.imencode(".tiff", np.zeros((4, 4)))
-    with pytest.raises(TaskImageError, match="this kind of TIFF is not served"):
+    with pytest.raises(TaskImageError, match="not served: store it with 1 or 3 channels of 8 or"):
         decode(of_doubles.tobytes(), LIMIT)
 
 
@@ -338,6 +338,8 @@ def test_flipped_bytes_never_raise_anything_else(format):
         (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "SVG or XML, which is not served: store"),
         (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "looks like SVG"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(99), "looks like HEIC, which is not served"),
+        (b"\x00\x00\x00\x18ftypmsf1" + bytes(99), "looks like HEIC, which is not served"),
+        (b"\x00\x00\x00\x20ftypavif" + bytes(99), "the AVIF is damaged or has too long a side"),
         (bytes(128) + b"DICM" + bytes(99), "looks like DICOM"),
         (b"\x00\x00\x01\x00\x01\x00" + bytes(99), "looks like an icon"),
         (b"\xff\x0a" + bytes(99), "looks like JPEG XL"),

@@ -256,7 +256,7 @@ def failure(loader, address, label_studio=None):
         ({}, "no image address"),
         ({"image": ""}, "no image address"),
         ({"image": None}, "no image address"),
-        ({"image": ["a.png"]}, "no image address"),
+        ({"image": ["a.png"]}, r"a list under 'image' .* by value=.\$image\[0\]"),
         ({"text": "a"}, "no image address"),
     ],
 )
