@@ -54,6 +54,7 @@ from training.store.sample_files import SampleFiles
 from training.store.snapshot import Snapshot
 from training.store.split import TRAINING, VALIDATION
 from training.store.stores import Stores
+from training.store.version_reports import store_report
 from training.store.version_rows import VersionRow
 
 GATE = "gate"
@@ -154,7 +155,7 @@ def _judged_candidate(
         },
         verdict=decision.verdict,
         reasons=decision.reasons,
-        report=stores.files.put("reports", ".json", shown.encode()),
+        report=store_report(stores, shown),
     )
 
 

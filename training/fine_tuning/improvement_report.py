@@ -1,6 +1,5 @@
 """What people are shown of a candidate: curves, and the masks that changed most, side by side."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +20,8 @@ def improvement_report(
     live: ClickSegmenter,
     candidate: ClickSegmenter,
     threshold: float,
-) -> str:
-    """Return the report as JSON text, pictures and curves included.
+) -> dict[str, Any]:
+    """Return the report as plain data, pictures and curves included.
 
     Args:
         held_out: the scores on the project's objects.
@@ -46,7 +45,7 @@ def improvement_report(
             strict=True,
         ):
             pairs += [draw_pair(objects[i], live, candidate, clicks) for i, clicks in chosen]
-    report: dict[str, Any] = {
+    return {
         "curves": {
             "held_out": _curves("held-out objects", held_out, threshold),
             "retention": _curves("retention set", retention, threshold),
@@ -54,7 +53,6 @@ def improvement_report(
         "improved": [pair.to_dict() for pair in improved],
         "worse": [pair.to_dict() for pair in worse],
     }
-    return json.dumps(report)
 
 
 def decision_summary(decision: Decision) -> dict[str, Any]:

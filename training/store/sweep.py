@@ -16,6 +16,7 @@ from training.store.sample_files import image_key, mask_key
 from training.store.sample_rows import SampleRow
 from training.store.stores import Stores
 from training.store.version_decisions import ever_live, open_decisions
+from training.store.version_reports import sample_images, take_out_withdrawn
 from training.store.version_rows import VersionRow, give_up_weights
 
 FOLDERS = ("images", "masks", "reports", "versions")
@@ -33,6 +34,8 @@ class Swept:
 def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     """Delete the files that no sample and no version needs and that are older than an hour.
 
+    Reports that show images of withdrawn samples are written anew, without them.
+
     Args:
         stores: where they are.
         newest_versions: of how many versions of each project the weights stay, besides those that
@@ -45,6 +48,7 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     oldest_young = now() - YOUNG
     # In this order: what is stored meanwhile is not among the files, or young.
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]
+    take_out_withdrawn(stores, found)
     if newest_versions is not None:
         _give_up_old_weights(stores.database, newest_versions)
     needed = _of_samples(stores.database) | _of_versions(stores.database)
@@ -74,6 +78,7 @@ def _of_versions(database: Database) -> set[str]:
 
 def _of_samples(database: Database) -> set[str]:
     with database.read() as session:
-        images = set(session.scalars(select(SampleRow.image).distinct()))
         masks = set(session.scalars(select(SampleRow.mask).distinct()))
-    return {image_key(image) for image in images} | {mask_key(mask) for mask in masks}
+    return {image_key(image) for image in sample_images(database)} | {
+        mask_key(mask) for mask in masks
+    }

@@ -151,6 +151,15 @@ def test_the_report_shows_curves_and_what_changed(folder, stores):
     assert list(dict.fromkeys(told))[-2:] == ["drawing the report", "deciding"]
 
 
+def test_the_report_shows_nothing_that_was_withdrawn_meanwhile(folder, stores):
+    withdraw = SampleStore(stores.database, stores.files).withdraw_tasks
+    loose = options(policy=replace(POLICY, threshold=0.7))
+    outcome = improve(job(folder), stores, loose, lambda *_: withdraw(PROJECT, range(24)))
+    report = json.loads(stores.files.read(stores.versions.get(outcome.version).report))
+    assert report["curves"]["held_out"]
+    assert report["improved"] + report["worse"] == []
+
+
 def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
     verdict("promote")
     improve(job(folder, 1), stores, options(), quiet)

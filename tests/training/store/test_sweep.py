@@ -1,5 +1,6 @@
 """What of the stored files goes when somebody tidies up, and what stays."""
 
+import json
 import os
 import time
 from datetime import UTC, datetime
@@ -16,10 +17,12 @@ from training.store.model_versions import ModelVersions
 from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_files import SampleFiles
 from training.store.samples import Annotation, SampleStore
+from training.store.split import image_hash
 from training.store.stored_files import StoredFiles
 from training.store.stores import Stores
 from training.store.sweep import Swept, sweep
 from training.store.version_decisions import choose, decline
+from training.store.version_reports import store_report
 
 PROJECT, OTHER = "2.1795327560", "3.1795327999"
 
@@ -33,8 +36,12 @@ def stores(tmp_path):
     database.close()
 
 
-def accept(stores, annotation, *lefts, project=PROJECT, second=0):
-    """Accept squares on one photo, the same for all annotations."""
+def photo(grey=7):
+    return np.full((40, 60, 3), grey, dtype=np.uint8)
+
+
+def accept(stores, annotation, *lefts, project=PROJECT, second=0, grey=7):
+    """Accept squares on one photo, by default the same for all annotations."""
     masks = [np.zeros((40, 60), dtype=bool) for _ in lefts]
     for mask, left in zip(masks, lefts, strict=True):
         mask[5:25, left : left + 10] = True
@@ -46,14 +53,23 @@ def accept(stores, annotation, *lefts, project=PROJECT, second=0):
             task=annotation,
             updated_at=datetime(2026, 11, 22, 6, 0, second, tzinfo=UTC),
             status="accepted",
-            image=np.full((40, 60, 3), 7, dtype=np.uint8),
+            image=photo(grey),
             objects=objects,
         )
     )
 
 
+def report_of(name, **pairs):
+    """Return a report that shows pairs of these photos, of one grey each."""
+    shown = {
+        side: [{"name": f"{image_hash(photo(grey))}#mask", "truth": f"{grey}"} for grey in greys]
+        for side, greys in pairs.items()
+    }
+    return json.dumps({"curves": {"held_out": name}, **shown}).encode()
+
+
 def publish(stores, tmp_path, name, project=PROJECT, **judged):
-    report = stores.files.put("reports", ".json", name.encode())
+    report = stores.files.put("reports", ".json", report_of(name))
     return version_files.publish(
         stores.versions, tmp_path, name, project=project, report=report, **judged
     )
@@ -160,3 +176,64 @@ def test_weights_that_somebody_else_deleted_are_missing(stores, tmp_path):
     stores.versions.checkpoint(1).unlink()
     with pytest.raises(VersionError, match="is missing from the stored files"):
         stores.versions.checkpoint(1)
+
+
+def shown_report(stores, tmp_path, name, **pairs):
+    """Publish a version whose report shows these photos; return its number."""
+    key = stores.files.put("reports", ".json", report_of(name, **pairs))
+    return version_files.publish(stores.versions, tmp_path, name, PROJECT, report=key)
+
+
+def stored_report(stores, number):
+    return stores.files.read_verified(stores.versions.get(number).report)
+
+
+def test_reports_show_withdrawn_images_no_more(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    accept(stores, 1, 0, grey=1)
+    accept(stores, 2, 0, grey=2)
+    accept(stores, 3, 0, grey=2, project=OTHER)
+    number = shown_report(stores, tmp_path, "both", improved=[1, 2], worse=[1])
+    other = shown_report(stores, tmp_path, "one", improved=[2], worse=[])
+    key = stores.versions.get(other).report
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=0, young=0)
+    SampleStore(stores.database, stores.files).withdraw(PROJECT, [1, 2])
+    assert sweep(stores) == Swept(deleted=2, young=0)
+    assert stored_report(stores, number) == report_of("both", improved=[2], worse=[])
+    assert stores.versions.get(other).report == key
+    assert sweep(stores) == Swept(deleted=0, young=0)
+    SampleStore(stores.database, stores.files).withdraw(OTHER, [3])
+    assert sweep(stores) == Swept(deleted=3, young=1)
+    assert stored_report(stores, number) == report_of("both", improved=[], worse=[])
+    assert stored_report(stores, other) == report_of("one", improved=[], worse=[])
+
+
+def test_a_young_report_is_shown_no_more_at_once_and_goes_when_it_is_older(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    number = shown_report(stores, tmp_path, "of nobody's image", improved=[1])
+    assert sweep(stores) == Swept(deleted=0, young=1)
+    assert stored_report(stores, number) == report_of("of nobody's image", improved=[])
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=1, young=0)
+    assert kept(stores, "reports") == 2
+
+
+def test_a_damaged_report_goes_and_one_that_is_not_there_is_still_expected(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    damaged, missing = (shown_report(stores, tmp_path, name, worse=[1]) for name in "ab")
+    paths = [tmp_path / "files" / stores.versions.get(n).report for n in (damaged, missing)]
+    paths[0].write_bytes(paths[0].read_bytes()[:-9])
+    paths[1].rename(tmp_path / "away")
+    age(tmp_path)
+    assert sweep(stores) == Swept(deleted=1, young=0)
+    assert stores.versions.get(damaged).report is None
+    (tmp_path / "away").rename(paths[1])
+    sweep(stores)
+    assert stored_report(stores, missing) == report_of("b", worse=[])
+
+
+def test_a_report_is_stored_without_what_was_withdrawn_while_it_was_made(stores):
+    accept(stores, 1, 0, grey=1)
+    key = store_report(stores, json.loads(report_of("new", improved=[1, 2], worse=[2])))
+    assert stores.files.read(key) == report_of("new", improved=[1], worse=[])

@@ -42,7 +42,7 @@ def project(learning, worker, server):
             learning.jobs.finish(job, "w", "promoted", "better", 2)
     checkpoint = learning.stores.versions.checkpoint(1)
     for job in (1, 2):
-        key = learning.stores.files.put("reports", ".json", b"report %d" % job)
+        key = learning.stores.files.put("reports", ".json", b'{"worse": [], "job": %d}' % job)
         learning.stores.versions.publish(
             Candidate(f"job {job}", checkpoint, project=PROJECT, parent=job, report=key)
         )
