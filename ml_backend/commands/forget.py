@@ -48,5 +48,7 @@ def _kept(learning: Learning, project: str) -> str:
 
 def _forget(learning: Learning, project: str) -> None:
     for number in learning.forget(project):
-        sys.stdout.write(f"version {number} stays: it has served elsewhere, or is a parent\n")
+        swept = learning.stores.versions.get(number).is_swept
+        what = f"what is known of version {number}" if swept else f"version {number}"
+        sys.stdout.write(f"{what} stays: it has served elsewhere, or is a parent\n")
     sweep_files(learning)

@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--newest-versions",
         type=positive,
         metavar="N",
-        help="delete the weights of versions, too, that were never live, wait for no decision and "
-        "are not among the newest N of their project",
+        help="delete the weights of versions, too, that are neither live nor what a rollback leads "
+        "to, wait for no decision and are not among the newest N of their project",
     )
 
 

@@ -52,8 +52,9 @@ class Learning:
             project: its key.
 
         Returns:
-            Versions that stay: the site or another project has been served with them, or, without
-            their weights, with one that descends from them.
+            Versions of which something stays: the site or another project has been served with
+            them or one that descends from them. The weights stay of those that it is served with
+            now, or would be after a rollback.
 
         Raises:
             JobError: if a job of the project runs.
@@ -67,10 +68,15 @@ class Learning:
         return stay
 
     def forget_leftovers(self) -> None:
-        """Delete the samples that a worker, in the middle of it, stored of a forgotten project."""
-        stored = self.samples.projects()  # first: a project is known before its samples
+        """Delete what of forgotten projects is there again, or has gone out of use.
+
+        A worker in the middle of it stored samples; weights served elsewhere, and do so no more.
+        """
+        # first: a project is known before its samples
+        stored = self.samples.projects() | self.stores.versions.projects()
         for project in stored - {known.key for known in self.projects.all()}:
             self.samples.forget(project)
+            self.stores.versions.forget(project)
 
     def __enter__(self) -> "Learning":
         return self

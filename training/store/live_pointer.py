@@ -132,10 +132,13 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     """Undo the last promotion that is still in force.
 
     Raises:
-        VersionError: if there is nothing to go back to.
+        VersionError: if there is nothing to go back to, or it was swept.
     """
     require_seen(session, project, mover)  # first: perhaps somebody has just gone back
-    _add_move(session, project, "rollback", _earlier(session, project), False, mover)
+    target = _earlier(session, project)
+    if target is not None and (row := find_version(session, target)).is_swept:
+        raise VersionError(row.swept_sentence)
+    _add_move(session, project, "rollback", target, False, mover)
 
 
 def rollback_target(session: Session, project: str) -> tuple[int | None, bool]:
@@ -149,6 +152,13 @@ def rollback_target(session: Session, project: str) -> tuple[int | None, bool]:
         return earlier, False
     site = find_live(session, SITE)
     return (None if site is None else site.version), True
+
+
+def in_use(session: Session) -> set[int]:
+    """Return the versions that are live, or would be after a rollback, somewhere."""
+    owners = session.scalars(select(LiveMoveRow.project).distinct()).all()
+    ends = [promotions(moves_of(session, owner))[-2:] for owner in owners]
+    return {version for end in ends for version in end if version is not None}
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:

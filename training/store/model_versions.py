@@ -22,6 +22,7 @@ from training.store.live_pointer import (
     Pointers,
     find_live,
     find_pointers,
+    in_use,
     moves_of,
     promote,
     require_seen,
@@ -249,6 +250,12 @@ class ModelVersions:
         with self._database.write() as session:
             action(session)
 
+    def projects(self) -> set[str]:
+        """Return the projects that versions were made for."""
+        rows = select(VersionRow.project).where(VersionRow.project.is_not(None)).distinct()
+        with self._database.read() as session:
+            return {project for project in session.scalars(rows) if project}
+
     def ever_live(self) -> set[int]:
         """Return the versions that were live at some time, somewhere."""
         with self._database.read() as session:
@@ -257,8 +264,9 @@ class ModelVersions:
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.
 
-        Of those that stay, the reports go, which show the project's images; those that are only
-        parents give up their weights, too: nobody decides about them. `sweep` deletes the files.
+        Of those that stay, the reports go, which show the project's images, and the weights, but
+        where another pointer is at them or would be after a rollback. `sweep` deletes the files.
+        Called again, it takes the weights that have fallen out of use since.
 
         Returns:
             The versions that stay: another pointer has been at them, or they are parents.
@@ -267,12 +275,12 @@ class ModelVersions:
         stay = []
         with self._database.write() as session:
             session.execute(delete(LiveMoveRow).where(LiveMoveRow.project == project))
-            served_elsewhere = ever_live(session)
+            used_elsewhere = in_use(session)
             for row in session.scalars(theirs.order_by(VersionRow.number.desc())).all():
                 if _is_referred_to(session, row.number):
                     stay.append(row.number)
                     row.report = None
-                    if row.number not in served_elsewhere:
+                    if row.number not in used_elsewhere:
                         give_up_weights(session, [row.number])
                     continue
                 answers = delete(VersionAnswerRow).where(VersionAnswerRow.version == row.number)

@@ -12,10 +12,11 @@ from sqlalchemy import select
 
 from training.moments import now
 from training.store.database import Database
+from training.store.live_pointer import in_use
 from training.store.sample_files import image_key, mask_key
 from training.store.sample_rows import SampleRow
 from training.store.stores import Stores
-from training.store.version_decisions import ever_live, open_decisions
+from training.store.version_decisions import open_decisions
 from training.store.version_reports import sample_images, take_out_withdrawn
 from training.store.version_rows import VersionRow, give_up_weights
 
@@ -39,7 +40,8 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
     Args:
         stores: where they are.
         newest_versions: of how many versions of each project the weights stay, besides those that
-            were ever live, those that wait for a decision, and those of no project; None for all.
+            are live or would be after a rollback, those that wait for a decision, and those of no
+            project; None for all.
 
     Raises:
         FileStoreError: if files cannot be listed or deleted.
@@ -62,7 +64,7 @@ def _give_up_old_weights(database: Database, newest: int) -> None:
     counted, spare = Counter[str | None](), []
     rows = select(VersionRow.number, VersionRow.project).where(VersionRow.project.is_not(None))
     with database.write() as session:
-        stay = ever_live(session) | open_decisions(session).waiting.keys()
+        stay = in_use(session) | open_decisions(session).waiting.keys()
         for number, project in session.execute(rows.order_by(VersionRow.number.desc())):
             counted[project] += 1
             if counted[project] > newest and number not in stay:

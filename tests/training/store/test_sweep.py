@@ -12,7 +12,7 @@ import pytest
 from tests.training import version_files
 from training.errors import VersionError
 from training.store.database import Database
-from training.store.live_pointer import Mover
+from training.store.live_pointer import SITE, Mover, pin, roll_back, unpin
 from training.store.model_versions import ModelVersions
 from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_files import SampleFiles
@@ -131,6 +131,31 @@ def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
     assert whole == [1, numbers[0], numbers[3], others]
     assert kept(stores, "reports") == 6
     assert stores.versions.get(numbers[1]).origin == "job v1"
+
+
+def test_weights_that_were_live_go_unless_they_are_or_a_rollback_leads_to_them(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    versions, ann = stores.versions, Mover("ann", "")
+    first, before, live, newest = (publish(stores, tmp_path, f"v{n}") for n in range(4))
+    sites, others = (publish(stores, tmp_path, name, project=OTHER) for name in ("a", "b"))
+    for project, number in (
+        (SITE, 1), (PROJECT, first), (PROJECT, before), (PROJECT, live), (SITE, sites),
+        (SITE, others), (SITE, 1),
+    ):  # fmt: skip
+        versions.move(partial(choose, project=project, number=number, mover=ann))
+    versions.move(partial(pin, project=PROJECT, mover=ann))
+    versions.move(partial(pin, project=OTHER, mover=ann))
+    age(tmp_path)
+    assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
+    gone = {number for number in range(1, others + 1) if versions.get(number).is_swept}
+    assert gone == {first, sites}
+    assert versions.is_whole(newest)
+    versions.move(partial(unpin, project=PROJECT, mover=ann))
+    versions.move(partial(roll_back, project=PROJECT, mover=ann))
+    assert versions.live(PROJECT).version == before
+    with pytest.raises(VersionError, match=f"version {first} .* its weights were deleted by sweep"):
+        versions.move(partial(roll_back, project=PROJECT, mover=ann))
+    assert versions.live(PROJECT).version == before
 
 
 def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):

@@ -130,9 +130,7 @@ def test_files_too_young_to_go_are_said(learning, project, command):
 
 def test_what_the_site_was_served_with_stays_and_no_number_is_given_twice(learning, project):
     learning.stores.versions.move(partial(choose, project=SITE, number=2, mover=ANN))
-    learning.stores.versions.move(partial(roll_back, project=SITE, mover=ANN))
     assert learning.forget(PROJECT) == [2]
-    assert learning.stores.versions.is_whole(2)
     age(learning)
     sweep(learning.stores)
     assert learning.stores.versions.get(2).report is None
@@ -142,6 +140,26 @@ def test_what_the_site_was_served_with_stays_and_no_number_is_given_twice(learni
     checkpoint = learning.stores.versions.checkpoint(1)
     new = learning.stores.versions.publish(Candidate("job 3", checkpoint, parent=1))
     assert new == 4
+
+
+def test_weights_that_serve_nowhere_any_more_go_with_the_next_sweep(learning, project, command):
+    learning.stores.versions.move(partial(choose, project=SITE, number=2, mover=ANN))
+    age(learning)
+    status, printed = command("forget", "--project", "1", "--yes")
+    assert (status, printed.splitlines()[0]) == (
+        0, "version 2 stays: it has served elsewhere, or is a parent",
+    )  # fmt: skip
+    learning.stores.versions.move(partial(roll_back, project=SITE, mover=ANN))
+    assert command("sweep") == (0, "0 files deleted\n")
+    assert learning.stores.versions.get(2).is_swept
+
+
+def test_of_what_served_elsewhere_before_only_the_story_stays(learning, project, command):
+    learning.stores.versions.move(partial(choose, project=SITE, number=2, mover=ANN))
+    learning.stores.versions.move(partial(roll_back, project=SITE, mover=ANN))
+    _, printed = command("forget", "--project", "1", "--yes")
+    assert printed.startswith("what is known of version 2 stays: it has served elsewhere, or")
+    assert learning.stores.versions.get(2).is_swept
 
 
 def test_an_ancestor_that_stays_waits_for_nobody_and_leaves_its_weights(learning, project):
