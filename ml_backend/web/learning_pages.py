@@ -29,7 +29,7 @@ from ml_backend.web.learning_facts import (
     project_list,
     version_facts,
 )
-from ml_backend.web.lookups import find_job, find_version
+from ml_backend.web.lookups import find_job, find_version, find_version_to_show
 from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
@@ -108,8 +108,7 @@ def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> No
     @routes.get("/<name>/versions/<int:number>", strict_slashes=False)
     def version(name: str, number: int) -> Response:
         found = learning.projects.named(name)
-        # Also another project's: this one may follow it through the site, or descend from it.
-        row = find_version(learning, number)
+        row = find_version_to_show(learning, number, found.key)
         return rendered(
             "version.html",
             project=found,

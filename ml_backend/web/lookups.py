@@ -28,6 +28,18 @@ def find_job(learning: Learning, number: int, project: str | None = None) -> Job
     return job
 
 
+def find_version_to_show(learning: Learning, number: int, project: str) -> VersionRow:
+    """Return a version that a project may use, or that such a one descends from.
+
+    Raises:
+        NotFoundError: if there is no such version, or it is none of the project's concern.
+    """
+    version = find_version(learning, number)
+    if not learning.stores.versions.is_in_line(project, number):
+        raise NotFoundError(f"version {number} was made for another project")
+    return version
+
+
 def find_version(learning: Learning, number: int, project: str = SITE) -> VersionRow:
     """Return a version.
 

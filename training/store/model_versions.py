@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import CTE, ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from training.errors import FileStoreError, VersionError
@@ -192,6 +192,12 @@ class ModelVersions:
             rows = select(VersionRow.number).where(*_usable(session, project))
             return session.scalar(rows.where(VersionRow.number == number)) is not None
 
+    def is_in_line(self, project: str, number: int) -> bool:
+        """Return whether a project may be served with this version or one that descends from it."""
+        with self._database.read() as session:
+            line = _line(*_usable(session, project))
+            return session.scalar(select(line.c.number).where(line.c.number == number)) is not None
+
     def children(self, project: str, number: int) -> list[int]:
         """Return the versions that a project may use and that started from this one."""
         with self._database.read() as session:
@@ -201,11 +207,8 @@ class ModelVersions:
 
     def descent(self, number: int) -> set[int]:
         """Return a version, the one it started from, and so on to the first."""
-        columns = select(VersionRow.number, VersionRow.parent)
-        line = columns.where(VersionRow.number == number).cte(recursive=True)
-        line = line.union(columns.where(VersionRow.number == line.c.parent))
         with self._database.read() as session:
-            return set(session.scalars(select(line.c.number)))
+            return set(session.scalars(select(_line(VersionRow.number == number).c.number)))
 
     def live(self, project: str) -> Live | None:
         """Return what is live for a project; one short query."""
@@ -354,6 +357,13 @@ def _usable(session: Session, project: str, before: int | None = None) -> list[C
             | VersionRow.number.in_({live.version for live in serving if live})
         )
     return conditions
+
+
+def _line(*where: ColumnElement[bool]) -> CTE:
+    """Return versions and all that they descend from, by number and parent."""
+    columns = select(VersionRow.number, VersionRow.parent)
+    line = columns.where(*where).cte(recursive=True)
+    return line.union(columns.where(VersionRow.number == line.c.parent))
 
 
 def _is_referred_to(session: Session, number: int) -> bool:

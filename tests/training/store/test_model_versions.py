@@ -118,6 +118,18 @@ def test_children_of_a_version_are_those_that_a_project_may_use(versions, base, 
     assert versions.children(OTHER, others) == []
 
 
+def test_in_line_is_what_a_project_may_use_and_what_that_descends_from(versions, base, tmp_path):
+    elder, elsewhere = (publish(versions, tmp_path, n, project=OTHER) for n in ("12", "13"))
+    parent = publish(versions, tmp_path, "14", project=OTHER, parent=elder)
+    theirs = publish(versions, tmp_path, "15", project=PROJECT, parent=parent)
+    others_child = publish(versions, tmp_path, "16", project=OTHER, parent=theirs)
+    in_line = {n for n in range(1, others_child + 1) if versions.is_in_line(PROJECT, n)}
+    assert in_line == {base, elder, parent, theirs}
+    versions.move(partial(promote, project=SITE, version=elsewhere, mover=PERSON))
+    assert versions.is_in_line(PROJECT, elsewhere)
+    assert not versions.is_in_line(PROJECT, 77)
+
+
 def test_projects_are_served_by_their_own_version(versions, base, tmp_path):
     number = publish(versions, tmp_path, "12", project=PROJECT)
     assert versions.promote_if_live(PROJECT, number, 1, GATE)
