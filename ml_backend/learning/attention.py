@@ -23,11 +23,13 @@ class Need:
         versions: those that wait for a decision, newest first.
         failed_job: the job that ended last, if it failed and no other waits or runs.
         failure: why it did.
+        gone: whether Label Studio has the project no more, and what is kept of it is to be deleted.
     """
 
     versions: list[int] = field(default_factory=list)
     failed_job: int | None = None
     failure: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def look(learning: Learning) -> Attention:
         needs[project].versions.append(number)
     for job in learning.jobs.failed_last():
         needs[job.project].failed_job, needs[job.project].failure = job.id, job.message
+    for key in learning.projects.gone():
+        needs[key].gone = True
     jobs = learning.jobs.unfinished()
     seen_at = learning.sign_of_life.seen_at()
     # In this order: while a worker is here nobody need ask the database what there is for one.

@@ -201,6 +201,12 @@ class Projects:
         # An older one comes back where Label Studio is restored from a backup.
         return max(rows, key=lambda row: (row.state != "gone", created_at(row.key))).key
 
+    def gone(self) -> list[str]:
+        """Return the keys of those that Label Studio had no more when they were last compared."""
+        with self._database.read() as session:
+            rows = select(ProjectRow.key).where(ProjectRow.state == "gone")
+            return list(session.scalars(rows.order_by(ProjectRow.key)))
+
     def all(self) -> list[ProjectRow]:
         """Return every known project, the one heard of last first."""
         with self._database.read() as session:

@@ -54,7 +54,7 @@ def needs(client):
 
 
 def test_where_nothing_waits_nothing_is_said(client, learning):
-    assert needs(client) == {"versions": [], "failed_job": None, "failure": ""}
+    assert needs(client) == {"versions": [], "failed_job": None, "failure": "", "gone": False}
     assert 'data-name="Needs you">no</td>' in page(client, "/projects/")
     assert "Discs" not in page(client, "/")
     assert scraped(client, "icmformer_versions_waiting") == 0
@@ -79,7 +79,7 @@ def test_versions_that_wait_for_a_decision_are_said_everywhere(client, learning)
 def test_a_job_that_failed_is_said_everywhere_until_another_follows(client, learning):
     number = fail_a_job(learning)
     assert needs(client) | {"versions": []} == {
-        "versions": [], "failed_job": number, "failure": "No space left on device",
+        "versions": [], "failed_job": number, "failure": "No space left on device", "gone": False,
     }  # fmt: skip
     assert scraped(client, "icmformer_projects_with_failed_job") == 1
     for path in ("/", "/projects/"):
@@ -111,6 +111,19 @@ def test_a_job_that_fails_after_the_one_behind_it_was_cancelled_is_said(client, 
     learning.jobs.cancel(learning.jobs.request(PROJECT, "20 new samples"))
     learning.jobs.fail(running, "w", "No space left on device")
     assert needs(client)["failed_job"] == running
+
+
+def test_a_project_that_label_studio_has_no_more_is_said_everywhere(client, learning):
+    known = learning.projects.find(PROJECT)
+    learning.projects.not_reconciled(known, "Label Studio has no project 2", is_gone=True)
+    publish(learning, "job 1")
+    assert needs(client)["gone"] is True
+    for path in ("/", "/projects/"):
+        text = page(client, path)
+        assert "waits for a decision; Label Studio has it no more" in text
+        assert f"python -m ml_backend forget --project {PROJECT} --yes" in text
+    learning.projects.reconciled(known, "1 annotation compared")
+    assert needs(client)["gone"] is False
 
 
 def test_a_missing_worker_is_said_once_something_waits_for_it(client, learning):
