@@ -77,6 +77,12 @@ def post_worker_init(worker: Any) -> None:
     catch_up(worker, _caught_up)
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """Close the databases: SQLite's logs, which hold what was deleted, go with the last of all."""
+    if worker.booted:
+        worker.wsgi.extensions["icmformer"].learning.close()
+
+
 def on_exit(server: Any) -> None:
     """Say that it ended in order; of one that is killed, nobody hears."""
     _logger.info("stopped")

@@ -65,6 +65,7 @@ class Learning:
         self.samples.forget(project)
         stay = self.stores.versions.forget(project)
         self.projects.forget(project)
+        self.stores.database.empty_log()
         return stay
 
     def forget_leftovers(self) -> None:

@@ -6,8 +6,9 @@ because Label Studio or an image is away, waits and is tried again.
 
 SQLite lets one process write at a time. So the inbox has a file of its own, in which the worker
 writes no more than a line for each message: a request never waits while it stores samples. A body
-may have megabytes, and SQLite overwrites every page of it when it goes: so bodies lie in a table of
-their own, which nothing else touches, and go piece by piece.
+may have megabytes, and every page of it is overwritten when it goes: so bodies lie in a table of
+their own, which nothing else touches, and go piece by piece. The last of them goes from SQLite's
+log when the inbox is put in order, once a minute.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -291,12 +292,13 @@ class Inbox:
             found = session.scalars(rows).all()
         self._write(found, _ROWS_AT_ONCE, _without)
         self._delete_pieces(_nobody_needs())
+        self._database.empty_log()
 
     def tidy(self) -> None:
         """Delete what is left of messages that were dealt with; put the others into order."""
         self._write(list(self._done_long_ago()), _ROWS_AT_ONCE, _without)
         self._delete_pieces(_nobody_needs())
-        self._database.checkpoint()
+        self._database.empty_log()
 
     def close(self) -> None:
         """Close its database."""

@@ -124,7 +124,7 @@ class Worker:
         self._learning.jobs.correct_moments()
         self.ingest()
         self._learning.inbox.tidy()
-        self._learning.stores.database.checkpoint()
+        self._learning.stores.database.empty_log()
         for project in self._learning.projects.all():
             reason = reason_to_train(self._learning, project.key)
             if reason:

@@ -34,6 +34,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -143,22 +144,45 @@ class Database:
             yield session
 
     def checkpoint(self) -> None:
-        """Let SQLite move what was written lately to its place, so that no commit has to."""
-        if not self._is_sqlite:
-            return
-        # Not through a session, which would begin a transaction, but say what is wrong, too.
-        try:
-            with (
-                self._in_sentences(),
-                contextlib.closing(self._engine.raw_connection()) as connection,
-            ):
-                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-        except sqlite3.Error as error:
-            raise DatabaseError(_sentence(self._engine, error)) from error
+        """Let SQLite move what was written lately to its place, so that no commit has to.
+
+        Nobody waits for it.
+        """
+        if self._is_sqlite:
+            with self._cursor() as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def empty_log(self) -> None:
+        """Let SQLite cut its log to nothing: what was deleted would stay readable there.
+
+        It keeps writers waiting for some tens of milliseconds, since a checkpoint moves most of the
+        log before. Where somebody reads or writes just then, the log stays: ask again later.
+        """
+        if self._is_sqlite:
+            self.checkpoint()
+            with self._cursor() as cursor:
+                cursor.execute("PRAGMA busy_timeout=0")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout={_LOCKED_SECONDS * 1000}")
 
     def close(self) -> None:
         """Close every connection of the pool."""
         self._engine.dispose()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[DBAPICursor]:
+        """Yield SQLite's own cursor: a session would begin a transaction."""
+        try:
+            with (
+                self._in_sentences(),
+                contextlib.closing(self._engine.raw_connection()) as connection,
+                contextlib.closing(connection.cursor()) as cursor,
+            ):
+                yield cursor
+        except sqlite3.Error as error:
+            raise DatabaseError(_sentence(self._engine, error)) from error
 
     @contextmanager
     def _in_sentences(self) -> Iterator[None]:
@@ -302,6 +326,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute(f"PRAGMA wal_autocheckpoint={_MOST_PAGES_IN_LOG}")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # Otherwise what was deleted stays in the file, unless SQLite was compiled to overwrite it.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

@@ -113,6 +113,8 @@ def test_it_starts_answers_and_stops(program):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(16))) == [1] * 16
     assert program.stop() == 0
+    # SQLite's logs hold what was deleted; the queue's, that there was news.
+    assert list(program.state.glob("[is]*.db-*")) == []
     log = program.log.read_text()
     first, *_, last = log.splitlines()
     starts = f"release {__version__} starts at {program.url} with MODEL_DIR {program.state}"

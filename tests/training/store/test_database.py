@@ -6,9 +6,10 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import Engine, delete, event, make_url, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from tests.waiting import PATIENCE
 from training import __version__
 from training.errors import DatabaseError
 from training.moments import now
@@ -109,6 +110,56 @@ def test_after_a_checkpoint_the_file_is_complete_without_its_log(database, tmp_p
     copy.close()
 
 
+def files_that_hold(folder, word):
+    return [path.name for path in sorted(folder.iterdir()) if word in path.read_bytes()]
+
+
+@pytest.fixture
+def sqlite_as_most_compile_it():
+    """Let no connection overwrite what is deleted unless it is told to."""
+
+    def leave(connection, _record):
+        connection.execute("PRAGMA secure_delete=OFF")
+
+    event.listen(Engine, "connect", leave)
+    yield
+    event.remove(Engine, "connect", leave)
+
+
+def test_what_was_deleted_is_in_no_file(sqlite_as_most_compile_it, tmp_path):
+    database = Database(tmp_path / "state.db")
+    database.create(Note)
+    with database.write() as session:
+        session.add(Note(words="Maria Muster", at=now()))
+    database.checkpoint()
+    assert files_that_hold(tmp_path, b"Maria Muster") == ["state.db", "state.db-wal"]
+    with database.write() as session:
+        session.execute(delete(Note))
+    database.empty_log()
+    assert files_that_hold(tmp_path, b"Maria Muster") == []
+    database.close()
+
+
+def test_a_log_that_somebody_reads_is_emptied_the_next_time(database, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.store.database._LOCKED_SECONDS", 2 * PATIENCE)
+    log = tmp_path / "state.db-wal"
+    another = Database(tmp_path / "state.db")
+    with database.read() as session:
+        session.query(Note).all()
+        with another.write() as writing:
+            writing.add(Note(words="later", at=now()))
+        emptying = threading.Thread(target=another.empty_log)
+        emptying.start()
+        emptying.join(PATIENCE)  # it does not wait for the reader
+        assert not emptying.is_alive()
+        assert log.stat().st_size > 0
+    another.empty_log()
+    assert log.stat().st_size == 0
+    with another.read() as session:  # others may take their time again
+        assert session.scalar(text("PRAGMA busy_timeout")) == 2 * PATIENCE * 1000
+    another.close()
+
+
 def test_processes_create_and_write_at_once(tmp_path):
     url = f"sqlite:///{tmp_path}/state.db"
     program = (
@@ -158,7 +209,7 @@ def test_a_database_that_goes_away_is_named_until_it_is_back(database, tmp_path)
     with pytest.raises(DatabaseError, match="cannot be used"), database.write():
         pass
     with pytest.raises(DatabaseError, match=r"state\.db cannot be used: unable to open"):
-        database.checkpoint()
+        database.empty_log()
     (tmp_path / "state.db").rmdir()
     for file in away.iterdir():
         file.rename(tmp_path / file.name)

@@ -106,6 +106,27 @@ def test_nothing_of_it_stays(learning, project, command):
     assert (status, printed) == (1, "project 1 has never been seen here\n")
 
 
+def databases_that_hold(learning, words):
+    files = sorted(learning.settings.model_dir.glob("*.db*"))
+    return [path.name for path in files if words in path.read_bytes()]
+
+
+def test_of_messages_that_were_dealt_with_nothing_stays_on_disk(learning, worker, server):
+    deliver(learning, server, 1)
+    assert databases_that_hold(learning, b"0123abcd-1.png") == ["inbox.db-wal"]
+    worker.tick()
+    assert tasks_with_samples(learning) == [1]
+    assert databases_that_hold(learning, b"0123abcd-1.png") == []
+
+
+def test_of_a_project_that_is_forgotten_no_database_keeps_a_word(learning, project, server):
+    deliver(learning, server, 4)
+    assert databases_that_hold(learning, b"0123abcd-4.png") == ["inbox.db-wal"]
+    learning.forget(PROJECT)
+    assert databases_that_hold(learning, b"0123abcd") == []
+    assert databases_that_hold(learning, PROJECT.encode()) == []
+
+
 def test_what_a_worker_stored_meanwhile_goes_with_the_next_sweep(
     learning, project, command, server
 ):
