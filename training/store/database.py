@@ -247,13 +247,15 @@ class Database:
 def _engine(place: Path | str) -> Engine:
     """Prepare to connect; the address may hold a password, so only its kind is ever repeated."""
     if isinstance(place, Path):
-        return create_engine(URL.create("sqlite", database=str(place)))
+        # A trace shall not hold what is kept.
+        return create_engine(URL.create("sqlite", database=str(place)), hide_parameters=True)
     kind = place.partition(":")[0]
     # A server that was started again, or a proxy, has closed what the pool still holds. One that
     # hangs keeps the threads that ask it: those that find no free connection must go on soon.
     remote = {"pool_pre_ping": True, "pool_timeout": _FREE_CONNECTION_SECONDS}
+    options = {} if place.startswith("sqlite") else remote
     try:
-        return create_engine(place, **({} if place.startswith("sqlite") else remote))
+        return create_engine(place, hide_parameters=True, **options)
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import Engine, delete, event, make_url, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tests.waiting import PATIENCE
@@ -79,6 +80,18 @@ def test_a_reader_sees_one_state_and_keeps_no_writer_waiting(database):
             writing.add(Note(words="later", at=now()))
         assert session.query(Note).count() == 0
     assert words(database) == ["later"]
+
+
+@pytest.mark.parametrize("place", [lambda file: file, lambda file: f"sqlite:///{file}"])
+def test_what_is_refused_does_not_stand_in_the_error(tmp_path, place):
+    database = Database(place(tmp_path / "state.db"))
+    database.create(Note)
+    notes = [Note(id=1, words="Maria Muster", at=now()) for _ in range(2)]
+    with pytest.raises(IntegrityError) as error, database.write() as session:
+        session.add_all(notes)
+    assert "INSERT" in str(error.value)
+    assert "Maria" not in str(error.value)
+    database.close()
 
 
 def test_a_database_that_has_its_tables_is_opened_while_another_writes(database, tmp_path):
