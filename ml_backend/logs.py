@@ -8,6 +8,7 @@ import time
 from ml_backend.short_text import shortened
 
 LONGEST_LINE = 2000
+PACKAGES = ("ml_backend", "training", "icmformer")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # What begins a line, or steers the terminal that shows it.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -39,10 +40,12 @@ def write_logs(level: str) -> None:
 
     Args:
         level: of our own records. Libraries stay at WARNING: label-studio-ml would log whole
-            requests, tokens included, at DEBUG.
+            requests, tokens included, at DEBUG; urllib3 at ERROR: it would warn of odd headers with
+            the whole address, signature included, and what matters our own errors say.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for package in ("ml_backend", "training", "icmformer"):
+    for package in PACKAGES:
         logging.getLogger(package).setLevel(level)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

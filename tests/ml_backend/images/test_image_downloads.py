@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import logging
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from flask import Response, redirect
 from ml_backend.errors import TaskImageError
 from ml_backend.images import guarded_connections
 from ml_backend.images.image_downloads import Downloads, FetchError, ImageLimits
+from ml_backend.logs import PACKAGES, write_logs
 from tests.ml_backend.stand_in import Elsewhere, serving
 from tests.waiting import PATIENCE
 
@@ -341,6 +343,26 @@ def test_a_file_that_is_announced_as_huge_is_not_waited_for():
     with falling_silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n") as address:
         text = forbidden(address, max_bytes=1 << 20, read_seconds=PATIENCE)
     assert "the file has 95 MB or more, over the limit of 1 MB" in text
+
+
+@pytest.fixture
+def programs_logs():
+    """Write logs as programs do; afterwards they are as before."""
+    loggers = [logging.getLogger(name) for name in (None, *PACKAGES, "urllib3")]
+    levels = [logger.level for logger in loggers]
+    handlers, loggers[0].handlers = loggers[0].handlers, []
+    write_logs("INFO")
+    yield
+    loggers[0].handlers = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def test_of_odd_headers_no_line_with_the_signature_is_logged(capsys, programs_logs):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nno header\r\n\r\nabc"
+    with falling_silent_after(answer) as address:
+        assert fetch(f"{address}?X-Amz-Signature=SECRET") == b"abc"
+    assert capsys.readouterr().err == ""
 
 
 def test_a_redirect_in_disguise_takes_no_header_along():
