@@ -10,7 +10,7 @@ from ml_backend.web.learning_api import learning_api
 from ml_backend.web.learning_pages import learning_pages
 from ml_backend.web.operator_routes import PUBLIC, operator_routes
 from ml_backend.web.protocol_routes import protocol_routes
-from ml_backend.web.same_site import redirect_to_paths, refuse_frames
+from ml_backend.web.same_site import keep_nothing, redirect_to_paths, refuse_frames
 
 WEBHOOK_WITHOUT_LOGIN = (
     "refused: it came without the right login, so nothing is learned from it. Opening the "
@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(learning_pages(backend))
     app.register_blueprint(learning_api(backend))
     app.after_request(refuse_frames)
+    app.after_request(keep_nothing)
     app.after_request(redirect_to_paths)
     _note_responses(app, backend)
     return app

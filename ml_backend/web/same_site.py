@@ -1,4 +1,7 @@
-"""Only our own pages ask for changes, no frame shows them, and redirects stay at their site."""
+"""Only our own pages ask for changes, no frame shows them, and redirects stay at their site.
+
+Nothing of an answer stays in a browser or a proxy.
+"""
 
 from urllib.parse import urlsplit
 
@@ -40,6 +43,12 @@ def refuse_frames(response: Response) -> Response:
     if response.mimetype == "text/html":
         response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
         response.headers["X-Frame-Options"] = "DENY"
+    return response
+
+
+def keep_nothing(response: Response) -> Response:
+    """Let no browser and no proxy keep what was annotated: others may use it after the visitor."""
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

@@ -265,6 +265,11 @@ def test_no_other_site_shows_a_page_in_a_frame(client, path):
     assert headers["X-Frame-Options"] == "DENY"
 
 
+@pytest.mark.parametrize("path", ["/", "/projects/2", "/api/projects/2", "/projects/77"])
+def test_no_answer_is_kept_by_browsers_and_proxies(client, path):
+    assert client.get(path).headers["Cache-Control"] == "no-store"
+
+
 def test_another_site_cannot_act_with_a_visitors_browser(client):
     for headers in (
         {"Sec-Fetch-Site": "cross-site"},
