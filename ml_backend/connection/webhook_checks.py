@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util import parse_url
 
-from ml_backend.label_studio.client import origin
+from ml_backend.label_studio.client import origin, shown_origin
 
 _NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -82,7 +82,8 @@ def unannounced(
         backends: connected to it, likewise.
         number: of the project in Label Studio.
     """
-    places = [str(backend.get("url")).partition("://")[2] for backend in backends]
+    addresses = [str(backend.get("url")) for backend in backends]
+    places = [address.partition("://")[2] for address in addresses]
     is_known = bool(places) and all(is_host_for_webhooks(_host(place)) for place in places)
     # A backend whose own name no webhook can have is called by another one, if at all.
     ours = [
@@ -90,7 +91,7 @@ def unannounced(
         for webhook in webhooks
         if (any(calls(webhook, place) for place in places) if is_known else _calls_any(webhook))
     ]
-    called = " or ".join(places) if is_known else "a backend"
+    called = " or ".join(map(shown_origin, addresses)) if is_known else "a backend"
     faults = [webhook_fault(webhook) for webhook in ours] or [f"no webhook calls {called}"]
     if not all(faults):
         return ""

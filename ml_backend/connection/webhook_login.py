@@ -12,7 +12,7 @@ from typing import Any
 from ml_backend.auth import authorization_header
 from ml_backend.connection.webhook_checks import calls, webhook_address
 from ml_backend.errors import BackendError
-from ml_backend.label_studio.client import LabelStudio
+from ml_backend.label_studio.client import LabelStudio, shown_origin
 from ml_backend.label_studio.project_keys import project_number
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class WebhookLogin:
                     one for one in webhooks if only and webhook_address(one) == f"{only}/webhook"
                 ]
             if not ours:
-                seen = ", ".join(map(webhook_address, webhooks)) or "none"
+                seen = ", ".join(shown_origin(webhook_address(one)) for one in webhooks) or "none"
                 logger.warning("no webhook of project=%s calls %s yet: %s", project, place, seen)
             for webhook in ours:
                 self._change(label_studio, webhook, project)

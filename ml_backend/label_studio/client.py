@@ -288,6 +288,12 @@ def origin(address: str) -> tuple[str, str, int] | None:
     return (scheme, parts.host, parts.port or usual) if parts.host else None
 
 
+def shown_origin(address: str) -> str:
+    """Return what of an http(s) address may stand in a log: logins and paths may be secret."""
+    found = origin(address)
+    return f"{found[0]}://{found[1]}:{found[2]}" if found else "no address"
+
+
 def _list(answer: Any) -> list[JsonObject]:
     """Return the objects of a list, whether Label Studio pages it or not."""
     found = answer.get("results", []) if isinstance(answer, dict) else answer

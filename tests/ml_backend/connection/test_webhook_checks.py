@@ -40,21 +40,27 @@ GOOD = {"url": "http://backend.internal:9090/webhook/", "send_for_all_actions": 
         ([GOOD], ["https://backend.internal:9090/"], ""),
         ([{**GOOD, "is_active": False}, GOOD], [HERE], ""),
         ([{**GOOD, "is_active": False}], [HERE], "the webhook is switched off"),
-        ([], [HERE], "no webhook calls backend.internal:9090,"),
+        ([], [HERE], "no webhook calls http://backend.internal:9090,"),
+        # the login of a backend is a secret
+        (
+            [],
+            ["https://label:SECRET@backend.internal/masks"],
+            "no webhook calls https://backend.internal:443,",
+        ),
         # which would be sent to the first of the two
         (
             [{**GOOD, "url": r"http://evil.com\@backend.internal:9090/webhook"}],
             [HERE],
-            "no webhook calls backend.internal:9090,",
+            "no webhook calls http://backend.internal:9090,",
         ),
         # that of a backend that was connected before
-        ([GOOD], ["http://moved.internal:9090"], "no webhook calls moved.internal:9090,"),
+        ([GOOD], ["http://moved.internal:9090"], "no webhook calls http://moved.internal:9090,"),
         # which of them is this one cannot be told
         ([GOOD], ["http://other.internal", HERE], ""),
         (
             [{**GOOD, "url": "http://third.internal/webhook"}],
             ["http://other.internal", HERE],
-            "no webhook calls other.internal or backend.internal:9090,",
+            "no webhook calls http://other.internal:80 or http://backend.internal:9090,",
         ),
         # called by another name: no webhook can have that of the container
         ([GOOD], ["http://backend:9090"], ""),

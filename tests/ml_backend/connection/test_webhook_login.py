@@ -85,11 +85,14 @@ def test_behind_a_proxy_that_changes_the_host_the_only_backend_is_ours(guarded, 
 
 
 def test_no_other_backend_is_given_the_login(guarded, label_studio, caplog):
-    label_studio.webhooks = [webhook(2, "http://elsewhere/webhook")]
+    others = ("http://ann:SECRET@elsewhere/webhook", "https://chat.example/services/T0/SECRET", "?")
+    label_studio.webhooks = [webhook(number, url) for number, url in enumerate(others)]
     label_studio.ml_backends = [{"id": n, "url": f"http://{n}.example.com"} for n in (1, 2)]
     connect(guarded)
-    assert "calls backend:9090 yet: http://elsewhere/webhook" in caplog.text
-    assert label_studio.webhooks[0]["headers"] == {}
+    seen = "http://elsewhere:80, https://chat.example:443, no address"
+    assert f"calls backend:9090 yet: {seen}\n" in caplog.text
+    assert "SECRET" not in caplog.text
+    assert [one["headers"] for one in label_studio.webhooks] == [{}, {}, {}]
 
 
 def test_webhook_that_appears_later_is_found_at_the_next_setup(guarded, label_studio):

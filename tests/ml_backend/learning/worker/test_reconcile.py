@@ -139,7 +139,7 @@ def test_a_project_without_a_webhook_is_said(learning, worker, server):
     learning.projects.ask_to_reconcile(PROJECT)
     worker.reconcile_due()
     note = learning.projects.find(PROJECT).reconcile_note
-    where = "; no webhook calls backend.internal,"
+    where = "; no webhook calls http://backend.internal:80,"
     assert note.startswith(f"24 annotations compared, 0 withdrawn{where}")
     server.webhooks.append({"url": "http://sam.internal/webhook", "send_for_all_actions": True})
     sentence = worker.reconcile(learning.projects.find(PROJECT)).sentence
