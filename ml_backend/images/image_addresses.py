@@ -67,15 +67,22 @@ def shown(address: str) -> str:
     if address.startswith("data:"):
         head, comma, _ = address.partition(",")
         return f"{head[:_SHOWN_CHARACTERS]}{comma and ',…'}"
-    scheme, mark, rest = address.partition("://")
-    if not mark or address.startswith(CLOUD):
-        return address[:_SHOWN_CHARACTERS]
-    place, query, _ = rest.partition("?")
-    host, slash, path = place.partition("/")
-    named = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    if _OWN_PATH.search(address):  # what Label Studio asks for there is no secret
-        return f"{named}{rest[len(place) :]}"[:_SHOWN_CHARACTERS]
-    return f"{named[:_SHOWN_CHARACTERS]}{query and '?…'}"
+    # Of Label Studio's own paths some name the file in their query, which is no secret.
+    own = _OWN_PATH.search(address)
+    mark = re.compile("[?#&]" if own else "[?#]").search(address, own.end() if own else 0)
+    named = _without_login(address[: mark.start()] if mark else address)
+    return f"{named[:_SHOWN_CHARACTERS]}{f'{mark[0]}…' if mark else ''}"
+
+
+def _without_login(address: str) -> str:
+    begin = re.match(r"(?:[a-z][a-z0-9+.-]*:)?/*", address, re.IGNORECASE)
+    start = begin.end() if begin else 0
+    rest = address[start:]
+    host = rest.partition("/")[0]
+    _, colon, port = host.rpartition(":")
+    # What follows a colon is a port, or of a password that may hold slashes.
+    login = (rest if colon and not port.isdigit() else host).rpartition("@")[0]
+    return address[:start] + (rest[len(login) + 1 :] if login else rest)
 
 
 def short_key(address: str) -> str:

@@ -27,6 +27,30 @@ def test_what_follows_another_sites_address_may_be_secret():
     assert shown(address) == "https://cdn.example/x.jpg?…"
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("//pacs/x.png?sig=SECRET", "//pacs/x.png?…"),
+        ("pacs/x.png?sig=SECRET", "pacs/x.png?…"),
+        ("https:/ann:SECRET@pacs/x.png?sig=SECRET", "https:/pacs/x.png?…"),
+        ("//SECRET@pacs:8080/x.png", "//pacs:8080/x.png"),
+        ("https://ann:SE/CRET@pacs/x.png", "https://pacs/x.png"),
+        ("https://pacs:8080/eye@2x.png", "https://pacs:8080/eye@2x.png"),
+        ("https://pacs/eye@2x.png", "https://pacs/eye@2x.png"),
+        ("https://pacs/x.png#access_token=SECRET", "https://pacs/x.png#…"),
+        ("azure-blob://cells/x.png?sig=SECRET", "azure-blob://cells/x.png?…"),
+        ("s3://cells/eye@2x.png", "s3://cells/eye@2x.png"),
+        ("/data/local-files/?d=a.png&sig=SECRET", "/data/local-files/?d=a.png&…"),
+        (
+            "https://bucket.example/data/upload/7/0123abcd-x.png?X-Amz-Signature=SECRET",
+            "https://bucket.example/data/upload/7/0123abcd-x.png?…",
+        ),
+    ],
+)
+def test_of_no_kind_of_address_a_secret_is_shown(address, told):
+    assert shown(address) == told
+
+
 def test_the_id_of_a_task_leads_to_no_other_path():
     path = own_path("s3://bucket/a.png", "4/../../x?a#b")
     assert path.startswith("/tasks/4%2F..%2F..%2Fx%3Fa%23b/presign/?fileuri=")
