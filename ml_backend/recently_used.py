@@ -1,6 +1,7 @@
 """What is held in memory within a bound of bytes, the least recently used dropped first."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -40,6 +41,11 @@ class RecentlyUsed(Generic[Key, Value]):
         """Forget a value."""
         _, nbytes = self._values.pop(key, (None, 0))
         self.nbytes -= nbytes
+
+    def drop_those(self, unwanted: Callable[[Value], bool]) -> None:
+        """Forget the values of which this holds."""
+        for key in [key for key, (value, _) in self._values.items() if unwanted(value)]:
+            self.drop(key)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,7 +1,7 @@
 """A task → its image, wherever Label Studio keeps it; see `ml_backend.images.image_addresses`.
 
 Decoded images are kept, so the second click downloads and decodes nothing; but not for ever: a file
-may be replaced by one of the same size.
+may be replaced by one of the same size. One that is too old goes when the next is kept.
 """
 
 import hashlib
@@ -217,7 +217,7 @@ class TaskImages:
         result: Future[TaskImage] = Future()
         with self._lock:
             kept = self._kept.get(key)
-            if kept and time.monotonic() - kept.fetched_at < self._kept_seconds:
+            if kept and not self._is_old(kept):
                 self._count("hit")
                 result.set_result(kept.image)
                 return result, False
@@ -272,7 +272,11 @@ class TaskImages:
         if nbytes > self._cache_bytes > 0:
             _log.warning("image of %d bytes is larger than the whole cache", nbytes)
         with self._lock:
+            self._kept.drop_those(self._is_old)
             self._kept.put(key, _Kept(image, time.monotonic()), nbytes)
+
+    def _is_old(self, kept: _Kept) -> bool:
+        return time.monotonic() - kept.fetched_at >= self._kept_seconds
 
     def _fetch(self, wanted: "_Wanted") -> bytes:
         address, label_studio, deadline = wanted.address, wanted.label_studio, wanted.deadline
