@@ -5,7 +5,7 @@ A network that looks at small objects of a large image sees them in windows, at 
 pixels that is shrunk to 1,024, an object of 20 pixels leaves 5.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -61,8 +61,8 @@ class CloseUps:
 
     Attributes:
         max_side: longest side of an image that stays as it is, and of a part, in pixels.
-        images: how many there are; together they are cut into some 300 parts at most, but each
-            into one at least. Objects that no part has room for are left out.
+        images: how many there are; together they make some 300 parts at most, but each makes one
+            at least.
     """
 
     max_side: int
@@ -71,25 +71,21 @@ class CloseUps:
     def __call__(self, sample: AnnotatedImage) -> list[AnnotatedImage]:
         """Return the image, or its parts; an object is asked for in one of them.
 
-        Each part is a square around an object, shrunk if that is large. Of other objects it shows
-        it may show pieces, which are nothing to be asked for.
+        Each part is a square around an object, shrunk if that is large; the fewer of them there may
+        be, the larger they are. Of other objects a part may show pieces, which are nothing to be
+        asked for.
         """
-        size_hw = sample.image.shape[:2]
-        if max(size_hw) <= self.max_side or not sample.objects:
-            return [sample]
-        boxes = np.array([_corners(box) for box in object_boxes(sample)])
-        wanted = np.array([self._side(box) for box in boxes])
-        windows = np.array(
-            [_window(box, side, size_hw) for box, side in zip(boxes, wanted, strict=True)]
-        )
-        shown = _shows(windows, boxes) & (wanted[:, None] <= _SCALE * wanted)
         shrunk = Shrunk(self.max_side)
-        parts = _fewest(shown, max(MOST_PARTS // self.images, 1))
-        return [
-            part
-            for window, chosen in parts
-            for part in shrunk(_cut(sample, windows[window], chosen))
-        ]
+        longest = max(sample.image.shape[:2])
+        if longest <= self.max_side or not sample.objects:
+            return shrunk(sample)
+        boxes = np.array([_corners(box) for box in object_boxes(sample)])
+        sides = np.array([self._side(box) for box in boxes])
+        parts = _parts(boxes, sides, sample.image.shape[:2])
+        while len(parts) > max(MOST_PARTS // self.images, 1):
+            sides = np.minimum(2 * sides, longest)
+            parts = _parts(boxes, sides, sample.image.shape[:2])
+        return [part for window, chosen in parts for part in shrunk(_cut(sample, window, chosen))]
 
     def _side(self, box: np.ndarray) -> int:
         longer = int((box[2:] - box[:2]).max())
@@ -118,27 +114,29 @@ def _window(box: np.ndarray, side: int, size_hw: tuple[int, ...]) -> tuple[int, 
     return top, left, bottom, right
 
 
-def _shows(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return (windows, boxes) bool: whether the one has all of the other."""
+def _parts(
+    boxes: np.ndarray, sides: np.ndarray, size_hw: tuple[int, ...]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return few windows that show all boxes, each with those that no window before it showed.
+
+    Args:
+        boxes: (n, 4) corners.
+        sides: (n,) of the window around each; in one of twice its side a box is large enough, too.
+        size_hw: of the image.
+    """
+    windows = np.array(
+        [_window(box, side, size_hw) for box, side in zip(boxes, sides, strict=True)]
+    )
     begins_after = (windows[:, None, :2] <= boxes[:, :2]).all(axis=2)
     ends_before = (boxes[:, 2:] <= windows[:, None, 2:]).all(axis=2)
-    return np.logical_and(begins_after, ends_before)
-
-
-def _fewest(shown: np.ndarray, most: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield windows that show all objects, each with those that no window before it showed.
-
-    The one that shows most goes first, so that of too many windows those are left out that show
-    least.
-    """
-    left = np.ones(len(shown), dtype=bool)
-    for _ in range(most):
-        if not left.any():
-            return
-        window = int((shown & left).sum(axis=1).argmax())
-        chosen = shown[window] & left
-        yield window, chosen
-        left &= ~chosen
+    shown = begins_after & ends_before & (sides[:, None] <= _SCALE * sides)
+    left = np.ones(len(boxes), dtype=bool)
+    parts = []
+    while left.any():
+        most = int((shown & left).sum(axis=1).argmax())
+        parts.append((windows[most], shown[most] & left))
+        left &= ~shown[most]
+    return parts
 
 
 def _cut(sample: AnnotatedImage, window: np.ndarray, chosen: np.ndarray) -> AnnotatedImage:

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from training.datasets.decoded_cache import decoded
-from training.datasets.fitting import Shrunk
+from training.datasets.fitting import CloseUps, Shrunk
 from training.datasets.image_folder import ImageFolder
+from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 
 
@@ -51,6 +52,17 @@ def test_shrunk_masks_stay_on_their_objects(folder, tmp_path, side):
         )
         shifts.append(said - shown)
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.1
+
+
+def test_parts_of_images_are_images_of_their_own(tmp_path):
+    ids = np.zeros((300, 200, 1), np.int32)
+    ids[10:14, 10:14], ids[280:284, 180:184] = 1, 40_000
+    whole = AnnotatedImage("a", np.zeros((300, 200, 3), np.uint8), ids, ((0, 1), (0, 40_000)))
+    small = AnnotatedImage("b", np.ones((9, 9, 3), np.uint8), ids[10:19, 10:19], ((0, 1),))
+    cached = decoded([whole, small], tmp_path / "cache", "1", CloseUps(64, images=2))
+    assert [each.image.shape for each in cached] == [(64, 64, 3), (64, 64, 3), (9, 9, 3)]
+    assert [each.objects for each in cached] == [((0, 1),), ((0, 40_000),), ((0, 1),)]
+    assert [set(np.unique(each.layers)) for each in cached] == [{0, 1}, {0, 40_000}, {0, 1}]
 
 
 @pytest.mark.parametrize("max_side", [None, 20])

@@ -63,14 +63,30 @@ def test_an_object_as_large_as_the_image_is_seen_whole():
     assert sides(part) == [(179, 76)]
 
 
-@pytest.mark.parametrize(("images", "objects"), [(60, 8), (150, 7), (300, 4), (5000, 4)])
-def test_of_many_images_each_gives_fewer_parts_and_those_that_show_most(images, objects):
+@pytest.mark.parametrize(
+    ("images", "shapes"),
+    [
+        (60, [(256, 256), (160, 160), (160, 160)]),
+        (150, [(256, 256)]),
+        (300, [(256, 256)]),
+        (5000, [(256, 256)]),
+    ],
+)
+def test_the_more_images_there_are_the_fewer_and_larger_are_the_parts_of_each(images, shapes):
     crowd = [(20, 20 + 20 * i, 10, 10) for i in range(4)]
-    trio = [(700, 600 + 20 * i, 10, 10) for i in range(3)]
-    image = annotated((900, 900), (400, 500, 10, 10), *trio, *crowd)
+    pair = [(700, 600 + 20 * i, 10, 10) for i in range(2)]
+    image = annotated((900, 900), (400, 500, 30, 10), *pair, *crowd)
     parts = CloseUps(SIDE, images)(image)
-    assert sum(len(part.objects) for part in parts) == objects
-    assert len(parts) == min(max(300 // images, 1), 3)
+    assert sorted((part.image.shape[:2] for part in parts), reverse=True) == shapes
+    assert sorted(place for part in parts for place in part.objects) == sorted(image.objects)
+
+
+def test_of_one_part_alone_nothing_is_lost_that_shrinking_keeps():
+    corners = [(0, 0, 12, 12), (0, 888, 12, 12), (888, 0, 12, 12), (888, 888, 12, 12)]
+    image = annotated((900, 900), *corners)
+    (part,), (shrunk,) = CloseUps(SIDE, images=300)(image), Shrunk(SIDE)(image)
+    assert np.array_equal(part.image, shrunk.image)
+    assert part.objects == shrunk.objects
 
 
 def test_pieces_of_other_objects_are_nothing_to_be_asked_for():
