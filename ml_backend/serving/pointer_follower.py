@@ -20,7 +20,7 @@ from ml_backend.errors import BackendError
 from ml_backend.label_studio.project_keys import MOST_PROJECTS
 from ml_backend.serving.versions import Version
 from training.errors import DatabaseError, FileStoreError, TrainingError, VersionError
-from training.store.live_pointer import SITE, Live, promotions
+from training.store.live_pointer import SITE, Live
 from training.store.model_versions import ModelVersions, version_name
 from training.written_numbers import counted
 
@@ -181,8 +181,7 @@ class PointerFollower:
         if live is not None:
             yield live.version
         for owner in dict.fromkeys((project, SITE)):
-            promoted = reversed(promotions(self._versions.history(owner)))
-            yield from (number for number in promoted if number is not None)
+            yield from self._versions.way_back(owner)
 
     def _checked(self, number: int, find: FindFiles) -> Version | None:
         """Return a version whose files are what was published, None of a damaged one."""

@@ -1,18 +1,19 @@
 """Which version is live: a pointer per project over a site-wide default, moved and never lost.
 
 Every move is a row, so what was live when is known, and a rollback walks the promotions back one
-by one, down to following the site again.
+by one, down to following the site again. It steps over versions that were swept.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from training.errors import VersionError
 from training.moments import now
-from training.store.version_rows import LiveMoveRow, Move, find_version
+from training.store.version_rows import LiveMoveRow, Move, VersionRow, find_version
 
 SITE = ""  # the project name of the site-wide default
 
@@ -132,13 +133,10 @@ def roll_back(session: Session, project: str, mover: Mover) -> None:
     """Undo the last promotion that is still in force.
 
     Raises:
-        VersionError: if there is nothing to go back to, or it was swept.
+        VersionError: if there is nothing to go back to.
     """
     require_seen(session, project, mover)  # first: perhaps somebody has just gone back
-    target = _earlier(session, project)
-    if target is not None and (row := find_version(session, target)).is_swept:
-        raise VersionError(row.swept_sentence)
-    _add_move(session, project, "rollback", target, False, mover)
+    _add_move(session, project, "rollback", _earlier(session, project), False, mover)
 
 
 def rollback_target(session: Session, project: str) -> tuple[int | None, bool]:
@@ -157,8 +155,19 @@ def rollback_target(session: Session, project: str) -> tuple[int | None, bool]:
 def in_use(session: Session) -> set[int]:
     """Return the versions that are live, or would be after a rollback, somewhere."""
     owners = session.scalars(select(LiveMoveRow.project).distinct()).all()
-    ends = [promotions(moves_of(session, owner))[-2:] for owner in owners]
-    return {version for end in ends for version in end if version is not None}
+    return {version for owner in owners for version in way_back(session, owner)[:2]}
+
+
+def way_back(session: Session, project: str) -> list[int]:
+    """Return where a project's own pointer is, then where one rollback after the other leads.
+
+    Empty where the project follows the site, as it does after the last of them.
+    """
+    promoted = _promotions(moves_of(session, project))
+    rows = select(VersionRow.number).where(VersionRow.weights != "")
+    whole = set(session.scalars(rows.where(VersionRow.number.in_(promoted))))
+    # What lay between a version and itself may be gone: going back to what is live leads nowhere.
+    return [number for number, _ in groupby(n for n in reversed(promoted) if n in whole)]
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:
@@ -193,17 +202,6 @@ def unpin(session: Session, project: str, mover: Mover) -> None:
     _add_move(session, project, "unpin", version, False, mover)
 
 
-def promotions(moves: Iterable[LiveMoveRow]) -> list[int | None]:
-    """Return the versions that rollbacks walk through, the current one last."""
-    stack: list[int | None] = []
-    for move in moves:
-        if move.move == "rollback" or move.version is None:
-            stack.pop()
-        elif not stack or (move.move == "promote" and move.version != stack[-1]):
-            stack.append(move.version)  # promoting what is live already leads nowhere back
-    return stack
-
-
 def _news(last_moves: list[LiveMoveRow], live: Live | None) -> str:
     if live is None:
         return "nothing is live now"
@@ -222,10 +220,24 @@ def _serves_site(session: Session, version: int) -> bool:
 
 
 def _earlier(session: Session, project: str) -> int | None:
-    promoted = promotions(moves_of(session, project))
-    if not promoted or (project == SITE and len(promoted) == 1):
+    back = way_back(session, project)
+    if not back or (project == SITE and len(back) == 1):
         raise VersionError("there is no earlier version to go back to")
-    return promoted[-2] if len(promoted) > 1 else None
+    return back[1] if len(back) > 1 else None
+
+
+def _promotions(moves: Iterable[LiveMoveRow]) -> list[int]:
+    """Return the promotions in force, the current one last, those of swept versions among them."""
+    stack: list[int] = []
+    for move in moves:
+        if move.version is None:
+            stack.clear()
+        elif move.move == "rollback":
+            while stack[-1] != move.version:
+                stack.pop()
+        elif not stack or (move.move == "promote" and move.version != stack[-1]):
+            stack.append(move.version)  # promoting what is live already leads nowhere back
+    return stack
 
 
 def _pointers_of(session: Session, project: str) -> Pointers:

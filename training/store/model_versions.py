@@ -27,6 +27,7 @@ from training.store.live_pointer import (
     promote,
     require_seen,
     rollback_target,
+    way_back,
 )
 from training.store.stored_files import StoredFiles
 from training.store.version_decisions import (
@@ -238,6 +239,11 @@ class ModelVersions:
         """
         with self._database.read() as session:
             return rollback_target(session, project)
+
+    def way_back(self, project: str) -> list[int]:
+        """Return where a project's own pointer is, then where one rollback after another leads."""
+        with self._database.read() as session:
+            return way_back(session, project)
 
     def require_seen(self, project: str, mover: Mover) -> None:
         """Raise VersionError if what is live was moved since the mover looked."""

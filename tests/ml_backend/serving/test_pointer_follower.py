@@ -70,6 +70,19 @@ def test_versions_whose_weights_were_swept_could_serve_nobody(versions, tmp_path
     assert [one.split("-")[0] for one in pointer.names(A)] == ["starter"]
 
 
+def test_nor_do_they_stand_in_for_what_is_damaged(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    swept, damaged = (publish(versions, tmp_path, name, A) for name in ("two", "three"))
+    for number in (swept, damaged):
+        make_live(versions, number, A)
+    versions.move(partial(give_up_weights, numbers=[swept]))
+    versions.checkpoint(damaged).write_bytes(b"damaged")
+    pointer = PointerFollower(versions, UNTRAINED)
+    assert name(pointer, A) == "starter"
+    (problem,) = pointer.problems()
+    assert f"version {damaged} cannot be served" in problem
+
+
 def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
     versions.register_base(checkpoint(tmp_path, "starter"))
     make_live(versions, publish(versions, tmp_path, "two", A), A)

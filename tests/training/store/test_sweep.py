@@ -153,9 +153,42 @@ def test_weights_that_were_live_go_unless_they_are_or_a_rollback_leads_to_them(s
     versions.move(partial(unpin, project=PROJECT, mover=ann))
     versions.move(partial(roll_back, project=PROJECT, mover=ann))
     assert versions.live(PROJECT).version == before
-    with pytest.raises(VersionError, match=f"version {first} .* its weights were deleted by sweep"):
-        versions.move(partial(roll_back, project=PROJECT, mover=ann))
-    assert versions.live(PROJECT).version == before
+
+
+def test_rollbacks_step_over_what_was_swept_until_the_site_is_followed_again(stores, tmp_path):
+    publish(stores, tmp_path, "starter", project=None)
+    versions, ann = stores.versions, Mover("ann", "")
+    own = [publish(stores, tmp_path, f"v{n}") for n in range(4)]
+    moves = [partial(choose, project=SITE, number=1)]
+    moves += [partial(choose, project=PROJECT, number=n) for n in (*own[:2], 1, own[2], 1, own[3])]
+    for move in moves:
+        versions.move(partial(move, mover=ann))
+    sweep(stores, newest_versions=1)
+    assert [versions.get(number).is_swept for number in own] == [True, True, True, False]
+    assert versions.way_back(PROJECT) == [own[3], 1]
+    assert versions.rollback_target(PROJECT) == (1, False)
+    back = partial(roll_back, project=PROJECT, mover=ann)
+    versions.move(back)
+    assert (versions.live(PROJECT).version, versions.live(PROJECT).own) == (1, True)
+    assert versions.rollback_target(PROJECT) == (1, True)
+    versions.move(back)
+    assert (versions.live(PROJECT).version, versions.live(PROJECT).own) == (1, False)
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(back)
+    versions.move(partial(choose, project=PROJECT, number=own[3], mover=ann))
+    assert versions.way_back(PROJECT) == [own[3]]
+
+
+def test_the_site_goes_back_to_nothing_that_was_swept(stores, tmp_path):
+    versions, ann = stores.versions, Mover("ann", "")
+    own = [publish(stores, tmp_path, f"v{n}") for n in range(3)]
+    for number in own:
+        versions.move(partial(choose, project=SITE, number=number, mover=ann))
+    sweep(stores, newest_versions=1)
+    versions.move(partial(roll_back, project=SITE, mover=ann))
+    assert versions.live(SITE).version == own[1]
+    with pytest.raises(VersionError, match="no earlier version"):
+        versions.move(partial(roll_back, project=SITE, mover=ann))
 
 
 def test_weights_that_wait_for_a_decision_stay(stores, tmp_path):

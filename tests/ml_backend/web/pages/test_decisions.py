@@ -194,3 +194,19 @@ def test_what_was_swept_waits_no_more_and_is_not_offered(client, learning):
         f"version {overtaken} cannot be served: its weights were deleted by sweep",
     )
     assert not versions.live(project).own
+
+
+def test_what_was_swept_is_no_way_back_and_the_site_can_be_followed_again(client, learning):
+    versions, project = learning.stores.versions, "16.1"
+    learning.projects.remember(project, ProjectNews("Back"))
+    own = [publish(learning, project, word, "keep") for word in ("first", "second", "third")]
+    for number in own:
+        versions.move(partial(promote, project=project, version=number, mover=GATE))
+    sweep(learning.stores, newest_versions=1)
+    assert f"Roll back to version {own[1]}" in page(client, "/projects/16")
+    answer = client.post("/api/projects/16/live", json={"move": "rollback"})
+    assert answer.status_code == 200, answer.text
+    assert "Follow the site again (version 1)" in page(client, "/projects/16")
+    answer = client.post("/projects/16/live", data={"move": "rollback"}, headers=FORM)
+    assert answer.status_code == 303, answer.text
+    assert not versions.live(project).own
