@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from training.errors import FileStoreError
 from training.moments import now
 from training.store.database import Database
 from training.store.live_pointer import in_use
@@ -19,6 +20,7 @@ from training.store.stores import Stores
 from training.store.version_decisions import open_decisions
 from training.store.version_reports import sample_images, take_out_withdrawn
 from training.store.version_rows import VersionRow, give_up_weights
+from training.written_numbers import counted
 
 FOLDERS = ("images", "masks", "reports", "versions")
 YOUNG = timedelta(hours=1)  # what refers to a file is written after it
@@ -44,18 +46,24 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
             project; None for all.
 
     Raises:
-        FileStoreError: if files cannot be listed or deleted.
+        FileStoreError: if files cannot be listed or deleted; or, once all that can go is gone, if
+            a report could not be read or written anew.
         DatabaseError: if the database is away.
     """
     oldest_young = now() - YOUNG
     # In this order: what is stored meanwhile is not among the files, or young.
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]
-    take_out_withdrawn(stores, found)
+    problems = take_out_withdrawn(stores, found)
     if newest_versions is not None:
         _give_up_old_weights(stores.database, newest_versions)
     needed = _of_samples(stores.database) | _of_versions(stores.database)
     spare = [key for key in found if key not in needed]
     deleted = sum(stores.files.delete_older(key, oldest_young) for key in spare)
+    if problems:
+        raise FileStoreError(
+            f"{counted(deleted, 'file')} deleted, but {counted(len(problems), 'report')} may still "
+            f"show withdrawn images: sweep again once this is mended: {problems[0]}"
+        ) from problems[0]
     return Swept(deleted, len(spare) - deleted)
 
 

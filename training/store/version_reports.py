@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from training.errors import StoredFileError
+from training.errors import FileStoreError, StoredFileError
 from training.store.database import Database
 from training.store.sample_rows import SampleRow
 from training.store.stored_files import StoredFiles
@@ -33,7 +33,7 @@ def store_report(stores: Stores, report: Report) -> str:
     return _put(stores.files, _of_images(report, sample_images(stores.database)))
 
 
-def take_out_withdrawn(stores: Stores, keys: Collection[str]) -> None:
+def take_out_withdrawn(stores: Stores, keys: Collection[str]) -> list[FileStoreError]:
     """Let versions refer to reports without the images that were withdrawn since.
 
     Of a damaged report nobody can tell what it shows, so no version refers to it any more.
@@ -42,18 +42,25 @@ def take_out_withdrawn(stores: Stores, keys: Collection[str]) -> None:
         stores: where they are.
         keys: the files to look at; others may have been stored since these were listed.
 
+    Returns:
+        Of each report that could not be read, or not be stored anew, why; it is shown as it is.
+
     Raises:
-        FileStoreError: if one cannot be read or stored.
         DatabaseError: if the database is away.
     """
-    images = sample_images(stores.database)
+    images, problems = sample_images(stores.database), []
     with stores.database.read() as session:
         used = {key for key in session.scalars(select(VersionRow.report)) if key}
     for key in used.intersection(keys):
-        renewed = _renewed(stores.files, key, images)
+        try:
+            renewed = _renewed(stores.files, key, images)
+        except FileStoreError as error:
+            problems.append(error)
+            continue
         if renewed != key:
             rows = update(VersionRow).where(VersionRow.report == key)
             stores.database.update(rows.values(report=renewed))
+    return problems
 
 
 def sample_images(database: Database) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.training import version_files
-from training.errors import VersionError
+from training.errors import FileStoreError, VersionError
 from training.store.database import Database
 from training.store.live_pointer import SITE, Mover, pin, roll_back, unpin
 from training.store.model_versions import ModelVersions
@@ -289,6 +289,27 @@ def test_a_damaged_report_goes_and_one_that_is_not_there_is_still_expected(store
     (tmp_path / "away").rename(paths[1])
     sweep(stores)
     assert stored_report(stores, missing) == report_of("b", worse=[])
+
+
+def test_a_report_that_cannot_be_read_is_told_once_all_that_can_go_is_gone(stores, tmp_path):
+    accept(stores, 1, 0, grey=1)
+    shown = [shown_report(stores, tmp_path, name, improved=[1]) for name in "abc"]
+    paths = [tmp_path / "files" / stores.versions.get(number).report for number in shown]
+    SampleStore(stores.database, stores.files).withdraw(PROJECT, [1])
+    age(tmp_path)
+    for path in paths[:2]:
+        path.rename(tmp_path / path.name)
+        path.symlink_to(tmp_path)  # listed like a file, and not to be read
+    problem = "^3 files deleted, but 2 reports may still show .*json cannot be read: .*directory"
+    with pytest.raises(FileStoreError, match=problem):
+        sweep(stores)
+    assert (kept(stores, "images"), kept(stores, "masks")) == (0, 0)
+    assert stored_report(stores, shown[2]) == report_of("c", improved=[])
+    for path in paths[:2]:
+        path.unlink()
+        (tmp_path / path.name).rename(path)
+    assert sweep(stores).deleted == 2
+    assert stored_report(stores, shown[0]) == report_of("a", improved=[])
 
 
 def test_a_report_is_stored_without_what_was_withdrawn_while_it_was_made(stores):
