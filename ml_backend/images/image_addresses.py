@@ -30,6 +30,17 @@ _OWN_PATH = re.compile(
     r"^[^?#]*?"
     r"(/data/upload/\d+/[0-9a-f]{8}-|/data/local-files/?\?d=|/storage-data/uploaded/?\?filepath=)"
 )
+# Where a host would stand, all up to the last @ is taken for a login unless it reads as a host and
+# a port: passwords hold any letter. A plain name may hold an @ as well.
+_LOGIN = re.compile(
+    r"""
+    (?! (?: file:/// | (?!//) ) [^:?\#]* (?: [?\#] | $ ) )                 # no plain name
+    ( (?: [a-z][a-z0-9+.-]* : (?=/) )?+ /*+ )                             # https://
+    (?! (?: \[ [^@\]]* \] | [^@:/?\#]* ) (?: : \d+ )? (?: [/?\#] | $ ) )  # no host:8080/
+    ( .* ) @
+    """,
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
 _SHOWN_CHARACTERS = 150
 _PIECE_CHARACTERS = 1 << 14
 
@@ -67,22 +78,22 @@ def shown(address: str) -> str:
     if address.startswith("data:"):
         head, comma, _ = address.partition(",")
         return f"{head[:_SHOWN_CHARACTERS]}{comma and ',…'}"
+    named = _without_login(address)
     # Of Label Studio's own paths some name the file in their query, which is no secret.
-    own = _OWN_PATH.search(address)
-    mark = re.compile("[?#&]" if own else "[?#]").search(address, own.end() if own else 0)
-    named = _without_login(address[: mark.start()] if mark else address)
-    return f"{named[:_SHOWN_CHARACTERS]}{f'{mark[0]}…' if mark else ''}"
+    own = _OWN_PATH.search(named)
+    mark = re.compile("[?#&]" if own else "[?#]").search(named, own.end() if own else 0)
+    if mark:
+        return f"{named[: min(mark.start(), _SHOWN_CHARACTERS)]}{mark[0]}…"
+    return named[:_SHOWN_CHARACTERS]
 
 
 def _without_login(address: str) -> str:
-    begin = re.match(r"(?:[a-z][a-z0-9+.-]*:)?/*", address, re.IGNORECASE)
-    start = begin.end() if begin else 0
-    rest = address[start:]
-    host = rest.partition("/")[0]
-    _, colon, port = host.rpartition(":")
-    # What follows a colon is a port, or of a password that may hold slashes.
-    login = (rest if colon and not port.isdigit() else host).rpartition("@")[0]
-    return address[:start] + (rest[len(login) + 1 :] if login else rest)
+    login = _LOGIN.match(address)
+    if login is None:
+        return address
+    # The last @ ends the login, or stands in a query that is a secret, too.
+    is_clear = re.search("[?#]", login[2]) is None
+    return f"{login[1]}…{address[login.end() - 1 :] if is_clear else ''}"
 
 
 def short_key(address: str) -> str:

@@ -32,9 +32,24 @@ def test_what_follows_another_sites_address_may_be_secret():
     [
         ("//pacs/x.png?sig=SECRET", "//pacs/x.png?…"),
         ("pacs/x.png?sig=SECRET", "pacs/x.png?…"),
-        ("https:/ann:SECRET@pacs/x.png?sig=SECRET", "https:/pacs/x.png?…"),
-        ("//SECRET@pacs:8080/x.png", "//pacs:8080/x.png"),
-        ("https://ann:SE/CRET@pacs/x.png", "https://pacs/x.png"),
+        ("https:/ann:SECRET@pacs/x.png?sig=SECRET", "https:/…@pacs/x.png?…"),
+        ("//SECRET@pacs:8080/x.png", "//…@pacs:8080/x.png"),
+        ("https://ann:SE/CRET@pacs/x.png", "https://…@pacs/x.png"),
+        ("ann:SE/CRET@pacs/x.png", "…@pacs/x.png"),
+        ("https://ann:SECRET#1@pacs/x.png", "https://…"),
+        ("https://ann:SEC?RET@pacs/x.png", "https://…"),
+        ("https://ann:SECRET@pacs/x.png?to=b@c&sig=SECRET", "https://…"),
+        (
+            "https://ann:SECRET@pacs/data/local-files/?d=a&sig=SECRET",
+            "https://…@pacs/data/local-files/?d=a&…",
+        ),
+        ("https://ann:SECRET@[2001:db8::7]:80/x.png", "https://…@[2001:db8::7]:80/x.png"),
+        ("https://[2001:db8::7]/eye@2x.png", "https://[2001:db8::7]/eye@2x.png"),
+        ("https://pacs:/x.png", "https://pacs:/x.png"),
+        ("eye@2x.png?sig=SECRET", "eye@2x.png?…"),
+        ("/eye@2x.png", "/eye@2x.png"),
+        ("file:///eye@2x.png", "file:///eye@2x.png"),
+        ("C:/scans/eye@2x.png", "C:/scans/eye@2x.png"),
         ("https://pacs:8080/eye@2x.png", "https://pacs:8080/eye@2x.png"),
         ("https://pacs/eye@2x.png", "https://pacs/eye@2x.png"),
         ("https://pacs/x.png#access_token=SECRET", "https://pacs/x.png#…"),
@@ -49,6 +64,27 @@ def test_what_follows_another_sites_address_may_be_secret():
 )
 def test_of_no_kind_of_address_a_secret_is_shown(address, told):
     assert shown(address) == told
+
+
+SCHEMES = st.sampled_from(["", "http:", "HTTPS:", "s3:"])
+
+
+@given(SCHEMES, st.text("QZ#?/:@", max_size=8), st.text("xyz.@/", max_size=8))
+def test_a_password_may_hold_any_letter(scheme, password, path):
+    told = shown(f"{scheme}//ann:{password}@pacs/{path}?sig=QZ")
+    assert told.startswith(f"{scheme}//…")
+    assert not set(told) & set("QZ")
+
+
+@given(
+    SCHEMES,
+    st.sampled_from(["pacs", "pacs:8080", "[2001:db8::7]", "[::1]:80"]),
+    st.text("xyz.:@/", max_size=30),
+    st.sampled_from(["", "?a=b@c:d", "#b@c"]),
+)
+def test_an_address_without_a_login_is_shown_as_far_as_its_path_goes(scheme, host, path, more):
+    address = f"{scheme}//{host}/{path}"
+    assert shown(address + more) == address + (f"{more[0]}…" if more else "")
 
 
 def test_the_id_of_a_task_leads_to_no_other_path():

@@ -190,12 +190,12 @@ def test_a_mask_of_another_size_than_the_annotator_sees_is_not_made(elsewhere):
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("http://me:pw@127.0.0.1:1/a.png?sig=SECRET", "'http://127.0.0.1:1/a.png?…'"),
+        ("http://me:pw@127.0.0.1:1/a.png?sig=SECRET", "'http://…@127.0.0.1:1/a.png?…'"),
         ("http://127.0.0.1:1?sig=SECRET", "'http://127.0.0.1:1?…'"),
         ("http://127.0.0.1:1/a.png", "'http://127.0.0.1:1/a.png'"),
-        ("HTTPS://me:pw@127.0.0.1:1/a.png?sig=SECRET", "'HTTPS://127.0.0.1:1/a.png?…'"),
-        ("ftp://me:pw@host/a.png", "'ftp://host/a.png'"),
-        (f"http://me:pw@host{UPLOAD}?a", f"'http://host{UPLOAD}?…'"),
+        ("HTTPS://me:pw@127.0.0.1:1/a.png?sig=SECRET", "'HTTPS://…@127.0.0.1:1/a.png?…'"),
+        ("ftp://me:pw@host/a.png", "'ftp://…@host/a.png'"),
+        (f"http://me:pw@host{UPLOAD}?a", f"'http://…@host{UPLOAD}?…'"),
         ("/data/local-files/?d=photos/a.png", "'/data/local-files/?d=photos/a.png'"),
         ("data:image/png;base64,SECRETPIXELS", "'data:image/png;base64,…'"),
         ("data:image/svg+xml,<svg xmlns='http://w3.org/'/>", "'data:image/svg+xml,…'"),
