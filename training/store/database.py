@@ -90,6 +90,7 @@ class Database:
             DatabaseError: if it cannot be opened, or another version of this program wrote it.
         """
         self._engine = _engine(place)
+        event.listen(self._engine, "handle_error", _leave_out_rows)
         event.listen(self._engine, "handle_error", _say_in_a_sentence)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
@@ -272,6 +273,14 @@ def _engine(place: Path | str) -> Engine:
             f"{kind[:40]!r} is no kind of database that SQLAlchemy knows: write the address like "
             "postgresql+psycopg://user:password@host/name"
         ) from error
+
+
+def _leave_out_rows(context: ExceptionContext) -> None:
+    """Cut the further lines of what PostgreSQL says: they may hold the row that it refuses."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, exc.DBAPIError):
+        for said in (error, context.original_exception):
+            said.args = tuple(str(part).partition("\n")[0] for part in said.args)
 
 
 def _say_in_a_sentence(context: ExceptionContext) -> None:

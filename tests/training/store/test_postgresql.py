@@ -5,9 +5,11 @@ What is in it stays as it is; a table of these tests is added and removed again.
 
 import os
 import threading
+import traceback
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from training.store.database import Base, Database
@@ -36,6 +38,26 @@ def database():
 def count(database):
     with database.read() as session:
         return session.scalar(select(func.count()).select_from(Word))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [("NULL, :word", IntegrityError), ("1 / 0, :word", DataError)]
+)
+def test_a_row_that_is_refused_does_not_stand_in_the_trace(database, values, kind):
+    insert = text(f"INSERT INTO {Word.__tablename__} VALUES ({values})")
+    row = {"word": "Maria Muster"}
+
+    def write():
+        with database.write() as session:
+            # as operators may have it, to see why a statement failed
+            session.execute(text("SET LOCAL log_parameter_max_length_on_error = -1"))
+            session.execute(insert, row)
+
+    with pytest.raises(kind) as error:
+        write()
+    trace = "".join(traceback.format_exception(error.value))
+    assert "psycopg.errors." in trace
+    assert "Maria" not in trace
 
 
 def test_connections_that_the_server_has_closed_cost_nothing(database):
