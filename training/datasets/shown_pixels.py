@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import Blend, PngImageFile
 
 from training.datasets.upright import upright
 
@@ -36,13 +37,14 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        Exception: nearly any, from Pillow, if the file is damaged.
+        Exception: nearly any, from Pillow, if the file is damaged; ValueError, if an APNG begins
+            with a part of a picture.
     """
     # Pillow turns a TIFF while it loads it, and would believe an orientation in XMP as well.
     for key in ("xmp", "XML:com.adobe.xmp", "Raw profile type xmp"):
         image.info.pop(key, None)
-    if image.info.get("default_image"):  # of an APNG, shown only by what knows no animations
-        image.seek(1)
+    if isinstance(image, PngImageFile) and image.default_image:
+        _skip_default_image(image)
     image.load()
     # Chromium turns JPEG, PNG and AVIF files upright, but not WebP.
     shown = image if image.format == "WEBP" else upright(image)
@@ -55,6 +57,14 @@ def shown_pixels(image: Image.Image) -> NDArray[np.uint8]:
         else:
             pixels[:] = _eight_bits(band, largest)[..., None]
     return rgb
+
+
+def _skip_default_image(image: PngImageFile) -> None:
+    """Go to the first frame of an APNG from what is shown only where nobody knows animations."""
+    image.seek(1)
+    if image.info.get("bbox") != (0, 0, *image.size):
+        raise ValueError("its animation begins with a part of a picture: store one frame as PNG")
+    image.blend_op = Blend.OP_SOURCE  # the canvas is empty, but Pillow has the default image there
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:

@@ -271,12 +271,27 @@ def test_the_first_frame_of_several(format):
     assert np.abs(decoded.astype(int) - PICTURE).max() < 12
 
 
-def test_an_animations_first_frame_is_not_the_picture_for_what_knows_no_animations():
-    frames = [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
-    options = {"save_all": True, "append_images": frames, "default_image": True}
-    data = encoded(np.zeros_like(PICTURE), **options)
-    np.testing.assert_array_equal(decode(data, LIMIT), PICTURE)
-    np.testing.assert_array_equal(decode_image(data, "a file"), PICTURE)
+@pytest.mark.parametrize(
+    ("channels", "dtype"),
+    [((3,), np.uint8), ((4,), np.uint8), ((2,), np.uint8), ((), np.uint16)],
+)
+def test_an_animations_first_frame_is_not_the_picture_for_what_knows_no_animations(channels, dtype):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 24, *channels), dtype)
+    other, first = map(Image.fromarray, pictures)
+    options = {"save_all": True, "append_images": [first, other], "default_image": True}
+    data = encoded(other, blend=PngImagePlugin.Blend.OP_OVER, **options)
+    np.testing.assert_array_equal(decode(data, LIMIT), decode(encoded(first), LIMIT))
+    np.testing.assert_array_equal(decode_image(data, "a file"), decode(data, LIMIT))
+
+
+def test_an_animation_that_begins_with_a_part_of_a_picture_is_refused():
+    frames = [Image.fromarray(PICTURE)] * 2
+    data = encoded(PICTURE, save_all=True, append_images=frames, default_image=True)
+    at = data.index(b"fcTL")
+    control = data[at : at + 8] + struct.pack(">I", 12) + data[at + 12 : at + 30]
+    data = data[:at] + control + struct.pack(">I", zlib.crc32(control)) + data[at + 34 :]
+    with pytest.raises(TaskImageError, match="begins with a part of a picture"):
+        decode(data, LIMIT)
 
 
 def test_an_animation_without_its_frames_is_damaged():
