@@ -77,6 +77,10 @@ SAME = both(spread(5), spread(5))
             id="seemingly worse on too few images",
         ),
         pytest.param(
+            both([5] * 12, [*[5] * 11, 6], per_image=2), SAME, "ask", "on 12 held-out objects",
+            id="perhaps worse on too few objects",
+        ),
+        pytest.param(
             both([5, 4, 3], [5, 4, 4], per_image=3), SAME, "ask",
             "saved -0.33, 95 % -19.00 to +19.00), but on 3 held-out objects of 1 image only",
             id="of one image nothing follows",
@@ -92,6 +96,10 @@ SAME = both(spread(5), spread(5))
         pytest.param(
             both(spread(6), spread(4)), both(spread(5, 16), spread(5, 16)), "ask",
             "seems kept: ", id="kept on too few other images to tell",
+        ),
+        pytest.param(
+            both(spread(6), spread(4)), both(spread(5), spread(5), per_image=20), "ask",
+            "40 objects of 2 images only", id="many other objects on too few images",
         ),
         pytest.param(
             both(spread(6, 20), spread(4, 20)), both(spread(5, 20), spread(5, 20)), "promote",
@@ -126,6 +134,13 @@ def test_verdicts(held_out, retention, verdict, words):
     assert words in " ".join(decision.reasons)
 
 
+@pytest.mark.parametrize(("after", "verdict"), [(6, "promote"), (7, "keep")])
+def test_what_may_be_forgotten_is_a_share_of_the_clicks_before(after, verdict):
+    policy = replace(POLICY, max_retention_loss=0.5)
+    elsewhere = both([4] * 40, [after] * 40)
+    assert decide(both(spread(6), spread(4)), elsewhere, policy).verdict == verdict
+
+
 def test_the_decision_says_how_much():
     decision = decide(both([6] * 40, [3] * 40), SAME, POLICY)
     assert decision.held_out.share == pytest.approx(0.5)
@@ -157,8 +172,9 @@ def test_an_object_that_several_annotators_click_is_one_object():
 def test_cards_about_different_objects_are_refused():
     with pytest.raises(ScoreCardError, match="not about the same objects"):
         compare(Comparison(card([3] * 8), card([3] * 9)), 0.85)
-    with pytest.raises(ScoreCardError, match="different numbers of clicks"):
-        compare(Comparison(card([3] * 8), card([3] * 8, max_clicks=10)), 0.85)
+    for limits in ((20, 10), (10, 20)):
+        with pytest.raises(ScoreCardError, match="different numbers of clicks"):
+            compare(Comparison(*(card([3] * 8, max_clicks=limit) for limit in limits)), 0.85)
 
 
 clicks = st.lists(st.integers(1, 20), min_size=24, max_size=24)
