@@ -53,12 +53,14 @@ def test_an_image_is_on_one_side_and_stays_there_when_others_come(folder):
     assert _names(RetentionSet(folder).replay()) == replayed - {"0"}
 
 
-def test_its_fingerprint_is_that_of_images_and_masks(folder):
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("pixel", [(0, 0), (5, 5)], ids=["background", "object"])
+def test_its_fingerprint_is_that_of_images_and_masks(folder, kind, pixel):
     before = RetentionSet(folder).fingerprint
     assert RetentionSet(folder).fingerprint == before
-    mask = np.array(Image.open(folder / "masks" / "3.png"))
-    mask[0, 0] = 1
-    Image.fromarray(mask).save(folder / "masks" / "3.png")
+    shown = np.array(Image.open(folder / kind / "3.png"))
+    shown[pixel] = 2
+    Image.fromarray(shown).save(folder / kind / "3.png")
     assert RetentionSet(folder).fingerprint != before
 
 
@@ -82,16 +84,25 @@ def test_a_half_without_objects_judges_nothing(folder, lacking):
     assert RetentionSet(folder).judged(100) is None
 
 
-def test_a_set_that_says_what_is_replayed_is_not_cut(folder, tmp_path):
-    for side in ("replayed", "judged"):
-        (tmp_path / "two" / side).mkdir(parents=True)
-    for kind in ("images", "masks"):
-        (folder / kind).rename(tmp_path / "two" / "replayed" / kind)
-    with pytest.raises(DatasetError, match="judged"):
-        RetentionSet(tmp_path / "two")
+def test_a_set_without_an_image_to_replay_replays_nothing(folder):
+    for name in _names(RetentionSet(folder).replay()):
+        for kind in ("images", "masks"):
+            (folder / kind / f"{name}.png").unlink()
+    assert RetentionSet(folder).replay() is None
 
+
+@pytest.mark.parametrize(("side", "missing"), [("replayed", "judged"), ("judged", "replayed")])
+def test_what_is_replayed_or_judged_alone_is_not_cut(folder, tmp_path, side, missing):
     for kind in ("images", "masks"):
-        (tmp_path / "two" / "judged" / kind).mkdir()
+        shutil.copytree(folder / kind, tmp_path / "half" / side / kind)
+    with pytest.raises(DatasetError, match=missing):
+        RetentionSet(tmp_path / "half")
+
+
+def test_a_set_that_says_what_is_replayed_is_not_cut(folder, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "two" / "judged" / kind).mkdir(parents=True)
+        shutil.copytree(folder / kind, tmp_path / "two" / "replayed" / kind)
     for kind in ("images", "masks"):
         for number in (4, 5):
             name = f"{kind}/{number}.png"
