@@ -1,5 +1,7 @@
 """Images of a size that a training can hold, whose objects stay large enough to be learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,6 +49,12 @@ def test_small_objects_of_a_large_image_are_seen_as_they_are_and_once():
     assert np.array_equal(far.layers, image.layers[723:883, 525:685])
 
 
+@pytest.mark.parametrize(("longer", "parts"), [(6, 1), (5, 2)])
+def test_a_part_around_an_object_shows_others_of_at_least_half_its_size(longer, parts):
+    image = annotated((900, 700), (100, 100, 12, 12), (120, 170, longer, 3))
+    assert len(CloseUps(SIDE, images=1)(image)) == parts
+
+
 def test_a_part_shows_a_large_object_and_its_surroundings_shrunk():
     large, small = (300, 200, 160, 100), (350, 250, 5, 5)
     image = annotated((1200, 1000), large, small)
@@ -61,6 +69,24 @@ def test_an_object_as_large_as_the_image_is_seen_whole():
     (part,) = CloseUps(SIDE, images=1)(annotated((1000, 500), (100, 100, 700, 300)))
     assert part.image.shape == (256, 128, 3)
     assert sides(part) == [(179, 76)]
+
+
+def test_objects_at_the_borders_of_the_image_are_seen_whole():
+    parts = CloseUps(SIDE, images=1)(annotated((900, 700), (0, 0, 9, 9), (891, 691, 9, 9)))
+    assert [sides(part) for part in parts] == [[(9, 9)]] * 2
+
+
+def test_a_part_names_what_it_shows_of_stuff():
+    squares = [(100, 100, 10, 10), (130, 100, 10, 10), (800, 600, 10, 10)]
+    image = annotated((900, 700), *squares)
+    image = replace(image, objects=image.objects[:1], stuff=image.objects[1:])
+    (part,) = CloseUps(SIDE, images=1)(image)
+    assert part.stuff == image.stuff[:1]
+
+
+def test_of_an_image_that_is_large_in_one_direction_alone_parts_are_shown_too():
+    near, far = CloseUps(SIDE, images=1)(annotated((200, 900), (9, 9, 20, 20), (9, 800, 20, 20)))
+    assert [part.image.shape[:2] for part in (near, far)] == [(200, SIDE)] * 2
 
 
 @pytest.mark.parametrize(
@@ -97,11 +123,19 @@ def test_pieces_of_other_objects_are_nothing_to_be_asked_for():
 
 
 def test_objects_that_vanish_are_left_out():
-    line = annotated((16, 1024), (8, 0, 1, 1024))
+    line = annotated((6, 1024), (3, 0, 1, 1024))
     (part,) = Shrunk(64)(line)
     assert part.image.shape == (1, 64, 3)
     assert part.objects in ((), ((0, 1),))
     assert bool(part.objects) is bool(part.layers.any())
+
+
+def test_what_stays_beside_something_that_vanishes_is_kept_and_stuff_is_no_object():
+    lines, squares = ((20, 0, 1, 999), (140, 0, 1, 999)), ((64, 64, 64, 64), (64, 256, 64, 64))
+    image = annotated((160, 1024), lines[0], squares[0], lines[1], squares[1])
+    image = replace(image, objects=image.objects[:2], stuff=image.objects[2:])
+    (part,) = Shrunk(64)(image)
+    assert (part.objects, part.stuff) == (image.objects[1:], image.stuff[1:])
 
 
 boxes = st.lists(
