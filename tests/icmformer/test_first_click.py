@@ -115,6 +115,12 @@ def test_windows_that_are_larger_than_objects_need_are_left_out(object_side, lar
     assert [max(window.size_hw) for window in left] == sides[sides.index(largest) :]
 
 
+def test_of_a_panorama_windows_are_as_large_as_their_longer_side():
+    zoom, whole = RepeatedZoomIn((336, 336)), RegionOfInterest.whole((200, 1600))
+    windows = [whole, *zoom.closer_windows(np.array([100, 800]), whole, (200, 1600))]
+    assert not_too_large(windows, 100)[0].size_hw == (200, 400)
+
+
 class Dazed(RednessNetwork):
     """Sees what is red, unless it is small: then it is a little sure of everything."""
 
@@ -243,6 +249,7 @@ class Noting(RednessNetwork):
         pytest.param([0.2, 0.4, 0.3, 0.2, 0.5, 0.6], 6, id="it stands out nowhere"),
         pytest.param([0.2, 0.9, 1.2, 1.5, 1.8, 2.1], 6, id="more in every window"),
         pytest.param([0.2, 0.4, 0.9, 0.9, 2.1], 4, id="no more in the third window"),
+        pytest.param([0.2, 0.9, 0.4, 2.1], 3, id="in the second window no more at all"),
     ],
 )
 def test_looks_come_closer_until_what_stands_out_does_not_so_more(sure, looks):
