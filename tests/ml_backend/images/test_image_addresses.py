@@ -52,6 +52,7 @@ def test_what_follows_another_sites_address_may_be_secret():
         ("C:/scans/eye@2x.png", "C:/scans/eye@2x.png"),
         ("https://pacs:8080/eye@2x.png", "https://pacs:8080/eye@2x.png"),
         ("https://pacs/eye@2x.png", "https://pacs/eye@2x.png"),
+        ("https://pacs/cats&dogs.png", "https://pacs/cats&dogs.png"),
         ("https://pacs/x.png#access_token=SECRET", "https://pacs/x.png#…"),
         ("azure-blob://cells/x.png?sig=SECRET", "azure-blob://cells/x.png?…"),
         ("s3://cells/eye@2x.png", "s3://cells/eye@2x.png"),
@@ -85,6 +86,21 @@ def test_a_password_may_hold_any_letter(scheme, password, path):
 def test_an_address_without_a_login_is_shown_as_far_as_its_path_goes(scheme, host, path, more):
     address = f"{scheme}//{host}/{path}"
     assert shown(address + more) == address + (f"{more[0]}…" if more else "")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo=", "data:image/png;base64,…"),
+        ("data:,iVBORw0KGgo=", "data:,…"),
+        ("data:image/png", "data:image/png"),
+        ("data:" + "x" * 1000 + ",iVBORw0KGgo=", "data:" + "x" * 145 + ",…"),
+        ("https://pacs/" + "x" * 1000 + "?size=9", "https://pacs/" + "x" * 137 + "?…"),
+    ],
+    ids=["image", "any", "no image", "of many words", "long"],
+)
+def test_of_an_address_no_more_than_a_line_is_shown(address, told):
+    assert shown(address) == told
 
 
 def test_the_id_of_a_task_leads_to_no_other_path():
