@@ -75,10 +75,10 @@ def publish(stores, tmp_path, name, project=PROJECT, **judged):
     )
 
 
-def age(tmp_path):
-    """Make every stored file two hours old."""
+def age(tmp_path, minutes=120):
+    """Make every stored file two hours old, or as old as is said."""
     for path in (tmp_path / "files").rglob("*"):
-        os.utime(path, (time.time() - 7200,) * 2)
+        os.utime(path, (time.time() - 60 * minutes,) * 2)
 
 
 def kept(stores, folder):
@@ -88,8 +88,9 @@ def kept(stores, folder):
 def test_files_of_withdrawn_samples_go_and_those_of_others_stay(stores, tmp_path):
     accept(stores, 1, 0, 20)
     accept(stores, 2, 0, project=OTHER)
-    SampleStore(stores.database, stores.files).withdraw(PROJECT, [1])
     age(tmp_path)
+    assert sweep(stores) == Swept(deleted=0, young=0)
+    SampleStore(stores.database, stores.files).withdraw(PROJECT, [1])
     assert sweep(stores) == Swept(deleted=1, young=0)
     assert (kept(stores, "images"), kept(stores, "masks")) == (1, 1)
     SampleStore(stores.database, stores.files).withdraw(OTHER, [2])
@@ -100,6 +101,7 @@ def test_what_is_young_or_stored_again_waits_for_who_may_refer_to_it(stores, tmp
     mask = np.eye(40, 60, dtype=bool)
     files = SampleFiles(stores.files)
     files.write_mask(mask)
+    age(tmp_path, minutes=50)
     assert sweep(stores) == Swept(deleted=0, young=1)
     age(tmp_path)
     content_hash = files.write_mask(mask)
@@ -118,7 +120,8 @@ def test_what_a_killed_writer_left_goes(stores, tmp_path):
 
 
 def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
-    publish(stores, tmp_path, "starter", project=None)
+    for name in ("starter", "another"):
+        publish(stores, tmp_path, name, project=None)
     numbers = [publish(stores, tmp_path, f"v{n}") for n in range(4)]
     others = publish(stores, tmp_path, "of another", project=OTHER)
     stores.versions.move(
@@ -127,9 +130,9 @@ def test_weights_of_old_versions_go_where_that_is_asked_for(stores, tmp_path):
     age(tmp_path)
     assert sweep(stores) == Swept(deleted=0, young=0)
     assert sweep(stores, newest_versions=1) == Swept(deleted=4, young=0)
-    whole = [number for number in range(1, 7) if stores.versions.is_whole(number)]
-    assert whole == [1, numbers[0], numbers[3], others]
-    assert kept(stores, "reports") == 6
+    whole = [number for number in range(1, 8) if stores.versions.is_whole(number)]
+    assert whole == [1, 2, numbers[0], numbers[3], others]
+    assert kept(stores, "reports") == 7
     assert stores.versions.get(numbers[1]).origin == "job v1"
 
 
