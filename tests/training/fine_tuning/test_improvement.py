@@ -2,14 +2,11 @@ import json
 import shutil
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
-from sqlalchemy import select
 
 from icmformer import build_model, save_checkpoint
 from icmformer.errors import CheckpointError
@@ -18,7 +15,6 @@ from tests.training.disc_project import (
     POLICY,
     PROJECT,
     accept,
-    disc,
     draw_data_set,
     fill,
     job,
@@ -28,7 +24,7 @@ from tests.training.disc_project import (
     quiet,
 )
 from tests.training.mortal import exit_code
-from training.errors import DatasetError, StoredFileError, VersionError
+from training.errors import StoredFileError, VersionError
 from training.evaluation.figures import iou_curves
 from training.evaluation.noc import ScoreCard
 from training.fine_tuning import improvement, trial
@@ -36,10 +32,7 @@ from training.fine_tuning.improvement import improve
 from training.fine_tuning.improvement_plan import Assignment
 from training.fine_tuning.promotion import Decision
 from training.store.live_pointer import Mover, pin, promote, roll_back
-from training.store.object_mask import AcceptedObject, ObjectMask
-from training.store.sample_rows import SampleRow
-from training.store.samples import Annotation, SampleStore
-from training.store.split import TRAINING
+from training.store.samples import SampleStore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,7 +137,8 @@ def test_the_report_shows_curves_and_what_changed(folder, stores):
     changed = report["improved"] + report["worse"]
     assert changed
     assert all(pair["live"].startswith("data:image/jpeg") for pair in changed)
-    assert all(pair["live_iou"] != pair["candidate_iou"] for pair in changed)
+    assert all(pair["live_iou"] < pair["candidate_iou"] for pair in report["improved"])
+    assert all(pair["live_iou"] > pair["candidate_iou"] for pair in report["worse"])
     # before each click people may come first, or stop the job
     clicks = sum(pair["clicks"] for pair in changed)
     assert 2 * len(changed) <= told.count("drawing the report") <= 2 * clicks
@@ -170,12 +164,15 @@ def test_nothing_new_is_not_trained_on_twice(folder, stores, verdict):
     assert improve(job(folder, 3), stores, options(), quiet).version == 3
 
 
-def test_a_candidate_is_judged_again_where_the_gate_asks_for_more(folder, stores, verdict):
+def test_a_candidate_is_made_again_where_something_else_is_asked_for(folder, stores, verdict):
     verdict("keep")
     improve(job(folder, 1), stores, options(), quiet)
     assert improve(job(folder, 2), stores, options(), quiet).result == "unchanged"
-    loose = options(policy=replace(POLICY, threshold=0.7))
-    assert improve(job(folder, 3), stores, loose, quiet).version == 3
+    of_the_gate = options(policy=replace(POLICY, threshold=0.7))
+    not_to_be_forgotten = options(retention=draw_data_set(folder / "retention", [500]))
+    to_be_learned = options("steps=2")
+    for number, asked in enumerate((of_the_gate, not_to_be_forgotten, to_be_learned), start=3):
+        assert improve(job(folder, number), stores, asked, quiet).version == number
 
 
 def test_a_candidate_whose_files_were_damaged_is_made_again(folder, stores, verdict):
@@ -185,12 +182,12 @@ def test_a_candidate_whose_files_were_damaged_is_made_again(folder, stores, verd
     assert improve(job(folder, 2), stores, options(), quiet).version == 3
 
 
-def test_what_a_person_rolled_back_stays_so_when_the_job_is_continued(folder, stores, verdict):
+@pytest.mark.parametrize(("goes_on", "result"), [(1, "promoted"), (2, "unchanged")])
+def test_what_a_person_rolled_back_stays_so(folder, stores, verdict, goes_on, result):
     verdict("promote")
     improve(job(folder), stores, options(), quiet)
     stores.versions.move(partial(roll_back, project=PROJECT, mover=Mover("ann", "worse")))
-    outcome = improve(job(folder), stores, options(), quiet)
-    assert (outcome.result, outcome.version) == ("promoted", 2)
+    assert improve(job(folder, goes_on), stores, options(), quiet).result == result
     assert stores.versions.live(PROJECT).version == 1
 
 
@@ -264,6 +261,14 @@ def test_stopped_at_the_last_moment_it_goes_live_with_the_next(folder, stores, v
     assert improve(job(folder, goes_on), stores, options(), quiet).result == "promoted"
 
 
+def test_a_job_that_was_killed_before_it_vouched_for_its_candidate_is_continued(
+    folder, stores, verdict
+):
+    verdict("promote")
+    (folder / "job-1" / "candidate.sha256").unlink()
+    assert improve(job(folder), stores, options(), quiet).result == "promoted"
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -312,6 +317,15 @@ def test_damaged_samples_are_set_aside_until_they_are_stored_again(folder, store
     assert improve(job(folder, 2), stores, options(), quiet).version is not None
 
 
+def test_damaged_samples_are_learned_from_again_once_their_files_are_back(folder, stores):
+    shutil.rmtree(folder / "job-1")
+    shutil.copytree(folder / "files" / "images", folder / "backup")
+    damage_images(folder)
+    assert improve(job(folder, 1), stores, options(), quiet).result == "unchanged"
+    shutil.copytree(folder / "backup", folder / "files" / "images", dirs_exist_ok=True)
+    assert improve(job(folder, 2), stores, options(), quiet).version is not None
+
+
 def test_a_sample_that_is_damaged_later_stops_the_job_before_it_does_harm(folder, stores, verdict):
     verdict("promote")
     scores_of("live", folder).unlink()
@@ -319,31 +333,6 @@ def test_a_sample_that_is_damaged_later_stops_the_job_before_it_does_harm(folder
     with pytest.raises(StoredFileError):
         improve(job(folder), stores, options(), quiet)
     assert stores.versions.live(PROJECT).version == 1
-
-
-def test_images_whose_objects_vanish_when_shrunk_are_left_out(folder, stores):
-    shutil.rmtree(folder / "job-1")
-    samples = SampleStore(stores.database, stores.files)
-    with stores.database.read() as session:
-        to_train_on = select(SampleRow.annotation).where(SampleRow.split == TRAINING)
-        known = session.scalars(to_train_on).all()
-    line = np.zeros((64, 80), dtype=bool)
-    line[7] = True
-
-    def accept_lines(numbers):
-        for number in numbers:
-            moment = datetime(2027, 1, 1, tzinfo=UTC)
-            mask = AcceptedObject("r", "Object", ObjectMask.of(line))
-            place = (PROJECT, number, number, moment, "accepted")
-            samples.replace(Annotation(*place, disc(number)[0], (mask,)))
-
-    accept_lines(known[:-1])
-    small = options("max_side=64")
-    version = improve(job(folder, 1), stores, small, quiet).version
-    assert version is not None
-    accept_lines(known[-1:])
-    with pytest.raises(DatasetError, match="shrunk to 64 pixels"):
-        improve(job(folder, 2), stores, small, quiet)
 
 
 def test_half_of_a_retention_set_judges_a_job_that_began_without(folder, stores):
