@@ -21,7 +21,7 @@ from training.datasets.benchmarks import benchmark_folder, open_benchmark
 from training.datasets.decoded_cache import decoded
 from training.datasets.each_object import some_objects
 from training.datasets.fingerprint import contents_fingerprint, require_outside
-from training.datasets.fitting import CloseUps
+from training.datasets.large_images import CloseUps
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.errors import DatasetError
 from training.evaluation.noc import ScoreCard

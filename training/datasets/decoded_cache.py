@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from training.atomic_files import appearing
-from training.datasets.fitting import Fitting
+from training.datasets.large_images import Reduction
 from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.progress import progress
@@ -59,7 +59,7 @@ class DecodedCache:
 
 
 def decoded(
-    dataset: TrainingDataset, folder: Path, fingerprint: str, fitting: Fitting
+    dataset: TrainingDataset, folder: Path, fingerprint: str, reduction: Reduction
 ) -> DecodedCache:
     """Return the data set from its cache, filling the cache first if need be.
 
@@ -67,13 +67,13 @@ def decoded(
         dataset: what to decode.
         folder: of the cache; made if missing.
         fingerprint: what the content depends on; a cache with another one is written anew.
-        fitting: what is kept of each image; its `repr` says what that depends on.
+        reduction: what is kept of each image; its `repr` says what that depends on.
     """
-    wanted = f"{fingerprint} {fitting!r} format={_FORMAT}"
+    wanted = f"{fingerprint} {reduction!r} format={_FORMAT}"
     if not _holds(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
-        _write(dataset, folder, wanted, fitting)
+        _write(dataset, folder, wanted, reduction)
     return DecodedCache(folder)
 
 
@@ -87,7 +87,7 @@ def _holds(folder: Path, fingerprint: str) -> bool:
         return False
 
 
-def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, fitting: Fitting) -> None:
+def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, reduction: Reduction) -> None:
     """Decode everything; files appear whole, so that two machines may do it at the same time."""
     entries: list[dict[str, Any]] = []
     # Left in the reverse order: the index, opened first, appears last.
@@ -96,7 +96,7 @@ def _write(dataset: TrainingDataset, folder: Path, fingerprint: str, fitting: Fi
         appearing(paths[0], _unfinished(paths[0])) as index,
         appearing(paths[1], _unfinished(paths[1])) as pixels,
         appearing(paths[2], _unfinished(paths[2])) as ids,
-        in_threads(lambda i: fitting(dataset[i]), range(len(dataset))) as images,
+        in_threads(lambda i: reduction(dataset[i]), range(len(dataset))) as images,
     ):
         done = progress(images, desc="decoding", total=len(dataset), unit="image", leave=False)
         for sample in chain.from_iterable(done):

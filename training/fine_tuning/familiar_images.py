@@ -3,7 +3,7 @@
 And how large the objects on the former are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from icmformer.devices import usable_device
 from icmformer.network_input import image_planes
 from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
-from training.datasets.fitting import object_boxes
-from training.datasets.sample import EvaluationDataset, TrainingDataset, image_of
+from training.datasets.object_boxes import object_boxes
+from training.datasets.sample import AnnotatedImage, EvaluationDataset, TrainingDataset, image_of
 from training.datasets.subset import spread
 
 MOST_EXAMPLES = 1000  # of each kind
@@ -36,18 +36,28 @@ def specialised(
     Args:
         specialist: the fine-tuned network, on the device on which to compute.
         generalist: the network it descends from, which was not fine-tuned.
-        accepted: images that the specialist is to answer on, as they were stored; at least one.
+        accepted: images that the specialist is to answer on, as they were stored; at least one, and
+            an object on it.
         others: images that it is not to answer on; at least one.
         tell: called before each image; may raise to stop.
 
     Returns:
         An `icmformer.specialised.Specialised` of copies, on that device, in evaluation mode.
     """
-    familiar, sides = _described(specialist, accepted, tell)
-    unfamiliar, _ = _described(specialist, others, tell)
-    object_side = float(np.quantile(sides, _SHARE))
-    weights = specialised_weights(specialist, generalist, familiar, unfamiliar, object_side)
-    device = usable_device(familiar.device)
+    specialist.eval()
+    familiar, sides = [], list[int]()
+    for example in _examples(accepted, tell):
+        familiar.append(_described(specialist, example.image))
+        sides += _object_sides(example)
+    unfamiliar = [_described(specialist, example.image) for example in _examples(others, tell)]
+    weights = specialised_weights(
+        specialist,
+        generalist,
+        torch.stack(familiar),
+        torch.stack(unfamiliar),
+        float(np.quantile(sides, _SHARE)),
+    )
+    device = usable_device(familiar[0].device)
     return assemble(specialist.config, weights, "the fine-tuned network").to(device)
 
 
@@ -76,29 +86,28 @@ def known_images(
     return sum(known.values()), len(known)
 
 
-@torch.no_grad()
-def _described(
-    network: ICMFormer, images: TrainingDataset, tell: Callable[[], None]
-) -> tuple[torch.Tensor, list[int]]:
-    """Describe at most 1000 images, spread over all, as a predictor sees them.
-
-    In float32 everywhere, so that descriptions do not depend on where they were made.
-
-    Returns:
-        (n, C) descriptions, and the longer sides of all objects on these images, in pixels.
-    """
-    device = next(network.parameters()).device
-    network.eval()
-    found, sides = [], list[int]()
+def _examples(images: TrainingDataset, tell: Callable[[], None]) -> Iterator[AnnotatedImage]:
+    """Yield at most 1000 images, spread over all."""
     examples = spread(images, MOST_EXAMPLES)
     for place in range(len(examples)):
         tell()
-        annotated = examples[place]
-        view = View.of_whole(image_size(annotated.image), network.input_size)
-        planes = image_planes(annotated.image, view, device)
-        found.append(description(network.encode_image(planes)))
-        sides += [
-            max(rows.stop - rows.start, columns.stop - columns.start)
-            for rows, columns in object_boxes(annotated)
-        ]
-    return torch.stack(found), sides
+        yield examples[place]
+
+
+@torch.no_grad()
+def _described(network: ICMFormer, image: np.ndarray) -> torch.Tensor:
+    """Return the (C,) description of an image as a predictor sees it.
+
+    In float32 everywhere, so that it does not depend on where it was made.
+    """
+    view = View.of_whole(image_size(image), network.input_size)
+    planes = image_planes(image, view, next(network.parameters()).device)
+    return description(network.encode_image(planes))
+
+
+def _object_sides(annotated: AnnotatedImage) -> list[int]:
+    """Return the longer side of each object's box, in pixels."""
+    return [
+        max(rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in object_boxes(annotated)
+    ]

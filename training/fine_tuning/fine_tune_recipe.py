@@ -25,7 +25,7 @@ class FineTuneRecipe(BaseModel):
         rank: of low-rank updates.
         size: of the square crop in pixels; None is the network's own.
         max_side: images with a longer side are cut into parts of at most so many pixels, around
-            their objects, before training; see `training.datasets.fitting.CloseUps`.
+            their objects, before training; see `training.datasets.large_images.CloseUps`.
         batch_size: samples a step.
         steps: the longest a run can be.
         replay: share of the samples that come from the retention set; on them the network is to

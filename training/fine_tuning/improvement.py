@@ -25,7 +25,7 @@ from icmformer import Predictor, load_checkpoint
 from training.atomic_files import write_atomically
 from training.datasets.accepted import AcceptedImages, AcceptedObjects
 from training.datasets.decoded_cache import decoded
-from training.datasets.fitting import CloseUps
+from training.datasets.large_images import CloseUps
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.errors import DatasetError, VersionError
@@ -175,10 +175,10 @@ def _trained(
     fingerprint = plan.snapshot.fingerprint
     prepared = partial(report, "preparing the images")
     accepted = _Reported(AcceptedImages(plan.to_train_on(), files), prepared)
-    fitting = CloseUps(recipe.max_side, len(accepted))
+    reduction = CloseUps(recipe.max_side, len(accepted))
     data = FineTuneData(
         accepted=_with_objects(
-            decoded(accepted, folder / "decoded", fingerprint, fitting), recipe.max_side
+            decoded(accepted, folder / "decoded", fingerprint, reduction), recipe.max_side
         ),
         examples=AcceptedImages(plan.snapshot.on_side(TRAINING), files),
         replay=retention.replay(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.atomic_files import write_atomically
-from training.datasets.fitting import MOST_PARTS
+from training.datasets.large_images import MOST_PARTS
 from training.errors import VersionError
 from training.fine_tuning.familiar_images import MOST_EXAMPLES
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
@@ -85,6 +85,7 @@ class Plan:
 
     def to_train_on(self) -> Snapshot:
         """Return the samples that masks are learned from."""
+        # Each image makes one part at least.
         return thinned(self.snapshot.on_side(TRAINING), MOST_PARTS, {})
 
     def recipe_on(self, device: str) -> FineTuneRecipe:

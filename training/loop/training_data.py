@@ -9,9 +9,9 @@ from training.datasets.accepted import AcceptedImages, accepted_store
 from training.datasets.coco_lvis import CocoLvis
 from training.datasets.decoded_cache import decoded
 from training.datasets.fingerprint import files_fingerprint, require_outside
-from training.datasets.fitting import Shrunk
 from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
+from training.datasets.large_images import Shrunk
 from training.datasets.layered_folder import LayeredFolder
 from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset

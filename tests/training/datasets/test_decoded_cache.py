@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from training.datasets.decoded_cache import decoded
-from training.datasets.fitting import CloseUps, Shrunk
 from training.datasets.image_folder import ImageFolder
+from training.datasets.large_images import CloseUps, Shrunk
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from training.datasets.decoded_cache import decoded
-from training.datasets.fitting import Shrunk
+from training.datasets.large_images import Shrunk
 from training.datasets.prefetch import in_threads
 from training.datasets.sample import AnnotatedImage
 

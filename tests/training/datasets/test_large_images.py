@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.datasets.fitting import CloseUps, Shrunk, object_boxes
+from training.datasets.large_images import CloseUps, Shrunk
+from training.datasets.object_boxes import object_boxes
 from training.datasets.sample import AnnotatedImage, layered
 
 SIDE = 256

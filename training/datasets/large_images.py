@@ -1,4 +1,4 @@
-"""Images of a size that a training can hold: shrunk as a whole, or cut into parts.
+"""Large images, for a training to hold: shrunk as a whole, or cut into parts.
 
 A network that looks at small objects of a large image sees them in windows, at full resolution
 (`icmformer.repeated_zoom_in`). What it learns from has to show them so, too: of an image of 4,096
@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
+from training.datasets.object_boxes import object_boxes
 from training.datasets.sample import AnnotatedImage
 
 # Makes one image or several of one.
-Fitting = Callable[[AnnotatedImage], Sequence[AnnotatedImage]]
+Reduction = Callable[[AnnotatedImage], Sequence[AnnotatedImage]]
 
 # Side of a part over the longer side of the object in its middle, where that fits, and at least.
 _ROOM, _LEAST_ROOM = 16, 4
@@ -90,12 +90,6 @@ class CloseUps:
     def _side(self, box: np.ndarray) -> int:
         longer = int((box[2:] - box[:2]).max())
         return max(min(_ROOM * longer, self.max_side), _LEAST_ROOM * longer)
-
-
-def object_boxes(annotated: AnnotatedImage) -> list[tuple[slice, slice]]:
-    """Return rows and columns of each object's box, in the order of `objects`."""
-    boxes = [ndimage.find_objects(layer) for layer in np.moveaxis(annotated.layers, 2, 0)]
-    return [boxes[layer][instance - 1] for layer, instance in annotated.objects]
 
 
 def _corners(box: tuple[slice, slice]) -> tuple[int, int, int, int]:
