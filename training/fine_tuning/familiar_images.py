@@ -86,6 +86,14 @@ def known_images(
     return sum(known.values()), len(known)
 
 
+def known_object_side(network: ICMFormer) -> float | None:
+    """Return how large the objects are that a specialised network learned; None of any other.
+
+    In pixels of an image, which three quarters of their longer sides do not exceed.
+    """
+    return float(network.object_side) if isinstance(network, Specialised) else None
+
+
 def _examples(images: TrainingDataset, tell: Callable[[], None]) -> Iterator[AnnotatedImage]:
     """Yield at most 1000 images, spread over all."""
     examples = spread(images, MOST_EXAMPLES)

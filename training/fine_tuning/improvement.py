@@ -29,7 +29,7 @@ from training.datasets.large_images import CloseUps
 from training.datasets.sample import AnnotatedImage, TrainingDataset
 from training.datasets.subset import Subset
 from training.errors import DatasetError, VersionError
-from training.fine_tuning.familiar_images import known_images
+from training.fine_tuning.familiar_images import known_images, known_object_side
 from training.fine_tuning.fine_tune import CANDIDATE, FineTuneData, can_validate, fine_tune
 from training.fine_tuning.improvement_plan import (
     Assignment,
@@ -152,6 +152,7 @@ def _judged_candidate(
             "threshold": options.policy.threshold,
             "trained_on": len(plan.to_train_on().samples),
             "known_held_out_images": known,
+            "object_side": known_object_side(network),
         },
         verdict=decision.verdict,
         reasons=decision.reasons,

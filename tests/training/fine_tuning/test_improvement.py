@@ -99,6 +99,7 @@ def test_a_better_candidate_goes_live(folder, stores, verdict):
     assert (version.parent, version.project, version.reasons) == (1, PROJECT, ["as told"])
     assert version.recipe["steps"] == 4
     assert version.scores["known_held_out_images"] is None  # nothing is told apart
+    assert version.scores["object_side"] is None
     assert stores.versions.live("another project").version == 1
 
 

@@ -65,6 +65,7 @@ def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
     assert (scores["compared_with"], scores["retention_compared_with"]) == (2, 1)
     known, images = scores["known_held_out_images"]
     assert 0 <= known <= images == scores["held_out"]["images"]
+    assert scores["object_side"] > 0
     assert outcome.result == "not better"
     assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
 

@@ -198,18 +198,23 @@ def test_a_change_that_rounds_to_nothing_has_no_minus(client, learning):
 
 
 @pytest.mark.parametrize(
-    ("known", "says"),
+    ("known", "side", "says"),
     [
-        (None, None),
-        ([2, 3], "2 of the 3 held-out images; others are answered as before all fine-tuning"),
-        ([0, 1], "0 of the 1 held-out image; others are answered as before all fine-tuning"),
-        ([3, 3], "3 of the 3 held-out images</td>"),
+        (None, None, None),
+        ([2, 3], 9, "2 of the 3 held-out images; others are answered as before all fine-tuning"),
+        ([0, 1], 9, "0 of the 1 held-out image; others are answered as before all fine-tuning"),
+        ([3, 3], 29.75, "3 of the 3 held-out images</td>"),
     ],
 )
-def test_a_version_says_how_many_held_out_images_it_knows(client, learning, known, says):
+def test_a_version_says_what_it_knows(client, learning, known, side, says):
     versions = learning.stores.versions
     learning.projects.remember("25.1", ProjectNews("Cells"))
-    scores = {"compared_with": 1, "trained_on": 3, "known_held_out_images": known}
+    scores = {
+        "compared_with": 1,
+        "trained_on": 3,
+        "known_held_out_images": known,
+        "object_side": side,
+    }
     number = versions.publish(
         Candidate(
             f"knows {known}",
@@ -221,5 +226,5 @@ def test_a_version_says_how_many_held_out_images_it_knows(client, learning, know
         )
     )
     text = " ".join(page(client, f"/projects/25/versions/{number}").split())
-    assert ("<th>Knows</th>" in text) == (says is not None)
-    assert says is None or says in text
+    assert ("<th>Knows</th>" in text) == ("<th>Objects</th>" in text) == (says is not None)
+    assert says is None or (says in text and f"at most {side:.0f} pixels long" in text)
