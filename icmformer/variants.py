@@ -114,7 +114,7 @@ VARIANTS: dict[str, ModelConfig] = {
 MODEL_NAMES = tuple(VARIANTS)
 
 
-def model_config(name: str, **overrides: Any) -> ModelConfig:
+def variant_config(name: str, **overrides: Any) -> ModelConfig:
     """Return the numbers of a network.
 
     Args:
@@ -130,5 +130,5 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
 
 
 def build_model(name: str, **overrides: Any) -> ICMFormer:
-    """Build a network with random weights; arguments and errors are those of `model_config`."""
-    return ICMFormer(model_config(name, **overrides))
+    """Build a network with random weights; arguments and errors are those of `variant_config`."""
+    return ICMFormer(variant_config(name, **overrides))

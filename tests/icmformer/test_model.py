@@ -10,7 +10,7 @@ import torch
 from icmformer import build_model
 from icmformer.errors import InputError
 from icmformer.model import ICMFormer
-from icmformer.variants import model_config
+from icmformer.variants import variant_config
 
 ARRANGEMENTS = [
     ("tiny", {}),
@@ -273,7 +273,7 @@ def test_the_predictor_s_clicks_look_like_those_of_training():
         def click_maps_of_batch(self, positions, size_hw):
             return 1 - super().click_maps_of_batch(positions, size_hw)
 
-    tiny = model_config("tiny")
+    tiny = variant_config("tiny")
     places, positive = np.array([[3.0, 4.0], [1.5, 7.0], [6.0, 0.0]]), np.array([True, False, True])
 
     maps, inverse = (

@@ -17,7 +17,7 @@ from torch import nn
 
 from icmformer.model import network_without_weights
 from icmformer.upstream_checkpoint import rename
-from icmformer.variants import model_config
+from icmformer.variants import variant_config
 from tests import golden_networks
 
 PAPER = [
@@ -56,7 +56,7 @@ def unseen_by_the_profiler(model):
 
 @pytest.mark.parametrize(("name", "blocks", "millions"), PAPER)
 def test_the_counts_of_tables_3_and_8(name, blocks, millions):
-    model = network_without_weights(model_config(name, num_cross_blocks=blocks))
+    model = network_without_weights(variant_config(name, num_cross_blocks=blocks))
 
     functional = sum(p.numel() for p in model.parameters())
     seen = functional - sum(p.numel() for p in unseen_by_the_profiler(model))
@@ -67,7 +67,7 @@ def test_the_counts_of_tables_3_and_8(name, blocks, millions):
 @pytest.mark.parametrize("network", RELEASED)
 def test_parameters_are_those_of_the_released_code_without_the_unused(network):
     name, overrides, released = RELEASED[network]
-    model = network_without_weights(model_config(name, **overrides))
+    model = network_without_weights(variant_config(name, **overrides))
     plain_vit = model.config.backbone == "vit"
     shapes = golden_networks.shapes(network)
     used = {rename(key, plain_vit): shape for key, shape in shapes.items()}
@@ -91,7 +91,7 @@ def test_parameters_are_those_of_the_released_code_without_the_unused(network):
     ],
 )
 def test_the_size_of_a_cross_modality_block(name, size):
-    model = network_without_weights(model_config(name, num_cross_blocks=1))
+    model = network_without_weights(variant_config(name, num_cross_blocks=1))
     block = model.backbone.cross_modality.blocks[0]
     dim = block.norm1.normalized_shape[0]
 
@@ -99,6 +99,6 @@ def test_the_size_of_a_cross_modality_block(name, size):
 
 
 def test_the_starter_has_eight_million():
-    model = network_without_weights(model_config("starter"))
+    model = network_without_weights(variant_config("starter"))
 
     assert sum(p.numel() for p in model.parameters()) == 8_111_815

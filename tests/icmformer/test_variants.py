@@ -7,7 +7,7 @@ import pytest
 from icmformer import MODEL_NAMES, ModelConfig, build_model
 from icmformer.errors import ConfigError
 from icmformer.model import network_without_weights
-from icmformer.variants import VARIANTS, model_config
+from icmformer.variants import VARIANTS, variant_config
 
 # Every row of the paper's ablations, as overrides of a named size.
 TABLE_4 = [
@@ -36,7 +36,7 @@ def test_a_configuration_survives_json(name):
 
 @pytest.mark.parametrize(("name", "overrides"), [*TABLE_4, *TABLE_5, *TABLE_8], ids=str)
 def test_every_row_of_the_ablations_can_be_built(name, overrides):
-    model = network_without_weights(model_config(name, **overrides))
+    model = network_without_weights(variant_config(name, **overrides))
 
     assert overrides.items() <= model.config.to_dict().items()
 
@@ -51,7 +51,7 @@ def test_the_paper_sizes():
 
 
 def test_stochastic_depth_rises_linearly_over_the_blocks_of_a_paper_size_swin():
-    stages = network_without_weights(model_config("swin_small")).backbone.stages
+    stages = network_without_weights(variant_config("swin_small")).backbone.stages
     blocks = [block for stage in stages for block in stage.blocks]
 
     rates = [block.drop_path for block in blocks]

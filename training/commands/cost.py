@@ -10,7 +10,7 @@ from pathlib import Path
 
 from icmformer import MODEL_NAMES, ModelConfig
 from icmformer.errors import ConfigError
-from icmformer.variants import model_config
+from icmformer.variants import variant_config
 from training.devices import add_device_argument
 from training.errors import BenchmarkError
 from training.evaluation.network_cost import Cost, Seconds, count, measure
@@ -111,7 +111,7 @@ def parse_network(text: str) -> tuple[str, ModelConfig]:
     # The path of a recipe may hold an @ of its own.
     has_size = "@" in text and not _is_recipe(text)
     name, at, size = text.rpartition("@") if has_size else (text, "", "")
-    config = load_recipe(Path(name)).network.config if _is_recipe(name) else model_config(name)
+    config = load_recipe(Path(name)).network.config if _is_recipe(name) else variant_config(name)
     if at and not size.isdecimal():
         raise BenchmarkError(f"{size!r} in {text!r} is not a size in pixels, such as 448")
     if at:

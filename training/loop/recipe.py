@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from icmformer.config import ModelConfig
 from icmformer.errors import ConfigError
 from icmformer.precision import Precision
-from icmformer.variants import model_config
+from icmformer.variants import variant_config
 from training.clicks.iterative_clicks import Placement
 from training.datasets.object_sampling import ObjectSampling
 from training.errors import RecipeError
@@ -46,7 +46,7 @@ class Network(_Strict):
     @property
     def config(self) -> ModelConfig:
         """The numbers of the network."""
-        return model_config(self.name, **self.overrides)
+        return variant_config(self.name, **self.overrides)
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "Network":

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from icmformer.errors import ConfigError
-from icmformer.variants import model_config
+from icmformer.variants import variant_config
 from training import __main__ as command_line
 from training.commands.cost import parse_network
 from training.errors import BenchmarkError, RecipeError
@@ -14,7 +14,7 @@ from training.evaluation.network_cost import count, measure
 
 
 def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
-    cost = count(model_config("vit_base"))
+    cost = count(variant_config("vit_base"))
 
     # The reference's forward pass has 296.22 GFLOP by the same counter. It projects more in its
     # three cross-modality blocks (6 C² MACs a token), and fuses the head's four maps after
@@ -28,7 +28,7 @@ def test_vit_base_costs_what_the_reference_does_less_what_that_throws_away():
 
 
 def test_swin_base_costs_what_the_reference_does_less_what_that_throws_away():
-    cost = count(model_config("swin_base"))
+    cost = count(variant_config("swin_base"))
 
     dim, tokens, width = 512, 24 * 24, 256
     wasted = 2 * 4 * 6 * dim * dim * tokens
@@ -42,7 +42,7 @@ def test_swin_base_costs_what_the_reference_does_less_what_that_throws_away():
 @pytest.mark.parametrize("name", ["tiny", "tiny_swin"])
 def test_every_tensor_of_what_is_timed_is_on_the_device(name):
     # On the meta device operations refuse tensors of the CPU, as on a GPU.
-    assert measure(model_config(name), "meta", 1).everything > 0
+    assert measure(variant_config(name), "meta", 1).everything > 0
 
 
 def test_the_table_counts_twice_and_measures(monkeypatch, capsys):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from icmformer.model import network_without_weights
-from icmformer.variants import VARIANTS, model_config
+from icmformer.variants import VARIANTS, variant_config
 from training.evaluation.paper_cost import paper_macs, paper_parameters
 from training.loop.recipe import load_recipe
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
     ],
 )
 def test_macs_are_those_of_the_released_code(name, cross_blocks, size, giga_macs):
-    config = model_config(name, num_cross_blocks=cross_blocks)
+    config = variant_config(name, num_cross_blocks=cross_blocks)
 
     macs = sum(paper_macs(config, (size, size)).values()) / 1e9
 
@@ -74,13 +74,13 @@ def test_table_3_speaks_of_a_swin_small_with_windows_of_7():
     ],
 )
 def test_parameters_are_those_of_tables_3_and_8(name, cross_blocks, parameters):
-    model = network_without_weights(model_config(name, num_cross_blocks=cross_blocks))
+    model = network_without_weights(variant_config(name, num_cross_blocks=cross_blocks))
 
     assert paper_parameters(model) == parameters
 
 
 def test_a_vit_whose_clicks_skip_the_first_group_saves_that_group():
-    skipping = model_config("vit_base", share_first_group_with_clicks=False)
+    skipping = variant_config("vit_base", share_first_group_with_clicks=False)
 
     with_clicks = paper_macs(VARIANTS["vit_base"], (448, 448))
     without_clicks = paper_macs(skipping, (448, 448))
