@@ -8,6 +8,7 @@ whatever it does not understand.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ _KEYS = {"format", "config", "normalization", "weights_sha256", "provenance"}
 def save_checkpoint(
     model: ICMFormer,
     path: str | os.PathLike[str],
-    /,
+    *,
     weights_dtype: torch.dtype = torch.float32,
-    **provenance: Any,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write weights and description; a reader never sees half a file.
 
@@ -44,7 +45,7 @@ def save_checkpoint(
         path: of the weights; ends in .safetensors.
         weights_dtype: how the weights are stored; half precision halves the file, and what is
             loaded from it is float32 again.
-        **provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
+        provenance: where the weights come from: recipe, data, parent; anything JSON can hold.
 
     Raises:
         CheckpointError: if the model is another module, as `torch.compile` wraps one, the path does
@@ -70,7 +71,7 @@ def save_checkpoint(
         "config": model.config.to_dict(),
         "normalization": _NORMALIZATION,
         "weights_sha256": hashlib.sha256(content).hexdigest(),
-        "provenance": provenance,
+        "provenance": dict(provenance or {}),
     }
     try:  # before anything is written
         description_text = json.dumps(description, indent=2, allow_nan=False)

@@ -89,7 +89,9 @@ def test_half_precision_halves_the_file_and_loads_as_float32(path, dtype):
 def test_the_description_says_what_the_weights_do_not(path):
     model = build_model("tiny")
 
-    save_checkpoint(model, path, recipe="starter", parent=None, scores={"noc90": 3.5})
+    save_checkpoint(
+        model, path, provenance={"recipe": "starter", "parent": None, "scores": {"noc90": 3.5}}
+    )
 
     description = read_description(path)
     assert description["config"] == json.loads(json.dumps(model.config.to_dict()))
@@ -139,10 +141,10 @@ for _ in range(2):
     [(Path("a"), "PosixPath"), (np.float32(1), "float32"), (float("nan"), "Out of range")],
 )
 def test_provenance_that_json_cannot_hold_leaves_the_old_checkpoint(path, value, kind):
-    save_checkpoint(build_model("tiny"), path, round=1)
+    save_checkpoint(build_model("tiny"), path, provenance={"round": 1})
 
     with pytest.raises(CheckpointError, match=rf"provenance cannot be written as JSON: .*{kind}"):
-        save_checkpoint(build_model("tiny"), path, round=value)
+        save_checkpoint(build_model("tiny"), path, provenance={"round": value})
 
     assert read_description(path)["provenance"] == {"round": 1}
     load_checkpoint(path)

@@ -162,7 +162,7 @@ def test_another_network_than_the_one_that_is_pinned_is_said(tmp_path, checkpoin
     learning.stores.versions.move(partial(pin, project=SITE, mover=Mover("ann", "")))
     learning.close()
     other = tmp_path / "other.safetensors"
-    save_checkpoint(load_checkpoint(checkpoint), other, samples=7)
+    save_checkpoint(load_checkpoint(checkpoint), other, provenance={"samples": 7})
     for network in (checkpoint, other):
         caplog.clear()
         app = create_app(Settings(model_dir=tmp_path, checkpoint=network))

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _POSITIONS = "backbone.position_embedding"
-# An argument of `save_checkpoint` is called like the one, and the other tells the size of a stage.
-_NOT_FOR_NOTES = ("weights_dtype", "samples")
+# Tells in which stage the training was, and so the size.
+_SAMPLES = "samples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +114,7 @@ def export(
     if "recipe" in kept:
         kept["recipe"] = _without_folders(kept["recipe"])
     shipped = kept | {"size": size} | dict(notes or {})
-    save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, **shipped)
+    save_checkpoint(_at_size(network, size), output, weights_dtype=dtype, provenance=shipped)
     return size
 
 
@@ -163,7 +163,7 @@ def _note(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not (key and separator):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
-    if key in _NOT_FOR_NOTES:
+    if key == _SAMPLES:
         raise argparse.ArgumentTypeError(
             f"{key} is no note but a fact of the weights: drop {text!r}"
         )

@@ -181,9 +181,8 @@ def fine_tune(
     tell = partial(report, "training", step, recipe.steps)
     result = _with_generalist(average, generalist, data, recipe, tell)
     candidate = folder / CANDIDATE
-    save_checkpoint(
-        result, candidate, steps=best_step, recipe=recipe.model_dump(mode="json"), **provenance
-    )
+    about = {"steps": best_step, "recipe": recipe.model_dump(mode="json"), **provenance}
+    save_checkpoint(result, candidate, provenance=about)
     return candidate
 
 

@@ -110,10 +110,9 @@ class Keeper:
         self.saved = state.samples
 
     def _save_weights(self, state: TrainingState, name: str) -> None:
-        save_checkpoint(
-            state.average,
-            self.recipe.run / name,
-            samples=state.samples,
-            recipe=self.recipe.model_dump(mode="json"),
+        about = {
+            "samples": state.samples,
+            "recipe": self.recipe.model_dump(mode="json"),
             **asdict(self.origin),
-        )
+        }
+        save_checkpoint(state.average, self.recipe.run / name, provenance=about)

@@ -47,7 +47,7 @@ def test_other_networks_read_everything_at_their_own_size(tmp_path):
 
 def a_description(path, config, **provenance):
     """Describe a network of the paper, without its tens of millions of weights."""
-    save_checkpoint(build_model("tiny"), path, **provenance)
+    save_checkpoint(build_model("tiny"), path, provenance=provenance)
     description = json.loads(path.with_suffix(".json").read_text())
     description["config"] = config.to_dict()
     path.with_suffix(".json").write_text(json.dumps(description))
@@ -90,7 +90,11 @@ def test_a_swin_that_was_trained_at_another_size_than_the_paper_s_reads_that_one
 def test_a_network_is_measured_at_the_size_it_was_last_trained_at(tmp_path):
     stages = [{"epochs": 1, "size": 64}, {"epochs": 1, "size": 128}, {"epochs": 1, "size": 32}]
     recipe = {"epoch": 10, "stages": stages}
-    save_checkpoint(build_model("tiny"), tmp_path / "tiny.safetensors", samples=20, recipe=recipe)
+    save_checkpoint(
+        build_model("tiny"),
+        tmp_path / "tiny.safetensors",
+        provenance={"samples": 20, "recipe": recipe},
+    )
 
     assert input_size(Checkpoint("tiny", tmp_path / "tiny.safetensors"), "DAVIS") == "(128, 128)"
 
@@ -151,7 +155,7 @@ def test_weights_that_change_after_they_were_first_read_are_refused(tmp_path, ki
     contestant.segmenter("GrabCut")
     other = build_model("tiny", num_cross_blocks=0)
     recipe = {"epoch": 10, "stages": [{"epochs": 1, "size": 128}]}
-    save_checkpoint(other, path, samples=10, recipe=recipe)
+    save_checkpoint(other, path, provenance={"samples": 10, "recipe": recipe})
     if elsewhere:
         contestant = pickle.loads(pickle.dumps(contestant))
 
