@@ -84,7 +84,7 @@ def check_previous(
             f"the previous segmentation is {previous.probability.shape} pixels high and wide, "
             f"the image {image_hw}"
         )
-    if previous.image not in (None, fingerprint):
+    if previous.image_fingerprint not in (None, fingerprint):
         raise InputError(
             "previous is of another image; to start from its mask, give "
             "Segmentation.from_mask(previous.mask)"

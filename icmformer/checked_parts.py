@@ -1,44 +1,14 @@
 """What a predictor is made of, checked before it is asked anything."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Protocol
 
-import numpy as np
 import torch
-from torch import nn
 
+from icmformer.click_network import ClickNetwork
 from icmformer.errors import ConfigError
 from icmformer.model import ICMFormer
-from icmformer.segmentation import FeatureTensors
-from icmformer.zoom_in import Zoom
-
-
-class ClickNetwork(Protocol):
-    """What the predictor asks of a network; `ICMFormer` is one."""
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the crop it was made for."""
-
-    def eval(self) -> nn.Module:
-        """Switch to inference."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the weights, which say on which device to compute."""
-
-    def click_maps(
-        self, rows_columns: np.ndarray, positive: np.ndarray, size_hw: tuple[int, int]
-    ) -> torch.Tensor:
-        """Draw (N, 2) clicks as (2, H, W) maps."""
-
-    def encode_image(self, image: torch.Tensor) -> FeatureTensors:
-        """Encode (B, 3, H, W) RGB in [0, 1]."""
-
-    def fuse(
-        self, features: Any, click_maps: torch.Tensor, previous_mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Return (B, 1, H, W) logits; features are what its own `encode_image` returned."""
+from icmformer.repeated_zoom_in import RepeatedZoomIn
+from icmformer.zoom_in import ZoomIn
 
 
 def check_network(model: ClickNetwork) -> None:
@@ -47,7 +17,8 @@ def check_network(model: ClickNetwork) -> None:
     Raises:
         ConfigError: if it is none.
     """
-    if not _offers(model, ClickNetwork):
+    asked_for = [name for name in vars(ClickNetwork) if not name.startswith("_")]
+    if not all(hasattr(model, name) for name in asked_for):
         raise ConfigError(
             "a predictor needs a network, such as load_checkpoint(path) returns, this is a "
             f"{type(model).__name__}"
@@ -59,13 +30,13 @@ def check_network(model: ClickNetwork) -> None:
         )
 
 
-def check_zoom(zoom: Zoom, model: ClickNetwork) -> None:
+def check_zoom(zoom: ZoomIn | RepeatedZoomIn, model: ClickNetwork) -> None:
     """Refuse what is no zoom, such as a size, and a size that the network cannot work with.
 
     Raises:
         ConfigError: if it is none, or the network refuses its size.
     """
-    if not _offers(zoom, Zoom):
+    if not isinstance(zoom, ZoomIn | RepeatedZoomIn):
         raise ConfigError(
             f"zoom_in needs to be a zoom, such as RepeatedZoomIn((448, 448)), not {zoom!r}"
         )
@@ -86,7 +57,3 @@ def check_weights(model: ClickNetwork, in_bf16: bool) -> None:
             f"a network with weights of {kind} cannot answer in {'bf16' if in_bf16 else 'fp32'}: "
             "convert it with model.float()"
         )
-
-
-def _offers(given: object, protocol: type) -> bool:
-    return all(hasattr(given, name) for name in vars(protocol) if not name.startswith("_"))

@@ -9,7 +9,8 @@ import torch
 
 from icmformer.box import Box
 from icmformer.checked_input import check_box, check_previous, image_fingerprint, image_size
-from icmformer.checked_parts import ClickNetwork, check_network, check_weights, check_zoom
+from icmformer.checked_parts import check_network, check_weights, check_zoom
+from icmformer.click_network import ClickNetwork
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
@@ -23,7 +24,7 @@ from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import AnsweringNetwork, CropFeatures, Segmentation
 from icmformer.specialised import Specialised
 from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
-from icmformer.zoom_in import Zoom, ZoomIn
+from icmformer.zoom_in import ZoomIn
 
 # The second click still says which object is meant, unless a mask does; the ones after it correct.
 _CLICKS_TO_FIND_THE_OBJECT = 2
@@ -46,7 +47,7 @@ class Predictor:
         self,
         model: ClickNetwork,
         *,
-        zoom_in: Zoom | None = None,
+        zoom_in: ZoomIn | RepeatedZoomIn | None = None,
         flip: bool = False,
         precision: Precision = "auto",
     ) -> None:
@@ -74,7 +75,7 @@ class Predictor:
         self._model = model
         self._device = next(iter(model.parameters())).device
         check_weights(model, computes_in_bf16(precision, self._device))
-        self._zoom: Zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
+        self._zoom = RepeatedZoomIn(model.input_size) if zoom_in is None else zoom_in
         check_zoom(self._zoom, model)
         self._flip = flip
         self._precision = precision
@@ -123,8 +124,8 @@ class Predictor:
         image_hw, fingerprint = image_size(image), image_fingerprint(image)
         start = Segmentation.empty(image_hw) if previous is None else previous
         check_previous(start, (), image_hw, fingerprint)
-        if start.image is None:
-            start = replace(start, image=fingerprint)
+        if start.image_fingerprint is None:
+            start = replace(start, image_fingerprint=fingerprint)
         with torch.inference_mode(), autocast(self._precision, self._device):
             begun = self._begun(image, start)
             if not self._zoom.begins_with_whole(image_hw):
@@ -179,7 +180,7 @@ class Predictor:
                 result = self._begun(image, result)
             for count in range(len(result.clicks) + 1, len(clicks) + 1):
                 result = self._click(image, placed.first(count), result)
-                result = replace(result, clicks=clicks[:count], image=fingerprint)
+                result = replace(result, clicks=clicks[:count], image_fingerprint=fingerprint)
         return result
 
     def segment_box(
@@ -214,13 +215,13 @@ class Predictor:
             for _ in range(_LOOKS_AT_A_BOX):
                 result = self._look(image, placed, region, result)
                 result = replace(result, probability=result.probability * inside)
-        return replace(result, clicks=clicks, image=fingerprint)
+        return replace(result, clicks=clicks, image_fingerprint=fingerprint)
 
     def _begun(self, image: np.ndarray, before: Segmentation) -> Segmentation:
         """Choose the network that answers on an image, unless it is."""
-        if before.encoder in self._networks:
+        if before.network in self._networks:
             return before
-        begun = replace(before, encoder=self._first, features=None)
+        begun = replace(before, network=self._first, features=None)
         if not isinstance(self._model, Specialised):
             return begun
         # As its examples were seen, whatever the zoom.
@@ -228,26 +229,29 @@ class Predictor:
         features = self._features(image, whole, begun)
         if self._model.knows(cast("ImageFeatures", features.features)):
             return replace(begun, features=features)
-        return replace(begun, encoder=self._elsewhere)
+        return replace(begun, network=self._elsewhere)
 
     def _click(self, image: np.ndarray, clicks: PlacedClicks, before: Segmentation) -> Segmentation:
-        """Answer the last click: with one look, and further ones if the zoom asks for them."""
-        region = self._zoom.region(before.probability, clicks, before.region)
+        """Answer the last click: as published with one look, and for people with several."""
+        zoom, image_hw = self._zoom, _size_hw(image)
+        region = zoom.region(before.probability, clicks, before.region)
+        if isinstance(zoom, ZoomIn):
+            return self._look(image, clicks, region, before)
         is_new = len(clicks) == 1 and bool(clicks.positive[0]) and not before.is_given
         if is_new:
-            result, region = self._found(image, clicks, before, region)
+            windows = [region, *zoom.closer_windows(clicks.pixels[0], region, image_hw)]
+            result, region = self._found(image, clicks, before, windows)
         else:
             result = self._look(image, clicks, region, before)
-        for _ in range(self._zoom.looks - 1):
-            next_region = self._zoom.look_again(result.probability, clicks, region)
+        for _ in range(zoom.looks - 1):
+            next_region = zoom.look_again(result.probability, clicks, region)
             if next_region is None:
                 break
             region = next_region
             result = self._look(image, clicks, region, result)
-        if not self._tidy:
-            return result
         if before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
-            return self._corrected(image, clicks, before, result, region)
+            window = zoom.refinement_window(clicks.pixels[-1], region, image_hw)
+            return self._corrected(image, clicks, before, result, region, window)
         if is_new:
             # One place is said, so one part is meant: what else looks like it is left alone.
             return self._leaving_alone(before, result, clicks, region)
@@ -258,22 +262,20 @@ class Predictor:
         image: np.ndarray,
         clicks: PlacedClicks,
         before: Segmentation,
-        region: RegionOfInterest,
+        windows: list[RegionOfInterest],
     ) -> tuple[Segmentation, RegionOfInterest]:
         """Look at what a first click is on, closer if it does not stand out, and say where.
 
         Where it is known how large objects are, that says where to begin, and a closer look follows
         even if it does: what a network has learned stands out to it in hundreds, too.
         """
-        image_hw = _size_hw(image)
-        windows = [region, *self._zoom.closer_windows(clicks.pixels[0], region, image_hw)]
+        largest = windows[0]
         if isinstance(self._model, Specialised) and not before.is_by_generalist:
             windows = not_too_large(windows, float(self._model.object_side))
-        first, *closer_windows = windows
-        found = self._answer(image, clicks, first, before)
-        if first is region and stands_out(found.probability, region):
+        region, *closer_windows = windows
+        found = self._answer(image, clicks, region, before)
+        if region is largest and stands_out(found.probability, region):
             return self._obeying(found, clicks, region), region
-        region = first
         for window in closer_windows:
             closer = self._answer(image, clicks, window, before)
             if is_clearer(closer.probability, window, found.probability, region):
@@ -291,10 +293,10 @@ class Predictor:
         before: Segmentation,
         after: Segmentation,
         region: RegionOfInterest,
+        window: RegionOfInterest | None,
     ) -> Segmentation:
         """Keep what the last click corrected near it, and look closely at that."""
         result = self._leaving_alone(before, after, clicks, region)
-        window = self._zoom.refinement_window(clicks.pixels[-1], region, _size_hw(image))
         if window is None:
             return result
         close = self._look(image, clicks, window, result)
@@ -337,7 +339,7 @@ class Predictor:
         view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
         versions = (False, True) if self._flip else (False,)
-        network = self._networks[before.encoder]
+        network = self._networks[before.network]
         maps = [click_planes(network.click_maps, clicks, view, mirror) for mirror in versions]
         logits = network.fuse(
             features.features,
@@ -364,7 +366,7 @@ class Predictor:
         if known and known.view == view:
             return known
         planes = image_planes(image, view, self._device)
-        network = self._networks[before.encoder]
+        network = self._networks[before.network]
         return CropFeatures(view, network.encode_image(self._with_mirrored(planes)))
 
     def _with_mirrored(self, planes: torch.Tensor) -> torch.Tensor:

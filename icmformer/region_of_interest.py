@@ -1,6 +1,7 @@
 """Boxes of an image, and the way from the image to what the network sees and back."""
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -98,6 +99,13 @@ def bounding_box(mask: np.ndarray) -> RegionOfInterest | None:
     if not len(rows):
         return None
     return RegionOfInterest(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]))
+
+
+def centred(twice_centre: int, length: float, limit: int) -> tuple[int, int]:
+    """Return first and last of `length` indices around a centre, shifted into 0..limit - 1."""
+    count = min(ceil(length), limit)
+    first = min(max((twice_centre - count + 1) // 2, 0), limit - count)
+    return first, first + count - 1
 
 
 def resize(planes: torch.Tensor, size_hw: tuple[int, int], as_published: bool) -> torch.Tensor:

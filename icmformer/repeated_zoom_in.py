@@ -31,13 +31,12 @@ still depends on image and clicks alone.
 """
 
 from dataclasses import dataclass
-from math import ceil
 from typing import ClassVar
 
 import numpy as np
 
 from icmformer.placed_clicks import PlacedClicks
-from icmformer.region_of_interest import RegionOfInterest, bounding_box
+from icmformer.region_of_interest import RegionOfInterest, bounding_box, centred
 from icmformer.zoom_in import EXPANSION, RECOMPUTE_OVERLAP, THRESHOLD, check_size
 
 # Network pixels per image pixel, at most.
@@ -71,13 +70,13 @@ class RepeatedZoomIn:
         check_size(self.input_size)
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
-        """Return False for a panorama; see `icmformer.zoom_in.Zoom`."""
+        """Say whether the first look is at the whole image: not for a panorama."""
         return max(image_hw) <= _ASPECT * min(image_hw)
 
     def region(
         self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest | None
     ) -> RegionOfInterest:
-        """Return where to look first; see `icmformer.zoom_in.Zoom`."""
+        """Return where to look first; see `icmformer.zoom_in.ZoomIn`."""
         if current is not None:
             return self.look_again(probability, clicks, current) or current
         image_hw = probability.shape[:2]
@@ -91,7 +90,10 @@ class RepeatedZoomIn:
     ) -> RegionOfInterest | None:
         """Return a region that shows the object better than the current one, if there is one.
 
-        See `icmformer.zoom_in.Zoom`.
+        Args:
+            probability: (H, W) float32 in [0, 1] after the last look.
+            clicks: all clicks so far.
+            current: the region of that look.
         """
         image_hw = probability.shape[:2]
         found = bounding_box(probability > THRESHOLD)
@@ -108,7 +110,13 @@ class RepeatedZoomIn:
     def closer_windows(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> list[RegionOfInterest]:
-        """Return squares down to the smallest that is looked at; see `icmformer.zoom_in.Zoom`."""
+        """Return ever smaller squares around an object's first click, down to the smallest.
+
+        Args:
+            pixel: (2,) int, row and column of the click.
+            current: the region of the look that answered it.
+            image_hw: height and width of the image.
+        """
         windows = []
         side = max(current.size_hw) / 2
         while side >= max(self.input_size) / _MAGNIFICATION:
@@ -119,7 +127,10 @@ class RepeatedZoomIn:
     def refinement_window(
         self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
     ) -> RegionOfInterest | None:
-        """Return a square window around the click; see `icmformer.zoom_in.Zoom`."""
+        """Return a square around a correcting click, None if that would hardly show it larger.
+
+        The arguments are those of `closer_windows`.
+        """
         longest = max(current.size_hw)
         side = max(_WINDOW * longest, max(self.input_size) / _MAGNIFICATION)
         if side > _WINDOW_MOST * longest:
@@ -146,8 +157,8 @@ class RepeatedZoomIn:
             for side, seen, least in zip(box.size_hw, self.input_size, least_hw, strict=True)
         )
         height, width = max(height, width / _ASPECT), max(width, height / _ASPECT)
-        row_min, row_max = _segment(box.row_min + box.row_max, height, image_hw[0])
-        column_min, column_max = _segment(box.column_min + box.column_max, width, image_hw[1])
+        row_min, row_max = centred(box.row_min + box.row_max, height, image_hw[0])
+        column_min, column_max = centred(box.column_min + box.column_max, width, image_hw[1])
         return RegionOfInterest(row_min, row_max, column_min, column_max)
 
 
@@ -164,16 +175,9 @@ def _box_of(found: RegionOfInterest | None, clicks: PlacedClicks) -> RegionOfInt
 
 def _window(pixel: np.ndarray, side: float, image_hw: tuple[int, int]) -> RegionOfInterest:
     """Return a square of the image with a pixel in its middle, as far as the image reaches."""
-    row_min, row_max = _segment(2 * int(pixel[0]), side, image_hw[0])
-    column_min, column_max = _segment(2 * int(pixel[1]), side, image_hw[1])
+    row_min, row_max = centred(2 * int(pixel[0]), side, image_hw[0])
+    column_min, column_max = centred(2 * int(pixel[1]), side, image_hw[1])
     return RegionOfInterest(row_min, row_max, column_min, column_max)
-
-
-def _segment(twice_centre: int, length: float, limit: int) -> tuple[int, int]:
-    """Return first and last of `length` indices around a centre, shifted into 0..limit - 1."""
-    count = min(ceil(length), limit)
-    first = min(max((twice_centre - count + 1) // 2, 0), limit - count)
-    return first, first + count - 1
 
 
 def _with_what_was_cut_off(

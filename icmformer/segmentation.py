@@ -62,9 +62,9 @@ class Segmentation:
         clicks: all clicks that led to it, in order, with a box first those that it stands for.
         region: what the object was last looked at in, close-ups of corrections aside; None before
             the first pass.
-        image: fingerprint of the image, by which the predictor refuses another one, unless what
+        image_fingerprint: of its image, by which the predictor refuses another one, unless what
             differs there is thin or small; None if it belongs to none, as a mask to start from.
-        encoder: the network that answers on the image; None before it was chosen. What another
+        network: which one answers on the image; None before it was chosen. What another
             predictor left is chosen and computed anew.
         features: of that region, or of the whole image before the first pass. They save time and
             never change a result, so they may be dropped.
@@ -78,8 +78,8 @@ class Segmentation:
     probability: NDArray[np.float32]
     clicks: tuple[Click, ...] = ()
     region: RegionOfInterest | None = None
-    image: int | None = None
-    encoder: AnsweringNetwork | None = field(default=None, repr=False)
+    image_fingerprint: int | None = None
+    network: AnsweringNetwork | None = field(default=None, repr=False)
     features: CropFeatures | None = field(default=None, repr=False)
     is_given: bool = False
 
@@ -140,7 +140,7 @@ class Segmentation:
     @property
     def is_by_generalist(self) -> bool:
         """Whether a specialised network left the image to the one that it came from."""
-        return self.encoder is not None and self.encoder.is_generalist
+        return self.network is not None and self.network.is_generalist
 
     @property
     def nbytes(self) -> int:

@@ -7,7 +7,7 @@ on the last probability map, the clicks and the last region, and on nothing else
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,75 +25,6 @@ RECOMPUTE_OVERLAP = 0.5
 THRESHOLD = 0.5
 
 
-class Zoom(Protocol):
-    """A way to look at the image; what the predictor asks of one."""
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """The height and width to which regions are resized, whatever their aspect ratio."""
-
-    @property
-    def looks(self) -> int:
-        """The most network passes for one click, apart from a close-up and from closer windows."""
-
-    @property
-    def as_published(self) -> bool:
-        """How image and clicks are resized; see `icmformer.region_of_interest.View`.
-
-        As published, masks are not tidied either.
-        """
-
-    def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
-        """Say whether the first look is at the whole image, wherever the first click is."""
-
-    def region(
-        self,
-        probability: np.ndarray,
-        clicks: PlacedClicks,
-        current: RegionOfInterest | None,
-    ) -> RegionOfInterest:
-        """Return what the next pass looks at.
-
-        Args:
-            probability: (H, W) float32 in [0, 1] before the pass; zeros before the first click.
-            clicks: all clicks so far.
-            current: the region of the pass before, if there was one.
-        """
-
-    def closer_windows(
-        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
-    ) -> Sequence[RegionOfInterest]:
-        """Return ever smaller surroundings of an object's first click, if any are to be tried.
-
-        Args:
-            pixel: (2,) int, row and column of the click.
-            current: the region of the pass that answered it.
-            image_hw: height and width of the image.
-        """
-
-    def look_again(
-        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest
-    ) -> RegionOfInterest | None:
-        """Return a region to look at once more before answering, or None to answer.
-
-        Args:
-            probability: (H, W) float32 in [0, 1] after the pass.
-            clicks: all clicks so far.
-            current: the region of the pass.
-        """
-
-    def refinement_window(
-        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
-    ) -> RegionOfInterest | None:
-        """Return the surroundings of a correcting click, to be seen larger; None if they are not.
-
-        Args:
-            pixel: (2,) int, row and column of the click.
-            current: the region of the pass that answered it.
-            image_hw: height and width of the image.
-        """
-
-
 @dataclass(frozen=True)
 class ZoomIn:
     """The published protocol: RITM's zoom-in, with the fixed size of SimpleClick and iCMFormer.
@@ -108,14 +39,13 @@ class ZoomIn:
     """
 
     input_size: tuple[int, int]
-    looks: ClassVar[int] = 1
     as_published: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_size(self.input_size)
 
     def begins_with_whole(self, image_hw: tuple[int, int]) -> bool:
-        """Return True; see `Zoom`."""
+        """Return True: the first look is at the whole image, wherever the first click is."""
         return True
 
     def region(
@@ -124,7 +54,13 @@ class ZoomIn:
         clicks: PlacedClicks,
         current: RegionOfInterest | None,
     ) -> RegionOfInterest:
-        """Return the current region or, where the protocol replaces it, a new one; see `Zoom`."""
+        """Return what the next pass looks at: the current region or, by the protocol, a new one.
+
+        Args:
+            probability: (H, W) float32 in [0, 1] before the pass; zeros before the first click.
+            clicks: all clicks so far.
+            current: the region of the pass before, if there was one.
+        """
         box = bounding_box(probability > THRESHOLD)
         if box is None:
             wanted = RegionOfInterest.whole(probability.shape[:2])
@@ -133,24 +69,6 @@ class ZoomIn:
         if current is None or not current.holds(clicks.positive_pixels):
             return wanted
         return wanted if wanted.overlap(current) < RECOMPUTE_OVERLAP else current
-
-    def closer_windows(
-        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
-    ) -> Sequence[RegionOfInterest]:
-        """Return none, always; see `Zoom`."""
-        return ()
-
-    def look_again(
-        self, probability: np.ndarray, clicks: PlacedClicks, current: RegionOfInterest
-    ) -> RegionOfInterest | None:
-        """Return None, always; see `Zoom`."""
-        return None
-
-    def refinement_window(
-        self, pixel: np.ndarray, current: RegionOfInterest, image_hw: tuple[int, int]
-    ) -> RegionOfInterest | None:
-        """Return None, always; see `Zoom`."""
-        return None
 
     def _around(self, box: RegionOfInterest, image_hw: tuple[int, int]) -> RegionOfInterest:
         row_min, row_max = self._expand(box.row_min, box.row_max, image_hw[0])

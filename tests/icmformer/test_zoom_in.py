@@ -72,10 +72,3 @@ def test_negative_clicks_do_not_move_the_region():
     current = RegionOfInterest(34, 234, 150, 350)
     click = _clicks((300, 420), (0, 0, False))
     assert ZoomIn((448, 448)).region(_probability(*SMALL), click, current) is current
-
-
-def test_one_look_is_all():
-    click, region = _clicks((300, 420), (130, 250, True)), RegionOfInterest(34, 234, 150, 350)
-    zoom = ZoomIn((200, 200))
-    assert zoom.look_again(_probability(*SMALL), click, WHOLE) is None
-    assert zoom.refinement_window(click.pixels[0], region, (300, 420)) is None

@@ -100,12 +100,12 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_drops_nothing():
     ),
 )
 def test_what_lies_outside_the_object_takes_no_memory(probability):
-    kept = Segmentation(probability, (A,), RegionOfInterest(0, 1, 2, 3), image=7)
+    kept = Segmentation(probability, (A,), RegionOfInterest(0, 1, 2, 3), image_fingerprint=7)
     sessions = holding(kept)
     found = sessions.longest_prefix(KEY, [A])
     box = bounding_box(probability)
     assert same(found, kept)
-    assert (found.region, found.image, found.features) == (kept.region, 7, None)
+    assert (found.region, found.image_fingerprint, found.features) == (kept.region, 7, None)
     assert sessions.nbytes == (4 * math.prod(box.size_hw) if box else 0)
 
 
