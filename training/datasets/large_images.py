@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from icmformer.region_of_interest import centred
 from training.datasets.object_boxes import object_boxes
 from training.datasets.sample import AnnotatedImage
 
@@ -99,13 +100,9 @@ def _corners(box: tuple[slice, slice]) -> tuple[int, int, int, int]:
 
 def _window(box: np.ndarray, side: int, size_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the corners of a square around a box, as far as the image reaches."""
-    spans = []
-    for first, stop, length in zip(box[:2], box[2:], size_hw, strict=True):
-        count = min(side, length)
-        start = min(max((int(first) + int(stop) - count) // 2, 0), length - count)
-        spans.append((start, start + count))
-    (top, bottom), (left, right) = spans
-    return top, left, bottom, right
+    top, bottom = centred(int(box[0] + box[2]) - 1, side, size_hw[0])
+    left, right = centred(int(box[1] + box[3]) - 1, side, size_hw[1])
+    return top, left, bottom + 1, right + 1
 
 
 def _parts(
