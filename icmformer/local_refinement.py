@@ -8,27 +8,22 @@ from icmformer.region_of_interest import RegionOfInterest
 _RIM = 0.25
 
 
-def blended(whole: np.ndarray, close: np.ndarray, window: RegionOfInterest) -> np.ndarray:
-    """Return the probability of a close-up inside its window, and of the whole view elsewhere.
+def blend_in(whole: np.ndarray, close: np.ndarray, window: RegionOfInterest) -> None:
+    """Put the probability of a close-up where its window is.
 
     Near the window's borders the one goes over into the other, but not where the image ends.
 
     Args:
-        whole: (H, W) float32 in [0, 1].
+        whole: (H, W) float32 in [0, 1], of the whole view; is written to.
         close: (H, W) float32 in [0, 1]; counts inside the window alone.
         window: what the close-up showed.
-
-    Returns:
-        A new (H, W) float32.
     """
     height, width = whole.shape
     rows = _weights(window.row_min, window.row_max, height)
     columns = _weights(window.column_min, window.column_max, width)
     weight = np.minimum(rows[:, None], columns[None, :])
-    result = whole.copy()
-    inside = result[window.slices]
+    inside = whole[window.slices]
     inside += weight * (close[window.slices] - inside)
-    return result
 
 
 def _weights(first: int, last: int, length: int) -> np.ndarray:

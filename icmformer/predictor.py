@@ -15,7 +15,8 @@ from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
 from icmformer.image_features import ImageFeatures
-from icmformer.local_refinement import blended
+from icmformer.local_refinement import blend_in
+from icmformer.look import Look
 from icmformer.network_input import click_planes, image_planes, mask_plane
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
@@ -23,13 +24,16 @@ from icmformer.region_of_interest import RegionOfInterest, View, resize
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import AnsweringNetwork, CropFeatures, Segmentation
 from icmformer.specialised import Specialised
-from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
+from icmformer.tidy_mask import (
+    obey_clicks,
+    pixels_in_view,
+    take_back_far_changes,
+    without_specks,
+)
 from icmformer.zoom_in import ZoomIn
 
 # The second click still says which object is meant, unless a mask does; the ones after it correct.
 _CLICKS_TO_FIND_THE_OBJECT = 2
-# The second look at a box reads what the first one found; further ones change little.
-_LOOKS_AT_A_BOX = 2
 
 
 class Predictor:
@@ -212,10 +216,12 @@ class Predictor:
         with torch.inference_mode(), autocast(self._precision, self._device):
             result = self._begun(image, result)
             region = self._zoom.region(inside, placed, None)
-            for _ in range(_LOOKS_AT_A_BOX):
-                result = self._look(image, placed, region, result)
-                result = replace(result, probability=result.probability * inside)
-        return replace(result, clicks=clicks, image_fingerprint=fingerprint)
+            look = self._look(image, placed, region, result)
+            look.probability[:] *= inside
+            # It reads what the first one found; further ones change little.
+            look = self._look(image, placed, region, look)
+            look.probability[:] *= inside
+        return replace(look.as_answer(result), clicks=clicks, image_fingerprint=fingerprint)
 
     def _begun(self, image: np.ndarray, before: Segmentation) -> Segmentation:
         """Choose the network that answers on an image, unless it is."""
@@ -236,26 +242,25 @@ class Predictor:
         zoom, image_hw = self._zoom, _size_hw(image)
         region = zoom.region(before.probability, clicks, before.region)
         if isinstance(zoom, ZoomIn):
-            return self._look(image, clicks, region, before)
+            return self._look(image, clicks, region, before).as_answer(before)
         is_new = len(clicks) == 1 and bool(clicks.positive[0]) and not before.is_given
         if is_new:
             windows = [region, *zoom.closer_windows(clicks.pixels[0], region, image_hw)]
-            result, region = self._found(image, clicks, before, windows)
+            look = self._found(image, clicks, before, windows)
         else:
-            result = self._look(image, clicks, region, before)
+            look = self._look(image, clicks, region, before)
         for _ in range(zoom.looks - 1):
-            next_region = zoom.look_again(result.probability, clicks, region)
+            next_region = zoom.look_again(look.probability, clicks, look.region)
             if next_region is None:
                 break
-            region = next_region
-            result = self._look(image, clicks, region, result)
+            look = self._look(image, clicks, next_region, look)
         if before.is_given or len(clicks) > _CLICKS_TO_FIND_THE_OBJECT:
-            window = zoom.refinement_window(clicks.pixels[-1], region, image_hw)
-            return self._corrected(image, clicks, before, result, region, window)
-        if is_new:
+            window = zoom.refinement_window(clicks.pixels[-1], look.region, image_hw)
+            self._correct(image, clicks, before, look, window)
+        elif is_new:
             # One place is said, so one part is meant: what else looks like it is left alone.
-            return self._leaving_alone(before, result, clicks, region)
-        return result
+            self._leave_alone(before, look, clicks, look.region)
+        return look.as_answer(before)
 
     def _found(
         self,
@@ -263,8 +268,8 @@ class Predictor:
         clicks: PlacedClicks,
         before: Segmentation,
         windows: list[RegionOfInterest],
-    ) -> tuple[Segmentation, RegionOfInterest]:
-        """Look at what a first click is on, closer if it does not stand out, and say where.
+    ) -> Look:
+        """Look at what a first click is on, closer if it does not stand out.
 
         Where it is known how large objects are, that says where to begin, and a closer look follows
         even if it does: what a network has learned stands out to it in hundreds, too.
@@ -272,48 +277,41 @@ class Predictor:
         largest = windows[0]
         if isinstance(self._model, Specialised) and not before.is_by_generalist:
             windows = not_too_large(windows, float(self._model.object_side))
-        region, *closer_windows = windows
-        found = self._answer(image, clicks, region, before)
-        if region is largest and stands_out(found.probability, region):
-            return self._obeying(found, clicks, region), region
+        first, *closer_windows = windows
+        found = self._answer(image, clicks, first, before)
+        if first is largest and stands_out(found.probability, first):
+            return self._obeying(found, clicks)
         for window in closer_windows:
             closer = self._answer(image, clicks, window, before)
-            if is_clearer(closer.probability, window, found.probability, region):
+            if is_clearer(closer.probability, window, found.probability, found.region):
                 if is_cut_off(closer.probability, window):
                     break  # it is larger than that
-                found, region = closer, window
-            elif stands_out(found.probability, region):
+                found = closer
+            elif stands_out(found.probability, found.region):
                 break  # as clearly as it will
-        return self._obeying(found, clicks, region), region
+        return self._obeying(found, clicks)
 
-    def _corrected(
+    def _correct(
         self,
         image: np.ndarray,
         clicks: PlacedClicks,
         before: Segmentation,
-        after: Segmentation,
-        region: RegionOfInterest,
+        look: Look,
         window: RegionOfInterest | None,
-    ) -> Segmentation:
-        """Keep what the last click corrected near it, and look closely at that."""
-        result = self._leaving_alone(before, after, clicks, region)
-        if window is None:
-            return result
-        close = self._look(image, clicks, window, result)
-        merged = blended(result.probability, close.probability, window)
-        return self._leaving_alone(before, replace(result, probability=merged), clicks, window)
+    ) -> None:
+        """Keep what the last click corrected near it, and look closely at that in a window."""
+        self._leave_alone(before, look, clicks, look.region)
+        if window is not None:
+            close = self._look(image, clicks, window, look)
+            blend_in(look.probability, close.probability, window)
+            self._leave_alone(before, look, clicks, window)
 
-    def _leaving_alone(
-        self,
-        before: Segmentation,
-        after: Segmentation,
-        clicks: PlacedClicks,
-        region: RegionOfInterest,
-    ) -> Segmentation:
-        """Take back what a correction changed far from its click, as seen in a region."""
-        view = self._view(region, _size_hw(after.probability))
-        kept = only_near(before.probability, after.probability, clicks.pixels[-1], view)
-        return replace(after, probability=kept)
+    def _leave_alone(
+        self, before: Segmentation, look: Look, clicks: PlacedClicks, region: RegionOfInterest
+    ) -> None:
+        """Take back what a look changed far from the last click, as seen in a region."""
+        view = self._view(region, _size_hw(look.probability))
+        take_back_far_changes(before.probability, look.probability, clicks.pixels[-1], view)
 
     def _view(self, region: RegionOfInterest, image_hw: tuple[int, int]) -> View:
         return View(image_hw, region, self._zoom.input_size, self._zoom.as_published)
@@ -323,18 +321,18 @@ class Predictor:
         image: np.ndarray,
         clicks: PlacedClicks,
         region: RegionOfInterest,
-        before: Segmentation,
-    ) -> Segmentation:
+        before: Segmentation | Look,
+    ) -> Look:
         """Run the network once, and have its answer obey the clicks."""
-        return self._obeying(self._answer(image, clicks, region, before), clicks, region)
+        return self._obeying(self._answer(image, clicks, region, before), clicks)
 
     def _answer(
         self,
         image: np.ndarray,
         clicks: PlacedClicks,
         region: RegionOfInterest,
-        before: Segmentation,
-    ) -> Segmentation:
+        before: Segmentation | Look,
+    ) -> Look:
         """Run the network once."""
         view = self._view(region, _size_hw(image))
         features = self._features(image, view, before)
@@ -349,19 +347,17 @@ class Predictor:
         if self._flip:
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
         probability = self._on_image(torch.sigmoid(logits), clicks, view)
-        return replace(before, probability=probability, region=region, features=features)
+        return Look(probability, region, before.network, features)
 
-    def _obeying(
-        self, answer: Segmentation, clicks: PlacedClicks, region: RegionOfInterest
-    ) -> Segmentation:
+    def _obeying(self, look: Look, clicks: PlacedClicks) -> Look:
         """Correct an answer around the clicks that it contradicts, by what was seen."""
-        if not self._tidy:
-            return answer
-        view = self._view(region, _size_hw(answer.probability))
-        return replace(answer, probability=obey_clicks(answer.probability, clicks, view))
+        if self._tidy:
+            view = self._view(look.region, _size_hw(look.probability))
+            obey_clicks(look.probability, clicks, view)
+        return look
 
-    def _features(self, image: np.ndarray, view: View, before: Segmentation) -> CropFeatures:
-        """Encode what is seen, unless the segmentation before brings just these features."""
+    def _features(self, image: np.ndarray, view: View, before: Segmentation | Look) -> CropFeatures:
+        """Encode what is seen, unless what was before brings just these features."""
         known = before.features
         if known and known.view == view:
             return known
@@ -378,9 +374,12 @@ class Predictor:
             pixels, positive = pixels_in_view(clicks, view)
             cleaned = without_specks(probability[0, 0].cpu().numpy(), pixels, positive)
             probability = torch.from_numpy(cleaned)[None, None]
-        result = np.zeros(view.image_hw, dtype=np.float32)
         planes = resize(probability, view.box.size_hw, view.as_published)
-        result[view.box.slices] = planes[0, 0].cpu().numpy()
+        seen: np.ndarray = planes[0, 0].cpu().numpy()
+        if seen.shape == view.image_hw:
+            return seen
+        result = np.zeros(view.image_hw, dtype=np.float32)
+        result[view.box.slices] = seen
         return result
 
 

@@ -2,8 +2,8 @@
 
 A positive click lies inside, a negative one outside, there are no specks or pinholes, and a
 correction leaves alone what it was not about; so does an object's first click what it is not on.
-Used where people click, never in benchmarks. All of it is pure, and what it leaves is what the next
-pass of the network reads as previous mask: people correct what they see.
+Used where people click, never in benchmarks. What it leaves is what the next pass of the network
+reads as previous mask: people correct what they see.
 """
 
 import cv2
@@ -81,7 +81,7 @@ def small_parts(
     return labels, small
 
 
-def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> np.ndarray:
+def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> None:
     """Correct a mask around the clicks that it contradicts, and only there.
 
     A small disk is put there rather than a pixel, so that people see their click did something. It
@@ -89,27 +89,22 @@ def obey_clicks(probability: np.ndarray, clicks: PlacedClicks, view: View) -> np
     pixel the later counts.
 
     Args:
-        probability: (H, W) float32 in [0, 1], of the image.
+        probability: (H, W) float32 in [0, 1], of the image; becomes 1 or 0 in disks.
         clicks: on the image.
         view: what the network saw.
-
-    Returns:
-        (H, W) float32 in [0, 1]: `probability` itself where all clicks are obeyed, or a new array
-        that is 1 or 0 in disks.
     """
-    result = probability
     radius_hw = _REPAIR_RADIUS * np.array(view.box.size_hw) / np.array(view.size_hw)
     for (row, column), positive in zip(clicks.pixels, clicks.positive, strict=True):
-        if (result[row, column] > MASK_THRESHOLD) != positive:
-            result = result.copy() if result is probability else result
+        if (probability[row, column] > MASK_THRESHOLD) != positive:
             others = clicks.pixels[clicks.positive != positive] - (row, column)
             reach = np.hypot(*others.T).min(initial=np.inf) / 2
             radii = np.minimum(radius_hw, reach)
-            _paint_disk(result, (int(row), int(column)), radii, value=float(positive))
-    return result
+            _paint_disk(probability, (int(row), int(column)), radii, value=float(positive))
 
 
-def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: View) -> np.ndarray:
+def take_back_far_changes(
+    before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: View
+) -> None:
     """Take back what a correction changed elsewhere than around its click.
 
     Of the connected areas in which the mask changed, those stay that reach the click; if none
@@ -117,17 +112,14 @@ def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: Vi
 
     Args:
         before: (H, W) float32 in [0, 1], of the image, that was clicked.
-        after: (H, W) float32 in [0, 1], the answer.
+        after: (H, W) float32 in [0, 1], the answer; is written to.
         pixel: (2,) int, row and column of the click.
         view: what the network saw.
-
-    Returns:
-        (H, W) float32 in [0, 1]: `after` itself where everything stays, or a new array.
     """
     changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
     box = bounding_box(changed)
     if box is None:
-        return after
+        return
     # The labels of a whole large image would take longer than the network.
     inside = changed[box.slices].astype(np.uint8)
     count, labels = cv2.connectedComponents(inside, connectivity=8)
@@ -136,12 +128,9 @@ def only_near(before: np.ndarray, after: np.ndarray, pixel: np.ndarray, view: Vi
     (top, left), (bottom, right) = np.maximum((place - reach, place + reach + 1), 0)
     stays = np.zeros(count, dtype=bool)
     stays[labels[top:bottom, left:right]] = True
-    if not stays[1:].any():
-        return after
-    stays[0] = True  # what did not change
-    result = after.copy()
-    np.copyto(result[box.slices], before[box.slices], where=~stays[labels])
-    return result
+    if stays[1:].any():
+        stays[0] = True  # what did not change
+        np.copyto(after[box.slices], before[box.slices], where=~stays[labels])
 
 
 def _paint_disk(

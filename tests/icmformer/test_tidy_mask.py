@@ -9,7 +9,12 @@ from icmformer.placed_clicks import PlacedClicks
 from icmformer.predictor import Predictor
 from icmformer.region_of_interest import RegionOfInterest, View
 from icmformer.segmentation import MASK_THRESHOLD
-from icmformer.tidy_mask import obey_clicks, only_near, pixels_in_view, without_specks
+from icmformer.tidy_mask import (
+    obey_clicks,
+    pixels_in_view,
+    take_back_far_changes,
+    without_specks,
+)
 from tests.toy_network import ToyNetwork
 
 CLICK_INSIDE = np.array([[30, 30]])
@@ -111,16 +116,15 @@ VIEW = View((60, 80), RegionOfInterest.whole((60, 80)), (60, 80))
 def test_contradicted_clicks_get_a_small_disk():
     probability = np.zeros((60, 80), dtype=np.float32)
     clicks = PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80))
-    obeying = obey_clicks(probability, clicks, VIEW)
-    assert obeying.sum() == 13, "radius 2"
-    assert obeying[30, 38:43].tolist() == [1] * 5
-    assert not probability.any(), "as it was"
+    obey_clicks(probability, clicks, VIEW)
+    assert probability.sum() == 13, "radius 2"
+    assert probability[30, 38:43].tolist() == [1] * 5
 
 
 def test_obeyed_clicks_change_nothing():
     probability = np.full((60, 80), 0.6, dtype=np.float32)
     clicks = PlacedClicks.on_image([Click(40.5, 30.5, True)], (60, 80))
-    assert obey_clicks(probability, clicks, VIEW) is probability
+    obey_clicks(probability, clicks, VIEW)
     assert (probability == np.float32(0.6)).all()
 
 
@@ -131,8 +135,8 @@ def test_disks_grow_with_the_pixels_that_the_network_saw(network_hw, down, acros
     probability = np.zeros((600, 800), dtype=np.float32)
     view = View((600, 800), RegionOfInterest.whole((600, 800)), network_hw)
     clicks = PlacedClicks.on_image([Click(400, 300, True)], (600, 800))
-    obeying = obey_clicks(probability, clicks, view)
-    rows, columns = np.flatnonzero(obeying[:, 400]), np.flatnonzero(obeying[300])
+    obey_clicks(probability, clicks, view)
+    rows, columns = np.flatnonzero(probability[:, 400]), np.flatnonzero(probability[300])
     assert (rows[0], rows[-1]) == (300 - down, 300 + down)
     assert (columns[0], columns[-1]) == (400 - across, 400 + across)
 
@@ -170,12 +174,20 @@ def _whole_view(size_hw=(100, 100), network_hw=(100, 100)):
     return View(size_hw, RegionOfInterest.whole(size_hw), network_hw, as_published=False)
 
 
+def _kept(before, after, pixel, view):
+    """Return what stays of an answer, and see to it that what was clicked stays as it is."""
+    kept, unchanged = after.copy(), before.copy()
+    take_back_far_changes(before, kept, pixel, view)
+    np.testing.assert_array_equal(before, unchanged)
+    return kept
+
+
 def test_a_correction_leaves_alone_what_it_was_not_about():
     before, after = _blob(), _blob()
     after[20:30, 20:60] = 0.1  # asked for
     after[80:95, 80:95] = 0.9  # not asked for
     after[50:55, 30:35] = 0.7  # still object
-    kept = only_near(before, after, np.array([25, 40]), _whole_view())
+    kept = _kept(before, after, np.array([25, 40]), _whole_view())
     wanted = after.copy()
     wanted[80:95, 80:95] = 0.1
     np.testing.assert_array_equal(kept, wanted)
@@ -185,7 +197,7 @@ def test_a_correction_just_beside_the_click_counts():
     before, after = _blob(), _blob()
     after[60:70, 20:60] = 0.9
     after[80:95, 80:95] = 0.9
-    kept = only_near(before, after, np.array([58, 40]), _whole_view())
+    kept = _kept(before, after, np.array([58, 40]), _whole_view())
     assert (kept[60:70, 20:60] == np.float32(0.9)).all()
     assert (kept[80:95, 80:95] == np.float32(0.1)).all()
 
@@ -193,9 +205,7 @@ def test_a_correction_just_beside_the_click_counts():
 def test_a_click_that_nothing_changed_around_changes_what_the_network_wants():
     before, after = _blob(), _blob()
     after[80:95, 80:95] = 0.9
-    np.testing.assert_array_equal(
-        only_near(before, after, np.array([40, 40]), _whole_view()), after
-    )
+    np.testing.assert_array_equal(_kept(before, after, np.array([40, 40]), _whole_view()), after)
 
 
 def test_the_reach_of_a_click_grows_with_the_pixels_that_the_network_saw():
@@ -203,7 +213,7 @@ def test_the_reach_of_a_click_grows_with_the_pixels_that_the_network_saw():
     after[66:70, 20:60] = 0.9
     after[80:95, 80:95] = 0.9
     near, far = (
-        only_near(before, after, np.array([58, 40]), _whole_view(network_hw=hw))
+        _kept(before, after, np.array([58, 40]), _whole_view(network_hw=hw))
         for hw in ((25, 25), (100, 100))
     )
     assert near[90, 90] == np.float32(0.1)
@@ -213,12 +223,12 @@ def test_the_reach_of_a_click_grows_with_the_pixels_that_the_network_saw():
 def test_a_click_at_the_corner():
     before, after = _blob(), _blob()
     after[:5, :5] = after[80:95, 80:95] = 0.9
-    kept = only_near(before, after, np.array([0, 0]), _whole_view())
+    kept = _kept(before, after, np.array([0, 0]), _whole_view())
     assert kept[0, 0] == np.float32(0.9)
     assert kept[90, 90] == np.float32(0.1)
 
 
-def _only_near_on_the_whole_image(before, after, pixel, view):
+def _kept_of_the_whole_image(before, after, pixel, view):
     """The same, as plainly as it can be said: every pixel of the image has a label."""
     changed = (before > MASK_THRESHOLD) != (after > MASK_THRESHOLD)
     _, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
@@ -247,12 +257,10 @@ def test_what_is_taken_back_is_as_if_the_whole_image_were_labelled(size_hw, seed
     after = np.where(random.random(size_hw) < share, other, before)
     pixel = random.integers(0, size_hw)
     view = _whole_view(size_hw, tuple(-(-side // shrunk) for side in size_hw))
-    unchanged = before.copy(), after.copy()
 
-    kept = only_near(before, after, pixel, view)
+    kept = _kept(before, after, pixel, view)
 
-    np.testing.assert_array_equal(kept, _only_near_on_the_whole_image(before, after, pixel, view))
-    np.testing.assert_array_equal((before, after), unchanged)
+    np.testing.assert_array_equal(kept, _kept_of_the_whole_image(before, after, pixel, view))
 
 
 def _large_blob():
@@ -287,14 +295,15 @@ def test_the_disk_of_a_click_reaches_half_the_way_to_the_next_of_the_other_sign(
     probability = np.zeros((600, 800), dtype=np.float32)
     view = View((600, 800), RegionOfInterest.whole((600, 800)), (60, 80))
     clicks = PlacedClicks.on_image([Click(400, 300, True), Click(412, 300, False)], (600, 800))
-    painted = np.flatnonzero(obey_clicks(probability, clicks, view)[300])
+    obey_clicks(probability, clicks, view)
+    painted = np.flatnonzero(probability[300])
     assert (painted[0], painted[-1]) == (394, 406)
 
 
 def test_what_changed_and_touches_at_a_corner_is_one_area():
     before, after = _blob(), _blob()
     after[25:30, 40:45] = after[30:35, 45:50] = 0.1
-    kept = only_near(before, after, np.array([27, 42]), _whole_view())
+    kept = _kept(before, after, np.array([27, 42]), _whole_view())
     np.testing.assert_array_equal(kept, after)
 
 
@@ -302,5 +311,5 @@ def test_what_changed_and_touches_at_a_corner_is_one_area():
 def test_a_click_reaches_two_and_a_half_pixels_of_the_network(distance, stays):
     before, after = np.zeros((2, 200, 200), dtype=np.float32)
     after[50, 50] = after[50:60, 50 + distance : 60 + distance] = 0.9
-    kept = only_near(before, after, np.array([50, 50]), _whole_view((200, 200), (20, 20)))
+    kept = _kept(before, after, np.array([50, 50]), _whole_view((200, 200), (20, 20)))
     assert (kept[55, 50 + distance] > 0.5) == stays
