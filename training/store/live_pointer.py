@@ -163,11 +163,11 @@ def way_back(session: Session, project: str) -> list[int]:
 
     Empty where the project follows the site, as it does after the last of them.
     """
-    promoted = _promotions(moves_of(session, project))
+    pointed_at = _in_force(moves_of(session, project))
     rows = select(VersionRow.number).where(VersionRow.weights != "")
-    whole = set(session.scalars(rows.where(VersionRow.number.in_(promoted))))
-    # What lay between a version and itself may be gone: going back to what is live leads nowhere.
-    return [number for number, _ in groupby(n for n in reversed(promoted) if n in whole)]
+    whole = set(session.scalars(rows.where(VersionRow.number.in_(pointed_at))))
+    # Going back to what is live leads nowhere: it was pinned, or what lay between is gone.
+    return [number for number, _ in groupby(n for n in reversed(pointed_at) if n in whole)]
 
 
 def pin(session: Session, project: str, mover: Mover) -> None:
@@ -226,8 +226,11 @@ def _earlier(session: Session, project: str) -> int | None:
     return back[1] if len(back) > 1 else None
 
 
-def _promotions(moves: Iterable[LiveMoveRow]) -> list[int]:
-    """Return the promotions in force, the current one last, those of swept versions among them."""
+def _in_force(moves: Iterable[LiveMoveRow]) -> list[int]:
+    """Return what was pointed at and not rolled back, the current one last.
+
+    What was swept is among it, and one version twice where a move changed nothing.
+    """
     stack: list[int] = []
     for move in moves:
         if move.version is None:
@@ -235,8 +238,8 @@ def _promotions(moves: Iterable[LiveMoveRow]) -> list[int]:
         elif move.move == "rollback":
             while stack[-1] != move.version:
                 stack.pop()
-        elif not stack or (move.move == "promote" and move.version != stack[-1]):
-            stack.append(move.version)  # promoting what is live already leads nowhere back
+        else:
+            stack.append(move.version)
     return stack
 
 

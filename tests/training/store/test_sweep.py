@@ -182,6 +182,23 @@ def test_rollbacks_step_over_what_was_swept_until_the_site_is_followed_again(sto
     assert versions.way_back(PROJECT) == [own[3]]
 
 
+def test_no_rollback_leads_to_what_a_rollback_left(stores, tmp_path):
+    """Also where that was made live again, or pinned, and what lay between was swept."""
+    versions, ann = stores.versions, Mover("ann", "")
+    first, left = (publish(stores, tmp_path, name, project=None) for name in ("first", "left"))
+    between, newest = (publish(stores, tmp_path, name) for name in ("between", "newest"))
+    for number in (first, left, between, left, left, newest):
+        versions.move(partial(choose, project=PROJECT, number=number, mover=ann))
+    for decision in (pin, unpin):
+        versions.move(partial(decision, project=PROJECT, mover=ann))
+    sweep(stores, newest_versions=1)
+    ways = [versions.way_back(PROJECT)]
+    for _ in range(2):
+        versions.move(partial(roll_back, project=PROJECT, mover=ann))
+        ways.append(versions.way_back(PROJECT))
+    assert ways == [[newest, left, first], [left, first], [first]]
+
+
 def test_the_site_goes_back_to_nothing_that_was_swept(stores, tmp_path):
     versions, ann = stores.versions, Mover("ann", "")
     own = [publish(stores, tmp_path, f"v{n}") for n in range(3)]
@@ -300,13 +317,14 @@ def test_a_report_that_cannot_be_read_is_told_once_all_that_can_go_is_gone(store
     paths = [tmp_path / "files" / stores.versions.get(number).report for number in shown]
     SampleStore(stores.database, stores.files).withdraw(PROJECT, [1])
     age(tmp_path)
+    SampleFiles(stores.files).write_mask(np.eye(40, 60, dtype=bool))  # young
     for path in paths[:2]:
         path.rename(tmp_path / path.name)
         path.symlink_to(tmp_path)  # listed like a file, and not to be read
     problem = "^3 files deleted, but 2 reports may still show .*json cannot be read: .*directory"
     with pytest.raises(FileStoreError, match=problem):
         sweep(stores)
-    assert (kept(stores, "images"), kept(stores, "masks")) == (0, 0)
+    assert (kept(stores, "images"), kept(stores, "masks")) == (0, 1)
     assert stored_report(stores, shown[2]) == report_of("c", improved=[])
     for path in paths[:2]:
         path.unlink()
