@@ -235,7 +235,7 @@ class Noting(RednessNetwork):
         self.shown.append(bool(previous_mask.any()))
         logits = super().fuse(features, click_maps, previous_mask)
         sure = self.sure[min(self.passes, len(self.sure)) - 1]
-        logits[:] = -sure
+        logits[:] = -abs(sure)
         logits[..., 100:124, 100:124] = sure
         return logits
 
@@ -244,6 +244,7 @@ class Noting(RednessNetwork):
     ("sure", "looks"),
     [
         pytest.param([0.9], 1, id="it stands out in the whole image"),
+        pytest.param([-1.0], 6, id="nothing is seen, and the dot of its click is nothing, too"),
         pytest.param([0.2, 0.4, 0.3, 0.2, 0.5, 0.6], 6, id="it stands out nowhere"),
         pytest.param([0.2, 0.9, 1.2, 1.5, 1.8, 2.1], 6, id="more in every window"),
         pytest.param([0.2, 0.4, 0.9, 0.9, 2.1], 4, id="no more in the third window"),
@@ -255,6 +256,23 @@ def test_looks_come_closer_until_what_stands_out_does_not_so_more(sure, looks):
     Predictor(network).segment(scene(20), [Click(800, 800, True)])
     assert network.shown[:looks] == [False] * looks, "each begins anew"
     assert all(network.shown[looks:])
+
+
+class Glowing(Noting):
+    """Sees a glow around the spot, too, in its second look, as far as the next one reaches."""
+
+    def fuse(self, features, click_maps, previous_mask):
+        logits = super().fuse(features, click_maps, previous_mask)
+        if self.passes == 2:
+            logits[..., 56:168, 56:168] = logits[..., 56:168, 56:168].clamp(min=-0.2)
+        return logits
+
+
+def test_a_look_that_shows_less_beside_the_spot_than_the_one_before_says_no_more_of_it():
+    network = Glowing([0.2, 1.0, 0.9])
+    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    assert network.shown[:3] == [False] * 3
+    assert all(network.shown[3:])
 
 
 class Learned(Noting, Specialised):

@@ -173,6 +173,21 @@ def test_the_nearest_example_decides_with_some_favour_to_the_familiar(others):
     assert not network.knows(features([11.1] * channels)), "11.1 from one and 9.9 from the other"
 
 
+def test_at_any_size_of_a_benchmark_an_image_is_told_apart_at_that_of_the_examples():
+    """Or its numbers would be those of another network than people are served with."""
+    network = build_model("tiny").eval()
+    fine = np.zeros((128, 128, 3), np.uint8)
+    fine[::2] = 255  # lines, which at half the size are grey
+    planes = torch.from_numpy(fine).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        unfamiliar = description(network.encode_image(planes))[None]
+        weights = specialised_weights(
+            network, network, described(network, fine)[None], unfamiliar, LARGE
+        )
+    network = assemble(network.config, weights, "a test")
+    assert Predictor.for_benchmark(network, (128, 128)).knows(fine)
+
+
 def test_an_image_that_was_learned_and_replayed_is_known():
     network = build_model("tiny")
     examples = torch.rand(3, network.config.cross_dim)
@@ -190,6 +205,12 @@ def test_a_channel_counts_by_how_much_it_varies():
     network = assemble(network.config, weights, "a test")
     assert network.knows(features([60.0, 0.1, *quiet]))
     assert not network.knows(features([40.0, 0.9, *quiet]))
+
+
+def test_where_a_network_computes_in_bf16_its_images_are_described_in_float32():
+    tokens = torch.rand(1, 64, 32).bfloat16()
+    seen = description(ImageFeatures((8, 8), tokens, None, ()))
+    torch.testing.assert_close(seen, tokens[0].float().mean(0))
 
 
 def test_all_of_it_comes_back_from_disk(network, tmp_path):
@@ -232,6 +253,7 @@ def test_what_is_damaged_is_refused(tmp_path, name, tensor, sentence):
 def test_the_specialist_alone_is_an_ordinary_network(network, tmp_path):
     alone = specialist_of(network)
     assert type(alone) is not Specialised
+    assert not alone.training
     path = tmp_path / "alone.safetensors"
     save_checkpoint(alone, path)
     assert "familiar" not in safetensors.torch.load_file(path)
