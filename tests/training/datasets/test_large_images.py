@@ -108,9 +108,15 @@ def test_the_more_images_there_are_the_fewer_and_larger_are_the_parts_of_each(im
     assert sorted(place for part in parts for place in part.objects) == sorted(image.objects)
 
 
+def test_parts_become_no_larger_than_they_must():
+    """Here twice as large, for two of 149 images each to show three objects."""
+    image = annotated((900, 900), (20, 20, 10, 10), (20, 220, 10, 10), (800, 800, 10, 10))
+    parts = CloseUps(SIDE, images=149)(image)
+    assert [part.name for part in parts] == ["slide[0:320, 0:320]", "slide[580:900, 580:900]"]
+
+
 def test_of_one_part_alone_nothing_is_lost_that_shrinking_keeps():
-    corners = [(0, 0, 12, 12), (0, 888, 12, 12), (888, 0, 12, 12), (888, 888, 12, 12)]
-    image = annotated((900, 900), *corners)
+    image = annotated((900, 900), (0, 0, 5, 5), (888, 888, 12, 12))
     (part,), (shrunk,) = CloseUps(SIDE, images=300)(image), Shrunk(SIDE)(image)
     assert np.array_equal(part.image, shrunk.image)
     assert part.objects == shrunk.objects
