@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from icmformer import build_model, load_checkpoint
-from icmformer.specialised import generalist_of, specialist_of
+from icmformer import Predictor, build_model, load_checkpoint
+from icmformer.specialised import description, generalist_of, specialist_of
 from tests.training.disc_project import (
     PROJECT,
     accept,
@@ -18,7 +18,7 @@ from tests.training.disc_project import (
 )
 from training.datasets.accepted import AcceptedImages
 from training.datasets.sample import AnnotatedImage, EvaluationSample
-from training.fine_tuning import improvement, improvement_plan, trial
+from training.fine_tuning import familiar_images, improvement, improvement_plan, trial
 from training.fine_tuning.familiar_images import known_images, specialised
 from training.fine_tuning.improvement import improve
 from training.fine_tuning.promotion import Decision
@@ -51,7 +51,7 @@ def judged(*names):
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    specialist, generalist = build_model("tiny").eval(), build_model("tiny").eval()
+    specialist, generalist = (build_model("tiny_swin", drop_path=0.9).train() for _ in range(2))
     bright, dark = learned("bright 1", "bright 2"), learned("dark 1", "dark 2")
     return specialised(specialist, generalist, bright, dark, lambda: None)
 
@@ -66,10 +66,25 @@ def test_three_quarters_of_the_objects_are_not_larger_than_it_says(network):
     layers[40:48, 40:60, 1] = 2
     layers[30:40, 20:60, 0] = -1
     objects = ((0, 1), (0, 2), (1, 1), (1, 2))
-    accepted = [AnnotatedImage("bright", picture("bright"), layers, objects)]
+    accepted = [AnnotatedImage("bright", picture("bright"), layers, objects), *learned("bright 2")]
     one = build_model("tiny")
     made = specialised(one, one, accepted, learned("dark"), lambda: None)
-    assert made.object_side == np.quantile([8, 12, 42, 20], 0.75)
+    assert made.object_side == np.quantile([8, 12, 42, 20, 64], 0.75)
+
+
+def test_examples_are_described_as_images_look_that_are_clicked_on(network):
+    predictor = Predictor(specialist_of(network), precision="fp32")
+    for one, name in ((network.familiar[1], "bright 2"), (network.unfamiliar[0], "dark 1")):
+        seen = predictor.encode(picture(name)).features.features
+        torch.testing.assert_close(one, description(seen))
+
+
+def test_of_many_images_some_are_examples(monkeypatch):
+    """Or a job would describe a whole public data set, and every version bring that along."""
+    monkeypatch.setattr(familiar_images, "MOST_EXAMPLES", 2)
+    one, images = build_model("tiny"), learned("bright 1", "bright 2", "bright 3")
+    made = specialised(one, one, images, images, lambda: None)
+    assert len(made.familiar) == len(made.unfamiliar) == 2
 
 
 def test_images_are_counted_and_not_their_objects(network):
@@ -81,10 +96,12 @@ def test_an_ordinary_network_leaves_no_image_to_another():
     assert known_images(build_model("tiny"), judged("dark 3#a"), lambda: None) is None
 
 
-def test_counting_can_be_stopped(network):
+def test_describing_and_counting_can_be_stopped(network):
     def stop():
         raise InterruptedError
 
+    with pytest.raises(InterruptedError):
+        specialised(network, network, learned("bright 3"), learned("dark 3"), stop)
     with pytest.raises(InterruptedError):
         known_images(network, judged("dark 3#a"), stop)
 

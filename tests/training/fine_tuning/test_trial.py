@@ -69,10 +69,11 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     tries = [sample.ious for sample in scores["held_out"].samples]
     assert len(set(tries[::2])) == 3, "each clicks elsewhere"
     assert run(pytest.fail) == scores, "what is kept is not clicked again"
-    progress.clear()
-    (tmp_path / "retention.json").write_text("[[")
-    assert same_ious(run(lambda *told: progress.append(told)), scores)
-    assert progress[-1] == ("judging the candidate", 1, 1), "only what was damaged"
+    for damaged in (b"[[", b"\xff"):
+        progress.clear()
+        (tmp_path / "retention.json").write_bytes(damaged)
+        assert same_ious(run(lambda *told: progress.append(told)), scores)
+        assert progress[-1] == ("judging the candidate", 1, 1), "only what was damaged"
 
     def clicked_by(predictor):
         cards = [
@@ -84,6 +85,8 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     network = load_checkpoint(tmp_path / "network.safetensors")
     assert tries == clicked_by(Predictor(network)), "as people are served"
     assert tries != clicked_by(Predictor.for_benchmark(network))
+    at_once = held_out.judge(Predictor(network), target_iou=0.0).samples
+    assert {len(sample.ious) for sample in at_once} == {1}, "nothing is left to be clicked for"
 
 
 def test_a_trial_without_objects(tmp_path):
