@@ -302,6 +302,16 @@ def test_a_damaged_candidate_is_refused(folder, stores, verdict, stage, suffix):
     assert stores.versions.live(PROJECT).version == 1
 
 
+def test_a_candidate_that_was_damaged_after_it_was_judged_is_not_published(folder, stores):
+    def act(stage, done, total):
+        if stage == "drawing the report":
+            (folder / "job-1" / "candidate.json").write_bytes(b"")
+
+    with pytest.raises(VersionError, match="damaged after it was trained"):
+        improve(job(folder), stores, options(policy=replace(POLICY, threshold=0.7)), act)
+    assert [version.number for version in stores.versions.usable_by(PROJECT)] == [1]
+
+
 def damage_images(folder):
     for image in (folder / "files" / "images").rglob("*.png"):
         image.write_bytes(b"")

@@ -20,6 +20,7 @@ from tests.training.disc_project import (
     options,
     quiet,
 )
+from training.datasets import large_images
 from training.datasets.sample import image_of
 from training.errors import DatasetError
 from training.fine_tuning import improvement, improvement_plan, trial
@@ -123,26 +124,49 @@ def sides(items):
     return {split_of(image_of(items[index].name)) for index in range(len(items))}
 
 
-def test_no_image_is_trained_on_that_a_version_is_chosen_or_judged_by(tmp_path, monkeypatch):
-    monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=1))
-    learned_from = []
+def learned_from(folder, stores, asked, monkeypatch):
+    """Begin a job, and return what it was to learn from."""
+    told = []
 
-    def stop(start, first, data, *told, **provenance):
-        learned_from.append(data)
+    def stop(start, first, data, *others, **provenance):
+        told.append(data)
         raise InterruptedError
 
     monkeypatch.setattr(improvement, "fine_tune", stop)
+    with pytest.raises(InterruptedError):
+        improve(job(folder), stores, asked, quiet)
+    return told[0]
+
+
+def test_no_image_is_trained_on_that_a_version_is_chosen_or_judged_by(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "evaluate", partial(trial.evaluate, max_clicks=1))
     monkeypatch.setattr(improvement_plan, "MOST_PARTS", 9)
     stores, asked = fill(tmp_path, discs=60), options("validation_objects=5")
-    with pytest.raises(InterruptedError):
-        improve(job(tmp_path), stores, asked, quiet)
-    (data,) = learned_from
+    data = learned_from(tmp_path, stores, asked, monkeypatch)
     held_out = judge_of(tmp_path, stores, asked).exercises["held_out"].objects
     assert sides(data.accepted) == sides(data.examples) == {TRAINING}
     assert sides(data.validation) == {VALIDATION}
     assert sides(held_out) == {HELD_OUT}
     assert (len(data.accepted), len(data.validation), len(held_out)) == (9, 5, 3), "at most"
     assert len(data.examples) > 9
+    stores.database.close()
+
+
+def test_few_large_images_of_many_objects_are_learned_in_many_parts(tmp_path, monkeypatch):
+    """Nearly as many as there may be of all, or small objects would be learned too small to see."""
+    monkeypatch.setattr(large_images, "MOST_PARTS", 15)
+    stores = fill(tmp_path, discs=0)
+    slides = (np.full((64, 800, 3), grey, np.uint8) for grey in count())
+    for number in range(2):
+        slide = next(each for each in slides if split_of(image_hash(each)) == TRAINING)
+        masks = [np.zeros((64, 800), dtype=bool) for _ in range(8)]
+        for place, mask in enumerate(masks):
+            mask[30:34, 100 * place + 30 :][:, :4] = True
+        objects = tuple(AcceptedObject("r", "Dot", ObjectMask.of(mask)) for mask in masks)
+        place = (PROJECT, number, number, datetime(2026, 1, 1, tzinfo=UTC), "accepted")
+        SampleStore(stores.database, stores.files).replace(Annotation(*place, slide, objects))
+    data = learned_from(tmp_path, stores, options("max_side=64"), monkeypatch)
+    assert 2 < len(data.accepted) <= 15
     stores.database.close()
 
 
