@@ -77,14 +77,13 @@ class CloseUps:
         asked for.
         """
         shrunk = Shrunk(self.max_side)
-        longest = max(sample.image.shape[:2])
-        if longest <= self.max_side or not sample.objects:
+        if max(sample.image.shape[:2]) <= self.max_side or not sample.objects:
             return shrunk(sample)
         boxes = np.array([_corners(box) for box in object_boxes(sample)])
         sides = np.array([self._side(box) for box in boxes])
         parts = _parts(boxes, sides, sample.image.shape[:2])
         while len(parts) > max(MOST_PARTS // self.images, 1):
-            sides = np.minimum(2 * sides, longest)
+            sides = 2 * sides
             parts = _parts(boxes, sides, sample.image.shape[:2])
         return [part for window, chosen in parts for part in shrunk(_cut(sample, window, chosen))]
 
