@@ -209,6 +209,5 @@ def made_before(
 
 def is_left_over(version: VersionRow, versions: ModelVersions) -> bool:
     """Say whether a version was to go live and did not, because its job failed on the way."""
-    number = version.number
-    decided = number in versions.ever_live() or number in versions.answers([number])
-    return version.verdict == "promote" and not decided
+    left = versions.open_decisions(VersionRow.number == version.number)
+    return version.verdict == "promote" and version.number in {*left.waiting, *left.superseded}

@@ -30,12 +30,7 @@ from training.store.live_pointer import (
     way_back,
 )
 from training.store.stored_files import StoredFiles
-from training.store.version_decisions import (
-    OpenDecisions,
-    ever_live,
-    latest_answer,
-    open_decisions,
-)
+from training.store.version_decisions import OpenDecisions, latest_answer, open_decisions
 from training.store.version_files import VersionFiles, read_pair, sha256
 from training.store.version_rows import (
     LiveMoveRow,
@@ -264,11 +259,6 @@ class ModelVersions:
         rows = select(VersionRow.project).where(VersionRow.project.is_not(None)).distinct()
         with self._database.read() as session:
             return {project for project in session.scalars(rows) if project}
-
-    def ever_live(self) -> set[int]:
-        """Return the versions that were live at some time, somewhere."""
-        with self._database.read() as session:
-            return ever_live(session)
 
     def forget(self, project: str) -> list[int]:
         """Delete a project's pointer, and the versions made for it that nothing else refers to.

@@ -64,12 +64,6 @@ def open_decisions(session: Session, *where: ColumnElement[bool]) -> OpenDecisio
     return OpenDecisions(waiting, frozenset(superseded))
 
 
-def ever_live(session: Session) -> set[int]:
-    """Return the versions that were live at some time, somewhere."""
-    rows = select(LiveMoveRow.version).where(LiveMoveRow.version.is_not(None)).distinct()
-    return set(session.scalars(rows))
-
-
 def choose(session: Session, project: str, number: int, mover: Mover) -> None:
     """Promote a version because a person says so; that answers what the gate left to people.
 
