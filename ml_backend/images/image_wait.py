@@ -26,7 +26,7 @@ class ImageWait(Deadline):
             seconds: how long.
             large: the places of large files.
         """
-        super().__init__(seconds, _too_slow)
+        super().__init__(seconds)
         self._large = large
         self._has_place = False
 
@@ -65,6 +65,5 @@ class ImageWait(Deadline):
             self._has_place = False
             self._large.release()
 
-
-def _too_slow(seconds: float) -> SlowImageError:
-    return SlowImageError(f"it takes longer than {seconds:.3g} seconds")
+    def _late(self) -> Exception:
+        return SlowImageError(f"it takes longer than {self._seconds:.3g} seconds")
