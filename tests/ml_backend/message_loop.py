@@ -14,6 +14,7 @@ from ml_backend.learning.projects import Projects
 from tests.ml_backend.label_studio_requests import recorded
 from training.moments import now
 from training.store.database import Database
+from training.store.sample_files import SampleFiles
 from training.store.sample_rows import AnnotationRow, SampleRow
 from training.store.samples import SampleStore
 from training.store.stored_files import StoredFiles
@@ -34,11 +35,13 @@ class Loop:
         self.requests = []
         self.fetched = []
         self.trouble = None
+        files = StoredFiles(f"{folder}/files", folder / "down")
+        self.files = SampleFiles(files)
         self.ingest = Ingest(
             inbox=self.inbox,
             newer=NewerStates(self.inbox),
             projects=Projects(self.database),
-            samples=SampleStore(self.database, StoredFiles(f"{folder}/files", folder / "down")),
+            samples=SampleStore(self.database, files),
             fetch_image=self.fetch,
             request_training=lambda project, reason: self.requests.append((project, reason)),
         )
@@ -67,7 +70,8 @@ class Loop:
         return {row.annotation: row for row in rows if row.project == project}
 
     def areas(self, project=PROJECT):
-        return sorted(row.area for row in self.rows(SampleRow) if row.project == project)
+        rows = [row for row in self.rows(SampleRow) if row.project == project]
+        return sorted(np.count_nonzero(self.files.read_mask(row.mask)) for row in rows)
 
     def hurry(self):
         """Make every waiting message due."""

@@ -51,12 +51,10 @@ class SampleRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     project: Mapped[str]
     annotation: Mapped[int]
-    task: Mapped[int]
     region: Mapped[str]
     label: Mapped[str]
     image: Mapped[str]
     mask: Mapped[str]
-    area: Mapped[int]
     split: Mapped[str]
     accepted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     stored_at: Mapped[datetime] = mapped_column(UtcDateTime)

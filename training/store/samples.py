@@ -297,12 +297,10 @@ def _sample_row(
     return SampleRow(
         project=annotation.project,
         annotation=annotation.annotation,
-        task=annotation.task,
         region=accepted.region,
         label=accepted.label,
         image=image,
         mask=mask,
-        area=accepted.mask.area,
         split=split_of(image),
         accepted_at=annotation.updated_at,
         stored_at=now(),

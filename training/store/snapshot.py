@@ -24,7 +24,6 @@ class SampleReference:
 
     image: str
     mask: str
-    label: str
     split: str
 
 
@@ -117,13 +116,12 @@ def _different(database: Database, project: str) -> list[SampleRow]:
     """Return the samples with different masks, the oldest first; of the same, the newest."""
     with database.read() as session:
         rows = session.scalars(usable_samples(project, SampleRow)).all()
-    # The last one written under a key stays: a label that was corrected later is the label.
     different = {(row.image, row.mask): row for row in sorted(rows, key=_oldest_first)}
     return sorted(different.values(), key=_oldest_first)
 
 
 def _snapshot_of(rows: Iterable[SampleRow]) -> Snapshot:
-    references = (SampleReference(row.image, row.mask, row.label, row.split) for row in rows)
+    references = (SampleReference(row.image, row.mask, row.split) for row in rows)
     return Snapshot(tuple(sorted(references)))
 
 

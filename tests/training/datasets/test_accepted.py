@@ -86,7 +86,7 @@ def test_a_crowded_image_is_read_without_holding_its_masks(tmp_path):
     samples = []
     for top in range(0, 480, 8):
         mask = files.write_mask(box_mask((top, 9, top + 6, 500), size))
-        samples.append(SampleReference(image, mask, "", TRAINING))
+        samples.append(SampleReference(image, mask, TRAINING))
     images = AcceptedImages(Snapshot(tuple(samples)), files)
     tracemalloc.start()
     crowded = images[0]

@@ -133,7 +133,7 @@ def test_a_damaged_file_of_what_was_accepted_is_told_as_such(tmp_path, workers):
     files = SampleFiles(StoredFiles(str(tmp_path), tmp_path))
     image = files.write_image(np.zeros((40, 40, 3), np.uint8))
     mask = files.write_mask(np.ones((40, 40), bool))
-    reference = SampleReference(image, mask, "", TRAINING)
+    reference = SampleReference(image, mask, TRAINING)
     for file in (tmp_path / "masks").rglob("*.png"):
         file.write_bytes(b"")
     dataset = stream(AcceptedImages(Snapshot((reference,)), files))

@@ -39,7 +39,7 @@ def contents(database, project=PROJECT):
     """What the store holds, without row numbers and the times at which rows were written."""
     with database.read() as session:
         samples = [
-            (row.annotation, row.region, row.label, row.image, row.mask, row.area, row.split)
+            (row.annotation, row.region, row.label, row.image, row.mask, row.split)
             for row in session.scalars(select(SampleRow).where(SampleRow.project == project))
         ]
         annotations = [

@@ -38,8 +38,8 @@ def annotation(number, status="accepted", labels=(), notes=()):
 
 def sample(of, at, image="i", label="Object", split="training"):
     return {
-        "project": PROJECT, "annotation": of, "task": of, "region": "r", "label": label,
-        "image": image, "mask": "m", "area": 3, "split": split,
+        "project": PROJECT, "annotation": of, "region": "r", "label": label,
+        "image": image, "mask": "m", "split": split,
         "accepted_at": at, "stored_at": START,
     }  # fmt: skip
 

@@ -3,6 +3,7 @@ from itertools import count
 import pytest
 
 from tests.training.store.accepted_annotations import PROJECT, accepted, photo
+from training.moments import now
 from training.store.sample_files import SampleFiles, mask_key
 from training.store.snapshot import (
     SampleReference,
@@ -34,8 +35,8 @@ def test_a_job_is_about_as_much_as_it_can_make_use_of(store, database):
 
 
 def test_a_crowded_image_does_not_crowd_out_the_others():
-    samples = [SampleReference("crowd", f"{n:02}", "", HELD_OUT) for n in range(50)]
-    samples += [SampleReference(f"image {n}", "00", "", HELD_OUT) for n in range(5)]
+    samples = [SampleReference("crowd", f"{n:02}", HELD_OUT) for n in range(50)]
+    samples += [SampleReference(f"image {n}", "00", HELD_OUT) for n in range(5)]
     chosen = thinned(Snapshot(tuple(samples)), 300, {HELD_OUT: 10})
     assert [sample.image for sample in chosen.samples].count("crowd") == 5
     assert len(chosen.images()) == 6
@@ -56,11 +57,11 @@ def test_a_snapshot_counts_an_object_once_and_survives_a_file(store, database):
     assert take_snapshot(database, PROJECT).fingerprint != snapshot.fingerprint
 
 
-def test_the_label_that_was_given_last_counts_in_whatever_order_it_arrived(store, database):
-    store.replace(accepted(annotation=4, minute=5, label="Cell"))
-    store.replace(accepted(annotation=5, minute=1, label="Object"))
-    (sample,) = take_snapshot(database, PROJECT).samples
-    assert sample.label == "Cell"
+def test_labels_that_were_renamed_make_no_other_snapshot(store, database):
+    store.replace(accepted(lefts=(2, 8)))
+    snapshot = take_snapshot(database, PROJECT)
+    store.relabel(accepted(), {"r2": "Cell", "r8": "Wall"}, now())
+    assert take_snapshot(database, PROJECT) == snapshot
 
 
 def an_image(side):

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from ml_backend.label_studio import brush_rle
 from tests.training.disc_project import disc
-from training.store.sample_rows import SampleRow
+from training.store.sample_rows import AnnotationRow, SampleRow
 
 PROJECT = "1.1795327560"
 CREATED_AT = "2026-11-22T06:06:00.942531Z"
@@ -42,7 +42,7 @@ def deliver(learning, server, *numbers, **options):
 
 def tasks_with_samples(learning):
     with learning.stores.database.read() as session:
-        return sorted(row.task for row in session.scalars(select(SampleRow)))
+        return sorted(session.scalars(select(AnnotationRow.task).join(SampleRow)))
 
 
 def move_back(learning, row_type, **changes):

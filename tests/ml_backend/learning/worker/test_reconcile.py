@@ -221,7 +221,8 @@ def test_labels_that_label_studio_renamed_without_a_word_are_renamed_here(learni
     server.files.clear()  # nothing is fetched for it
     assert worker.reconcile(learning.projects.find(PROJECT)).sentence.endswith("0 withdrawn")
     with learning.stores.database.read() as session:
-        labels = {row.task: row.label for row in session.scalars(select(SampleRow))}
+        rows = select(AnnotationRow.task, SampleRow.label).join(SampleRow)
+        labels = dict(session.execute(rows).all())
     assert labels == dict.fromkeys(range(24), "Object") | {5: "Cell"}
 
 
