@@ -30,7 +30,6 @@ from icmformer.errors import CheckpointError
 from icmformer.precision import autocast
 from icmformer.pretrained import load_pretrained_backbone
 from icmformer.specialised import specialist_of
-from training.datasets.mixture import Mixture
 from training.errors import RecipeError
 from training.folder_lock import locked
 from training.home_paths import given_path
@@ -38,6 +37,7 @@ from training.loop.click_training import ClickTraining
 from training.loop.continued_run import changed_data, changed_settings, differing_numbers
 from training.loop.keeper import LATEST, Keeper
 from training.loop.losses import mean_iou, segmentation_loss
+from training.loop.mixture import Mixture
 from training.loop.monitor import Monitor
 from training.loop.optimization import (
     learning_rate,

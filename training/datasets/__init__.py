@@ -1,1 +1,1 @@
-"""Where images and masks come from; one module for every layout."""
+"""Where images and masks come from: one module for every layout, and what they share."""

@@ -32,7 +32,6 @@ from icmformer import ICMFormer, Predictor, load_checkpoint, save_checkpoint
 from icmformer.devices import usable_device
 from icmformer.precision import autocast
 from icmformer.specialised import generalist_of, specialist_of
-from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import EvaluationDataset, TrainingDataset
 from training.evaluation.click_by_click import evaluate
 from training.fine_tuning.adaptation import adapt, merge
@@ -41,6 +40,7 @@ from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.interruptible import Interruptible
 from training.loop.click_training import Answer, ClickTraining
 from training.loop.losses import drift_loss, segmentation_loss
+from training.loop.mixture import Mixture, Part
 from training.loop.optimization import (
     learning_rate,
     make_optimizer,

@@ -13,8 +13,6 @@ from pydantic import BaseModel, Field
 from torch.utils.data import Dataset
 
 from training.clicks.initial_clicks import ClickSampling, sample_clicks
-from training.datasets.copy_paste import CopyPaste
-from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import (
     ObjectIds,
     choose_objects,
@@ -25,6 +23,8 @@ from training.datasets.object_sampling import (
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError, TrainingError
 from training.loop.augmentation import Augmentation, ObjectCrop
+from training.loop.copy_paste import CopyPaste
+from training.loop.mixture import Mixture, Part
 from training.recipe_files import STRICT
 
 _ATTEMPTS_PER_IMAGE = 20

@@ -13,10 +13,10 @@ from training.datasets.image_folder import ImageFolder
 from training.datasets.image_scores import read_image_weights
 from training.datasets.large_images import Shrunk
 from training.datasets.layered_folder import LayeredFolder
-from training.datasets.mixture import Mixture, Part
 from training.datasets.sample import TrainingDataset
 from training.datasets.sbd import SBDImages
 from training.errors import DatasetError
+from training.loop.mixture import Mixture, Part
 from training.loop.recipe import DataPart, Recipe
 
 _FOLDERS: dict[str, Callable[[Path], TrainingDataset]] = {

@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader
 from training.clicks.initial_clicks import EMPTY, NEGATIVE, POSITIVE, ClickSampling
 from training.datasets.accepted import AcceptedImages
 from training.datasets.image_folder import ImageFolder
-from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import ObjectSampling, with_area
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError, StoredFileError
 from training.loop import sample_stream
 from training.loop.augmentation import Colour, ObjectCrop, ScaleAndCrop
+from training.loop.mixture import Mixture, Part
 from training.loop.sample_stream import BatchPlan, SampleStream, Sampling, collate, sound
 from training.store.sample_files import SampleFiles
 from training.store.snapshot import SampleReference, Snapshot

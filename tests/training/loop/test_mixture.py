@@ -8,10 +8,10 @@ import pytest
 
 from tests.training.shapes_recipe import a_recipe
 from training.datasets.image_scores import read_image_weights
-from training.datasets.mixture import Mixture, Part
 from training.datasets.object_sampling import ObjectSampling
 from training.datasets.sample import AnnotatedImage
 from training.errors import DatasetError
+from training.loop.mixture import Mixture, Part
 from training.loop.training_data import open_mixture
 
 

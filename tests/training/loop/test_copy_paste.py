@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.datasets.copy_paste import CopyPaste
 from training.datasets.sample import AnnotatedImage
+from training.loop.copy_paste import CopyPaste
 
 RED = (200, 0, 0)
 
