@@ -24,9 +24,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend.errors import SettingsError
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.label_studio.access_tokens import TOKEN_RULE, fits_a_header
-from ml_backend.label_studio.client import ADDRESS_RULE, origin
+from ml_backend.label_studio.addresses import ADDRESS_RULE, origin
 from training.device_names import DeviceName
 from training.home_paths import ExpandedPath
 from training.misspelling import did_you_mean

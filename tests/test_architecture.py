@@ -200,6 +200,10 @@ def test_what_needs_a_network_starts_without_timm(module: str):
     assert not {name.split(".")[0] for name in reached} & {"timm", "torchvision"}
 
 
+def test_settings_are_read_without_an_http_client():
+    assert "requests" not in reached_from("ml_backend.settings")
+
+
 def _runs_at_import(node: ast.stmt) -> bool:
     return not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 

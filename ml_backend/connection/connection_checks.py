@@ -16,10 +16,12 @@ from requests.structures import CaseInsensitiveDict
 from ml_backend.connection.webhook_checks import calls, is_host_for_webhooks, webhook_fault
 from ml_backend.errors import BackendError, LabelStudioError, TaskImageError
 from ml_backend.images.guarded_connections import is_public
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.access_tokens import TokenKind
-from ml_backend.label_studio.client import Authorization, LabelStudio, origin
+from ml_backend.label_studio.addresses import origin
+from ml_backend.label_studio.authorization import Authorization
+from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag, parse
 from ml_backend.label_studio.no_answer import reason
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util import parse_url
 
-from ml_backend.label_studio.client import origin, shown_origin
+from ml_backend.label_studio.addresses import origin, shown_origin
 
 _NEEDED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

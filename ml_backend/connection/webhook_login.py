@@ -12,7 +12,8 @@ from typing import Any
 from ml_backend.auth import authorization_header
 from ml_backend.connection.webhook_checks import calls, webhook_address
 from ml_backend.errors import BackendError
-from ml_backend.label_studio.client import LabelStudio, shown_origin
+from ml_backend.label_studio.addresses import shown_origin
+from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.project_keys import project_number
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError
 
 from ml_backend.errors import TaskImageError
-from ml_backend.label_studio.client import Authorization
+from ml_backend.label_studio.authorization import Authorization
 
 # (host as in the address, port, IP address it turned out to be) -> why it may not be visited, and
 # what to do about it; "" if it may.

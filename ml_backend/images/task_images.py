@@ -34,12 +34,8 @@ from ml_backend.images.image_addresses import (
     shown,
 )
 from ml_backend.images.image_decoding import decode
-from ml_backend.images.image_downloads import (
-    NOT_ASKED_AGAIN_SECONDS,
-    Downloads,
-    FetchError,
-    ImageLimits,
-)
+from ml_backend.images.image_downloads import Downloads, FetchError
+from ml_backend.images.image_limits import NOT_ASKED_AGAIN_SECONDS, ImageLimits
 from ml_backend.images.image_wait import ImageWait
 from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.labeling_config import ImageTag

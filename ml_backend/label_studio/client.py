@@ -16,11 +16,12 @@ from urllib3.util import parse_url
 
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio.access_tokens import AccessTokens, TokenKind, fits_a_header
+from ml_backend.label_studio.addresses import ADDRESS_RULE, origin
+from ml_backend.label_studio.authorization import Authorization
 from ml_backend.label_studio.no_answer import reason
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 TASKS_PER_PAGE = 50
-ADDRESS_RULE = "must be http:// or https://, a host, and a port up to 65535 if it needs one"
 _SETTINGS_PAGE = "Organization > API Tokens Settings"
 _ACCOUNT_PAGE = "Account & Settings > Personal Access Token"
 _ANNOTATED = {
@@ -256,42 +257,6 @@ class LabelStudio:
         if not isinstance(answer, dict | list):
             raise LabelStudioError(f"Label Studio answered {status} to {self.url}{path}", status)
         return answer
-
-
-class Authorization(requests.auth.AuthBase):
-    """Sends this header or none; without it, requests would put in what a .netrc file says."""
-
-    def __init__(self, header: str, address: str) -> None:
-        """Take a header, and the address whose host alone may see it."""
-        self._header = header
-        self._origin = origin(address)
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header to a request that goes there."""
-        if self._header and origin(request.url or "") == self._origin:
-            request.headers["Authorization"] = self._header
-        return request
-
-
-def origin(address: str) -> tuple[str, str, int] | None:
-    r"""Return scheme, host and port of an http(s) address, None of anything else.
-
-    They say where a connection goes, for which urllib3 reads the address: of `http://one\@other/`
-    it takes the first host, Python's own parser the second.
-    """
-    try:
-        parts = parse_url(address)
-        scheme = parts.scheme or ""
-        usual = {"http": 80, "https": 443}[scheme]
-    except (KeyError, ValueError):
-        return None
-    return (scheme, parts.host, parts.port or usual) if parts.host else None
-
-
-def shown_origin(address: str) -> str:
-    """Return what of an http(s) address may stand in a log: logins and paths may be secret."""
-    found = origin(address)
-    return f"{found[0]}://{found[1]}:{found[2]}" if found else "no address"
 
 
 def _list(answer: Any) -> list[JsonObject]:

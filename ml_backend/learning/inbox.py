@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
+from ml_backend.images.image_limits import NOT_ASKED_AGAIN_SECONDS
 from training.moments import latest_past, now
 from training.store.database import Base, Database, UtcDateTime
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ml_backend.label_studio.client import origin
+from ml_backend.label_studio.addresses import origin
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.attention import Need, look
 from ml_backend.learning.fine_tune_jobs import JobRow

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.labeling_config import parse_image
 from tests.ml_backend.stand_in import LABEL_CONFIG

@@ -7,7 +7,7 @@ from ml_backend.__main__ import main
 from ml_backend.auth import authorization_header, require_login
 from ml_backend.connection.connection_checks import Finding, Level, check_connection
 from ml_backend.errors import LoginError
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from tests.ml_backend.stand_in import (
     LEGACY_TOKEN,
     PERSONAL_TOKEN,

@@ -11,7 +11,8 @@ from flask import Response, redirect
 
 from ml_backend.errors import TaskImageError
 from ml_backend.images import guarded_connections
-from ml_backend.images.image_downloads import Downloads, FetchError, ImageLimits
+from ml_backend.images.image_downloads import Downloads, FetchError
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.logs import PACKAGES, write_logs
 from tests.ml_backend.stand_in import Elsewhere, serving
 from tests.waiting import PATIENCE

@@ -2,7 +2,7 @@
 
 import base64
 
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.images.task_images import TaskImages
 from ml_backend.label_studio.labeling_config import ImageTag
 from tests.ml_backend.task_pictures import png

@@ -10,7 +10,7 @@ import pytest
 
 from ml_backend.errors import ImageHostError, ImageTurnError, SlowImageError, TaskImageError
 from ml_backend.images import image_wait, task_images
-from ml_backend.images.image_downloads import ImageLimits
+from ml_backend.images.image_limits import ImageLimits
 from ml_backend.label_studio.client import LabelStudio
 from tests.ml_backend.stand_in import PERSONAL_TOKEN, Elsewhere, StandInLabelStudio, serving
 from tests.ml_backend.task_pictures import PICTURE, TAG, UPLOAD, images, png, task

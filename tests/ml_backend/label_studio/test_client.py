@@ -16,7 +16,7 @@ from ml_backend.deadline import Deadline
 from ml_backend.errors import LabelStudioError
 from ml_backend.label_studio import access_tokens
 from ml_backend.label_studio.access_tokens import TokenKind, kind_of
-from ml_backend.label_studio.client import Authorization, LabelStudio, origin
+from ml_backend.label_studio.client import LabelStudio
 from ml_backend.label_studio.no_answer import reason
 from tests.ml_backend.stand_in import (
     LEGACY_TOKEN,
@@ -374,21 +374,3 @@ def test_an_address_that_is_its_own_leads_to_itself(rest):
             with urllib3.PoolManager() as manager:
                 connection = manager.connection_from_url(asked)
             assert (connection.scheme, connection.host, connection.port) == ("http", "host", 80)
-
-
-def test_a_header_goes_to_the_host_that_it_is_for():
-    def sent(address):
-        asked = requests.Request("GET", address, auth=Authorization("Token x", "http://host:80/a"))
-        return asked.prepare().headers.get("Authorization")
-
-    assert sent("http://HOST/b") == "Token x"
-    assert sent("http://other\\@host/b") is None
-    assert sent("https://host/b") is None
-
-
-def test_origins():
-    assert origin("https://Host/x") == ("https", "host", 443)
-    assert origin("s3://bucket/x") is None
-    assert origin("10.0.0.7:8080") is None
-    assert origin("label-studio.example:8080") is None
-    assert origin("http://[::1") is None

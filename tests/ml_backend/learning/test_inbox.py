@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, select
 
-from ml_backend.images.image_downloads import NOT_ASKED_AGAIN_SECONDS
+from ml_backend.images.image_limits import NOT_ASKED_AGAIN_SECONDS
 from ml_backend.learning import inbox as inbox_module
 from ml_backend.learning.inbox import (
     FIRST_RETRY,
