@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from ml_backend.commands.serve import catch_up, hang_up_on_silence, say_silence_in_a_line
+from ml_backend.gunicorn_hooks import catch_up, hang_up_on_silence, say_silence_in_a_line
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings, path_prefix
 from training import __version__

@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import logging
-import multiprocessing
 import os
 import re
 import resource
@@ -14,13 +12,11 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import pytest
 import requests
 
-from ml_backend.commands.serve import catch_up, hang_up_on_silence, run, say_silence_in_a_line
+from ml_backend.commands.serve import run
 from ml_backend.errors import SettingsError
 from ml_backend.learning.projects import ProjectNews
 from tests.held_port import held_port
@@ -28,7 +24,6 @@ from tests.ml_backend.label_studio_requests import clicks, keypoint, recorded_se
 from tests.ml_backend.stand_in import LEGACY_TOKEN
 from tests.waiting import PATIENCE, wait_until
 from training import __version__
-from training.errors import DatabaseError
 
 ROOT = Path(__file__).parents[3]
 
@@ -129,61 +124,6 @@ def test_it_starts_answers_and_stops(program):
 def test_what_was_accepted_while_nothing_served_is_looked_for(learning, known, program):
     program.wait_for("/health", 200)
     assert learning.projects.find(known).is_reconcile_asked_for
-
-
-@pytest.mark.parametrize("is_done", [True, False])
-def test_only_the_first_process_that_is_ready_has_projects_compared(app, learning, known, is_done):
-    done = multiprocessing.Event()
-    if is_done:
-        done.set()
-    catch_up(SimpleNamespace(wsgi=app), done)
-    assert learning.projects.find(known).is_reconcile_asked_for != is_done
-    assert done.is_set()
-
-
-def test_a_database_that_is_away_keeps_nobody_from_serving(app, known, monkeypatch, caplog):
-    projects = app.extensions["icmformer"].learning.projects
-    monkeypatch.setattr(projects, "ask_to_reconcile_all", Mock(side_effect=DatabaseError("away")))
-    catch_up(SimpleNamespace(wsgi=app), multiprocessing.Event())
-    assert "is found only when projects are next compared: away" in caplog.text
-
-
-def test_a_peer_that_falls_silent_does_not_hold_its_thread():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        hang_up_on_silence(listening, seconds=1)
-        with socket.create_connection(listening.getsockname()) as peer:
-            peer.sendall(b"GET /health HT")
-            accepted, _ = listening.accept()
-            with accepted:
-                accepted.setblocking(True)
-                assert accepted.recv(100) == b"GET /health HT"
-                with pytest.raises(BlockingIOError):
-                    accepted.recv(100)
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="Linux alone defers")
-def test_a_peer_that_has_sent_nothing_gets_no_thread():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        hang_up_on_silence(listening, seconds=30)
-        listening.settimeout(0.2)
-        with socket.create_connection(listening.getsockname()) as peer:
-            with pytest.raises(TimeoutError):
-                listening.accept()
-            listening.settimeout(PATIENCE)
-            peer.sendall(b"GET /health HT")
-            listening.accept()[0].close()
-
-
-def test_a_silent_peer_leaves_a_line_in_the_log_and_no_trace(caplog):
-    log = logging.getLogger("of gunicorn")
-    log.addFilter(say_silence_in_a_line)
-    for error in (BlockingIOError(11, "Resource temporarily unavailable"), OSError("the disk")):
-        log.error("Socket error processing request.", exc_info=error)
-    silent, other = caplog.records
-    assert "fell silent" in silent.getMessage()
-    assert silent.exc_info is None
-    assert other.getMessage() == "Socket error processing request."
-    assert other.exc_info is not None
 
 
 @pytest.fixture
