@@ -142,7 +142,7 @@ def build_backend(settings: Settings) -> Backend:
         models=models,
         sessions=sessions,
         admission=Admission(settings.threads),
-        click_mark=ClickMark(settings.model_dir),
+        click_mark=ClickMark(settings.state_folder.last_click),
         queue=queue,
         readiness=Readiness(models, queue),
         metrics=metrics,

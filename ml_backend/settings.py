@@ -259,7 +259,7 @@ class Settings(BaseSettings):
     @property
     def inbox_database(self) -> Path | str:
         """The database that webhooks go to, see `ml_backend.learning.inbox`."""
-        return self.database_url or self.model_dir / "inbox.db"
+        return self.database_url or self.state_folder.inbox
 
     @property
     def files(self) -> Path | str:

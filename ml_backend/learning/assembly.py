@@ -161,7 +161,7 @@ def _make(settings: Settings) -> Learning:
         projects=Projects(database),
         samples=SampleStore(database, files),
         jobs=jobs,
-        job_folders=JobFolders(settings.model_dir / "jobs", jobs),
+        job_folders=JobFolders(settings.state_folder.jobs, jobs),
         sign_of_life=SignOfLife(database),
     )
 

@@ -125,7 +125,7 @@ def _note(ending: Callable[[], None]) -> None:
 
 
 def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
-    folders = (learning.job_folders.make(job), learning.settings.model_dir / "scores")
+    folders = (learning.job_folders.make(job), learning.settings.state_folder.scores)
     assignment = Assignment(job.project, f"job {job.id}", *folders)
     options = improvement_options(learning.settings)
     if options.recipe.device == "auto" and (no_gpu := choose_device("auto")[1]):
@@ -149,7 +149,7 @@ class Heart:
         self._jobs = learning.jobs
         self._job = job
         self._watched_by = watched_by
-        self._click_mark = ClickMark(learning.settings.model_dir)
+        self._click_mark = ClickMark(learning.settings.state_folder.last_click)
         self._clock = StageClock()
         self._folder = learning.job_folders.make(job)
         self._begun_with = _kept(self._folder)

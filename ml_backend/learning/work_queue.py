@@ -90,7 +90,7 @@ def open_queue(settings: Settings) -> Huey:
     url = settings.queue_url
     if url is None:
         settings.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _queue_in(settings.model_dir / "queue.db")
+        return _queue_in(settings.state_folder.queue)
     if url.startswith(("redis://", "rediss://")):
         try:
             return RedisHuey(_NAME, url=url, results=False, serializer=HintSerializer())

@@ -12,11 +12,11 @@ _STILL_SECONDS = 1.0
 
 
 class ClickMark:
-    """Says when somebody last clicked; shared by the processes that share the folder."""
+    """Says when somebody last clicked; shared by the processes that share the file."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use, or make, a file of this folder."""
-        self._file = folder / "last-click"
+    def __init__(self, file: Path) -> None:
+        """Use, or make, this file."""
+        self._file = file
 
     def leave(self) -> None:
         """Note that somebody is waiting for a mask now."""

@@ -43,11 +43,11 @@ def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continue
 
 
 def test_a_job_holds_still_after_a_click(learning, continued, monkeypatch):
-    slept, mark = [], learning.settings.model_dir / "last-click"
+    slept, mark = [], learning.settings.state_folder.last_click
     monkeypatch.setattr(job_runner, "sleep", slept.append)
     heart = Heart(learning, continued, None)
     heart.report("training", 0, 300)
-    ClickMark(learning.settings.model_dir).leave()
+    ClickMark(mark).leave()
     clicked = mark.stat().st_mtime
     for now in (clicked + 0.25, clicked + 60):
         monkeypatch.setattr(job_runner, "time", lambda now=now: now)
