@@ -209,7 +209,7 @@ class _Reported:
         return self._images[index]
 
 
-def _with_objects(images: TrainingDataset, max_side: int | None) -> TrainingDataset:
+def _with_objects(images: TrainingDataset, max_side: int) -> TrainingDataset:
     """Leave out the images whose objects vanished when they were shrunk: they show nothing."""
     usable = [index for index in range(len(images)) if images[index].objects]
     if not usable:
