@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import select
 
-from training.datasets.sample import AnnotatedImage, EvaluationSample, layered, object_name
+from training.datasets.sample import AnnotatedImage, EvaluationSample, layered
 from training.errors import DatasetError
+from training.object_names import object_name
 from training.store.database import Database
 from training.store.sample_files import SampleFiles
 from training.store.sample_rows import SampleRow

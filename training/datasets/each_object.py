@@ -8,9 +8,9 @@ from training.datasets.sample import (
     EvaluationDataset,
     EvaluationSample,
     TrainingDataset,
-    object_name,
 )
 from training.datasets.subset import spread
+from training.object_names import object_name
 
 
 class EachObject:

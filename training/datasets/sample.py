@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from training.errors import DatasetError
 
 IGNORE = -1
-_SEPARATOR = "#"
 Item = TypeVar("Item", covariant=True)
 
 
@@ -101,19 +100,6 @@ def layered(
         planes[layer][mask] = counts[layer]
         objects.append((layer, counts[layer]))
     return np.stack(planes, axis=2), tuple(objects)
-
-
-def object_name(image: str, number: object) -> str:
-    """Return what an object is called in score cards: ``<image>#<number>``.
-
-    Its number must hold no "#", the name of the image may.
-    """
-    return f"{image}{_SEPARATOR}{number}"
-
-
-def image_of(name: str) -> str:
-    """Return the image of an object; an object that is alone on its image bears its name."""
-    return name.rpartition(_SEPARATOR)[0] or name
 
 
 def _require_same_size(name: str, image: np.ndarray, mask: np.ndarray) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import scipy.io
 
 from training.datasets.image_files import read_rgb, require_folder
-from training.datasets.sample import AnnotatedImage, EvaluationSample, object_name
+from training.datasets.sample import AnnotatedImage, EvaluationSample
 from training.errors import DatasetError
+from training.object_names import object_name
 
 VALIDATION_OBJECTS = 6671
 # Below this share of its bounding box, an outline is a few scattered pixels rather than an object.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from training.datasets.sample import image_of
+from training.object_names import image_of
 
 DRAWS = 5000
 _FEWEST_TO_RESAMPLE = 6

@@ -16,8 +16,9 @@ from icmformer.network_input import image_planes
 from icmformer.region_of_interest import View
 from icmformer.specialised import Specialised, description, specialised_weights
 from training.datasets.object_boxes import object_boxes
-from training.datasets.sample import AnnotatedImage, EvaluationDataset, TrainingDataset, image_of
+from training.datasets.sample import AnnotatedImage, EvaluationDataset, TrainingDataset
 from training.datasets.subset import spread
+from training.object_names import image_of
 
 MOST_EXAMPLES = 1000  # of each kind
 # A window that shows one of this share of the objects whole shows most of the others large enough.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from training.atomic_files import write_atomically
-from training.datasets.sample import image_of
 from training.evaluation.figures import line_chart
 from training.evaluation.noc import Interval, ScoreCard
 from training.evaluation.text_table import markdown_table
 from training.fine_tuning.promotion import Comparison, compare
+from training.object_names import image_of
 from training.written_numbers import counted, signed
 
 # Small and blurred objects are outlined differently by every annotator: there 85 % IoU asks for

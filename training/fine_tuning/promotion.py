@@ -8,10 +8,10 @@ worse elsewhere; with too little to judge by, a person decides.
 from dataclasses import dataclass
 from typing import Literal
 
-from training.datasets.sample import image_of
 from training.errors import ScoreCardError
 from training.evaluation.bootstrap import interval_over_images
 from training.evaluation.noc import Interval, ScoreCard
+from training.object_names import image_of
 from training.written_numbers import counted, signed
 
 Verdict = Literal["promote", "keep", "ask"]

@@ -1,6 +1,6 @@
 """The stored reports of versions, and which accepted images they show.
 
-Their pairs of pictures are named `<image>#<mask>`, as the objects are. Images that are no sample's
+Their pairs of pictures are named as the objects are, by image and mask. Images that are no sample's
 any more, of no project, are to be seen no longer: a report is stored without them, and `sweep`
 writes those anew that were stored before.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from training.errors import FileStoreError, StoredFileError
+from training.object_names import image_of
 from training.store.database import Database
 from training.store.sample_rows import SampleRow
 from training.store.stored_files import StoredFiles
@@ -81,7 +82,7 @@ def _renewed(files: StoredFiles, key: str, images: Collection[str]) -> str | Non
 
 def _of_images(report: Report, images: Collection[str]) -> Report:
     return {
-        part: [pair for pair in content if pair["name"].partition("#")[0] in images]
+        part: [pair for pair in content if image_of(pair["name"]) in images]
         if part in _PAIRS
         else content
         for part, content in report.items()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from training.datasets.accepted import AcceptedImages, AcceptedObjects, accepted_store
-from training.datasets.sample import image_of, layered
+from training.datasets.sample import layered
 from training.errors import DatasetError, StoredFileError
 from training.loop.recipe import Recipe
 from training.loop.training_data import open_mixture
+from training.object_names import image_of
 from training.store.database import Database
 from training.store.object_mask import AcceptedObject, ObjectMask
 from training.store.sample_files import SampleFiles

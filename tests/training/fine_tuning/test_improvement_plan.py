@@ -21,13 +21,13 @@ from tests.training.disc_project import (
     quiet,
 )
 from training.datasets import large_images
-from training.datasets.sample import image_of
 from training.errors import DatasetError
 from training.fine_tuning import improvement, improvement_plan, trial
 from training.fine_tuning.improvement import improve
 from training.fine_tuning.improvement_plan import base_of, frozen_plan, is_left_over
 from training.fine_tuning.judge import Judge
 from training.fine_tuning.retention import RetentionSet
+from training.object_names import image_of
 from training.store.live_pointer import Mover, promote, roll_back
 from training.store.model_versions import Candidate
 from training.store.object_mask import AcceptedObject, ObjectMask
