@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from ml_backend.errors import LocalServerError
+from ml_backend.serving.versions import conversion
 from training.hashes import file_sha256
 
 
@@ -21,10 +22,7 @@ def require_whole(weights: Path) -> None:
     if not weights.is_file():
         raise LocalServerError(f"There is no checkpoint {weights}.")
     if weights.suffix != ".safetensors":
-        raise LocalServerError(
-            f"{weights} is no .safetensors file: convert a file of the authors' first: python -m "
-            f"training export --checkpoint {weights} --output {weights.with_suffix('.safetensors')}"
-        )
+        raise LocalServerError(f"{weights} is no .safetensors file: {conversion(weights)}")
     if not description.is_file():
         raise LocalServerError(
             f"The description of {weights} is missing: put {description.name}, which was saved "

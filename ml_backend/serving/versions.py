@@ -46,6 +46,14 @@ def version_of_file(weights: Path) -> Version:
     return Version(f"{weights.stem}-{file_sha256(weights)[:8]}", weights)
 
 
+def conversion(checkpoint: Path) -> str:
+    """Say how a file of the authors' becomes one that can be served."""
+    return (
+        "convert a file of the authors' first: python -m training export --checkpoint "
+        f"{checkpoint} --output {checkpoint.with_suffix('.safetensors')}"
+    )
+
+
 def default_version(checkpoint: Path | None) -> Version:
     """Return what serves when nobody has published anything.
 
@@ -56,11 +64,7 @@ def default_version(checkpoint: Path | None) -> Version:
         SettingsError: if the checkpoint cannot be read, or is one of the authors' files.
     """
     if checkpoint is not None and checkpoint.suffix == ".pth":
-        raise SettingsError(
-            f"ICMFORMER_CHECKPOINT is {checkpoint}: convert a file of the authors' first: python -m"
-            f" training export --checkpoint {checkpoint} --output"
-            f" {checkpoint.with_suffix('.safetensors')}"
-        )
+        raise SettingsError(f"ICMFORMER_CHECKPOINT is {checkpoint}: {conversion(checkpoint)}")
     if checkpoint is None and not STARTER_WEIGHTS.exists():
         return Version(UNTRAINED_NAME, None)
     try:
