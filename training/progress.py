@@ -20,7 +20,7 @@ Stage = Literal[
     "going live",
 ]
 # (what is being done, how much of it is done, how much there is); may raise to stop the run.
-Report = Callable[[Stage, int, int], None]
+Tell = Callable[[Stage, int, int], None]
 
 _SECONDS_IN_A_LOG = 30.0
 

@@ -216,7 +216,7 @@ class FineTuneJobs:
                 row.state, row.attempts = "waiting", row.attempts - 1
 
     def cancel(self, job: int) -> None:
-        """Cancel a job: at once if it waits, at its next report if it runs.
+        """Cancel a job: at once if it waits; if it runs, when it next tells how far it is.
 
         Raises:
             JobError: if there is no such job, or it has ended.

@@ -12,7 +12,7 @@ from training.errors import DatabaseError
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
-# A cancelled job stops at its next report. A large network may need minutes for that.
+# A cancelled job stops when it next tells how far it is: a large network may need minutes.
 _CANCEL_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
 

@@ -134,7 +134,7 @@ def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
             job.id,
             no_gpu,
         )
-    return improve(assignment, learning.stores, options, heart.report)
+    return improve(assignment, learning.stores, options, heart.tell)
 
 
 def _make_way_for_clicks(threads: int) -> None:
@@ -173,7 +173,7 @@ class Heart:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def report(self, stage: Stage, done: int, total: int) -> None:
+    def tell(self, stage: Stage, done: int, total: int) -> None:
         """Note the progress, let people click; raise StopJob when the job is to stop.
 
         A new stage is told to the row before it begins: the last one goes live, and whoever has
@@ -186,10 +186,10 @@ class Heart:
         if self._stop.is_set():
             raise StopJob
         if is_new or monotonic() - self._told_at >= TELL_SECONDS:
-            self._tell()
+            self._log()
         sleep(self._click_mark.seconds_to_wait(time()))
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         """Log how far the job is: whoever runs it in the foreground sees nothing else."""
         self._told_at = monotonic()
         left = self._beat.seconds_left
@@ -214,7 +214,7 @@ class Heart:
             beat = replace(self._beat, got_further=got_further)
             self._jobs.beat(self._job.id, self._job.worker, beat)
         except JobError as error:
-            # The job goes on until its next report, and is told the same at every beat.
+            # The job goes on until it next tells how far it is, and is told the same at every beat.
             with self._told_to_stop:
                 if not self._stop.is_set():
                     logger.info("%s", error)

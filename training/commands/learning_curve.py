@@ -33,7 +33,7 @@ from training.fine_tuning.learning_curve_report import THRESHOLDS, Point, write_
 from training.fine_tuning.retention import PACKAGED, RetentionSet
 from training.fine_tuning.trial import Exercise
 from training.home_paths import given_path
-from training.progress import Report, Stage, progress
+from training.progress import Stage, Tell, progress
 from training.provenance import provenance
 from training.weights_file import weights_sha256
 from training.whole_numbers import positive
@@ -187,8 +187,8 @@ def _measured(
     return Point(masks, cards)
 
 
-def _sayer() -> Report:
-    """Return what logs every fiftieth step, once however often it is reported."""
+def _sayer() -> Tell:
+    """Return what logs every fiftieth step, once however often it is told."""
     said: tuple[Stage, int] | None = None
 
     def say(stage: Stage, done: int, total: int) -> None:

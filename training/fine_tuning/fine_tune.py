@@ -50,7 +50,7 @@ from training.loop.optimization import (
 )
 from training.loop.sample_stream import Batch, BatchPlan, SampleStream, Sampling, collate, sound
 from training.loop.training_state import load_state, save_state
-from training.progress import Report
+from training.progress import Tell
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def fine_tune(
     data: FineTuneData,
     recipe: FineTuneRecipe,
     folder: Path,
-    report: Report,
+    tell: Tell,
     **provenance: Any,
 ) -> Path:
     """Fine-tune a checkpoint.
@@ -95,7 +95,7 @@ def fine_tune(
         data: what to learn from.
         recipe: how.
         folder: for the state of the run and the result.
-        report: called after each step, and before each click on a validation image.
+        tell: called after each step, and before each click on a validation image.
         **provenance: written into the result's description.
 
     Returns:
@@ -152,13 +152,13 @@ def fine_tune(
         _descend(loss, network, optimizer, recipe.optimization.clip_grad_norm)
         update_average(average, network, recipe.optimization.ema or 0.0, step)
         step += 1
-        report("training", step, recipe.steps)
+        tell("training", step, recipe.steps)
 
         if step % recipe.validate_every and step != recipe.steps:
             continue
         require_finite(network, f"{step} steps")
-        tell = partial(report, "training", step, recipe.steps)
-        score = _score(average, data.validation, recipe, tell)
+        validating = partial(tell, "training", step, recipe.steps)
+        score = _score(average, data.validation, recipe, validating)
         judged = "too few to validate on" if data.validation is None else f"IoU {score:.4f}"
         logger.info("step %d: loss %.4f, %s", step, loss.item(), judged)
         if data.validation is None or score > best_score:
@@ -178,8 +178,8 @@ def fine_tune(
     average.load_state_dict(best)
     merge(average)
     _go_part_of_the_way(before, average, recipe.weight_interpolation)
-    tell = partial(report, "training", step, recipe.steps)
-    result = _with_generalist(average, generalist, data, recipe, tell)
+    describing = partial(tell, "training", step, recipe.steps)
+    result = _with_generalist(average, generalist, data, recipe, describing)
     candidate = folder / CANDIDATE
     about = {"steps": best_step, "recipe": recipe.model_dump(mode="json"), **provenance}
     save_checkpoint(result, candidate, provenance=about)

@@ -47,7 +47,7 @@ from training.fine_tuning.promotion import Comparison, decide
 from training.fine_tuning.retention import RetentionSet
 from training.fine_tuning.serving_check import check_serves
 from training.hashes import file_sha256
-from training.progress import Report
+from training.progress import Tell
 from training.store.live_pointer import Mover
 from training.store.model_versions import Candidate, ModelVersions
 from training.store.sample_files import SampleFiles
@@ -71,16 +71,14 @@ class Outcome:
     version: int | None = None
 
 
-def improve(
-    job: Assignment, stores: Stores, options: ImprovementOptions, report: Report
-) -> Outcome:
+def improve(job: Assignment, stores: Stores, options: ImprovementOptions, tell: Tell) -> Outcome:
     """Fine-tune a project's live version and let the gate decide.
 
     Args:
         job: what to do, and where.
         stores: where things are kept.
         options: how to improve.
-        report: told about the progress; may raise to stop.
+        tell: called with the progress; may raise to stop.
 
     Raises:
         VersionError: if a version, or the candidate, is damaged.
@@ -93,20 +91,20 @@ def improve(
     """
     published = stores.versions.made_by(job.origin)
     if published is None:
-        plan = frozen_plan(job, stores, options, report)
+        plan = frozen_plan(job, stores, options, tell)
         retention = RetentionSet(options.retention)
         gate = {**asdict(options.policy), "retention": retention.fingerprint}
         if not plan.snapshot.on_side(TRAINING).samples:
             return Outcome("unchanged", "no accepted mask is on an image that may be trained on")
         published = made_before(plan, job.project, stores.versions, gate)
         if published is None:
-            candidate = _judged_candidate(job, plan, stores, options, retention, report)
+            candidate = _judged_candidate(job, plan, stores, options, retention, tell)
             candidate.scores["gate"] = gate
             published = stores.versions.get(stores.versions.publish(candidate))
         elif not is_left_over(published, stores.versions):
             made = f"version {published.number}, which was made the same way"
             return Outcome("unchanged", f"nothing was accepted since {made}")
-    return _conclude(job.project, published, stores.versions, report)
+    return _conclude(job.project, published, stores.versions, tell)
 
 
 def _judged_candidate(
@@ -115,28 +113,28 @@ def _judged_candidate(
     stores: Stores,
     options: ImprovementOptions,
     retention: RetentionSet,
-    report: Report,
+    tell: Tell,
 ) -> Candidate:
     """Train a candidate, judge it, and decide about it."""
-    judge = Judge(job, plan, stores, options, retention, report)
+    judge = Judge(job, plan, stores, options, retention, tell)
     before, remembering = judge.measure()
-    trained = _trained(job.folder, plan, stores, options, retention, report)
+    trained = _trained(job.folder, plan, stores, options, retention, tell)
     after = judge.candidate(trained)
 
     live = stores.versions.checkpoint(plan.live)
     comparisons = {side: Comparison(before[side], after[side]) for side in before}
     pair = comparisons.get("held_out"), comparisons.get("retention")
     decision = decide(*pair, options.policy)
-    tell = partial(report, "drawing the report", 0, 1)
+    drawing = partial(tell, "drawing the report", 0, 1)
     network, held_out = load_checkpoint(trained, judge.device), judge.exercises.get("held_out")
     shown = improvement_report(
         *pair,
         held_out,
-        Interruptible(Predictor(load_checkpoint(live, judge.device)), tell),
-        Interruptible(Predictor(network), tell),
+        Interruptible(Predictor(load_checkpoint(live, judge.device)), drawing),
+        Interruptible(Predictor(network), drawing),
         options.policy.threshold,
     )
-    known = None if held_out is None else known_images(network, held_out.objects, tell)
+    known = None if held_out is None else known_images(network, held_out.objects, drawing)
     _check_untouched(trained)
     return Candidate(
         origin=job.origin,
@@ -166,7 +164,7 @@ def _trained(
     stores: Stores,
     options: ImprovementOptions,
     retention: RetentionSet,
-    report: Report,
+    tell: Tell,
 ) -> Path:
     """Return the candidate's checkpoint, training it unless that is done."""
     candidate = folder / CANDIDATE
@@ -174,8 +172,8 @@ def _trained(
         return candidate
     files, recipe = SampleFiles(stores.files), plan.recipe_on(options.recipe.device)
     fingerprint = plan.snapshot.fingerprint
-    prepared = partial(report, "preparing the images")
-    accepted = _Reported(AcceptedImages(plan.to_train_on(), files), prepared)
+    preparing = partial(tell, "preparing the images")
+    accepted = _Told(AcceptedImages(plan.to_train_on(), files), preparing)
     reduction = CloseUps(recipe.max_side, len(accepted))
     data = FineTuneData(
         accepted=_with_objects(
@@ -188,24 +186,24 @@ def _trained(
     first = base_of(stores.versions, plan.start)
     start, base = (stores.versions.checkpoint(number) for number in (plan.start, first))
     origin = {"parent": plan.start, "data_fingerprint": fingerprint}
-    fine_tune(start, base, data, recipe, folder, report, **origin)
+    fine_tune(start, base, data, recipe, folder, tell, **origin)
     torch.cuda.empty_cache()  # of no use any more, and people who click may need it
     write_atomically(_seal(candidate), _hashes(candidate).encode())
     return candidate
 
 
-class _Reported:
+class _Told:
     """Says which image is read next; that may raise to stop, or wait for people who click."""
 
-    def __init__(self, images: TrainingDataset, report: Callable[[int, int], None]) -> None:
+    def __init__(self, images: TrainingDataset, tell: Callable[[int, int], None]) -> None:
         self._images = images
-        self._report = report
+        self._tell = tell
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> AnnotatedImage:
-        self._report(index, len(self))
+        self._tell(index, len(self))
         return self._images[index]
 
 
@@ -244,11 +242,9 @@ def _check_untouched(candidate: Path) -> None:
         raise VersionError(f"{candidate} was damaged after it was trained: it is not published")
 
 
-def _conclude(
-    project: str, version: VersionRow, versions: ModelVersions, report: Report
-) -> Outcome:
+def _conclude(project: str, version: VersionRow, versions: ModelVersions, tell: Tell) -> Outcome:
     """Move the live pointer if the gate says so and the version proves that it can serve."""
-    report("deciding", 1, 1)
+    tell("deciding", 1, 1)
     reasons = "; ".join(version.reasons)
     if version.verdict == "keep":
         return Outcome("not better", reasons, version.number)
@@ -256,7 +252,7 @@ def _conclude(
     if version.verdict == "ask":
         return Outcome("asked", reasons, version.number)
     compared_with = version.scores["compared_with"]
-    report("going live", 1, 1)
+    tell("going live", 1, 1)
     if versions.promote_if_live(project, version.number, compared_with, Mover(GATE, reasons)):
         return Outcome("promoted", reasons, version.number)
     return Outcome(

@@ -17,7 +17,7 @@ from training.errors import VersionError
 from training.fine_tuning.familiar_images import MOST_EXAMPLES
 from training.fine_tuning.fine_tune_recipe import FineTuneRecipe
 from training.fine_tuning.promotion import Policy
-from training.progress import Report
+from training.progress import Tell
 from training.store.damaged_samples import set_aside_damaged
 from training.store.model_versions import ModelVersions
 from training.store.sample_files import SampleFiles
@@ -93,9 +93,7 @@ class Plan:
         return FineTuneRecipe.model_validate({**self.recipe, "device": device})
 
 
-def frozen_plan(
-    job: Assignment, stores: Stores, options: ImprovementOptions, report: Report
-) -> Plan:
+def frozen_plan(job: Assignment, stores: Stores, options: ImprovementOptions, tell: Tell) -> Plan:
     """Return the plan of a job, making it where there is none yet.
 
     Accepted masks whose files were damaged are set aside first; the job learns from the others.
@@ -104,7 +102,7 @@ def frozen_plan(
         job: what to do, and where.
         stores: where things are kept.
         options: how to improve.
-        report: told about the progress; may raise to stop.
+        tell: called with the progress; may raise to stop.
 
     Raises:
         VersionError: if there is no version to start from.
@@ -119,7 +117,7 @@ def frozen_plan(
     if live is None:
         raise VersionError("there is no version to start from: serve a checkpoint first")
     start = _start(options, stores.versions, live.version)
-    snapshot = _whole_snapshot(job.project, stores, options, report)
+    snapshot = _whole_snapshot(job.project, stores, options, tell)
     plan = Plan(live.version, start, snapshot, _without_device(options.recipe))
     content = json.dumps({**asdict(plan), "snapshot": snapshot.to_json()})
     write_atomically(kept, content.encode())
@@ -127,12 +125,12 @@ def frozen_plan(
 
 
 def _whole_snapshot(
-    project: str, stores: Stores, options: ImprovementOptions, report: Report
+    project: str, stores: Stores, options: ImprovementOptions, tell: Tell
 ) -> Snapshot:
     """Return what the job is about: no more than it can make use of, every file of it whole."""
-    reading = partial(report, "reading what was accepted")
+    reading = partial(tell, "reading what was accepted")
     of_project = stores.database, SampleFiles(stores.files), project
-    set_aside = partial(set_aside_damaged, *of_project, report=reading)
+    set_aside = partial(set_aside_damaged, *of_project, tell=reading)
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
     set_aside(())  # takes back what can be read again
     while True:

@@ -17,7 +17,7 @@ from training.datasets.accepted import AcceptedObjects
 from training.fine_tuning.improvement_plan import Assignment, ImprovementOptions, Plan, base_of
 from training.fine_tuning.retention import RetentionSet
 from training.fine_tuning.trial import Exercise, Scores, Side, run_trial
-from training.progress import Report, Stage
+from training.progress import Stage, Tell
 from training.store.sample_files import SampleFiles
 from training.store.split import HELD_OUT
 from training.store.stores import Stores
@@ -39,7 +39,7 @@ class Judge:
         stores: Stores,
         options: ImprovementOptions,
         retention: RetentionSet,
-        report: Report,
+        tell: Tell,
     ) -> None:
         """Choose the objects; nothing is clicked yet.
 
@@ -49,14 +49,14 @@ class Judge:
             stores: where things are kept.
             options: how many objects, and the device.
             retention: what must not be forgotten.
-            report: told about the progress; may raise to stop.
+            tell: called with the progress; may raise to stop.
         """
         self._job = job
         self._plan = plan
         self._stores = stores
         self._threshold = options.policy.threshold
         self.device = usable_device(options.recipe.device)
-        self._report = report
+        self._tell = tell
         self._asked = (
             __version__,
             retention.fingerprint,
@@ -117,4 +117,4 @@ class Judge:
             "held_out": self._job.folder / f"{name}_scores-{key}.json",
             "retention": self._job.scores / f"{key}.json",
         }
-        return run_trial(checkpoint, exercises, kept, stage, self.device, self._report)
+        return run_trial(checkpoint, exercises, kept, stage, self.device, self._tell)

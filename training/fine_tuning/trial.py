@@ -17,7 +17,7 @@ from training.errors import ScoreCardError
 from training.evaluation.click_by_click import ClickSegmenter, evaluate
 from training.evaluation.noc import PUBLISHED_IOU, SampleScore, ScoreCard
 from training.fine_tuning.interruptible import Interruptible
-from training.progress import Report, Stage
+from training.progress import Stage, Tell
 
 # Accepted objects on images that are never trained on, and objects unlike the project's, on images
 # that are not replayed. Where there are none, a side is left out.
@@ -84,7 +84,7 @@ def run_trial(
     files: Mapping[Side, Path],
     stage: Stage,
     device: str,
-    report: Report,
+    tell: Tell,
 ) -> Scores:
     """Click on every object of the exercises with a version, as it would be served.
 
@@ -93,9 +93,9 @@ def run_trial(
         exercises: the objects of each side.
         files: for the scores of each side: objects whose scores are there stay unclicked; a file
             that is missing or damaged is written.
-        stage: what to call this in a report.
+        stage: what to call this where it is told.
         device: where to compute.
-        report: called before each click and after each object that an annotator is done with.
+        tell: called before each click and after each object that an annotator is done with.
 
     Returns:
         Scores of the sides that have an exercise.
@@ -107,19 +107,19 @@ def run_trial(
     total = sum(len(exercise) for side, exercise in exercises.items() if kept[side] is None)
     done = 0
 
-    def tell() -> None:
-        report(stage, done, total)
+    def clicking() -> None:
+        tell(stage, done, total)
 
     def count(score: SampleScore) -> None:
         nonlocal done
         done += 1
-        tell()
+        clicking()
 
     scores: dict[Side, ScoreCard] = {}
     for side, exercise in exercises.items():
         card = kept[side]
         if card is None:
-            predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), tell)
+            predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), clicking)
             card = exercise.judge(predictor, progress=count)
             write_atomically(files[side], card.to_json().encode())
         scores[side] = card

@@ -18,7 +18,7 @@ def set_aside_damaged(
     files: SampleFiles,
     project: str,
     images: Collection[str],
-    report: Callable[[int, int], None],
+    tell: Callable[[int, int], None],
 ) -> int:
     """Read files that samples point at; set aside what is damaged or missing.
 
@@ -31,7 +31,7 @@ def set_aside_damaged(
         files: what they point at.
         project: whose samples.
         images: content hashes; these are read with their masks, and what is set aside already.
-        report: told before each file how many were read, and of how many.
+        tell: called before each file with how many were read, and of how many.
 
     Returns:
         How many annotations were set aside.
@@ -52,7 +52,7 @@ def set_aside_damaged(
     samples = [row for row in rows if row.image in wanted or row.status == "unreadable"]
     reads = dict.fromkeys((sample.image for sample in samples), files.read_image)
     reads |= dict.fromkeys((sample.mask for sample in samples), files.read_mask)
-    problems = _damage(reads, report)
+    problems = _damage(reads, tell)
     damaged = {
         sample.annotation: problems.get(sample.image) or problems[sample.mask]
         for sample in samples
@@ -71,12 +71,12 @@ def set_aside_damaged(
 
 
 def _damage(
-    reads: Mapping[str, Callable[[str], object]], report: Callable[[int, int], None]
+    reads: Mapping[str, Callable[[str], object]], tell: Callable[[int, int], None]
 ) -> dict[str, str]:
     """Return what is wrong with those files that cannot be read, by content hash."""
     problems = {}
     for done, (content_hash, read) in enumerate(reads.items()):
-        report(done, len(reads))
+        tell(done, len(reads))
         try:
             read(content_hash)
         except StoredFileError as error:

@@ -12,7 +12,7 @@ _SAME_OBJECT_IOU = 0.5  # of objects that do not overlap, at most one has more w
 
 
 def outlined_again(
-    rows: Sequence[SampleRow], files: SampleFiles, report: Callable[[int, int], None]
+    rows: Sequence[SampleRow], files: SampleFiles, tell: Callable[[int, int], None]
 ) -> set[int]:
     """Return the ids of samples whose object another annotation has outlined later.
 
@@ -22,7 +22,7 @@ def outlined_again(
     Args:
         rows: the samples, the oldest first.
         files: where their masks are.
-        report: told before each mask how many were read, and of how many.
+        tell: called before each mask with how many were read, and of how many.
     """
     alike: dict[tuple[str, str], list[SampleRow]] = defaultdict(list)
     for row in rows:
@@ -32,7 +32,7 @@ def outlined_again(
     for group in several:
         newer: list[tuple[int, ObjectMask]] = []
         for row in reversed(group):
-            report(done, total)
+            tell(done, total)
             done += 1
             try:
                 mask = ObjectMask.of(files.read_mask(row.mask))

@@ -62,7 +62,7 @@ def take_snapshot(database: Database, project: str) -> Snapshot:
 
 
 def take_snapshot_for_job(
-    database: Database, files: SampleFiles, project: str, report: Callable[[int, int], None]
+    database: Database, files: SampleFiles, project: str, tell: Callable[[int, int], None]
 ) -> Snapshot:
     """Return the same, but each held-out object once, however many annotators outlined it.
 
@@ -70,11 +70,11 @@ def take_snapshot_for_job(
         database: of the samples.
         files: where their masks are.
         project: whose samples.
-        report: told before each mask that is read for it how many were, and of how many.
+        tell: called before each mask that is read for it with how many were, and of how many.
     """
     rows = _different(database, project)
     held_out = [row for row in rows if row.split == HELD_OUT]
-    again = outlined_again(held_out, files, report)
+    again = outlined_again(held_out, files, tell)
     return _snapshot_of(row for row in rows if row.id not in again)
 
 

@@ -107,10 +107,10 @@ def test_a_job_learns_that_it_was_cancelled_before_its_next_stage_begins(learnin
     learning.jobs.request(PROJECT, "Start training")
     job = learning.jobs.claim("worker")
     with Heart(learning, job, watched_by=None) as heart:
-        heart.report("judging the candidate", 4, 4)
+        heart.tell("judging the candidate", 4, 4)
         learning.jobs.cancel(job.id)
         with pytest.raises(StopJob):
-            heart.report("going live", 1, 1)
+            heart.tell("going live", 1, 1)
 
 
 def test_only_a_job_that_keeps_something_new_gets_further(learning):
@@ -124,10 +124,10 @@ def test_only_a_job_that_keeps_something_new_gets_further(learning):
         for name in ("state-000000000150.pt", ".plan.json", "unfinished", "log.txt"):
             (folder / name).touch()
         (folder / "decoded").mkdir()
-        heart.report("training", 151, 300)
+        heart.tell("training", 151, 300)
         assert learning.jobs.get(job.id).attempts == 2
         (folder / "state-000000000300.pt").touch()
-        heart.report("judging the candidate", 0, 9)
+        heart.tell("judging the candidate", 0, 9)
         assert learning.jobs.get(job.id).attempts == 1
 
 
@@ -139,7 +139,7 @@ def test_a_cancelled_job_says_so_once_however_long_it_takes_to_stop(learning, ca
     with Heart(learning, job, watched_by=None) as heart:
         for stage in ("training", "judging the candidate", "deciding"):
             with pytest.raises(StopJob):
-                heart.report(stage, 1, 1)
+                heart.tell(stage, 1, 1)
     assert caplog.messages.count("job 1 was cancelled") == 1
 
 
@@ -148,11 +148,11 @@ def test_a_job_logs_each_stage_and_now_and_then_how_far_it_is(learning, caplog, 
     learning.jobs.request(PROJECT, "Start training")
     job = learning.jobs.claim("worker")
     with Heart(learning, job, watched_by=None) as heart:
-        heart.report("judging the live version", 1, 3)
-        heart.report("judging the live version", 2, 3)
-        heart.report("training", 1, 300)
+        heart.tell("judging the live version", 1, 3)
+        heart.tell("judging the live version", 2, 3)
+        heart.tell("training", 1, 300)
         monkeypatch.setattr("ml_backend.learning.job_runner.TELL_SECONDS", 0.0)
-        heart.report("training", 2, 300)
+        heart.tell("training", 2, 300)
     said = ["judging the live version, 1 of 3", "training, 1 of 300", "training, 2 of 300"]
     assert len(caplog.messages) == len(said)
     assert all(f"job 1: {what}" in line for what, line in zip(said, caplog.messages, strict=True))

@@ -25,20 +25,20 @@ def attempts(learning, job):
 
 def test_an_attempt_that_leaves_nothing_new_counts(learning, continued):
     with Heart(learning, continued, None) as heart:
-        heart.report("training", 0, 300)
+        heart.tell("training", 0, 300)
         folder = learning.job_folders.make(continued)
         (folder / "plan.json").write_text("written once more")
         (folder / "0001.png").write_bytes(b"decoded")
         (folder / ".unfinished.pt").write_bytes(b"half")
-        heart.report("judging the candidate", 0, 9)
+        heart.tell("judging the candidate", 0, 9)
     assert attempts(learning, continued) == 3
 
 
 def test_an_attempt_that_got_further_is_the_first_of_the_next(learning, continued):
     with Heart(learning, continued, None) as heart:
-        heart.report("training", 0, 300)
+        heart.tell("training", 0, 300)
         (learning.job_folders.make(continued) / "state-100.pt").write_bytes(b"weights")
-        heart.report("judging the candidate", 0, 9)
+        heart.tell("judging the candidate", 0, 9)
         assert attempts(learning, continued) == 1
 
 
@@ -46,10 +46,10 @@ def test_a_job_holds_still_after_a_click(learning, continued, monkeypatch):
     slept, mark = [], learning.settings.state_folder.last_click
     monkeypatch.setattr(job_runner, "sleep", slept.append)
     heart = Heart(learning, continued, None)
-    heart.report("training", 0, 300)
+    heart.tell("training", 0, 300)
     ClickMark(mark).leave()
     clicked = mark.stat().st_mtime
     for now in (clicked + 0.25, clicked + 60):
         monkeypatch.setattr(job_runner, "time", lambda now=now: now)
-        heart.report("training", 1, 300)
+        heart.tell("training", 1, 300)
     assert slept == [0, pytest.approx(0.75, abs=1e-3), 0]
