@@ -14,7 +14,7 @@ that was killed, at any moment, is continued by calling `improve` again, and end
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -99,7 +99,7 @@ def improve(job: Assignment, stores: Stores, options: ImprovementOptions, tell: 
         published = made_before(plan, job.project, stores.versions, gate)
         if published is None:
             candidate = _judged_candidate(job, plan, stores, options, retention, tell)
-            candidate.scores["gate"] = gate
+            candidate = replace(candidate, scores={**candidate.scores, "gate": gate})
             published = stores.versions.get(stores.versions.publish(candidate))
         elif not is_left_over(published, stores.versions):
             made = f"version {published.number}, which was made the same way"

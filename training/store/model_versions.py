@@ -373,16 +373,5 @@ def _installation(checkpoint: Path) -> Mover:
 
 
 def _row_of(candidate: Candidate) -> VersionRow:
-    return VersionRow(
-        origin=candidate.origin,
-        stem=candidate.stem,
-        project=candidate.project,
-        parent=candidate.parent,
-        created_at=now(),
-        data_fingerprint=candidate.data_fingerprint,
-        recipe=candidate.recipe,
-        scores=candidate.scores,
-        verdict=candidate.verdict,
-        reasons=list(candidate.reasons),
-        report=candidate.report,
-    )
+    about = {name: value for name, value in vars(candidate).items() if name != "checkpoint"}
+    return VersionRow(**about, created_at=now())
