@@ -25,6 +25,14 @@ def image_planes(image: np.ndarray, view: View, device: torch.device) -> torch.T
     return averaged.to(device).contiguous().float().div(255)
 
 
+def pixels_of(planes: torch.Tensor) -> np.ndarray:
+    """Return (1, 3, h, w) planes in [0, 1] as the (h, w, 3) uint8 RGB that they were made of."""
+    pixels: np.ndarray = (
+        planes[0].mul(255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    )
+    return pixels
+
+
 def mask_plane(probability: np.ndarray, view: View, device: torch.device) -> torch.Tensor:
     """Return an (H, W) float32 probability map as (1, 1, h, w).
 

@@ -14,10 +14,11 @@ from icmformer.click_network import ClickNetwork
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
 from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
+from icmformer.guided_filter import following_edges
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blend_in
 from icmformer.look import Look
-from icmformer.network_input import click_planes, image_planes, mask_plane
+from icmformer.network_input import click_planes, image_planes, mask_plane, pixels_of
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
 from icmformer.region_of_interest import RegionOfInterest, View, resize
@@ -60,10 +61,11 @@ class Predictor:
         Args:
             model: the network, on the device on which to compute.
             zoom_in: what the network looks at; repeated zoom-in at its own size by default. Unless
-                it is as published, specks are cleared away, every click is obeyed, what the first
-                one found is looked for closer if need be and cut down to the part it is on, and
-                from the third one on (on a given mask from the first) the mask changes near it
-                only, seen in a close-up; see `icmformer.first_click` and `icmformer.tidy_mask`.
+                it is as published, outlines follow the image's edges, specks are cleared away,
+                every click is obeyed, what the first one found is looked for closer if need be and
+                cut down to the part it is on, and from the third one on (on a given mask from the
+                first) the mask changes near it only, seen in a close-up; see
+                `icmformer.guided_filter`, `icmformer.first_click` and `icmformer.tidy_mask`.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
 
@@ -346,7 +348,7 @@ class Predictor:
         ).float()
         if self._flip:
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
-        probability = self._on_image(torch.sigmoid(logits), clicks, view)
+        probability = self._on_image(torch.sigmoid(logits), clicks, features)
         return Look(probability, region, before.network, features)
 
     def _obeying(self, look: Look, clicks: PlacedClicks) -> Look:
@@ -362,24 +364,27 @@ class Predictor:
         if known and known.view == view:
             return known
         planes = image_planes(image, view, self._device)
-        network = self._networks[before.network]
-        return CropFeatures(view, network.encode_image(self._with_mirrored(planes)))
+        features = self._networks[before.network].encode_image(self._with_mirrored(planes))
+        return CropFeatures(view, features, pixels_of(planes) if self._tidy else None)
 
     def _with_mirrored(self, planes: torch.Tensor) -> torch.Tensor:
         return torch.cat([planes, planes.flip(3)]) if self._flip else planes
 
-    def _on_image(self, probability: torch.Tensor, clicks: PlacedClicks, view: View) -> np.ndarray:
+    def _on_image(
+        self, probability: torch.Tensor, clicks: PlacedClicks, seen: CropFeatures
+    ) -> np.ndarray:
         """Put (1, 1, h, w) probabilities back to where they belong; 0 elsewhere."""
-        if self._tidy:
+        view = seen.view
+        if seen.image is not None:
             pixels, positive = pixels_in_view(clicks, view)
-            cleaned = without_specks(probability[0, 0].cpu().numpy(), pixels, positive)
-            probability = torch.from_numpy(cleaned)[None, None]
+            sharp = following_edges(probability[0, 0].cpu().numpy(), seen.image)
+            probability = torch.from_numpy(without_specks(sharp, pixels, positive))[None, None]
         planes = resize(probability, view.box.size_hw, view.as_published)
-        seen: np.ndarray = planes[0, 0].cpu().numpy()
-        if seen.shape == view.image_hw:
-            return seen
+        crop: np.ndarray = planes[0, 0].cpu().numpy()
+        if crop.shape == view.image_hw:
+            return crop
         result = np.zeros(view.image_hw, dtype=np.float32)
-        result[view.box.slices] = seen
+        result[view.box.slices] = crop
         return result
 
 

@@ -30,15 +30,17 @@ class CropFeatures:
     Attributes:
         view: the image's size, the crop, and the size the network saw it at.
         features: what the network's `encode_image` returned.
+        image: (h, w, 3) uint8 RGB, the crop as the network saw it, where outlines are to follow it.
     """
 
     view: View
     features: FeatureTensors
+    image: NDArray[np.uint8] | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the features."""
-        return self.features.nbytes
+        """Bytes of the features and the crop."""
+        return self.features.nbytes + (0 if self.image is None else self.image.nbytes)
 
 
 @dataclass(frozen=True, eq=False)

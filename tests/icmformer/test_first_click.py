@@ -243,17 +243,17 @@ class Noting(RednessNetwork):
 @pytest.mark.parametrize(
     ("sure", "looks"),
     [
-        pytest.param([0.9], 1, id="it stands out in the whole image"),
+        pytest.param([1.2], 1, id="it stands out in the whole image"),
         pytest.param([-1.0], 6, id="nothing is seen, and the dot of its click is nothing, too"),
         pytest.param([0.2, 0.4, 0.3, 0.2, 0.5, 0.6], 6, id="it stands out nowhere"),
-        pytest.param([0.2, 0.9, 1.2, 1.5, 1.8, 2.1], 6, id="more in every window"),
-        pytest.param([0.2, 0.4, 0.9, 0.9, 2.1], 4, id="no more in the third window"),
-        pytest.param([0.2, 0.9, 0.4, 2.1], 3, id="in the second window no more at all"),
+        pytest.param([0.2, 1.2, 1.6, 2.1, 2.8, 4.0], 6, id="more in every window"),
+        pytest.param([0.2, 0.4, 1.2, 1.2, 2.1], 4, id="no more in the third window"),
+        pytest.param([0.2, 1.2, 0.4, 2.1], 3, id="in the second window no more at all"),
     ],
 )
 def test_looks_come_closer_until_what_stands_out_does_not_so_more(sure, looks):
     network = Noting(sure)
-    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    Predictor(network).segment(scene(0), [Click(800, 800, True)])
     assert network.shown[:looks] == [False] * looks, "each begins anew"
     assert all(network.shown[looks:])
 
@@ -269,8 +269,8 @@ class Glowing(Noting):
 
 
 def test_a_look_that_shows_less_beside_the_spot_than_the_one_before_says_no_more_of_it():
-    network = Glowing([0.2, 1.0, 0.9])
-    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    network = Glowing([0.2, 1.8, 1.4])
+    Predictor(network).segment(scene(0), [Click(800, 800, True)])
     assert network.shown[:3] == [False] * 3
     assert all(network.shown[3:])
 
@@ -293,15 +293,15 @@ class Learned(Noting, Specialised):
 @pytest.mark.parametrize(
     ("object_side", "sure", "looks"),
     [
-        pytest.param(900, [0.9], 1, id="so large that the whole image may show one"),
+        pytest.param(900, [1.2], 1, id="so large that the whole image may show one"),
         pytest.param(20, [0.9], 2, id="it stands out, and no more in the next"),
         pytest.param(20, [0.2], 2, id="it stands out nowhere"),
-        pytest.param(40, [0.9, 1.2, 1.5], 3, id="more in every window"),
+        pytest.param(40, [1.0, 1.5, 2.1], 3, id="more in every window"),
     ],
 )
 def test_where_the_size_of_objects_is_known_looks_begin_there(object_side, sure, looks):
     network = Learned(sure, object_side)
-    Predictor(network).segment(scene(20), [Click(800, 800, True)])
+    Predictor(network).segment(scene(0), [Click(800, 800, True)])
     assert network.shown[:looks] == [False] * looks
     assert all(network.shown[looks:])
 
