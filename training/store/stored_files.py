@@ -89,8 +89,9 @@ class StoredFiles:
         except FileNotFoundError as error:
             raise StoredFileError(f"{self._path(key)} is missing from the stored files") from error
         except Exception as error:
-            # What a disk says of a bad block, which is in one file.
-            if isinstance(error, OSError) and error.errno == errno.EIO:
+            # What a disk says of a bad block, which is in one file; but s3fs of any answer that it
+            # does not know, such as that of a proxy in front of a store that is restarted.
+            if self.is_local and isinstance(error, OSError) and error.errno == errno.EIO:
                 raise StoredFileError(f"{self._path(key)} is damaged: {error.strerror}") from error
             # A file system of fsspec raises what its client does, which need not be an OSError.
             raise FileStoreError(f"{self._path(key)} cannot be read: {error}") from error

@@ -88,6 +88,19 @@ def test_what_a_remote_store_raises_becomes_a_sentence(tmp_path):
             ask("weights/ab/abc")
 
 
+def test_what_a_proxy_answers_for_a_remote_store_is_no_damage(tmp_path):
+    class BehindProxy(MemoryFileSystem):
+        protocol = "proxied"
+
+        def cat_file(self, path, start=None, end=None, **kwargs):
+            raise OSError(errno.EIO, "An error occurred (502): Bad Gateway")  # as s3fs says it
+
+    register_implementation("proxied", BehindProxy, clobber=True)
+    files = StoredFiles("proxied://bucket", tmp_path / "downloads")
+    with pytest.raises(FileStoreError, match=r"cannot be read: .*Bad Gateway"):
+        files.read("masks/ab/abc.png")
+
+
 def test_damage_is_noticed_and_mended_by_storing_again(tmp_path):
     files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
     key = files.put("weights", ".bin", b"seven")
