@@ -160,6 +160,7 @@ class StoredFiles:
             FileStoreError: if it cannot be deleted.
         """
         try:
+            self._filesystem.invalidate_cache()  # of listings: it may be stored again since
             if self._filesystem.modified(self._path(key)) >= moment:
                 return False
             self._filesystem.rm_file(self._path(key))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from fsspec import register_implementation
@@ -46,6 +47,34 @@ def test_files_are_listed_and_deleted_unless_they_are_young(files):
     assert files.delete_older(key, after)
     assert not files.delete_older(key, after)
     assert files.keys("weights") == [other]
+
+
+def test_a_file_that_is_stored_again_after_it_was_listed_is_young(tmp_path):
+    class Listed(MemoryFileSystem):
+        """Remembers what was listed, as s3fs does."""
+
+        protocol = "listed"
+        found: ClassVar = {}
+
+        def find(self, path, **kwargs):
+            self.found |= {one: super(Listed, self).info(one) for one in super().find(path)}
+            return list(self.found)
+
+        def modified(self, path):
+            return self.found.get(path, super().info(path))["created"]
+
+        def invalidate_cache(self, path=None):
+            self.found.clear()
+
+    register_implementation("listed", Listed, clobber=True)
+    files = StoredFiles(f"listed://{tmp_path.name}", tmp_path / "downloads")
+    key = files.put("masks", ".png", b"content")
+    assert files.keys("masks") == [key]
+    later = now()
+    files.put("masks", ".png", b"content")
+    assert not files.delete_older(key, later)
+    assert files.read(key) == b"content"
+    MemoryFileSystem.store.clear()
 
 
 def test_a_missing_file_is_named(files):
