@@ -5,6 +5,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from ml_backend.errors import SettingsError
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         declare_tasks(queue, worker).tick()
         if settings.api_key is None:
             logger.warning(_NO_TOKEN)
+        threading.Thread(target=worker.look_for_jobs, name="jobs", daemon=True).start()
         logger.info("working: %s", settings.model_dir)
         consumer.run()
         worker.wait_until_jobs_stop()

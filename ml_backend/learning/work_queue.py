@@ -1,8 +1,9 @@
 """The queue between serving processes and the worker, and the worker's timetable (huey).
 
 What is queued are hints, not facts: the facts are rows in the database. A lost hint costs a minute,
-until the next tick; one that comes twice costs nothing. So the queue may be a file, Redis or
-PostgreSQL, as the settings say, and none of them needs to be safe from power cuts.
+until the next tick; that of a job costs seconds, since each worker also looks by itself: of several
+the one that takes the hint may be busy. One that comes twice costs nothing. So the queue may be a
+file, Redis or PostgreSQL, as the settings say, and none of them needs to be safe from power cuts.
 """
 
 import json

@@ -35,7 +35,7 @@ from ml_backend.learning.next_job import ask_for_job, next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
-from training.errors import TrainingError
+from training.errors import DatabaseError, TrainingError
 from training.moments import now
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 _IMAGE_CACHE_MB = 64
 _IMAGE_KEPT_SECONDS = 60.0
 _RETRY_RECONCILE = timedelta(minutes=5)
+LOOK_SECONDS = 10.0
 
 
 class Reconciliation(NamedTuple):
@@ -176,6 +177,19 @@ class Worker:
                 pass
         finally:
             self._training.release()
+
+    def look_for_jobs(self) -> None:
+        """Do the jobs that wait, again and again, until the process is to end.
+
+        A hint goes to one of several workers, which may be busy with another job.
+        """
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                self.train()
+            except DatabaseError:
+                pass  # the next tick says so
+            except Exception:
+                logger.exception("jobs that wait are looked for again soon")
 
     def wait_until_jobs_stop(self) -> None:
         """Wait until a running job has been given back; call it when the process is to end."""

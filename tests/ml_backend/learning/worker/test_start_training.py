@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ml_backend.learning import worker
 from ml_backend.learning.work_queue import declare_tasks, open_queue
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, deliver, tasks_with_samples
@@ -45,6 +46,22 @@ def test_a_job_that_a_message_asks_for_starts_without_a_tick(learning, settings,
     start_training(learning)
     hint()
     assert states(learning) == ["failed"]
+
+
+def test_a_worker_whose_hint_another_one_took_finds_the_job_by_itself(
+    learning, settings, stopping, monkeypatch
+):
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
+    (settings.model_dir / "jobs").write_text("in the way of the folder, so that no job runs long")
+    idle = threading.Thread(target=Worker(learning, stopping).look_for_jobs)
+    idle.start()
+    try:
+        for tried in (["failed"], ["failed", "failed"]):
+            learning.jobs.request(PROJECT, "Start training")
+            wait_until(lambda tried=tried: states(learning) == tried)
+    finally:
+        stopping.set()
+        idle.join()
 
 
 def test_messages_that_come_while_a_job_runs_neither_wait_for_it_nor_start_another(
