@@ -33,9 +33,9 @@ def wait_for(
         cancel_seconds: after so long, a job that was cancelled is taken to hang and is ended.
         stop_seconds: how long a process that is told to end may take before it is killed.
     """
-    hangs_from = math.inf
+    hangs_from, claim = math.inf, _Claim(keep_claim)
     while process.poll() is None:
-        if _is_cancelled(keep_claim):
+        if claim.is_cancelled():
             hangs_from = min(hangs_from, monotonic() + cancel_seconds)
         if stopping.wait(_LOOK_SECONDS):
             _end(process, stop_seconds)
@@ -44,14 +44,26 @@ def wait_for(
             _end(process, stop_seconds)
 
 
-def _is_cancelled(keep_claim: Callable[[], bool]) -> bool:
-    try:
-        return keep_claim()
-    except DatabaseError as error:
-        logger.warning("the claim could not be renewed: %s", error)
-    except Exception:
-        logger.exception("the claim could not be renewed")
-    return False
+class _Claim:
+    """Renews the claim on a job; what keeps it from that is said once, and so is the end of it."""
+
+    def __init__(self, keep: Callable[[], bool]) -> None:
+        self._keep = keep
+        self._said = ""
+
+    def is_cancelled(self) -> bool:
+        try:
+            is_cancelled = self._keep()
+        except Exception as error:
+            if self._said != repr(error):
+                self._said = repr(error)
+                trace = None if isinstance(error, DatabaseError) else error
+                logger.warning("the claim could not be renewed: %s", error, exc_info=trace)
+            return False
+        if self._said:
+            logger.info("the claim is renewed again")
+            self._said = ""
+        return is_cancelled
 
 
 def _end(process: "subprocess.Popen[bytes]", stop_seconds: float) -> None:

@@ -244,6 +244,8 @@ def _follow(reference: "weakref.ref[PointerFollower]") -> None:
             return
         try:
             pointer.refresh()
+            if said:
+                logger.info("the live pointers are read again")
             said = ""
         except Exception as error:
             # What was live stays live; database or files may be back at the next look.

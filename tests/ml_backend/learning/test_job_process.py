@@ -7,8 +7,10 @@ from functools import partial
 
 import pytest
 
+from ml_backend.learning import job_process
 from ml_backend.learning.fine_tune_jobs import FineTuneJobs
 from ml_backend.learning.job_process import wait_for
+from training.errors import DatabaseError
 from training.store.database import Database
 
 PROJECT = "2.1795327560"
@@ -76,6 +78,26 @@ def test_other_jobs_are_waited_for(jobs, job, start, is_cancelled, cancel_second
     keep_claim = partial(jobs.keep_claim, job, WORKER)
     wait_for(process, keep_claim, threading.Event(), cancel_seconds)
     assert process.returncode == 0
+
+
+def test_an_outage_of_the_database_is_said_once_and_so_is_its_end(start, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(job_process, "_LOOK_SECONDS", 0.01)
+    process, asked = start(HANGS), []
+
+    def keep_claim():
+        asked.append(1)
+        if len(asked) <= 4:
+            raise DatabaseError("the database is away")
+        if len(asked) == 6:
+            process.kill()
+        return False
+
+    wait_for(process, keep_claim, threading.Event())
+    assert [record.getMessage() for record in caplog.records] == [
+        "the claim could not be renewed: the database is away",
+        "the claim is renewed again",
+    ]
 
 
 def test_a_job_that_hangs_does_not_keep_its_worker_from_ending(jobs, job, start):

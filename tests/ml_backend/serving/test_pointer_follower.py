@@ -333,6 +333,26 @@ def test_a_database_that_is_away_is_one_line_in_the_log(versions, tmp_path, monk
     assert not record.exc_info
 
 
+def test_the_end_of_an_outage_is_said(versions, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(pointer_follower, "POLL_SECONDS", 0.01)
+    pointer = PointerFollower(versions, UNTRAINED)
+    failures, pointers = [DatabaseError("the database is away")] * 2, versions.pointers
+
+    def read_once_it_is_back():
+        if failures:
+            raise failures.pop()
+        return pointers()
+
+    monkeypatch.setattr(versions, "pointers", read_once_it_is_back)
+    pointer.follow(repr)
+    wait_until(lambda: len(caplog.records) == 2)
+    assert caplog.messages == [
+        "the live pointers cannot be read: the database is away",
+        "the live pointers are read again",
+    ]
+
+
 def test_the_thread_ends_with_the_pointer(versions, monkeypatch):
     monkeypatch.setattr(pointer_follower, "POLL_SECONDS", 0.01)
     before = set(threading.enumerate())
