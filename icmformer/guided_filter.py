@@ -5,10 +5,14 @@ Around each pixel the answer is fitted by a linear function of the colours there
 the network itself is unsure. docs/experiments.md has what it gives.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from icmformer.region_of_interest import RegionOfInterest, bounding_box
+
+Planes = Sequence[np.ndarray]  # (h, w) float32 each
 
 # In pixels of the network, one of whose answers is 4 pixels long.
 _RADIUS = 4
@@ -34,43 +38,48 @@ def following_edges(probability: np.ndarray, image: np.ndarray) -> np.ndarray:
         return probability
     # All that what is inside the box depends on: a pixel is in windows around others.
     window = _grown(box, 2 * _RADIUS, probability.shape[:2]).slices
-    colours = np.divide(image[window], 255, dtype=np.float32)
     result = probability.copy()
-    np.copyto(result[window], _filtered(probability[window], colours), where=unsure[window])
+    answer = _filtered(probability[window], image[window])
+    np.copyto(result[window], answer, where=unsure[window])
     return result
 
 
-def _filtered(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Return the filter's answer to (h, w) values, guided by (h, w, 3) colours in [0, 1]."""
-    mean_colour, mean_value = _mean(colours), _mean(values)
-    covariance = _mean(colours * values[..., None]) - mean_colour * mean_value[..., None]
-    slope = _solved(_colour_variance(colours, mean_colour), covariance)
-    intercept = mean_value - (slope * mean_colour).sum(axis=2)
-    answer = (_mean(slope) * colours).sum(axis=2) + _mean(intercept)
+def _filtered(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return the filter's answer to (h, w) values, guided by (h, w, 3) uint8 colours."""
+    # As planes of their own: strided channels take twice as long.
+    colours = [np.divide(image[..., channel], 255, dtype=np.float32) for channel in range(3)]
+    mean_colours, mean_value = [_mean(colour) for colour in colours], _mean(values)
+    covariances = [
+        _mean(colour * values) - mean * mean_value
+        for colour, mean in zip(colours, mean_colours, strict=True)
+    ]
+    slopes = _solved(_colour_variance(colours, mean_colours), covariances)
+    intercept = mean_value - _dot(slopes, mean_colours)
+    answer = _dot([_mean(slope) for slope in slopes], colours) + _mean(intercept)
     return np.clip(answer, 0, 1)
 
 
-def _colour_variance(colours: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
+def _colour_variance(colours: Planes, means: Planes) -> Planes:
     """Return the upper triangle of each window's covariance of colours, row by row."""
     return [
-        _mean(colours[..., i] * colours[..., j])
-        - mean[..., i] * mean[..., j]
-        + (_EPSILON if i == j else 0)
+        _mean(colours[i] * colours[j]) - means[i] * means[j] + np.float32(_EPSILON * (i == j))
         for i in range(3)
         for j in range(i, 3)
     ]
 
 
-def _solved(matrix: list[np.ndarray], right: np.ndarray) -> np.ndarray:
+def _solved(matrix: Planes, right: Planes) -> Planes:
     """Solve a symmetric system of three equations at each pixel, by its adjugate."""
     rr, rg, rb, gg, gb, bb = matrix
-    first = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-    second = first[1], rr * bb - rb * rb, rb * rg - rr * gb
-    third = first[2], second[2], rr * gg - rg * rg
-    determinant = rr * first[0] + rg * first[1] + rb * first[2]
-    columns = np.moveaxis(right, 2, 0)
-    rows = [sum(a * b for a, b in zip(row, columns, strict=True)) for row in (first, second, third)]
-    return np.stack(rows, axis=2) / determinant[..., None]
+    first = [gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg]
+    second = [first[1], rr * bb - rb * rb, rb * rg - rr * gb]
+    third = [first[2], second[2], rr * gg - rg * rg]
+    determinant = _dot([rr, rg, rb], first)
+    return [_dot(row, right) / determinant for row in (first, second, third)]
+
+
+def _dot(left: Planes, right: Planes) -> np.ndarray:
+    return left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
 
 
 def _mean(planes: np.ndarray) -> np.ndarray:
