@@ -5,7 +5,8 @@ kind for the object, or the background, and is about as sure of it as of the res
 nothing. In a window around the click the same object stands out, and often more in the next smaller
 one. What is large stands out in the whole image; where it stands out more in a window that cuts it
 off, smaller ones would show parts of it. Where it is known how large objects are, larger windows
-than such objects need are not looked at, for in those a hundred of them may stand out together. The
+than such objects need are not looked at, for in those a hundred of them may stand out together; if
+what is found there is much larger after all, the search begins as if that were not known. The
 numbers were chosen by trying them on photos, nuclei and surface defects; docs/experiments.md has
 what they give.
 """
@@ -20,6 +21,8 @@ _STANDS_OUT = 0.4
 _CLEARER = 0.05
 # Side of the largest window that is needed, over that of the objects, at least.
 _ROOM = 4.0
+# Share of such a window that hardly any of them fills: of one twice as long as they are.
+_MUCH = 0.25
 # Pixels that are read along the longer side of a region, at most.
 _SAMPLES = 512
 
@@ -37,6 +40,16 @@ def not_too_large(windows: list[RegionOfInterest], object_side: float) -> list[R
     """
     roomy = [window for window in windows if max(window.size_hw) >= _ROOM * object_side]
     return windows[max(len(roomy) - 1, 0) :]
+
+
+def fills_much(probability: np.ndarray, window: RegionOfInterest) -> bool:
+    """Say whether a mask is too large in a window for an object of the size that it was chosen for.
+
+    Args:
+        probability: (H, W) float32 in [0, 1], after a look at the window.
+        window: what was looked at.
+    """
+    return float((probability[window.slices] > MASK_THRESHOLD).mean()) > _MUCH
 
 
 def stands_out(probability: np.ndarray, region: RegionOfInterest) -> bool:

@@ -1,4 +1,4 @@
-"""A view of an image, its mask and its clicks as the tensors that the network reads."""
+"""A view of an image, its mask and its clicks as the tensors that the network reads, and back."""
 
 from collections.abc import Callable
 
@@ -42,6 +42,17 @@ def mask_plane(probability: np.ndarray, view: View, device: torch.device) -> tor
     if view.as_published:
         return resize(cut.to(device), view.size_hw, True)
     return resize(cut, view.size_hw, False).to(device)
+
+
+def on_image(probability: torch.Tensor, view: View) -> np.ndarray:
+    """Return (1, 1, h, w) probabilities of a view as (H, W) float32 of the image; 0 elsewhere."""
+    planes = resize(probability, view.box.size_hw, view.as_published)
+    crop: np.ndarray = planes[0, 0].cpu().numpy()
+    if crop.shape == view.image_hw:
+        return crop
+    result = np.zeros(view.image_hw, dtype=np.float32)
+    result[view.box.slices] = crop
+    return result
 
 
 def click_planes(

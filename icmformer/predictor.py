@@ -13,15 +13,15 @@ from icmformer.checked_parts import check_network, check_weights, check_zoom
 from icmformer.click_network import ClickNetwork
 from icmformer.clicks import Click
 from icmformer.errors import ConfigError, InputError
-from icmformer.first_click import is_clearer, is_cut_off, not_too_large, stands_out
+from icmformer.first_click import fills_much, is_clearer, is_cut_off, not_too_large, stands_out
 from icmformer.guided_filter import following_edges
 from icmformer.image_features import ImageFeatures
 from icmformer.local_refinement import blend_in
 from icmformer.look import Look
-from icmformer.network_input import click_planes, image_planes, mask_plane, pixels_of
+from icmformer.network_input import click_planes, image_planes, mask_plane, on_image, pixels_of
 from icmformer.placed_clicks import PlacedClicks
 from icmformer.precision import Precision, autocast, computes_in_bf16
-from icmformer.region_of_interest import RegionOfInterest, View, resize
+from icmformer.region_of_interest import RegionOfInterest, View
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import AnsweringNetwork, CropFeatures, Segmentation
 from icmformer.specialised import Specialised
@@ -273,17 +273,31 @@ class Predictor:
     ) -> Look:
         """Look at what a first click is on, closer if it does not stand out.
 
-        Where it is known how large objects are, that says where to begin, and a closer look follows
-        even if it does: what a network has learned stands out to it in hundreds, too.
+        Where it is known how large objects are, that says where to begin, unless the answer there
+        is larger; and a closer look follows even if it stands out: what a network has learned
+        stands out to it in hundreds, too.
         """
-        largest = windows[0]
         if isinstance(self._model, Specialised) and not before.is_by_generalist:
-            windows = not_too_large(windows, float(self._model.object_side))
-        first, *closer_windows = windows
-        found = self._answer(image, clicks, first, before)
-        if first is largest and stands_out(found.probability, first):
+            fitting = not_too_large(windows, float(self._model.object_side))
+            if len(fitting) < len(windows):
+                found = self._answer(image, clicks, fitting[0], before)
+                if not fills_much(found.probability, fitting[0]):
+                    return self._closer(image, clicks, before, found, fitting[1:])
+        found = self._answer(image, clicks, windows[0], before)
+        if stands_out(found.probability, windows[0]):
             return self._obeying(found, clicks)
-        for window in closer_windows:
+        return self._closer(image, clicks, before, found, windows[1:])
+
+    def _closer(
+        self,
+        image: np.ndarray,
+        clicks: PlacedClicks,
+        before: Segmentation,
+        found: Look,
+        windows: list[RegionOfInterest],
+    ) -> Look:
+        """Look at ever smaller windows as long as what was found stands out more there."""
+        for window in windows:
             closer = self._answer(image, clicks, window, before)
             if is_clearer(closer.probability, window, found.probability, found.region):
                 if is_cut_off(closer.probability, window):
@@ -373,19 +387,13 @@ class Predictor:
     def _on_image(
         self, probability: torch.Tensor, clicks: PlacedClicks, seen: CropFeatures
     ) -> np.ndarray:
-        """Put (1, 1, h, w) probabilities back to where they belong; 0 elsewhere."""
+        """Put (1, 1, h, w) probabilities back to where they belong, tidied for people."""
         view = seen.view
         if seen.image is not None:
             pixels, positive = pixels_in_view(clicks, view)
             sharp = following_edges(probability[0, 0].cpu().numpy(), seen.image)
             probability = torch.from_numpy(without_specks(sharp, pixels, positive))[None, None]
-        planes = resize(probability, view.box.size_hw, view.as_published)
-        crop: np.ndarray = planes[0, 0].cpu().numpy()
-        if crop.shape == view.image_hw:
-            return crop
-        result = np.zeros(view.image_hw, dtype=np.float32)
-        result[view.box.slices] = crop
-        return result
+        return on_image(probability, view)
 
 
 def _size_hw(image: np.ndarray) -> tuple[int, int]:

@@ -306,6 +306,37 @@ def test_where_the_size_of_objects_is_known_looks_begin_there(object_side, sure,
     assert all(network.shown[looks:])
 
 
+class Filled(Learned):
+    """Sees an object that fills some of the view; notes how much red it was shown."""
+
+    def __init__(self, side):
+        super().__init__([2.0], 20)
+        self.side = side
+        self.red = []
+
+    def encode_image(self, image):
+        self.red.append(float((image[:, 0] > image[:, 1] + 0.5).float().mean()))
+        return super().encode_image(image)
+
+    def fuse(self, features, click_maps, previous_mask):
+        logits = super().fuse(features, click_maps, previous_mask)
+        low = 112 - self.side // 2
+        logits[..., low : low + self.side, low : low + self.side] = 2.0
+        return logits
+
+
+@pytest.mark.parametrize(("side", "begins_anew"), [(100, False), (124, True)])
+def test_what_is_much_larger_than_the_known_objects_is_looked_for_as_if_none_were(
+    side, begins_anew
+):
+    network = Filled(side)
+    Predictor(network).segment(scene(200), [Click(800, 800, True)])
+    whole, window, *further = network.red  # the whole image tells whether it is known
+    assert whole < 0.1
+    assert window > 0.9
+    assert (not further) == begins_anew, "the features of the whole image are there"
+
+
 def test_a_first_click_means_the_part_that_it_is_on_and_a_second_one_may_say_more():
     image = scene(200)
     image[700:900, 1000:1200] = (255, 0, 0)
