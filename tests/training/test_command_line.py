@@ -88,7 +88,12 @@ def test_a_missing_recipe_is_named_without_what_may_be_left_out(monkeypatch, cap
             "pydantic",
             "pip install 'PATH/TO/THE/PROJECT[training]'",
         ),
-        ("ml_backend", "versions", "requests", "folder: uv pip install '.[training,backend]'"),
+        (
+            "ml_backend",
+            "serve",
+            "pydantic_settings",
+            "folder: uv pip install '.[training,backend]'",
+        ),
     ],
 )
 def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
