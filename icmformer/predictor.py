@@ -25,12 +25,7 @@ from icmformer.region_of_interest import RegionOfInterest, View
 from icmformer.repeated_zoom_in import RepeatedZoomIn
 from icmformer.segmentation import AnsweringNetwork, CropFeatures, Segmentation
 from icmformer.specialised import Specialised
-from icmformer.tidy_mask import (
-    obey_clicks,
-    pixels_in_view,
-    take_back_far_changes,
-    without_specks,
-)
+from icmformer.tidy_mask import obey_clicks, pixels_in_view, take_back_far_changes, without_specks
 from icmformer.zoom_in import ZoomIn
 
 # The second click still says which object is meant, unless a mask does; the ones after it correct.
@@ -55,6 +50,7 @@ class Predictor:
         zoom_in: ZoomIn | RepeatedZoomIn | None = None,
         flip: bool = False,
         precision: Precision = "auto",
+        at_home: bool = False,
     ) -> None:
         """Wrap a network, which is switched to inference and must not be changed afterwards.
 
@@ -68,6 +64,8 @@ class Predictor:
                 `icmformer.guided_filter`, `icmformer.first_click` and `icmformer.tidy_mask`.
             flip: average the logits with those of the mirrored image, at twice the cost.
             precision: see `icmformer.precision.autocast`.
+            at_home: whether all images are of what a specialised network was fine-tuned for, as a
+                project's are: objects are then as large as it learned also where the other answers.
 
         Raises:
             ConfigError: if the model is no network, `zoom_in` no zoom or of a size that the network
@@ -85,6 +83,7 @@ class Predictor:
         check_zoom(self._zoom, model)
         self._flip = flip
         self._precision = precision
+        self._at_home = at_home
         self._tidy = not self._zoom.as_published
         self._first, self._elsewhere = AnsweringNetwork(), AnsweringNetwork(is_generalist=True)
         self._networks: dict[AnsweringNetwork | None, ClickNetwork] = {self._first: model}
@@ -277,7 +276,7 @@ class Predictor:
         is larger; and a closer look follows even if it stands out: what a network has learned
         stands out to it in hundreds, too.
         """
-        if isinstance(self._model, Specialised) and not before.is_by_generalist:
+        if isinstance(self._model, Specialised) and (self._at_home or not before.is_by_generalist):
             fitting = not_too_large(windows, float(self._model.object_side))
             if len(fitting) < len(windows):
                 found = self._answer(image, clicks, fitting[0], before)

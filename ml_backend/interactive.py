@@ -144,7 +144,7 @@ def _region(
         drawn,
         image.pixels,
         key,
-        model.predictor,
+        model.predictor(asked.project),
         backend.settings.max_clicks,
         asked.deadline,
         backend.sessions,

@@ -27,11 +27,23 @@ _moving = threading.Lock()
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in memory: `predictor` may be used by many threads, `nbytes` are its weights."""
+    """A network in memory; many threads may use its predictors.
+
+    Attributes:
+        version: what it is.
+        at_home: answers on images of the project whose masks it learned.
+        elsewhere: answers on all other images.
+        nbytes: of its weights.
+    """
 
     version: Version
-    predictor: Predictor
+    at_home: Predictor
+    elsewhere: Predictor
     nbytes: int
+
+    def predictor(self, project: str) -> Predictor:
+        """Return what answers on images of a project, given by its key."""
+        return self.at_home if project == self.version.project else self.elsewhere
 
 
 def load_version(version: Version, device: str, make_room: Callable[[], None]) -> LoadedModel:
@@ -51,7 +63,7 @@ def load_version(version: Version, device: str, make_room: Callable[[], None]) -
     with _moving:
         despite_trouble(lambda: _move(model, device), make_room)
     nbytes = sum(parameter.nbytes for parameter in model.parameters())
-    return LoadedModel(version, Predictor(model), nbytes)
+    return LoadedModel(version, Predictor(model, at_home=True), Predictor(model), nbytes)
 
 
 def _move(model: ICMFormer, device: str) -> None:

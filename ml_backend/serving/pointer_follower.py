@@ -228,7 +228,8 @@ class PointerFollower:
             if before is None or before.sentence != damage.sentence:
                 logger.error("version %d is not served: %s", number, error)
             return None
-        version = Version(version_name(self._versions.get(number)), path)
+        row = self._versions.get(number)
+        version = Version(version_name(row), path, row.project)
         with self._lock:
             self._damaged.pop(number, None)
             self._sound[number] = version

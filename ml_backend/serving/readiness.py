@@ -55,7 +55,7 @@ class Readiness:
         image = np.full((64, 64, 3), 128, dtype=np.uint8)
         deadline = Deadline(WARM_UP_SECONDS)
         try:
-            predictor = self._models.serving("", deadline).predictor
+            predictor = self._models.serving("", deadline).elsewhere
             self._queue.run(
                 lambda: predictor.segment(image, [Click(32.0, 32.0, positive=True)]), deadline
             )

@@ -26,10 +26,12 @@ class Version:
     Attributes:
         name: what predictions carry as `model_version`; never given to other weights.
         weights: its checkpoint; None for a network that was never trained.
+        project: key of the project whose masks it learned, if it learned some.
     """
 
     name: str
     weights: Path | None
+    project: str | None = None
 
     @property
     def trained(self) -> bool:

@@ -101,17 +101,21 @@ def test_wherever_an_object_goes_on_from_the_answer_is_the_same(network, bright)
         assert np.array_equal(after.probability, at_once.probability)
 
 
-@pytest.mark.parametrize(("bright", "side"), [(True, 24), (False, 96)])
-def test_a_known_image_is_first_looked_at_where_its_objects_would_be_seen(
-    network, monkeypatch, bright, side
+@pytest.mark.parametrize(
+    ("bright", "at_home", "side"), [(True, False, 24), (False, False, 96), (False, True, 24)]
+)
+def test_where_objects_are_as_large_as_the_learned_ones_the_first_look_is_as_close(
+    network, monkeypatch, bright, at_home, side
 ):
+    """On images that it knows, and in its own project on all."""
     network.object_side.fill_(5)
     looked_at = []
     answer = Predictor._answer
     monkeypatch.setattr(
         Predictor, "_answer", lambda *seen: looked_at.append(seen[3]) or answer(*seen)
     )
-    Predictor(network).segment(picture(bright, seed=9), CLICKS[:1])
+    answer_to_one = Predictor(network, at_home=at_home).segment(picture(bright, 9), CLICKS[:1])
+    assert answer_to_one.is_by_generalist is not bright
     assert max(looked_at[0].size_hw) == side
 
 

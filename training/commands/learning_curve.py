@@ -177,7 +177,8 @@ def _measured(
     for name, exercise in tests.items():
         kept = folder / f"{name}.json"
         if not kept.exists():
-            predictor = Predictor(load_checkpoint(checkpoint, device))
+            network = load_checkpoint(checkpoint, device)
+            predictor = Predictor(network, at_home=name == _HELD_OUT)
             with progress(total=len(exercise), desc=f"{masks} masks, {name}", unit="obj") as bar:
                 card = exercise.judge(predictor, max(THRESHOLDS), lambda _: bar.update())
             write_atomically(kept, card.to_json().encode())

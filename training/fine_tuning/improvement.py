@@ -127,11 +127,12 @@ def _judged_candidate(
     decision = decide(*pair, options.policy)
     drawing = partial(tell, "drawing the report", 0, 1)
     network, held_out = load_checkpoint(trained, judge.device), judge.exercises.get("held_out")
+    shown_live = load_checkpoint(live, judge.device)
     shown = improvement_report(
         *pair,
         held_out,
-        Interruptible(Predictor(load_checkpoint(live, judge.device)), drawing),
-        Interruptible(Predictor(network), drawing),
+        Interruptible(Predictor(shown_live, at_home=judge.live_at_home), drawing),
+        Interruptible(Predictor(network, at_home=True), drawing),
         options.policy.threshold,
     )
     known = None if held_out is None else known_images(network, held_out.objects, drawing)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from icmformer import __version__
+from icmformer import Predictor, __version__, load_checkpoint
 from icmformer.devices import usable_device
 from icmformer.precision import has_native_bf16
 from training.datasets.accepted import AcceptedObjects
@@ -30,6 +30,7 @@ class Judge:
     Attributes:
         exercises: the objects of each side that has some.
         device: where versions compute.
+        live_at_home: whether the live version is one of the project's own.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Judge:
         self._stores = stores
         self._threshold = options.policy.threshold
         self.device = usable_device(options.recipe.device)
+        self.live_at_home = stores.versions.get(plan.live).project == job.project
         self._tell = tell
         self._asked = (
             __version__,
@@ -87,13 +89,14 @@ class Judge:
         """
         live = self._plan.live
         checkpoint = self._stores.versions.checkpoint(live)
-        scores = self._scores(checkpoint, self.exercises, "live", "judging the live version")
+        stage: Stage = "judging the live version"
+        scores = self._scores(checkpoint, self.exercises, "live", stage, self.live_at_home)
         first = base_of(self._stores.versions, live)
         if first == live or "retention" not in scores:
             return scores, live
         checkpoint = self._stores.versions.checkpoint(first)
         others: dict[Side, Exercise] = {"retention": self.exercises["retention"]}
-        remembered = self._scores(checkpoint, others, "first", "judging the first version")
+        remembered = self._scores(checkpoint, others, "first", "judging the first version", False)
         now, then = (each["retention"].noc(self._threshold) for each in (scores, remembered))
         return ({**scores, **remembered}, first) if then < now else (scores, live)
 
@@ -105,10 +108,17 @@ class Judge:
             StoredFileError: if an accepted image or mask is damaged.
             FileStoreError: if stored files cannot be reached.
         """
-        return self._scores(checkpoint, self.exercises, "candidate", "judging the candidate")
+        return self._scores(
+            checkpoint, self.exercises, "candidate", "judging the candidate", at_home=True
+        )
 
     def _scores(
-        self, checkpoint: Path, exercises: Mapping[Side, Exercise], name: str, stage: Stage
+        self,
+        checkpoint: Path,
+        exercises: Mapping[Side, Exercise],
+        name: str,
+        stage: Stage,
+        at_home: bool,
     ) -> Scores:
         hashes = [hashlib.sha256(content).hexdigest() for content in read_pair(checkpoint)]
         key = hashlib.sha256(repr((*self._asked, *hashes)).encode()).hexdigest()
@@ -117,4 +127,9 @@ class Judge:
             "held_out": self._job.folder / f"{name}_scores-{key}.json",
             "retention": self._job.scores / f"{key}.json",
         }
-        return run_trial(checkpoint, exercises, kept, stage, self.device, self._tell)
+
+        def predictor(side: Side) -> Predictor:
+            network = load_checkpoint(checkpoint, self.device)
+            return Predictor(network, at_home=at_home and side == "held_out")
+
+        return run_trial(predictor, exercises, kept, stage, self._tell)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from icmformer import Predictor, load_checkpoint
+from icmformer import Predictor
 from training.atomic_files import write_atomically
 from training.clicks.annotator import several_annotators
 from training.datasets.sample import EvaluationDataset
@@ -79,22 +79,20 @@ class Exercise:
 
 
 def run_trial(
-    checkpoint: Path,
+    predictor: Callable[[Side], Predictor],
     exercises: Mapping[Side, Exercise],
     files: Mapping[Side, Path],
     stage: Stage,
-    device: str,
     tell: Tell,
 ) -> Scores:
     """Click on every object of the exercises with a version, as it would be served.
 
     Args:
-        checkpoint: of the version; it is loaded from disk.
+        predictor: loads the version from disk, for a side.
         exercises: the objects of each side.
         files: for the scores of each side: objects whose scores are there stay unclicked; a file
             that is missing or damaged is written.
         stage: what to call this where it is told.
-        device: where to compute.
         tell: called before each click and after each object that an annotator is done with.
 
     Returns:
@@ -119,8 +117,7 @@ def run_trial(
     for side, exercise in exercises.items():
         card = kept[side]
         if card is None:
-            predictor = Interruptible(Predictor(load_checkpoint(checkpoint, device)), clicking)
-            card = exercise.judge(predictor, progress=count)
+            card = exercise.judge(Interruptible(predictor(side), clicking), progress=count)
             write_atomically(files[side], card.to_json().encode())
         scores[side] = card
     return scores

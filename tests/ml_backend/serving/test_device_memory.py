@@ -36,7 +36,7 @@ def crowd(app, checkpoint):
         network = CrowdedGPU(load_checkpoint(checkpoint), full_at)
         backend = app.extensions["icmformer"]
         version = backend.pointer.live("")
-        backend.models._keep(LoadedModel(version, Predictor(network), 1))
+        backend.models._keep(LoadedModel(version, Predictor(network), Predictor(network), 1))
         return network
 
     return replace_network

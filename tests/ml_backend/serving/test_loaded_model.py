@@ -16,10 +16,18 @@ def test_untrained_network_is_the_same_in_every_process():
     untrained = Version("untrained", None)
     assert not untrained.trained
     clicks = [Click(20, 20, True)]
-    one, other = (load_version(untrained, "cpu", lambda: None).predictor for _ in "ab")
+    one, other = (load_version(untrained, "cpu", lambda: None).predictor("7") for _ in "ab")
     np.testing.assert_array_equal(
         one.segment(IMAGE, clicks).probability, other.segment(IMAGE, clicks).probability
     )
+
+
+def test_a_version_is_at_home_in_the_project_whose_masks_it_learned(tmp_path):
+    model = load_version(Version("untrained", None, project="7"), "cpu", lambda: None)
+    assert model.predictor("7") is model.at_home
+    assert model.predictor("8") is model.predictor("") is model.elsewhere
+    of_nobody = load_version(Version("untrained", None), "cpu", lambda: None)
+    assert of_nobody.predictor("") is of_nobody.elsewhere
 
 
 def test_file_that_is_no_checkpoint_is_named(tmp_path):

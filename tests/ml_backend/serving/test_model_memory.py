@@ -74,7 +74,7 @@ def test_request_in_flight_keeps_the_network_it_began_with(versions):
     pointer.default = versions[1]
     served(models, "2")
     assert [model.version for model in models.loaded()] == [versions[1]]
-    assert held.predictor.segment(IMAGE, [Click(9, 9, True)]).mask.shape == (40, 50)
+    assert held.elsewhere.segment(IMAGE, [Click(9, 9, True)]).mask.shape == (40, 50)
 
 
 def test_projects_have_versions_of_their_own(versions):
@@ -274,7 +274,7 @@ def test_swap_under_load_fails_no_request(versions):
         while not stop.is_set():
             try:
                 model = served(models, "2")
-                answers.append(model.predictor.segment(IMAGE, [Click(9, 9, True)]))
+                answers.append(model.elsewhere.segment(IMAGE, [Click(9, 9, True)]))
             except Exception as error:
                 failures.append(error)
 

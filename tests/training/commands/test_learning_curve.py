@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icmformer import build_model, save_checkpoint
+from icmformer import Predictor, build_model, save_checkpoint
 from tests.training.disc_project import disc
 from training.commands import learning_curve
 from training.errors import BenchmarkError, DatasetError
@@ -129,11 +129,21 @@ def test_with_masks_to_validate_on_alone_nothing_is_measured(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_of_the_data_folder_only_what_is_clicked_must_stay_as_it_is(folder, data, tmp_path):
+def test_of_the_data_folder_only_what_is_clicked_must_stay_as_it_is(
+    folder, data, tmp_path, monkeypatch
+):
+    at_home_on = []
+
+    def predictor(network, at_home):
+        at_home_on.append(at_home)
+        return Predictor(network, at_home=at_home)
+
+    monkeypatch.setattr(learning_curve, "Predictor", predictor)
     for there, here in {"data_GT": "images", "boundary_GT": "masks"}.items():
         shutil.copytree(data / "GrabCut" / there, data / "Berkeley" / here)
     command = (folder, "4", tmp_path, "--data", data, "--output", data / "curve")
     run_with(*command)
+    assert at_home_on == [True, False, False] * 2, "a benchmark is none of the domain's"
     (data / "another archive").write_bytes(b"unpacked meanwhile")
     run_with(*command)
 

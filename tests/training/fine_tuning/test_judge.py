@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icmformer import build_model, save_checkpoint
+from icmformer import Predictor, build_model, load_checkpoint, save_checkpoint
 from tests.training.disc_project import (
     PROJECT,
     accept,
@@ -23,7 +23,7 @@ from training.fine_tuning.improvement_plan import frozen_plan
 from training.fine_tuning.judge import Judge
 from training.fine_tuning.promotion import Decision, decide
 from training.fine_tuning.retention import RetentionSet
-from training.store.live_pointer import Mover, promote
+from training.store.live_pointer import SITE, Mover, promote
 from training.store.model_versions import Candidate
 from training.store.samples import SampleStore
 
@@ -52,8 +52,8 @@ def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
     assert 0 <= known <= images == 3, "though the live version knows all"
     run_trial = judge.run_trial
 
-    def forgetful(checkpoint, exercises, files, stage, device, report):
-        scores = run_trial(checkpoint, exercises, files, stage, device, report)
+    def forgetful(predictor, exercises, files, stage, report):
+        scores = run_trial(predictor, exercises, files, stage, report)
         clicks = 1 if stage == "judging the first version" else 3
         ious = (0.82,) * (clicks - 1) + (0.87,)
         samples = tuple(replace(sample, ious=ious) for sample in scores["retention"].samples)
@@ -70,30 +70,44 @@ def test_little_losses_do_not_add_up(tmp_path, stores, retention, monkeypatch):
     assert "forgot too much on the retention set: 1.00 → 3.00 clicks" in outcome.sentence
 
 
-def test_the_live_version_is_judged_wherever_a_job_starts(tmp_path, stores, retention, monkeypatch):
-    """And where it is of a long line, the first of that."""
+@pytest.mark.parametrize(("owner", "served"), [(PROJECT, PROJECT), ("another", SITE)])
+def test_the_live_version_is_judged_wherever_a_job_starts(
+    tmp_path, stores, retention, monkeypatch, owner, served
+):
+    """And where it is of a long line, the first of that; one of the project's own at home."""
     for number in (2, 3):
         torch.manual_seed(number)
         save_checkpoint(build_model("tiny"), tmp_path / f"{number}.safetensors")
         made = tmp_path / f"{number}.safetensors"
-        candidate = Candidate(f"job {number}", made, project=PROJECT, parent=number - 1)
+        candidate = Candidate(f"job {number}", made, project=owner, parent=number - 1)
         stores.versions.publish(candidate)
-    move = partial(promote, project=PROJECT, version=3, mover=Mover("ann", "better"))
+    move = partial(promote, project=served, version=3, mover=Mover("ann", "better"))
     stores.versions.move(move)
     judged = []
 
-    def note(checkpoint, exercises, files, stage, device, report):
-        judged.append((checkpoint, set(exercises)))
-        return trial.run_trial(checkpoint, exercises, files, stage, device, report)
+    def load(checkpoint, device):
+        judged.append([checkpoint])
+        return load_checkpoint(checkpoint, device)
 
-    monkeypatch.setattr(judge, "run_trial", note)
+    def predictor(network, at_home):
+        judged[-1].append(at_home)
+        return Predictor(network, at_home=at_home)
+
+    monkeypatch.setattr(judge, "load_checkpoint", load)
+    monkeypatch.setattr(judge, "Predictor", predictor)
     asked = options(start="base", retention=retention)
     plan = frozen_plan(job(tmp_path, 4), stores, asked, quiet)
     others = RetentionSet(retention)
-    _, measure = Judge(job(tmp_path, 4), plan, stores, asked, others, quiet).measure()
+    judging = Judge(job(tmp_path, 4), plan, stores, asked, others, quiet)
+    _, measure = judging.measure()
     assert measure == 3, "none of the two finds anything"
     live, first = (stores.versions.checkpoint(number) for number in (3, 1))
-    assert judged == [(live, {"held_out", "retention"}), (first, {"retention"})]
+    at_home = owner == PROJECT
+    assert judging.live_at_home is at_home
+    assert judged == [[live, at_home], [live, False], [first, False]]
+    judged.clear()
+    judging.candidate(live)
+    assert judged == [[live, True]], "on the project's own objects; the others it was scored on"
 
 
 def test_what_is_not_to_be_forgotten_is_clicked_once_a_version(tmp_path, stores, retention):

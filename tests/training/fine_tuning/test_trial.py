@@ -46,19 +46,23 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
     torch.manual_seed(0)
     save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
     held_out, retention = Exercise(discs(2), 3), Exercise(discs(3)[2:], 1)
-    progress = []
+    progress, sides = [], []
+
+    def predictor(side):
+        sides.append(side)
+        return Predictor(load_checkpoint(tmp_path / "network.safetensors"))
 
     def run(report):
         return run_trial(
-            tmp_path / "network.safetensors",
+            predictor,
             {"held_out": held_out, "retention": retention},
             files(tmp_path),
             "judging the candidate",
-            "cpu",
             report,
         )
 
     scores = run(lambda *told: progress.append(told))
+    assert sides == ["held_out", "retention"]
     names = [sample.name for sample in scores["held_out"].samples]
     assert names == ["image 0#disc", "image 1#disc"] * 3
     assert [sample.name for sample in scores["retention"].samples] == ["image 2#disc"]
@@ -90,7 +94,6 @@ def test_a_trial_scores_every_object_once_an_annotator(tmp_path, monkeypatch):
 
 
 def test_a_trial_without_objects(tmp_path):
-    save_checkpoint(build_model("tiny"), tmp_path / "network.safetensors")
-    told = (tmp_path / "network.safetensors", {}, files(tmp_path))
-    assert run_trial(*told, "judging the candidate", "cpu", pytest.fail) == {}
+    told = (pytest.fail, {}, files(tmp_path), "judging the candidate", pytest.fail)
+    assert run_trial(*told) == {}
     assert not any(file.exists() for file in files(tmp_path).values())
