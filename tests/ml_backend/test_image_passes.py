@@ -1,14 +1,19 @@
 """How often a request makes the network look at the image itself, which takes most of the time."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from icmformer import ICMFormer
+from icmformer import ICMFormer, Predictor
 from icmformer.checkpoint import load_checkpoint, save_checkpoint
 from icmformer.specialised import Specialised
 from ml_backend.app import create_app
+from ml_backend.learning.assembly import open_learning
 from tests.ml_backend.label_studio_requests import clicks, keypoint, predict, recorded
 from tests.specialised_network import specialised_network
+from training.store.live_pointer import SITE, Mover, promote
+from training.store.model_versions import Candidate
 
 OBJECTS = [
     clicks(keypoint(x, y, id=id)) for x, y, id in ((61, 55, "a"), (31, 69, "b"), (78, 31, "c"))
@@ -88,3 +93,29 @@ def test_rectangles_and_clicks_start_from_one_look_at_the_image(settings, passes
     passes_of(other, OBJECTS[0])
     assert passes_of(other, OBJECTS[1])[1] == passes_of_click
     assert passes_of(other, RECTANGLE) == (first, passes_of_again)
+
+
+@pytest.mark.parametrize("owner", ["2.1795327560", "3.1795327560"])
+def test_a_version_looks_for_the_sizes_it_learned_on_all_images_of_its_own_project(
+    settings, tmp_path, monkeypatch, owner
+):
+    """The image is unlike those that it learned."""
+    path, looked_at = tmp_path / "learned.safetensors", []
+    version = specialised_network(familiar=1e6, unfamiliar=0.0)
+    version.object_side.fill_(12)
+    save_checkpoint(version, path)
+    with open_learning(settings) as learning:
+        number = learning.stores.versions.publish(Candidate("a job", path, project=owner))
+        mover = Mover("ann", "a test")
+        learning.stores.versions.move(partial(promote, project=owner, version=number, mover=mover))
+        learning.stores.versions.move(partial(promote, project=SITE, version=number, mover=mover))
+    answer = Predictor._answer
+    monkeypatch.setattr(
+        Predictor, "_answer", lambda *seen: looked_at.append(seen[3]) or answer(*seen)
+    )
+
+    (prediction,) = predict(fresh(settings), clicks(keypoint(50, 50, id="a")))
+
+    assert prediction["model_version"].startswith(f"v{number}-")
+    begins_with_all = max(looked_at[0].size_hw) == 481
+    assert begins_with_all is (owner != "2.1795327560")
