@@ -1,5 +1,6 @@
 """Everything a request needs besides itself, put together once a process."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -30,7 +31,7 @@ from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
-from training.errors import DatabaseError
+from training.errors import DatabaseError, FileStoreError
 from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions
 
@@ -175,6 +176,9 @@ def _install(versions: ModelVersions, weights: Path) -> str:
         logger.error(problem)
         return problem
     number, live = versions.install(weights), versions.live(SITE)
+    # They serve in any case; what is stored of them can be mended at the next start, too.
+    with contextlib.suppress(FileStoreError):
+        versions.mend(number, weights)
     if live is not None and live.version != number:
         logger.info(
             "version %d is live, as a person decided: python -m ml_backend promote %d makes what "

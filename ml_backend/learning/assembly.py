@@ -18,6 +18,7 @@ from ml_backend.learning.sign_of_life import SignOfLife
 from ml_backend.serving.versions import default_version
 from ml_backend.settings import Settings
 from training.store.database import Database
+from training.store.installation import begin_installation, require_own_files
 from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions
 from training.store.samples import SampleStore
@@ -58,7 +59,9 @@ class Learning:
 
         Raises:
             JobError: if a job of the project runs.
+            FileStoreError: if what the project stored is not where this process looks.
         """
+        require_own_files(self.stores.database, self.stores.files)
         self.jobs.recover()  # one whose worker died does not run
         self.job_folders.delete(self.jobs.forget(project))
         self.inbox.forget(project)
@@ -101,6 +104,7 @@ def open_learning(settings: Settings) -> Learning:
         FileStoreError: as of `make_learning`, and if it cannot be stored.
     """
     learning = make_learning(settings)
+    begin_installation(learning.stores.database, learning.stores.files)
     base = default_version(settings.checkpoint)
     if base.weights is not None and learning.stores.versions.live(SITE) is None:
         learning.stores.versions.register_base(base.weights)

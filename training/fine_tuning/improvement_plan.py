@@ -130,7 +130,7 @@ def _whole_snapshot(
     """Return what the job is about: no more than it can make use of, every file of it whole."""
     reading = partial(tell, "reading what was accepted")
     of_project = stores.database, SampleFiles(stores.files), project
-    set_aside = partial(set_aside_damaged, *of_project, tell=reading)
+    set_aside = partial(set_aside_damaged, stores, project, tell=reading)
     most = {HELD_OUT: options.held_out_tries, VALIDATION: options.recipe.validation_objects}
     set_aside(())  # takes back what can be read again
     while True:

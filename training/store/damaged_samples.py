@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 
 from training.errors import StoredFileError
 from training.moments import now
-from training.store.database import Database
+from training.store.installation import require_own_files
 from training.store.sample_files import SampleFiles
 from training.store.sample_rows import AnnotationRow, SampleRow
+from training.store.stores import Stores
 
 
 def set_aside_damaged(
-    database: Database,
-    files: SampleFiles,
+    stores: Stores,
     project: str,
     images: Collection[str],
     tell: Callable[[int, int], None],
@@ -27,17 +27,19 @@ def set_aside_damaged(
     `SampleStore.replace` takes the same state of it, as a reconcile does, and stores them anew.
 
     Args:
-        database: of their rows.
-        files: what they point at.
+        stores: where they are.
         project: whose samples.
         images: content hashes; these are read with their masks, and what is set aside already.
         tell: called before each file with how many were read, and of how many.
 
     Returns:
         How many annotations were set aside.
+
+    Raises:
+        FileStoreError: if the stored files cannot be reached, or are not this installation's.
     """
-    wanted = set(images)
-    with database.read() as session:
+    wanted, files = set(images), SampleFiles(stores.files)
+    with stores.database.read() as session:
         rows = session.execute(
             select(
                 SampleRow.annotation,
@@ -53,6 +55,8 @@ def set_aside_damaged(
     reads = dict.fromkeys((sample.image for sample in samples), files.read_image)
     reads |= dict.fromkeys((sample.mask for sample in samples), files.read_mask)
     problems = _damage(reads, tell)
+    if problems:
+        require_own_files(stores.database, stores.files)
     damaged = {
         sample.annotation: problems.get(sample.image) or problems[sample.mask]
         for sample in samples
@@ -63,7 +67,7 @@ def set_aside_damaged(
     states = {sample.annotation: (sample.status, sample.stored_at) for sample in samples}
     if not changed:
         return 0
-    with database.write() as session:
+    with stores.database.write() as session:
         return sum(
             _set_aside(session, project, annotation, problem, states[annotation])
             for annotation, problem in changed.items()

@@ -3,7 +3,6 @@
 A version is a row and two stored files, the weights and their description. Nobody changes either.
 """
 
-import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from training.errors import FileStoreError, VersionError
 from training.moments import now
 from training.store.database import Database
+from training.store.installation import InstallationRow, begin_installation, require_own_files
 from training.store.live_pointer import (
     SITE,
     Live,
@@ -80,8 +80,9 @@ class ModelVersions:
     def __init__(self, database: Database, files: StoredFiles) -> None:
         """Open the versions, creating their tables where they do not exist."""
         self._database = database
+        self._files = files
         self._version_files = VersionFiles(files)
-        database.create(VersionRow, VersionAnswerRow, LiveMoveRow)
+        database.create(InstallationRow, VersionRow, VersionAnswerRow, LiveMoveRow)
 
     def register_base(self, checkpoint: Path) -> int:
         """Make a checkpoint a version that any project may use, and the first one live everywhere.
@@ -114,10 +115,6 @@ class ModelVersions:
             VersionError, FileStoreError: as of `register_base`.
         """
         number = self.register_base(checkpoint)
-        if not self.is_whole(number):
-            # What ships serves in any case; its stored files can be mended at the next start, too.
-            with contextlib.suppress(FileStoreError):
-                self._version_files.store(self.get(number), checkpoint)
         with self._database.write() as session:
             moves = moves_of(session, SITE)
             chosen_by_people = any(move.by != INSTALLATION for move in moves)
@@ -125,18 +122,28 @@ class ModelVersions:
                 promote(session, SITE, number, _installation(checkpoint))
         return number
 
+    def mend(self, number: int, checkpoint: Path) -> None:
+        """Store the files of a version anew, from what it was made of, unless they are whole.
+
+        Raises:
+            VersionError: if there is no such version, or the checkpoint cannot be read.
+            FileStoreError: if they cannot be stored.
+        """
+        if not self.is_whole(number):
+            self._store(self.get(number), checkpoint)
+
     def publish(self, candidate: Candidate) -> int:
         """Store a candidate's files and give it a number; the live pointer does not move.
 
         Raises:
             VersionError: if the checkpoint cannot be read.
-            FileStoreError: if its files cannot be stored.
+            FileStoreError: if its files cannot be stored, or those there are not ours.
         """
         published = self.made_by(candidate.origin)
         if published is not None:
             return published.number
         row = _row_of(candidate)
-        self._version_files.store(row, candidate.checkpoint)
+        self._store(row, candidate.checkpoint)
         with self._database.write() as session:
             known = select(VersionRow.number).where(VersionRow.origin == candidate.origin)
             number = session.scalar(known)
@@ -145,6 +152,11 @@ class ModelVersions:
             session.add(row)
             session.flush()
             return row.number
+
+    def _store(self, row: VersionRow, checkpoint: Path) -> None:
+        begin_installation(self._database, self._files)
+        require_own_files(self._database, self._files)
+        self._version_files.store(row, checkpoint)
 
     def get(self, number: int) -> VersionRow:
         """Return everything known about a version.

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from training.errors import FileStoreError
 from training.moments import now
 from training.store.database import Database
+from training.store.installation import require_own_files
 from training.store.live_pointer import in_use
 from training.store.sample_files import image_key, mask_key
 from training.store.sample_rows import SampleRow
@@ -46,10 +47,11 @@ def sweep(stores: Stores, newest_versions: int | None = None) -> Swept:
             project; None for all.
 
     Raises:
-        FileStoreError: if files cannot be listed or deleted; or, once all that can go is gone, if
-            a report could not be read or written anew.
+        FileStoreError: if files cannot be listed or deleted, or are not this installation's; or,
+            once all that can go is gone, if a report could not be read or written anew.
         DatabaseError: if the database is away.
     """
+    require_own_files(stores.database, stores.files)
     oldest_young = now() - YOUNG
     # In this order: what is stored meanwhile is not among the files, or young.
     found = [key for folder in FOLDERS for key in stores.files.keys(folder)]

@@ -11,21 +11,28 @@ from tests.training.store.accepted_annotations import (
     photo,
     row_ids,
 )
+from tests.training.version_files import checkpoint
 from training.errors import FileStoreError
 from training.moments import now
 from training.store import sample_files, samples
 from training.store.damaged_samples import set_aside_damaged
-from training.store.sample_files import SampleFiles
+from training.store.database import Database
+from training.store.installation import begin_installation
+from training.store.model_versions import ModelVersions
 from training.store.sample_rows import AnnotationRow, SampleRow, usable_samples
 from training.store.snapshot import take_snapshot
 from training.store.split import image_hash
+from training.store.stores import Stores
 
 
 @pytest.fixture
 def set_aside(database, files):
+    stores = Stores(database, files, ModelVersions(database, files))
+    begin_installation(database, files)
+
     def set_aside(images=None, report=lambda done, total: None):
         images = take_snapshot(database, PROJECT).images() if images is None else images
-        return set_aside_damaged(database, SampleFiles(files), PROJECT, images, report)
+        return set_aside_damaged(stores, PROJECT, images, report)
 
     return set_aside
 
@@ -74,12 +81,11 @@ def test_what_an_annotation_has_already_is_not_encoded_again_unless_it_was_set_a
 
 def test_files_that_were_away_for_a_moment_cost_no_sample(store, database, tmp_path, set_aside):
     store.replace(accepted(4))
-    (tmp_path / "files").rename(tmp_path / "not mounted")
+    (tmp_path / "files" / "images").rename(tmp_path / "away")
     assert set_aside() == 1
     assert take_snapshot(database, PROJECT).samples == ()
     store.replace(replace(accepted(4, lefts=()), status="unreadable", notes=("image is 404",)))
-    shutil.rmtree(tmp_path / "files", ignore_errors=True)
-    (tmp_path / "not mounted").rename(tmp_path / "files")
+    (tmp_path / "away").rename(tmp_path / "files" / "images")
     assert set_aside() == 0
     assert len(take_snapshot(database, PROJECT).samples) == 1
 
@@ -88,7 +94,7 @@ def test_what_is_deleted_while_files_are_read_stays_deleted_whatever_the_clock(
     store, database, tmp_path, set_aside, monkeypatch
 ):
     store.replace(accepted())
-    shutil.rmtree(tmp_path / "files")
+    shutil.rmtree(tmp_path / "files" / "images")
     monkeypatch.setattr(samples, "now", lambda: now() - timedelta(minutes=1))
     assert set_aside(report=lambda done, total: store.withdraw(PROJECT, [4])) == 0
     assert not store.replace(accepted())
@@ -97,9 +103,9 @@ def test_what_is_deleted_while_files_are_read_stays_deleted_whatever_the_clock(
 
 def test_files_that_were_away_for_a_moment_cost_no_note(store, database, tmp_path, set_aside):
     store.replace(replace(accepted(), notes=("a region is empty",)))
-    (tmp_path / "files").rename(tmp_path / "not mounted")
+    (tmp_path / "files" / "images").rename(tmp_path / "away")
     assert set_aside() == 1
-    (tmp_path / "not mounted").rename(tmp_path / "files")
+    (tmp_path / "away").rename(tmp_path / "files" / "images")
     assert set_aside() == 0
     with database.read() as session:
         assert session.get(AnnotationRow, (PROJECT, 4)).notes == ["a region is empty"]
@@ -115,6 +121,25 @@ def test_files_that_cannot_be_read_now_are_not_taken_for_damaged(
     with pytest.raises(FileStoreError, match="cannot be read"):
         set_aside()
     assert len(row_ids(database)) == 1
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["nothing", "those of another installation"])
+def test_a_place_that_is_not_the_installations_is_not_taken_for_lost_files(
+    store, database, files, tmp_path, set_aside, there
+):
+    store.replace(accepted())
+    (name,) = (tmp_path / "files" / "installation").iterdir()
+    (tmp_path / "files").rename(tmp_path / "not mounted")
+    if there:
+        other = Database(f"sqlite:///{tmp_path}/other.db")
+        ModelVersions(other, files).register_base(checkpoint(tmp_path, "starter"))
+        other.close()
+    with pytest.raises(FileStoreError, match=f"{name}.*nothing there is of this installation"):
+        set_aside()
+    assert len(take_snapshot(database, PROJECT).samples) == 1
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.touch()  # by a person, as the sentence says
+    assert set_aside() == 1
 
 
 def test_of_many_files_only_those_are_read_that_a_job_needs(store, database, set_aside):

@@ -74,7 +74,7 @@ def test_what_is_known_is_known_while_the_stored_files_are_away(versions, base, 
 
 def test_an_installation_mends_its_stored_files(versions, base, tmp_path):
     versions.checkpoint(base).write_bytes(b"damaged")
-    versions.install(checkpoint(tmp_path, "starter"))
+    versions.mend(base, checkpoint(tmp_path, "starter"))
     assert versions.is_whole(base)
 
 

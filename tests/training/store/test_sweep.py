@@ -1,5 +1,6 @@
 """What of the stored files goes when somebody tidies up, and what stays."""
 
+import contextlib
 import json
 import os
 import time
@@ -12,6 +13,7 @@ import pytest
 from tests.training import version_files
 from training.errors import FileStoreError, VersionError
 from training.store.database import Database
+from training.store.installation import begin_installation
 from training.store.live_pointer import SITE, Mover, pin, roll_back, unpin
 from training.store.model_versions import ModelVersions
 from training.store.object_mask import AcceptedObject, ObjectMask
@@ -32,7 +34,9 @@ def stores(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/state.db")
     files = StoredFiles(str(tmp_path / "files"), tmp_path / "downloads")
     SampleStore(database, files)
-    yield Stores(database, files, ModelVersions(database, files))
+    stores = Stores(database, files, ModelVersions(database, files))
+    begin_installation(database, files)
+    yield stores
     database.close()
 
 
@@ -331,6 +335,39 @@ def test_a_report_that_cannot_be_read_is_told_once_all_that_can_go_is_gone(store
         (tmp_path / path.name).rename(path)
     assert sweep(stores).deleted == 2
     assert stored_report(stores, shown[0]) == report_of("a", improved=[])
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "another's, that began with the same weights"])
+def test_nothing_goes_where_nothing_is_of_this_installation(stores, tmp_path, whose):
+    weights = version_files.checkpoint(tmp_path, "starter")
+    stores.versions.register_base(weights)
+    older = publish(stores, tmp_path, "a")
+    publish(stores, tmp_path, "b")
+    (tmp_path / "files").rename(tmp_path / "not mounted")
+    (tmp_path / "files").mkdir()
+    if whose != "nobody's":
+        other = Database(f"sqlite:///{tmp_path}/other.db")
+        ModelVersions(other, stores.files).register_base(weights)
+        other.close()
+    stores.files.put("images", ".png", b"that only another database knows")
+    with contextlib.suppress(FileStoreError):
+        stores.versions.mend(1, weights)  # as every start of serve does
+    age(tmp_path)
+    with pytest.raises(FileStoreError, match="nothing there is of this installation"):
+        sweep(stores, newest_versions=1)
+    assert kept(stores, "images") == 1
+    assert not stores.versions.get(older).is_swept
+
+
+def test_nothing_goes_that_a_new_database_does_not_know(stores, tmp_path):
+    stores.files.put("images", ".png", b"that another database knows")
+    age(tmp_path)
+    database = Database(f"sqlite:///{tmp_path}/mistyped.db")
+    mistaken = Stores(database, stores.files, ModelVersions(database, stores.files))
+    with pytest.raises(FileStoreError, match="this database knows of no stored files"):
+        sweep(mistaken)
+    database.close()
+    assert kept(stores, "images") == 1
 
 
 def test_a_report_is_stored_without_what_was_withdrawn_while_it_was_made(stores):

@@ -106,6 +106,15 @@ def test_nothing_of_it_stays(learning, project, command):
     assert (status, printed) == (1, "project 1 has never been seen here\n")
 
 
+def test_nothing_is_forgotten_whose_files_are_elsewhere(learning, project, command):
+    files = learning.settings.model_dir / "files"
+    files.rename(files.with_name("not mounted"))
+    status, printed = command("forget", "--project", "1", "--yes")
+    assert status == 1
+    assert "nothing there is of this installation" in printed
+    assert learning.samples.projects() == {PROJECT}
+
+
 def databases_that_hold(learning, words):
     files = sorted(learning.settings.model_dir.glob("*.db*"))
     return [path.name for path in files if words in path.read_bytes()]
