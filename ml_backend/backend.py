@@ -1,15 +1,11 @@
 """Everything a request needs besides itself, put together once a process."""
 
-import contextlib
 import functools
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from icmformer import load_checkpoint
-from icmformer.errors import CheckpointError
 from ml_backend.connection.connections import Connections
 from ml_backend.connection.webhook_login import WebhookLogin
 from ml_backend.images.task_images import TaskImages
@@ -23,6 +19,7 @@ from ml_backend.metrics import Metrics
 from ml_backend.serving.admission import Admission
 from ml_backend.serving.click_mark import ClickMark
 from ml_backend.serving.click_sessions import ClickSessions
+from ml_backend.serving.default_weights import DefaultWeights
 from ml_backend.serving.inference_queue import InferenceQueue
 from ml_backend.serving.loaded_model import choose_device, load_version
 from ml_backend.serving.model_memory import ModelMemory
@@ -31,9 +28,7 @@ from ml_backend.serving.readiness import Readiness
 from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
-from training.errors import DatabaseError, FileStoreError
-from training.store.live_pointer import SITE
-from training.store.model_versions import ModelVersions
+from training.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +46,7 @@ class Backend:
     connections: Connections
     webhook_login: WebhookLogin
     images: TaskImages
+    default_weights: DefaultWeights
     pointer: PointerFollower
     models: ModelMemory
     sessions: ClickSessions
@@ -64,7 +60,6 @@ class Backend:
     learning: Learning
     lookout: Lookout
     hints: Hints
-    checkpoint_problem: str  # why what ICMFORMER_CHECKPOINT names did not go live; else empty
 
     def accept(self, action: str, payload: Any, body: bytes | None = None) -> None:
         """Put an event into the inbox.
@@ -102,13 +97,13 @@ def build_backend(settings: Settings) -> Backend:
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
         DatabaseError: if the database of the settings cannot be opened.
-        FileStoreError: if that checkpoint cannot be stored.
+        FileStoreError: if the first weights of an installation cannot be stored.
     """
     device, no_gpu = choose_device(settings.device)
     metrics = Metrics()
     learning = make_learning(settings)
     default = default_version(settings.checkpoint)
-    problem = _install(learning.stores.versions, default.weights) if default.weights else ""
+    default_weights = DefaultWeights(learning.stores.versions, default.weights)
     hints = Hints(declare_tasks(open_queue(settings), NoDuties()))
     pointer = PointerFollower(learning.stores.versions, default)
     sessions = ClickSessions(settings.click_memory_mb * MEGABYTE)
@@ -139,6 +134,7 @@ def build_backend(settings: Settings) -> Backend:
             settings.image_cache_mb * MEGABYTE,
             count=lambda outcome: metrics.image_cache.labels(outcome).inc(),
         ),
+        default_weights=default_weights,
         pointer=pointer,
         models=models,
         sessions=sessions,
@@ -152,7 +148,6 @@ def build_backend(settings: Settings) -> Backend:
         learning=learning,
         lookout=Lookout(learning),
         hints=hints,
-        checkpoint_problem=problem,
     )
     pointer.follow(models.preload)
     _watch(backend)
@@ -161,31 +156,6 @@ def build_backend(settings: Settings) -> Backend:
     if not pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
     return backend
-
-
-def _install(versions: ModelVersions, weights: Path) -> str:
-    """Make the weights of the settings the default, unless they do not load; then return why.
-
-    Only who serves moves the default: the worker may be started without the setting, and must not
-    take it back.
-    """
-    try:
-        load_checkpoint(weights)
-    except CheckpointError as error:
-        problem = f"what ICMFORMER_CHECKPOINT names does not go live: {error}"
-        logger.error(problem)
-        return problem
-    number, live = versions.install(weights), versions.live(SITE)
-    # They serve in any case; what is stored of them can be mended at the next start, too.
-    with contextlib.suppress(FileStoreError):
-        versions.mend(number, weights)
-    if live is not None and live.version != number:
-        logger.info(
-            "version %d is live, as a person decided: python -m ml_backend promote %d makes what "
-            "serve was started with live, %s",
-            live.version, number, weights,
-        )  # fmt: skip
-    return ""
 
 
 @functools.cache

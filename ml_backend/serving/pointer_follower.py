@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 # How long the pointers of other projects wait for the files of one version, once.
 PATIENCE_SECONDS = 1.0
+# How long the start of a process, and the first request of a project, wait for them.
+FIRST_PATIENCE_SECONDS = 10.0
 # A file that was damaged may be mended, by hand or by storing it again.
 LOOK_AGAIN_SECONDS = 30.0
 
@@ -64,8 +66,8 @@ class PointerFollower:
         self._live: dict[str, Version] = {}
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
-        self._arriving: dict[int, Future[Version | None]] = {}
-        self._look(SITE, versions.live(SITE), self._look_at_files)
+        self._arriving: dict[int, tuple[float, Future[Version | None]]] = {}
+        self._look_first(SITE, versions.live(SITE))
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
         """Look for changes from now on, in a thread that ends with this object.
@@ -87,7 +89,7 @@ class PointerFollower:
         if len(self._live) >= MOST_PROJECTS:
             return self._live.get(SITE, self._fallback)
         try:
-            return self._look(project, self._versions.live(project), self._look_at_files)
+            return self._look_first(project, self._versions.live(project))
         except (SQLAlchemyError, TrainingError) as error:
             logger.error("live pointer of project=%s cannot be read: %s", project, error)
             return self._live.get(SITE, self._fallback)
@@ -140,17 +142,30 @@ class PointerFollower:
                 # One project's version that does not load must not keep the others from moving.
                 self._note_stuck(project, error)
             else:
-                self._stuck.pop(project, None)
+                if project in self._seen:
+                    self._stuck.pop(project, None)
         with self._lock:
             for number in self._damaged.keys() - self._wanted:
                 del self._damaged[number]
 
     def _note_stuck(self, project: str, problem: Exception) -> None:
-        if self._stuck.get(project) != str(problem):
+        with self._lock:
+            said, self._stuck[project] = self._stuck.get(project), str(problem)
+        if said != str(problem):
             trace = None if isinstance(problem, TrainingError | BackendError) else problem
             message = "project=%s stays with what it has: %s"
             logger.warning(message, project, problem, exc_info=trace)
-            self._stuck[project] = str(problem)
+
+    def _look_first(self, project: str, live: Live | None) -> Version:
+        """Look at what is asked for first; serve what others have where its files do not come."""
+        try:
+            return self._look(project, live, self._find_first)
+        except VersionError as error:
+            with self._lock:
+                others = self._live.get(SITE, self._fallback)
+                served = self._live.setdefault(project, others)
+            self._note_stuck(project, error)
+            return served
 
     def _look(self, project: str, live: Live | None, find: FindFiles) -> Version:
         before = self._live.get(project)
@@ -194,24 +209,40 @@ class PointerFollower:
             return None
         return find(number)
 
+    def _find_first(self, number: int) -> Version | None:
+        """Wait longer, but for one version at a time: of a store that hangs, none comes."""
+        with self._lock:
+            others = [found for one, (_, found) in self._arriving.items() if one != number]
+        hangs = any(not found.done() for found in others)
+        return self._find(number, PATIENCE_SECONDS if hangs else FIRST_PATIENCE_SECONDS)
+
     def _find_soon(self, number: int) -> Version | None:
+        return self._find(number, PATIENCE_SECONDS)
+
+    def _find(self, number: int, patience: float) -> Version | None:
         """Look at files in a thread of their own, which a store that hangs may hold up for long.
 
+        Args:
+            number: of the version.
+            patience: how many seconds after that thread began are waited for.
+
         Raises:
-            VersionError: if they do not come within a second; the thread goes on.
+            VersionError: if they have not come by then; the thread goes on.
             TrainingError: what the thread found.
         """
-        found = self._arriving.get(number)
-        if found is None:
-            found = self._arriving[number] = Future()
-            threading.Thread(target=self._find, args=(number, found), daemon=True).start()
-            wait([found], timeout=PATIENCE_SECONDS)
+        with self._lock:
+            begun = self._arriving.get(number)
+            if begun is None:
+                begun = self._arriving[number] = time.monotonic(), Future[Version | None]()
+                threading.Thread(target=self._deliver, args=(number, begun[1]), daemon=True).start()
+        since, found = begun
+        wait([found], timeout=max(0.0, since + patience - time.monotonic()))
         if not found.done():
             raise VersionError(f"the files of version {number} have not come yet")
         self._arriving.pop(number, None)
         return found.result()
 
-    def _find(self, number: int, found: "Future[Version | None]") -> None:
+    def _deliver(self, number: int, found: "Future[Version | None]") -> None:
         try:
             found.set_result(self._look_at_files(number))
         except Exception as error:

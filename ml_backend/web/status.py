@@ -58,8 +58,9 @@ def problems(backend: Backend, live: Version) -> list[str]:
     """Say everything an administrator should know, the worst first."""
     settings = backend.settings
     found = backend.models.problems() + backend.pointer.problems()
-    if backend.checkpoint_problem:
-        found.append(backend.checkpoint_problem[0].upper() + backend.checkpoint_problem[1:] + ".")
+    not_installed = backend.default_weights.problem
+    if not_installed:
+        found.append(not_installed[0].upper() + not_installed[1:] + ".")
     if not live.trained:
         found.append(UNTRAINED_SENTENCE[0].upper() + UNTRAINED_SENTENCE[1:] + ".")
     if backend.no_gpu:

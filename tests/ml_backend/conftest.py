@@ -79,8 +79,10 @@ def _patient(monkeypatch):
         "connection.connections.CHECK_SECONDS",
         "images.task_images.NOT_ASKED_AGAIN_SECONDS",
         "learning.attention._PATIENCE_SECONDS",
+        "serving.default_weights.START_SECONDS",
         "serving.model_memory.PRELOAD_SECONDS",
         "serving.model_memory.RETRY_SECONDS",
+        "serving.pointer_follower.FIRST_PATIENCE_SECONDS",
         "serving.pointer_follower.LOOK_AGAIN_SECONDS",
         "serving.pointer_follower.PATIENCE_SECONDS",
     ):

@@ -22,6 +22,12 @@ from training.errors import FileStoreError, StoredFileError
 
 # Whoever asks for a copy again has it fetched anew.
 _UNUSED = timedelta(days=30)
+# s3fs tries a request that hangs five times and botocore three times within each: 75 seconds and
+# some pauses. What a busy store answers, such as 503, only botocore repeats.
+_S3_REQUESTS = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 3}}
+# None of that limits how long s3fs waits to be told that it may send a file.
+_WRITE_SECONDS = 90.0
+_SLOWEST_BYTES_PER_SECOND = 100_000
 
 
 class StoredFiles:
@@ -68,14 +74,16 @@ class StoredFiles:
         target = self._path(key)
         try:
             if not self.is_local:
-                self._filesystem.pipe_file(target, content)  # object stores write all or nothing
+                # object stores write all or nothing
+                self._filesystem.pipe_file(target, content, **self._time_to_write(content))
             elif _has_content(Path(target), content):
                 with contextlib.suppress(PermissionError):  # another user's file
                     Path(target).touch()
             else:
                 write_atomically(Path(target), content)
         except Exception as error:
-            raise FileStoreError(f"{target} cannot be stored: {error}") from error
+            problem = str(error) or "the store does not answer"
+            raise FileStoreError(f"{target} cannot be stored: {problem}") from error
 
     def read(self, key: str) -> bytes:
         """Return the content of a file.
@@ -179,6 +187,11 @@ class StoredFiles:
                 if path.is_file() and path.stat().st_mtime < oldest:
                     path.unlink()
 
+    def _time_to_write(self, content: bytes) -> dict[str, float]:
+        if not self._filesystem.async_impl:  # which alone knows how to give up
+            return {}
+        return {"timeout": _WRITE_SECONDS + len(content) / _SLOWEST_BYTES_PER_SECOND}
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
@@ -192,8 +205,12 @@ def _opened(place: Path | str) -> tuple[Any, str]:
     """Return the file system and the path of the folder in it."""
     if isinstance(place, Path):
         return LocalFileSystem(), str(place.absolute())
+    options = {}
+    if place.startswith("s3://"):
+        users_own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        options["config_kwargs"] = {**_S3_REQUESTS, **users_own}
     try:
-        filesystem, root = fsspec.core.url_to_fs(place)
+        filesystem, root = fsspec.core.url_to_fs(place, **options)
     except (ImportError, ValueError) as error:
         kind = place.partition(":")[0][:40]
         raise FileStoreError(

@@ -173,6 +173,36 @@ def test_a_store_that_hangs_holds_up_no_other_project(versions, tmp_path, monkey
     wait_until(partial(follows, A, "v2"), every=0.01)
 
 
+def test_a_store_that_hangs_from_the_start_is_waited_for_once(
+    versions, tmp_path, monkeypatch, caplog
+):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    make_live(versions, publish(versions, tmp_path, "two", A), A)
+    answers, asked, read = threading.Event(), [], versions.checkpoint
+
+    def read_late(number):
+        asked.append(number)
+        answers.wait()
+        return read(number)
+
+    monkeypatch.setattr(versions, "checkpoint", read_late)
+    for patience in ("PATIENCE_SECONDS", "FIRST_PATIENCE_SECONDS"):
+        monkeypatch.setattr(pointer_follower, patience, 0.01)
+    pointer = PointerFollower(versions, UNTRAINED)
+    for _ in range(3):
+        assert {pointer.live(project) for project in (SITE, A, B)} == {UNTRAINED}
+        pointer.refresh()
+    assert len({one.getMessage() for one in caplog.records}) == len(caplog.records) == 3
+    assert sorted(asked) == [1, 2]
+    answers.set()
+
+    def follow():
+        pointer.refresh()
+        return [name(pointer, project) for project in (SITE, A, B)] == ["starter", "v2", "starter"]
+
+    wait_until(follow, every=0.01)
+
+
 def test_a_version_that_could_not_be_looked_at_is_looked_at_again(versions, tmp_path, monkeypatch):
     versions.register_base(checkpoint(tmp_path, "starter"))
     pointer = PointerFollower(versions, UNTRAINED)
