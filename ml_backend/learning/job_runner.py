@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
 TELL_SECONDS = 30.0
+# How long a job waits, each time its database is away, before it goes on where it was.
+OUTAGE_SECONDS = (5, 15, 40, 60, 120)
 _KEPT = (".json", ".pt", ".safetensors", ".sha256")
 _NO_HOST_MEMORY = (
     "this machine has too little memory: keep other programs off it, or choose a smaller "
@@ -68,7 +70,7 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
     logger.info("job %d of project %s: %s", job.id, job.project, "; ".join(job.reasons))
     try:
         with Heart(learning, job, watched_by) as heart:
-            outcome = _improve(learning, job, heart)
+            outcome = _improve_through_outages(learning, job, heart)
     except StopJob:
         logger.info("job %d stops", job.id)
         _note(partial(learning.jobs.release, job.id, job.worker))
@@ -122,6 +124,16 @@ def _note(ending: Callable[[], None]) -> None:
     except JobError as error:
         # Another worker has it: this one was silent for so long that it was taken for dead.
         logger.warning("%s", error)
+
+
+def _improve_through_outages(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
+    for seconds in OUTAGE_SECONDS:
+        try:
+            return _improve(learning, job, heart)
+        except DatabaseError as error:
+            logger.warning("job %d goes on where it was in %d s: %s", job.id, seconds, error)
+        heart.rest(seconds)
+    return _improve(learning, job, heart)
 
 
 def _improve(learning: Learning, job: JobRow, heart: "Heart") -> Outcome:
@@ -188,6 +200,13 @@ class Heart:
         if is_new or monotonic() - self._told_at >= TELL_SECONDS:
             self._log()
         sleep(self._click_mark.seconds_to_wait(time()))
+
+    def rest(self, seconds: int) -> None:
+        """Wait; raise StopJob when the job is to stop meanwhile."""
+        for _ in range(seconds):
+            if self._stop.is_set():
+                raise StopJob
+            sleep(1)
 
     def _log(self) -> None:
         """Log how far the job is: whoever runs it in the foreground sees nothing else."""

@@ -11,6 +11,7 @@ from ml_backend.learning import job_runner
 from ml_backend.learning.job_runner import run_job
 from ml_backend.serving import loaded_model
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT
+from training.errors import DatabaseError
 
 
 @pytest.fixture
@@ -72,6 +73,25 @@ def test_a_job_whose_gpu_failed_says_so_in_one_line(learning, given_way, monkeyp
     run_job(learning, learning.jobs.claim("worker"))
     said = "the GPU failed (CUDA error: unspecified launch failure): if it does so again, look"
     assert learning.jobs.get(job).message == f"{said} at its driver"
+
+
+def test_a_job_goes_on_where_it_was_once_its_database_is_back(
+    learning, given_way, monkeypatch, caplog
+):
+    monkeypatch.setattr(job_runner, "OUTAGE_SECONDS", (0, 0))
+    away = [DatabaseError("the database cannot be used: connection refused")] * 2
+    improve = job_runner.improve
+
+    def improve_once_it_is_back(*arguments):
+        if away:
+            raise away.pop()
+        return improve(*arguments)
+
+    monkeypatch.setattr(job_runner, "improve", improve_once_it_is_back)
+    job = learning.jobs.request(PROJECT, "Start training")
+    run_job(learning, learning.jobs.claim("worker"))
+    assert learning.jobs.get(job).state == "finished"
+    assert f"job {job} goes on where it was" in caplog.text
 
 
 @pytest.mark.parametrize(("wanted", "cores", "threads"), [(3, 8, 3), (0, 10, 5), (0, 1, 1)])
