@@ -14,6 +14,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from training.errors import FileStoreError, StoredFileError
 from training.store.database import Base, Database
 from training.store.stored_files import StoredFiles
+from training.store.version_files import VERSIONS
+
+_FOLDER = "installation"
 
 
 class InstallationRow(Base):
@@ -30,10 +33,20 @@ def begin_installation(database: Database, files: StoredFiles) -> None:
     The file is written first: a program that is killed leaves one that means nothing.
 
     Raises:
-        FileStoreError: if the file cannot be stored.
+        FileStoreError: if the file cannot be stored, or there are versions of another installation:
+            the database is not theirs, and may be empty because it was lost.
     """
     if _name(database) is not None:
         return
+    strangers = files.keys(_FOLDER)
+    # Whoever began at the same time may have stored its first version meanwhile.
+    if strangers and files.keys(VERSIONS) and _name(database) is None:
+        raise FileStoreError(
+            f"{files.place(strangers[0])} says that the files there belong to another database, "
+            "and this one is new: put the other one back (a backup of MODEL_DIR, the former "
+            "ICMFORMER_DATABASE_URL); to begin anew, move the files away or name an empty place as "
+            "ICMFORMER_FILES_URL"
+        )
     name = secrets.token_hex(8)
     files.write(_key(name), b"")
     with database.write() as session:
@@ -70,4 +83,4 @@ def _name(database: Database) -> str | None:
 
 
 def _key(name: str) -> str:
-    return f"installation/{name}"
+    return f"{_FOLDER}/{name}"

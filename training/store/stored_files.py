@@ -71,7 +71,7 @@ class StoredFiles:
         Raises:
             FileStoreError: if it cannot be stored.
         """
-        target = self._path(key)
+        target = self.place(key)
         try:
             if not self.is_local:
                 # object stores write all or nothing
@@ -93,16 +93,16 @@ class StoredFiles:
             FileStoreError: if it cannot be read.
         """
         try:
-            return bytes(self._filesystem.cat_file(self._path(key)))
+            return bytes(self._filesystem.cat_file(self.place(key)))
         except FileNotFoundError as error:
-            raise StoredFileError(f"{self._path(key)} is missing from the stored files") from error
+            raise StoredFileError(f"{self.place(key)} is missing from the stored files") from error
         except Exception as error:
             # What a disk says of a bad block, which is in one file; but s3fs of any answer that it
             # does not know, such as that of a proxy in front of a store that is restarted.
             if self.is_local and isinstance(error, OSError) and error.errno == errno.EIO:
-                raise StoredFileError(f"{self._path(key)} is damaged: {error.strerror}") from error
+                raise StoredFileError(f"{self.place(key)} is damaged: {error.strerror}") from error
             # A file system of fsspec raises what its client does, which need not be an OSError.
-            raise FileStoreError(f"{self._path(key)} cannot be read: {error}") from error
+            raise FileStoreError(f"{self.place(key)} cannot be read: {error}") from error
 
     def read_verified(self, key: str) -> bytes:
         """Return the content of a file that `put` stored, after comparing it with its name.
@@ -115,7 +115,7 @@ class StoredFiles:
         stored_hash = key.rpartition("/")[2].partition(".")[0]
         if hashlib.sha256(content).hexdigest() != stored_hash:
             raise StoredFileError(
-                f"{self._path(key)} is damaged: its content is not what was stored"
+                f"{self.place(key)} is damaged: its content is not what was stored"
             )
         return content
 
@@ -129,7 +129,7 @@ class StoredFiles:
             FileStoreError: if it cannot be downloaded.
         """
         if self.is_local:
-            return Path(self._path(key))
+            return Path(self.place(key))
         target = self._downloads / key
         with contextlib.suppress(OSError):  # there is none, or it is another user's
             os.utime(target)
@@ -154,11 +154,11 @@ class StoredFiles:
             FileStoreError: if they cannot be listed.
         """
         try:
-            found = self._filesystem.find(self._path(folder))
+            found = self._filesystem.find(self.place(folder))
         except FileNotFoundError:
             return []
         except Exception as error:
-            raise FileStoreError(f"{self._path(folder)} cannot be listed: {error}") from error
+            raise FileStoreError(f"{self.place(folder)} cannot be listed: {error}") from error
         return [path.removeprefix(f"{self._root}/") for path in found]
 
     def delete_older(self, key: str, moment: datetime) -> bool:
@@ -169,13 +169,13 @@ class StoredFiles:
         """
         try:
             self._filesystem.invalidate_cache()  # of listings: it may be stored again since
-            if self._filesystem.modified(self._path(key)) >= moment:
+            if self._filesystem.modified(self.place(key)) >= moment:
                 return False
-            self._filesystem.rm_file(self._path(key))
+            self._filesystem.rm_file(self.place(key))
         except FileNotFoundError:
             return False
         except Exception as error:
-            raise FileStoreError(f"{self._path(key)} cannot be deleted: {error}") from error
+            raise FileStoreError(f"{self.place(key)} cannot be deleted: {error}") from error
         self.forget_copy(key)
         return True
 
@@ -192,7 +192,8 @@ class StoredFiles:
             return {}
         return {"timeout": _WRITE_SECONDS + len(content) / _SLOWEST_BYTES_PER_SECOND}
 
-    def _path(self, key: str) -> str:
+    def place(self, key: str) -> str:
+        """Say where a file of this key is, as people and the file system call it."""
         return f"{self._root}/{key}"
 
 

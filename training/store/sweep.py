@@ -19,11 +19,12 @@ from training.store.sample_files import image_key, mask_key
 from training.store.sample_rows import SampleRow
 from training.store.stores import Stores
 from training.store.version_decisions import open_decisions
+from training.store.version_files import VERSIONS
 from training.store.version_reports import sample_images, take_out_withdrawn
 from training.store.version_rows import VersionRow, give_up_weights
 from training.written_numbers import counted
 
-FOLDERS = ("images", "masks", "reports", "versions")
+FOLDERS = ("images", "masks", "reports", VERSIONS)
 YOUNG = timedelta(hours=1)  # what refers to a file is written after it
 
 

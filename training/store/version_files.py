@@ -12,6 +12,8 @@ from training.hashes import file_sha256
 from training.store.stored_files import StoredFiles
 from training.store.version_rows import VersionRow
 
+VERSIONS = "versions"  # the folder of stored files
+
 
 class VersionFiles:
     """Stores the files of versions, and finds them again."""
@@ -28,7 +30,7 @@ class VersionFiles:
             FileStoreError: if its files cannot be stored.
         """
         weights, description = read_pair(checkpoint)
-        folder = f"versions/{sha256(weights + description)[:32]}"
+        folder = f"{VERSIONS}/{sha256(weights + description)[:32]}"
         row.weights, row.weights_sha256 = f"{folder}/model.safetensors", sha256(weights)
         row.description, row.description_sha256 = f"{folder}/model.json", sha256(description)
         self._files.write(row.weights, weights)

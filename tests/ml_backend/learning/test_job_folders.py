@@ -69,6 +69,7 @@ def test_a_job_of_a_new_database_continues_none_of_the_lost_one(learning, settin
     again.close()
     for file in settings.model_dir.glob("state.db*"):
         file.unlink()
+    (settings.model_dir / "files").rename(settings.model_dir / "files of the lost one")
     new = open_learning(settings)
     assert new.jobs.request("2.1795327560", "button") == first
     assert not list(new.job_folders.make(new.jobs.get(first)).iterdir())
