@@ -6,6 +6,7 @@ renews its claim from a thread of its own, because a single step of a large netw
 minutes.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -52,6 +53,10 @@ _NO_MEMORY = (
     "the GPU has too little memory: keep other programs off it, choose a smaller batch_size or "
     "size in ICMFORMER_FINE_TUNE_RECIPE, or another ICMFORMER_DEVICE for the worker"
 )
+_NO_DISK = (
+    "the disk of MODEL_DIR is full: free some GB, and ask for a job again or wait until it is "
+    "tried again"
+)
 
 
 class StopJob(Exception):
@@ -79,8 +84,9 @@ def run_job(learning: Learning, job: JobRow, watched_by: int | None = None) -> N
         _note(partial(learning.jobs.fail, job.id, job.worker, str(error)))
     except Exception as error:
         # Out of memory, a full disk, a mistake of ours: the row must not look as if it ran.
-        logger.exception("job %d failed", job.id)
-        _note(partial(learning.jobs.fail, job.id, job.worker, _problem(error)))
+        problem = _problem(error)
+        logger.error("job %d failed: %s", job.id, problem, exc_info=problem != _NO_DISK)
+        _note(partial(learning.jobs.fail, job.id, job.worker, problem))
     else:
         logger.info("job %d: %s: %s", job.id, outcome.result, outcome.sentence)
         ended = (outcome.result, outcome.sentence, outcome.version)
@@ -92,6 +98,8 @@ def _problem(error: Exception) -> str:
         return _NO_HOST_MEMORY
     if is_out_of_memory(error):
         return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _NO_DISK
     if isinstance(error, torch.AcceleratorError):
         reason = str(error).partition("\n")[0]
         return f"the GPU failed ({reason}): if it does so again, look at its driver"

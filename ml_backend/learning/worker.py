@@ -248,6 +248,8 @@ class Worker:
         except JobError as error:  # its project was forgotten meanwhile
             logger.info("%s", error)
             return
+        if job.state == "running":  # whoever took it up meanwhile says so
+            return
         level = logging.WARNING if job.state == "failed" else logging.INFO
         said = {"waiting": "to be continued", "finished": f"{job.result}, {job.message}"}
         sentence = said.get(job.state, job.message)

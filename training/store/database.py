@@ -295,10 +295,11 @@ def _say_in_a_sentence(context: ExceptionContext) -> None:
     )
     # of a ping that fails nobody hears: the pool connects anew
     if is_away and context.engine is not None and not context.is_pre_ping:
-        raise DatabaseError(_sentence(context.engine, context.original_exception)) from error
+        sentence = _sentence(context.engine, context.original_exception, is_damaged)
+        raise DatabaseError(sentence) from error
 
 
-def _sentence(engine: Engine, problem: object) -> str:
+def _sentence(engine: Engine, problem: object, is_damaged: bool = False) -> str:
     shown = engine.url.render_as_string(hide_password=True)
     said = (str(problem).strip().splitlines() or [repr(problem)])[0]
     if said == _LOCKED:
@@ -306,6 +307,11 @@ def _sentence(engine: Engine, problem: object) -> str:
             f" for {_LOCKED_SECONDS} seconds or more by what others write; this passes, unless the "
             "machine has too little processor time or a process that writes was stopped in the "
             "middle"
+        )
+    if is_damaged:
+        said += (
+            "; it is damaged: stop serve and work and put a backup back, or move it away to begin "
+            "anew without it"
         )
     return f"the database {shown} cannot be used: {said}"
 

@@ -273,5 +273,8 @@ def test_what_cannot_be_used_is_named_without_the_password(database, monkeypatch
 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "state.db").write_text("no database at all")
-    with pytest.raises(DatabaseError, match=r"state\.db cannot be used: file is not a database"):
+    said = (
+        r"state\.db cannot be used: file is not a database; .* put a backup back, or move it away"
+    )
+    with pytest.raises(DatabaseError, match=said):
         Database(f"sqlite:///{tmp_path}/state.db")

@@ -1,5 +1,6 @@
 """Where a job trains, and with how much of the machine."""
 
+import errno
 import os
 from dataclasses import replace
 
@@ -62,6 +63,23 @@ def test_a_job_that_the_machine_has_no_memory_for_says_what_to_do(
     message = learning.jobs.get(job).message
     assert message.startswith("this machine has too little memory: ")
     assert "batch_size" in message
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_job_that_the_disk_is_full_for_says_what_to_do(
+    learning, given_way, monkeypatch, caplog, number
+):
+    def fill(*_):
+        raise OSError(number, "No space left on device", "state.pt")
+
+    monkeypatch.setattr(job_runner, "improve", fill)
+    job = learning.jobs.request(PROJECT, "Start training")
+    run_job(learning, learning.jobs.claim("worker"))
+    message = learning.jobs.get(job).message
+    assert message.startswith("the disk of MODEL_DIR is full: free some GB")
+    (logged,) = [record for record in caplog.records if "failed" in record.message]
+    assert logged.message == f"job {job} failed: {message}"
+    assert not logged.exc_info
 
 
 def test_a_job_whose_gpu_failed_says_so_in_one_line(learning, given_way, monkeypatch):
