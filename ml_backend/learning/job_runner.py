@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 LOWEST_PRIORITY = 19
 BEAT_SECONDS = LEASE.total_seconds() / 6
 TELL_SECONDS = 30.0
-# How long a job waits, each time its database is away, before it goes on where it was.
+# How long a job waits before it goes on where it was, as often as its database is away.
 OUTAGE_SECONDS = (5, 15, 40, 60, 120)
 _KEPT = (".json", ".pt", ".safetensors", ".sha256")
 _NO_HOST_MEMORY = (

@@ -3,9 +3,10 @@
 They may be away for long, or hang: meanwhile these weights, or what is live, serve all the same.
 """
 
+import contextlib
 import logging
 import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, InvalidStateError, wait
 from pathlib import Path
 
 from icmformer import load_checkpoint
@@ -58,8 +59,8 @@ class DefaultWeights:
         first, name = Future[None](), "default-weights"
         threading.Thread(target=self._go_on, args=(weights, first), name=name, daemon=True).start()
         wait([first], timeout=START_SECONDS)
-        if not first.done():
-            self._note_not_stored(weights, "the stored files do not answer")
+        if first.cancel():
+            self._note_not_stored(weights, f"this takes longer than {START_SECONDS:g} seconds")
         elif (failure := first.exception()) is not None:
             if not (isinstance(failure, FileStoreError) and versions.live(SITE)):
                 self._given_up.set()
@@ -73,10 +74,10 @@ class DefaultWeights:
                 number = number or self._install(weights)
                 self._versions.mend(number, weights)
             except Exception as error:
-                if first.done():
-                    self._note_not_stored(weights, error)
-                else:
+                try:
                     first.set_exception(error)
+                except InvalidStateError:  # nobody waits for it any more
+                    self._note_not_stored(weights, error)
             else:
                 break
             if self._given_up.wait(AGAIN_SECONDS):
@@ -85,7 +86,7 @@ class DefaultWeights:
             if self.problem:
                 logger.info("%s is stored now", weights)
             self._is_stored, self.problem = True, ""
-        if not first.done():
+        with contextlib.suppress(InvalidStateError):
             first.set_result(None)
 
     def _install(self, weights: Path) -> int:

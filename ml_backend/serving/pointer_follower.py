@@ -180,7 +180,7 @@ class PointerFollower:
                 self._seen[project] = live
             else:
                 self._seen.pop(project, None)  # what is live may be mended: look again each time
-        if before is not None and before != version:
+        if before is not None and before.name != version.name:
             logger.info("live project=%s version=%s before=%s", project, version.name, before.name)
         return version
 
@@ -239,7 +239,8 @@ class PointerFollower:
         wait([found], timeout=max(0.0, since + patience - time.monotonic()))
         if not found.done():
             raise VersionError(f"the files of version {number} have not come yet")
-        self._arriving.pop(number, None)
+        with self._lock:
+            self._arriving.pop(number, None)
         return found.result()
 
     def _deliver(self, number: int, found: "Future[Version | None]") -> None:

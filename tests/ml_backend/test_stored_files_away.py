@@ -76,7 +76,7 @@ def test_what_serve_is_started_with_serves_until_the_store_answers(
     assert app.test_client().get("/health").status_code == 200
     (prediction,) = predict(app.test_client(), clicks(keypoint(61.4, 54.7)))
     assert prediction["result"], prediction
-    assert "is not stored for now: the stored files do not answer" in page(app)
+    assert "is not stored for now: this takes longer than 0.1 seconds" in page(app)
     store.fails = True
     store.answers.set()  # a request of S3 is given up after a while
     wait_until(lambda: "is not stored for now" in page(app) and "Connect timeout" in page(app))

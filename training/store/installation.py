@@ -2,10 +2,11 @@
 
 A client says of a bucket that does not exist that no file of it does, and a folder that is not
 mounted is empty: then every file counts as lost. So an installation has a random name, in a row of
-its database and as an empty file beside the others. Where the row exists no program ever writes
+its database and as a small file beside the others. Where the row exists no program ever writes
 that file again; only a person does, who knows that the files are lost for good.
 """
 
+import logging
 import secrets
 
 from sqlalchemy import select
@@ -15,6 +16,8 @@ from training.errors import FileStoreError, StoredFileError
 from training.store.database import Base, Database
 from training.store.stored_files import StoredFiles
 from training.store.version_files import VERSIONS
+
+logger = logging.getLogger(__name__)
 
 _FOLDER = "installation"
 
@@ -38,20 +41,20 @@ def begin_installation(database: Database, files: StoredFiles) -> None:
     """
     if _name(database) is not None:
         return
-    strangers = files.keys(_FOLDER)
     # Whoever began at the same time may have stored its first version meanwhile.
-    if strangers and files.keys(VERSIONS) and _name(database) is None:
+    if files.keys(VERSIONS) and _name(database) is None:
         raise FileStoreError(
-            f"{files.place(strangers[0])} says that the files there belong to another database, "
-            "and this one is new: put the other one back (a backup of MODEL_DIR, the former "
-            "ICMFORMER_DATABASE_URL); to begin anew, move the files away or name an empty place as "
-            "ICMFORMER_FILES_URL"
+            f"{files.place(VERSIONS)} holds versions of another database, and this one is new: put "
+            "the other one back (a backup of MODEL_DIR, the former ICMFORMER_DATABASE_URL); to "
+            "begin anew, move the files away or name an empty place as ICMFORMER_FILES_URL"
         )
     name = secrets.token_hex(8)
-    files.write(_key(name), b"")
+    # Not empty: some tools leave out what is.
+    files.write(_key(name), name.encode())
     with database.write() as session:
         if session.scalar(select(InstallationRow.name)) is None:
             session.add(InstallationRow(name=name))
+            logger.info("a new installation begins, with its files in %s", files.place(""))
 
 
 def require_own_files(database: Database, files: StoredFiles) -> None:
@@ -72,8 +75,8 @@ def require_own_files(database: Database, files: StoredFiles) -> None:
     except StoredFileError as error:
         raise FileStoreError(
             f"{error}, so nothing there is of this installation: mount its folder, or let "
-            "ICMFORMER_FILES_URL name where its files are; if they are lost for good, put an empty "
-            "file of that name there"
+            "ICMFORMER_FILES_URL name where its files are; if they are lost for good, put a file "
+            "of that name there"
         ) from error
 
 

@@ -129,6 +129,7 @@ class ModelVersions:
             VersionError: if there is no such version, or the checkpoint cannot be read.
             FileStoreError: if they cannot be stored.
         """
+        require_own_files(self._database, self._files)
         if not self.is_whole(number):
             self._store(self.get(number), checkpoint)
 

@@ -22,12 +22,9 @@ from training.errors import FileStoreError, StoredFileError
 
 # Whoever asks for a copy again has it fetched anew.
 _UNUSED = timedelta(days=30)
-# s3fs tries a request that hangs five times and botocore three times within each: 75 seconds and
-# some pauses. What a busy store answers, such as 503, only botocore repeats.
-_S3_REQUESTS = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 3}}
-# None of that limits how long s3fs waits to be told that it may send a file.
-_WRITE_SECONDS = 90.0
-_SLOWEST_BYTES_PER_SECOND = 100_000
+# A store that hangs is given up then: s3fs, which tries again and again, would take up to an hour.
+_PATIENCE_SECONDS = 300.0
+_SLOWEST_BYTES_PER_SECOND = 100_000  # that a file is sent with, on top
 
 
 class StoredFiles:
@@ -75,15 +72,14 @@ class StoredFiles:
         try:
             if not self.is_local:
                 # object stores write all or nothing
-                self._filesystem.pipe_file(target, content, **self._time_to_write(content))
+                self._filesystem.pipe_file(target, content, **self._patience(len(content)))
             elif _has_content(Path(target), content):
                 with contextlib.suppress(PermissionError):  # another user's file
                     Path(target).touch()
             else:
                 write_atomically(Path(target), content)
         except Exception as error:
-            problem = str(error) or "the store does not answer"
-            raise FileStoreError(f"{target} cannot be stored: {problem}") from error
+            raise FileStoreError(f"{target} cannot be stored: {_said(error)}") from error
 
     def read(self, key: str) -> bytes:
         """Return the content of a file.
@@ -93,7 +89,7 @@ class StoredFiles:
             FileStoreError: if it cannot be read.
         """
         try:
-            return bytes(self._filesystem.cat_file(self.place(key)))
+            return bytes(self._filesystem.cat_file(self.place(key), **self._patience()))
         except FileNotFoundError as error:
             raise StoredFileError(f"{self.place(key)} is missing from the stored files") from error
         except Exception as error:
@@ -102,7 +98,7 @@ class StoredFiles:
             if self.is_local and isinstance(error, OSError) and error.errno == errno.EIO:
                 raise StoredFileError(f"{self.place(key)} is damaged: {error.strerror}") from error
             # A file system of fsspec raises what its client does, which need not be an OSError.
-            raise FileStoreError(f"{self.place(key)} cannot be read: {error}") from error
+            raise FileStoreError(f"{self.place(key)} cannot be read: {_said(error)}") from error
 
     def read_verified(self, key: str) -> bytes:
         """Return the content of a file that `put` stored, after comparing it with its name.
@@ -154,11 +150,13 @@ class StoredFiles:
             FileStoreError: if they cannot be listed.
         """
         try:
-            found = self._filesystem.find(self.place(folder))
+            found = self._filesystem.find(self.place(folder), **self._patience())
         except FileNotFoundError:
             return []
         except Exception as error:
-            raise FileStoreError(f"{self.place(folder)} cannot be listed: {error}") from error
+            raise FileStoreError(
+                f"{self.place(folder)} cannot be listed: {_said(error)}"
+            ) from error
         return [path.removeprefix(f"{self._root}/") for path in found]
 
     def delete_older(self, key: str, moment: datetime) -> bool:
@@ -187,14 +185,19 @@ class StoredFiles:
                 if path.is_file() and path.stat().st_mtime < oldest:
                     path.unlink()
 
-    def _time_to_write(self, content: bytes) -> dict[str, float]:
+    def _patience(self, nbytes: int = 0) -> dict[str, float]:
+        """Return the argument that limits a call which sends so many bytes."""
         if not self._filesystem.async_impl:  # which alone knows how to give up
             return {}
-        return {"timeout": _WRITE_SECONDS + len(content) / _SLOWEST_BYTES_PER_SECOND}
+        return {"timeout": _PATIENCE_SECONDS + nbytes / _SLOWEST_BYTES_PER_SECOND}
 
     def place(self, key: str) -> str:
         """Say where a file of this key is, as people and the file system call it."""
         return f"{self._root}/{key}"
+
+
+def _said(error: Exception) -> str:
+    return str(error) or "the store does not answer"
 
 
 def key_of(folder: str, suffix: str, content_hash: str) -> str:
@@ -206,12 +209,8 @@ def _opened(place: Path | str) -> tuple[Any, str]:
     """Return the file system and the path of the folder in it."""
     if isinstance(place, Path):
         return LocalFileSystem(), str(place.absolute())
-    options = {}
-    if place.startswith("s3://"):
-        users_own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-        options["config_kwargs"] = {**_S3_REQUESTS, **users_own}
     try:
-        filesystem, root = fsspec.core.url_to_fs(place, **options)
+        filesystem, root = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
         kind = place.partition(":")[0][:40]
         raise FileStoreError(

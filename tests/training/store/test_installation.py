@@ -53,12 +53,16 @@ def test_of_programs_that_begin_an_installation_at_once_each_finds_its_files(tmp
 def test_a_new_database_takes_no_files_of_another(versions, base, tmp_path):
     """One that was lost, or is mistyped, would have all of them swept."""
     database, files = Database("sqlite://"), StoredFiles(tmp_path / "files", tmp_path)
-    with pytest.raises(FileStoreError, match="belong to another database, and this one is new"):
+    with pytest.raises(FileStoreError, match="versions of another database, and this one is new"):
         ModelVersions(database, files).install(checkpoint(tmp_path, "own"))
     with pytest.raises(FileStoreError, match="this database knows of no stored files"):
         require_own_files(database, files)
     assert len(files.keys("installation")) == 1
     assert len(files.keys("versions")) == 2
+
+    (tmp_path / "files" / "installation").rename(tmp_path / "not copied")
+    with pytest.raises(FileStoreError, match="versions of another database, and this one is new"):
+        ModelVersions(database, files).install(checkpoint(tmp_path, "own"))
 
     (tmp_path / "files").rename(tmp_path / "moved away")
     ModelVersions(database, files).install(checkpoint(tmp_path, "own"))

@@ -1,6 +1,7 @@
 """A store that speaks the protocol of S3, but is busy or hangs; s3fs is no part of the project."""
 
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
@@ -16,11 +17,11 @@ KEY = "masks/ab/abc.png"
 
 
 class Server(ThreadingHTTPServer):
-    """Holds one file; answers with the statuses `busy` first, and not at all while it `hangs`."""
+    """Holds one file; answers with the statuses `busy` first, and what is `silent` not at all."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.busy, self.hangs = [], False
+        self.busy, self.silent = [], ()
         self.asked, self.ends = [], threading.Event()
 
 
@@ -39,13 +40,13 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, b"")
 
     def handle_expect_100(self):
-        if self.server.hangs:
+        if "PUT" in self.server.silent:
             self.server.ends.wait()
         return super().handle_expect_100()
 
     def _answer(self, status, body):
         self.server.asked.append(self.command)
-        if self.server.hangs:
+        if self.command in self.server.silent:
             self.server.ends.wait()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -90,26 +91,19 @@ def test_a_store_that_is_busy_for_a_moment_is_asked_again(server, opened, status
     assert server.asked == ["HEAD", "GET", "GET"]
 
 
-def test_one_that_stays_busy_is_asked_three_times(server, opened):
-    server.busy = [503] * 9
+def test_one_that_stays_busy_is_given_up(server, opened):
+    server.busy = [503] * 99
     with pytest.raises(FileStoreError, match="cannot be read"):
-        opened().read(KEY)
-    assert server.asked == ["HEAD", "GET", "GET", "GET"]
+        opened(config_kwargs={"retries": {"total_max_attempts": 2}}).read(KEY)
+    assert server.asked == ["HEAD", "GET", "GET"]
 
 
-def test_one_that_hangs_is_given_up_as_a_user_wants_it(server, opened):
-    files = opened(config_kwargs={"read_timeout": 0.1, "retries": {"total_max_attempts": 2}})
-    server.hangs = True
-    with pytest.raises(FileStoreError, match="cannot be read"):
-        files.read(KEY)
-    assert len(server.asked) == 10, "s3fs tries five times"
-    assert files._filesystem.config_kwargs["connect_timeout"] == 5, "what users do not set stays"
-
-
-def test_it_is_given_up_where_it_does_not_take_a_file(server, opened, monkeypatch):
+@pytest.mark.parametrize("silent", [("HEAD", "GET", "PUT"), ("GET", "PUT")])
+def test_one_that_hangs_is_given_up_whatever_s3fs_would_try(server, opened, monkeypatch, silent):
     files = opened()
     files.write(KEY, b"content")
-    monkeypatch.setattr(stored_files, "_WRITE_SECONDS", 0.1)
-    server.hangs = True
-    with pytest.raises(FileStoreError, match="cannot be stored: the store does not answer"):
-        files.write(KEY, b"content")
+    monkeypatch.setattr(stored_files, "_PATIENCE_SECONDS", 0.3)
+    server.silent = silent
+    for ask in (files.read, partial(files.write, content=b"content"), files.keys):
+        with pytest.raises(FileStoreError, match="the store does not answer"):
+            ask(KEY)
