@@ -119,8 +119,7 @@ class Worker:
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
         self._learning.sign_of_life.give()
-        for number in self._learning.jobs.recover(alive=self._running):
-            self._tell(number)
+        self._recover_jobs()
         self._learning.samples.correct_moments()
         self._learning.jobs.correct_moments()
         self.ingest()
@@ -179,12 +178,13 @@ class Worker:
             self._training.release()
 
     def look_for_jobs(self) -> None:
-        """Do the jobs that wait, again and again, until the process is to end.
+        """Do the jobs that wait, or whose worker died, again and again until the process is to end.
 
         A hint goes to one of several workers, which may be busy with another job.
         """
         while not self._stopping.wait(LOOK_SECONDS):
             try:
+                self._recover_jobs()
                 self.train()
             except DatabaseError:
                 pass  # the next tick says so
@@ -195,6 +195,10 @@ class Worker:
         """Wait until a running job has been given back; call it when the process is to end."""
         if self._training.acquire(timeout=2 * STOP_SECONDS):
             self._training.release()
+
+    def _recover_jobs(self) -> None:
+        for number in self._learning.jobs.recover(alive=self._running):
+            self._tell(number)
 
     def _run_next(self) -> bool:
         """Run the job that waits longest in a process of its own; return whether there was one."""

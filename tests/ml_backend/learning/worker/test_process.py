@@ -263,22 +263,3 @@ def test_a_comparison_that_fails_ends_its_command_with_1(here, learning, worker,
     server.legacy_tokens_enabled = False
     status, said, _ = here("reconcile")
     assert (status, "not compared: Label Studio" in said) == (1, True)
-
-
-def test_a_job_that_was_taken_up_meanwhile_is_announced_by_who_did(
-    learning, worker, caplog, monkeypatch
-):
-    caplog.set_level("INFO", "ml_backend.learning.worker")
-    learning.jobs.request(PROJECT, "Start training")
-    learning.jobs.claim("a dead worker")
-    move_back(learning, JobRow, beat_at=now() - 2 * LEASE)
-    recover = learning.jobs.recover
-
-    def recover_and_claim(**known):
-        found = recover(**known)
-        assert learning.jobs.claim("another worker").id in found
-        return found
-
-    monkeypatch.setattr(learning.jobs, "recover", recover_and_claim)
-    worker.tick()
-    assert caplog.messages == []
