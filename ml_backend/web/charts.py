@@ -68,7 +68,7 @@ def clicks_bar(clicks: float, most: float, kind: str) -> Markup:
     """
     width = 120 * min(clicks / most, 1.0)
     return Markup(
-        '<svg class="bar" viewBox="0 0 120 8"><rect class="{}" width="{}" height="8"/></svg>'
+        '<svg class="bar" aria-hidden="true" viewBox="0 0 120 8"><rect class="{}" width="{}" height="8"/></svg>'
     ).format(kind, f"{width:.1f}")
 
 
@@ -90,4 +90,4 @@ def lineage_mark(on_line: bool, above: bool, below: bool, live: bool) -> Markup:
         parts.append('<line x1="38" x2="14" y1="50%" y2="100%"/>')
     kind = "node live" if live else "node"
     parts.append(f'<circle class="{kind}" cx="{14 if on_line else 38}" cy="50%" r="7"/>')
-    return Markup(f'<svg class="lineage">{"".join(parts)}</svg>')
+    return Markup(f'<svg class="lineage" aria-hidden="true">{"".join(parts)}</svg>')

@@ -126,6 +126,9 @@ def overlay(
         cv2.circle(picture, centre, 4 * unit, _OUTLINE, -1, cv2.LINE_AA, shift=4)
         colour = _POSITIVE if click.positive else _NEGATIVE
         cv2.circle(picture, centre, 3 * unit, colour, -1, cv2.LINE_AA, shift=4)
+        if not click.positive:  # told apart without colours, too
+            ends = ((centre[0] + side * 2 * unit, centre[1]) for side in (-1, 1))
+            cv2.line(picture, *ends, _OUTLINE, unit // 16, cv2.LINE_AA, shift=4)
     return picture
 
 

@@ -92,7 +92,7 @@ def test_a_page_that_is_loaded_anew_can_be_kept_still_at_once_and_past_its_butto
 ):
     job = learning.jobs.request(PROJECT, "button")
     text = page(client, "/projects/2")
-    assert text.index('<a href="?still">Keep it still</a>') < text.index("<nav>")
+    assert text.index('<a href="?still">Keep it still</a>') < text.index("<nav")
     text = page(client, "/projects/2?still")
     assert ("http-equiv" in text, "Loaded anew" in text) == (False, False)
     assert '<a href="?">Load it anew every 15 seconds</a>' in text
@@ -131,7 +131,7 @@ def test_a_page_is_loaded_anew_until_answers_come_from_what_is_live(
         ("/projects/", "Projects"),
         ("/projects/2", "\u2068Discs\u2069"),
         ("/projects/2/versions/2", "v2-[0-9a-f]{8} · \u2068Discs\u2069"),
-        ("/projects/2/jobs/1", "Job 1 · \u2068Discs\u2069"),
+        ("/projects/2/jobs/1", "Job 1: finished · \u2068Discs\u2069"),
         ("/projects/2/jobs/no", "Not done"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_change_that_rounds_to_nothing_has_no_minus(client, learning):
         Candidate("same", versions.checkpoint(1), project="24.1", verdict="keep", scores=scores)
     )
     text = page(client, f"/projects/24/versions/{number}")
-    assert ">+0 %</span>" in text
+    assert ">+0&nbsp;%</span>" in text
     assert "saved +0.00 clicks an object, 95 % -0.20 to +0.00" in text
 
 
