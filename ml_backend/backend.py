@@ -69,7 +69,8 @@ class Backend:
             payload: what came with it; `project` says whose it is.
             body: the JSON as it came, if it is at hand.
         """
-        project = project_key(payload.get("project")) if isinstance(payload, dict) else ""
+        described = payload.get("project") if isinstance(payload, dict) else None
+        project = self.learning.projects.meant(project_key(described))
         written = body or json.dumps({**payload, "action": action}).encode()
         self.webhooks.put(action, project, written)
         self.metrics.count_webhook(action)

@@ -11,7 +11,6 @@ from label_studio_ml.model import LabelStudioMLBase
 
 from ml_backend.backend import Backend, backend_of_this_process
 from ml_backend.deadline import Deadline
-from ml_backend.errors import NotFoundError
 from ml_backend.interactive import Asked, Prediction, Task, predict_tasks
 from ml_backend.label_studio.labeling_config import parse
 from ml_backend.label_studio.project_keys import project_key
@@ -41,7 +40,7 @@ class ICMFormerModel(LabelStudioMLBase):
 
     def setup(self) -> None:
         """Tell the 2.x line, which asks at every request, which version serves."""
-        project = self._key_of(self.project_id)
+        project = self.known_key(self.project_id)
         self.set("model_version", self.backend.pointer.live(project).name)
 
     def predict(
@@ -53,7 +52,7 @@ class ICMFormerModel(LabelStudioMLBase):
             LabelingConfigError: if the project cannot be served.
         """
         config = parse(kwargs.get("label_config") or self.label_config)
-        project = kwargs.get("project") or self._project_of(tasks)
+        project = self.known_key(kwargs.get("project") or self._project_of(tasks))
         deadline = Deadline(self.backend.settings.predict_seconds)
         return predict_tasks(tasks, Asked(project, config, context, deadline), self.backend)
 
@@ -72,11 +71,11 @@ class ICMFormerModel(LabelStudioMLBase):
         return {}
 
     def _project_of(self, tasks: list[Task]) -> str:
-        return self._key_of(project_key(str(tasks[0].get("project")))) if tasks else ""
+        return project_key(str(tasks[0].get("project"))) if tasks else ""
 
-    def _key_of(self, number: str) -> str:
+    def known_key(self, key: str) -> str:
         """Return the key that webhooks bring: label-studio-ml hands on the number alone."""
         try:
-            return self.backend.learning.projects.key_of(number)
-        except (NotFoundError, DatabaseError):
-            return number  # served with what the whole site is
+            return self.backend.learning.projects.meant(key) or key
+        except DatabaseError:
+            return key  # served with what the whole site is

@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     write_logs(settings.log_level)
     with open_kept_learning(settings) as learning:
-        wanted = arguments.project and learning.projects.key_of(arguments.project)
+        named = arguments.project
+        wanted = None if named is None else learning.projects.key_of(named)
         worker = Worker(learning, threading.Event())
         failed = False
         known = learning.projects.all()

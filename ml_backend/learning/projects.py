@@ -201,6 +201,19 @@ class Projects:
         # An older one comes back where Label Studio is restored from a backup.
         return max(rows, key=lambda row: (row.state != "gone", created_at(row.key))).key
 
+    def meant(self, key: str) -> str:
+        """Return the key of the project that a request of Label Studio is about, "" if unknown.
+
+        It always says when the project was made. Whoever sends the number alone means the project
+        that is known by it, and makes no new one: that would be taken for the newest of the number.
+        """
+        if not key or "." in key:
+            return key
+        try:
+            return self.key_of(key)
+        except NotFoundError:
+            return ""
+
     def gone(self) -> list[str]:
         """Return the keys of those that Label Studio had no more when they were last compared."""
         with self._database.read() as session:

@@ -68,7 +68,8 @@ def clicks_bar(clicks: float, most: float, kind: str) -> Markup:
     """
     width = 120 * min(clicks / most, 1.0)
     return Markup(
-        '<svg class="bar" aria-hidden="true" viewBox="0 0 120 8"><rect class="{}" width="{}" height="8"/></svg>'
+        '<svg class="bar" aria-hidden="true" viewBox="0 0 120 8">'
+        '<rect class="{}" width="{}" height="8"/></svg>'
     ).format(kind, f"{width:.1f}")
 
 

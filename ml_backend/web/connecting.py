@@ -5,6 +5,7 @@ it is asked again whenever somebody opens a task, so it must be quick and safe t
 """
 
 import time
+from dataclasses import replace
 
 from ml_backend.backend import Backend
 from ml_backend.errors import UNFORESEEN, BackendError, LabelingConfigError
@@ -31,6 +32,7 @@ def connect(asked: SetupRequest, place: str, backend: Backend) -> dict[str, str]
     """
     started = time.perf_counter()
     problem = UNFORESEEN
+    asked = replace(asked, project=backend.learning.projects.meant(asked.project))
     backend.connections.remember(asked.project, asked.hostname, asked.access_token)
     try:
         if asked.project:

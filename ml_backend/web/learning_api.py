@@ -120,8 +120,11 @@ def _body(*keys: str) -> dict[str, Any]:
 
 
 def _number(body: dict[str, Any], key: str) -> int | None:
-    number = body.get(key)
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+    if key not in body:
+        return None
+    number = body[key]
+    # null, too: a script that found no state did not mean to move without one
+    if not isinstance(number, int) or isinstance(number, bool):
         raise RequestError(f'"{key}" must be a whole number')
     return number
 

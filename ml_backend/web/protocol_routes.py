@@ -59,7 +59,7 @@ def protocol_routes(backend: Backend) -> Blueprint:
 
     @routes.get("/versions")
     def versions() -> Response:
-        project = project_key(request.args.get("project", ""))
+        project = model.known_key(project_key(request.args.get("project", "")))
         return jsonify(versions=backend.pointer.names(project))
 
     return routes

@@ -91,13 +91,14 @@ def test_each_event_is_written_down_by_a_process_of_its_own(their_client, monkey
     monkeypatch.setattr(BaseProcess, "start", lambda self: started.append(self) or start(self))
     for annotation in (1, 2):
         event = {"action": "ANNOTATION_CREATED", "annotation": {"id": annotation}}
-        answer = their_client.post("/webhook", json={**event, "project": {"id": 2}})
+        project = {"id": 2, "created_at": "2026-11-22T06:06:00Z"}
+        answer = their_client.post("/webhook", json={**event, "project": project})
         assert answer.status_code == 201
     for process in started:
         process.join(PATIENCE)
     inbox = model.backend_of_this_process().learning.inbox
     ended = [process.exitcode for process in started]
-    assert (ended, inbox.backlog("2").waiting) == ([0, 0], 2)
+    assert (ended, inbox.backlog("2.1795327560").waiting) == ([0, 0], 2)
 
 
 def test_health(their_client):
@@ -107,7 +108,8 @@ def test_health(their_client):
 @pytest.mark.parametrize("action", ["ANNOTATION_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"])
 def test_events_reach_the_inbox_in_both_calling_conventions(settings, action):
     bound = ICMFormerModel(backend=backend.build_backend(settings))
-    inbox, data, kept = bound.backend.learning.inbox, {"project": {"id": 2}}, []
+    data = {"project": {"id": 2, "created_at": "2026-11-22T06:06:00Z"}}
+    inbox, kept = bound.backend.learning.inbox, []
     for hand_over in (
         lambda: bound.process_event(action, data, "job 1", {"workdir": "/tmp"}),  # 1.0.9
         lambda: bound.fit(action, data),  # 2.x
@@ -116,7 +118,7 @@ def test_events_reach_the_inbox_in_both_calling_conventions(settings, action):
         message = inbox.next_due(now())
         kept.append((message.action, message.project, message.body))
         inbox.done(message.id)
-    assert kept == [(action, "2", json.dumps({**data, "action": action}).encode())] * 2
+    assert kept == [(action, "2.1795327560", json.dumps({**data, "action": action}).encode())] * 2
 
 
 def test_2x_is_told_which_version_serves(settings):

@@ -233,6 +233,21 @@ def test_a_project_that_is_refused_when_it_connects_first_is_none_to_learn_from(
     assert "EllipseLabels" in project.label_config
 
 
+def test_by_its_number_alone_the_project_that_is_known_is_meant(client, learning, app):
+    """Label Studio always says when a project was made; a script may not."""
+    real = recorded_setup()["project"]
+    number = real.partition(".")[0]
+    by_number = {**recorded_setup(), "project": number}
+    event = {"action": "START_TRAINING", "project": {"id": int(number), "title": "By a script"}}
+    for _ in range(2):
+        assert client.post("/setup", json=by_number).status_code == 200
+        assert client.post("/webhook", json=event).status_code == 201
+        assert [one.key for one in learning.projects.all()] in ([], [real])
+        assert client.post("/setup", json=recorded_setup()).status_code == 200
+    assert learning.projects.key_of(number) == real
+    assert learning.projects.meant("77") == learning.projects.meant("") == ""
+
+
 def test_a_project_that_could_not_be_checked_is_known(client, learning, label_studio):
     label_studio.legacy_tokens_enabled = False
     refusal(client, recorded_setup(), 502)

@@ -127,8 +127,9 @@ def overlay(
         colour = _POSITIVE if click.positive else _NEGATIVE
         cv2.circle(picture, centre, 3 * unit, colour, -1, cv2.LINE_AA, shift=4)
         if not click.positive:  # told apart without colours, too
-            ends = ((centre[0] + side * 2 * unit, centre[1]) for side in (-1, 1))
-            cv2.line(picture, *ends, _OUTLINE, unit // 16, cv2.LINE_AA, shift=4)
+            (x, y), half = centre, 2 * unit
+            thickness = unit // 16
+            cv2.line(picture, (x - half, y), (x + half, y), _OUTLINE, thickness, cv2.LINE_AA, 4)
     return picture
 
 

@@ -136,7 +136,8 @@ def _judge_held_out(change: Change | None, policy: Policy) -> tuple[Verdict, str
         return "ask", (
             f"{clicks}, but on {counted(change.objects, 'held-out object')} of "
             f"{counted(change.images, 'image')} only; "
-            f"{policy.min_objects} objects on {policy.min_images} images are needed to be sure"
+            f"{counted(policy.min_objects, 'object')} on {counted(policy.min_images, 'image')} are "
+            "needed to be sure"
         )
     if change.saved.low > 0:
         return "promote", f"the candidate needs fewer clicks: {clicks}"
@@ -161,7 +162,7 @@ def _judge_retention(change: Change | None, policy: Policy) -> tuple[Verdict, st
     if change.images < policy.min_images:
         return "ask", (
             f"the retention set seems kept: {clicks}, but on {_size(change)} only; "
-            f"{policy.min_images} images are needed to be sure"
+            f"{counted(policy.min_images, 'image')} are needed to be sure"
         )
     return "promote", f"the retention set is kept: {clicks}"
 

@@ -235,6 +235,9 @@ def test_a_comparison_is_told_once(command):
     assert status == 1
     assert out.count("not compared") == 1
     assert "not compared" not in err
+    status, out, err = command("reconcile", "--project", "")
+    assert (status, out) == (1, ""), "a variable of a script that is not set"
+    assert "has never been seen here" in err
 
 
 def test_a_command_that_is_refused_closes_the_databases(command, learning, settings):

@@ -279,22 +279,25 @@ def test_of_a_long_address_the_page_shows_the_beginning(settings):
 def test_webhook_is_kept_before_it_is_acknowledged(settings):
     app = create_app(settings)
     client, inbox = app.test_client(), app.extensions["icmformer"].learning.inbox
-    body = b' {"action": "ANNOTATION_CREATED", "project": {"id": 2}} '
+    body = (
+        b' {"action": "ANNOTATION_CREATED",'
+        b' "project": {"id": 2, "created_at": "2026-11-22T06:06:00Z"}} '
+    )
     answer = client.post("/webhook", data=body, content_type="application/json")
     assert answer.status_code == 201
     kept = inbox.next_due(now())
-    assert (kept.action, kept.project, kept.body) == ("ANNOTATION_CREATED", "2", body)
+    assert (kept.action, kept.project, kept.body) == ("ANNOTATION_CREATED", "2.1795327560", body)
     odd = client.post("/webhook", json={"action": "X", "project": "2.²"})
     assert odd.status_code == 201
-    kept = inbox.next_due(now(), passed_over=["2"])
+    kept = inbox.next_due(now(), passed_over=["2.1795327560"])
     assert (kept.action, kept.project) == ("X", "")
 
 
 def test_a_database_that_is_away_is_said_with_503(settings):
     app = create_app(settings)
     client, learning = app.test_client(), app.extensions["icmformer"].learning
-    for number in ("2", "3"):
-        learning.projects.remember(number, ProjectNews(title="t"))
+    for number in (2, 3):
+        learning.projects.remember(f"{number}.1795327560", ProjectNews(title="t"))
     away = settings.model_dir / "away"
     away.mkdir()
     for file in settings.model_dir.glob("*.db*"):
@@ -302,7 +305,8 @@ def test_a_database_that_is_away_is_said_with_503(settings):
     for name in ("state.db", "inbox.db"):
         (settings.model_dir / name).mkdir()
     learning.close()
-    event = {"action": "ANNOTATION_CREATED", "project": {"id": 2}}
+    made = {"created_at": "2026-11-22T06:06:00Z"}
+    event = {"action": "ANNOTATION_CREATED", "project": {"id": 2, **made}}
     for answer in (client.post("/webhook", json=event), client.get("/api/projects")):
         assert answer.status_code == 503
         assert "cannot be used: unable to open database file" in answer.json["error"]
@@ -312,7 +316,8 @@ def test_a_database_that_is_away_is_said_with_503(settings):
     for file in away.iterdir():
         file.rename(settings.model_dir / file.name)
     # Label Studio does not repeat what could not be kept
-    assert client.post("/webhook", json={"action": "X", "project": {"id": 3}}).status_code == 201
+    other = {"action": "X", "project": {"id": 3, **made}}
+    assert client.post("/webhook", json=other).status_code == 201
     wait_until(learning.projects.is_reconcile_asked_for)
     asked = {one.number: one.is_reconcile_asked_for for one in learning.projects.all()}
     assert asked == {"2": True, "3": False}

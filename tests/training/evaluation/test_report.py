@@ -332,6 +332,22 @@ def test_a_click_is_seen_as_well_in_a_large_picture(size, radius):
         assert dot.any(axis=axis).sum() == pytest.approx(2 * radius, abs=2)
 
 
+@pytest.mark.parametrize("size", [100, 1020])
+def test_a_negative_click_is_told_from_a_positive_one_by_its_shape(size):
+    image, mask = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), bool)
+    middle = size // 2
+
+    positive, negative = (
+        overlay(image, mask, [Click(middle, middle, sign)], scale=1)[
+            middle - 2 : middle + 2, middle
+        ]
+        for sign in (True, False)
+    )
+
+    assert negative.min(axis=1).max() > 150, "a white bar"
+    assert positive.min(axis=1).max() < 100
+
+
 def test_the_outline_of_a_mask_is_seen_as_well_in_a_large_picture():
     image, mask = np.zeros((170, 340, 3), np.uint8), np.zeros((170, 340), bool)
     mask[60:110, 100:200] = True

@@ -134,8 +134,9 @@ def test_programs_may_say_what_they_saw(client, learning, third):
     site = client.get("/api/projects").json["site"]["state"]
     assert client.post("/api/site/live", json={"move": "pin", "state": site}).status_code == 200
     move(learning, unpin, project=SITE)
-    answer = client.post("/api/projects/2/live", json={"move": "rollback", "state": "two"})
-    assert (answer.status_code, "must be a whole number" in answer.json["error"]) == (400, True)
+    for damaged in ("two", None):
+        answer = client.post("/api/projects/2/live", json={"move": "rollback", "state": damaged})
+        assert (answer.status_code, "must be a whole number" in answer.json["error"]) == (400, True)
 
 
 def test_whoever_is_overtaken_while_a_version_is_tried_moves_nothing(learning, third):
