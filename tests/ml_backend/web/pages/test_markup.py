@@ -198,6 +198,21 @@ def test_a_change_that_rounds_to_nothing_has_no_minus(client, learning):
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "is_certain"),
+    [(0.1, 2.0, True), (-2.0, -0.1, True), (-0.1, 2.0, False), (0.0, 0.0, True)],
+)
+def test_a_change_that_may_be_chance_says_so_in_words(client, learning, low, high, is_certain):
+    versions = learning.stores.versions
+    learning.projects.remember("25.1", ProjectNews("Perhaps better"))
+    change = {"live": 6.0, "candidate": 3.0, "objects": 20, "images": 9, "share": 0.5}
+    change |= {"saved": (low + high) / 2, "saved_low": low, "saved_high": high}
+    scores = {"compared_with": 1, "trained_on": 3, "threshold": 0.85, "held_out": change}
+    made = {"project": "25.1", "verdict": "ask", "scores": scores}
+    number = versions.publish(Candidate(f"{low} {high}", versions.checkpoint(1), **made))
+    assert ("(not certain)" not in page(client, f"/projects/25/versions/{number}")) is is_certain
+
+
+@pytest.mark.parametrize(
     ("known", "side", "says"),
     [
         (None, None, None),
