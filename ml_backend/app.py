@@ -19,13 +19,17 @@ WEBHOOK_WITHOUT_LOGIN = (
 )
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, cores: int | None = None) -> Flask:
     """Return the WSGI application; nothing is shared with another one.
+
+    Args:
+        settings: what the operator chose.
+        cores: as for `ml_backend.backend.build_backend`.
 
     Raises:
         SettingsError: if the settings cannot be used.
     """
-    backend = build_backend(settings)
+    backend = build_backend(settings, cores)
     app = Flask(__name__)
     app.extensions["icmformer"] = backend
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * MEGABYTE

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from ml_backend.serving.admission import Admission
 from ml_backend.serving.click_mark import ClickMark
 from ml_backend.serving.click_sessions import ClickSessions
 from ml_backend.serving.default_weights import DefaultWeights
+from ml_backend.serving.free_cores import free_cores
 from ml_backend.serving.inference_queue import InferenceQueue
 from ml_backend.serving.loaded_model import choose_device, load_version
 from ml_backend.serving.model_memory import ModelMemory
@@ -29,6 +31,7 @@ from ml_backend.serving.recent_requests import RecentRequests
 from ml_backend.serving.versions import UNTRAINED_SENTENCE, default_version
 from ml_backend.settings import MEGABYTE, Settings, load_settings
 from training.errors import DatabaseError
+from training.processor_cores import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +92,16 @@ class Backend:
             )
 
 
-def build_backend(settings: Settings) -> Backend:
+def build_backend(settings: Settings, cores: int | None = None) -> Backend:
     """Put the collaborators together; nothing is sent, and no network is kept in memory.
 
     What is live begins with the checkpoint of the settings, if it loads, or the network that ships
     with the project; from then on the database of the settings says it.
+
+    Args:
+        settings: what the operator chose.
+        cores: on how many the network may compute at most, unless the settings say; those that this
+            process may use by default.
 
     Raises:
         SettingsError: if the device or the checkpoint of the settings does not exist.
@@ -123,7 +131,7 @@ def build_backend(settings: Settings) -> Backend:
         settings.model_memory_mb * MEGABYTE,
         metrics,
     )
-    queue = InferenceQueue(relieve)
+    queue = InferenceQueue(relieve, _threads_to_compute(settings, cores))
     backend = Backend(
         settings=settings,
         device=device,
@@ -157,6 +165,13 @@ def build_backend(settings: Settings) -> Backend:
     if not pointer.live("").trained:
         logger.warning(UNTRAINED_SENTENCE)
     return backend
+
+
+def _threads_to_compute(settings: Settings, cores: int | None) -> Callable[[], int]:
+    """Return what says how many of torch's threads the next pass takes."""
+    if settings.torch_threads:
+        return lambda: settings.torch_threads
+    return functools.partial(free_cores, cores or usable_cores())
 
 
 @functools.cache

@@ -43,7 +43,7 @@ _IMAGE_HOST = re.compile(r"[\w.-]+(:\d+)?|[\da-f:.]+")
 _PATH_PREFIX = re.compile(r"(/[^\s?#]*)?")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
-_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
+_OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 
 
 def _also(name: str) -> AliasChoices:

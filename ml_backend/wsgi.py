@@ -27,9 +27,10 @@ def _set_aside_what_stays() -> None:
 _settings = load_settings()
 write_logs(_settings.log_level)
 # torch knows to which cores it is pinned, but nothing of a container's quota.
-torch.set_num_threads(_settings.torch_threads or min(torch.get_num_threads(), usable_cores()))
+_cores = min(torch.get_num_threads(), usable_cores())
+torch.set_num_threads(1)  # outside of the inference queue, which has workers of its own
 try:
-    app = create_app(_settings)
+    app = create_app(_settings, _cores)
 except (BackendError, ICMFormerError, TrainingError) as error:
     # Of this one gunicorn prints the sentence and no trace, and ends.
     raise AppImportError(str(error)) from error

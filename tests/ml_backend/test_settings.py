@@ -244,7 +244,7 @@ def test_programs_it_starts_do_not_spin_on_busy_cores(monkeypatch):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     assert child_environment({"PORT": "1"})["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert 0 < int(child_environment({})["GOMP_SPINCOUNT"]) < 10_000
+    assert 0 < int(child_environment({})["GOMP_SPINCOUNT"]) <= 10_000
     assert child_environment({"PORT": "1"})["PORT"] == "1"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert child_environment({})["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -15,8 +15,16 @@ from ml_backend.serving.inference_queue import InferenceQueue
 from tests.waiting import PATIENCE, wait_until
 
 
+def one_thread():
+    return 1
+
+
+def queue_without_relief(threads=one_thread):
+    return InferenceQueue(lambda: None, threads)
+
+
 def test_result_and_exception_come_back():
-    queue = InferenceQueue(relieve=lambda: None)
+    queue = queue_without_relief()
     assert queue.run(lambda: 7, Deadline(PATIENCE)) == 7
     with pytest.raises(ZeroDivisionError):
         queue.run(lambda: 1 / 0, Deadline(PATIENCE))
@@ -24,7 +32,7 @@ def test_result_and_exception_come_back():
 
 
 def test_only_one_thread_works():
-    queue = InferenceQueue(relieve=lambda: None)
+    queue = queue_without_relief()
     names = {
         queue.run(lambda: threading.current_thread().name, Deadline(PATIENCE)) for _ in range(5)
     }
@@ -40,19 +48,21 @@ def test_threads_that_compute_let_those_go_first_that_answer():
         assert product[0, 0] == 512
         return {threading.get_native_id(), *map(int, set(os.listdir("/proc/self/task")) - before)}
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        computed = InferenceQueue(relieve=lambda: None).run(computing, Deadline(PATIENCE))
-    finally:
-        torch.set_num_threads(threads)
+    computed = queue_without_relief(threads=lambda: 2).run(computing, Deadline(PATIENCE))
     ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     priorities = {os.getpriority(os.PRIO_PROCESS, thread) for thread in computed}
     assert priorities == {min(ours + 5, 19)}
 
 
+def test_each_piece_of_work_takes_as_many_threads_as_there_are_cores_for_it():
+    free = [2, 1, 1, 2]
+    queue = queue_without_relief(threads=lambda: free.pop(0))
+    taken = [queue.run(torch.get_num_threads, Deadline(PATIENCE)) for _ in range(4)]
+    assert taken == [2, 1, 1, 2]
+
+
 def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
-    queue = InferenceQueue(relieve=lambda: None)
+    queue = queue_without_relief()
     release, began = threading.Event(), threading.Event()
     blocker = threading.Thread(target=queue.run, args=(release.wait, Deadline(PATIENCE)))
     blocker.start()
@@ -68,7 +78,7 @@ def test_late_work_is_given_up_and_what_waits_behind_it_never_begins():
 def test_passed_deadline_is_noticed_before_queueing():
     deadline = Deadline(1e-9)
     with pytest.raises(DeadlineError):
-        InferenceQueue(relieve=lambda: None).run(lambda: None, deadline)
+        queue_without_relief().run(lambda: None, deadline)
     assert deadline.remaining() == 0.0
 
 
@@ -91,13 +101,13 @@ class Greedy:
 
 def test_memory_that_can_be_spared_is_given_back_before_giving_up():
     greedy = Greedy(failures=1)
-    assert InferenceQueue(greedy.relieve).run(greedy.work, Deadline(PATIENCE)) == "mask"
+    assert InferenceQueue(greedy.relieve, one_thread).run(greedy.work, Deadline(PATIENCE)) == "mask"
     assert greedy.relieved == 1
 
 
 def test_memory_that_does_not_suffice_is_a_sentence():
     greedy = Greedy(failures=2)
-    queue = InferenceQueue(greedy.relieve)
+    queue = InferenceQueue(greedy.relieve, one_thread)
     with pytest.raises(DeviceMemoryError, match="ICMFORMER_MODEL_MEMORY_MB"):
         queue.run(greedy.work, Deadline(PATIENCE))
     assert queue.run(greedy.work, Deadline(PATIENCE)) == "mask"
@@ -123,7 +133,7 @@ def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
         return "mask"
 
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: steps.append("empty"))
-    queue = InferenceQueue(lambda: steps.append("relieve"))
+    queue = InferenceQueue(lambda: steps.append("relieve"), one_thread)
     assert queue.run(work, Deadline(PATIENCE)) == "mask"
     assert steps == ["work", "relieve", "empty", "work"]
 
@@ -131,7 +141,7 @@ def test_memory_outside_of_torchs_own_is_memory_too(error, monkeypatch):
 @pytest.mark.parametrize("take", [torch.empty, np.empty], ids=["torch", "numpy"])
 def test_what_the_machines_own_memory_can_spare_is_given_back_too(take):
     sizes, relieved = [10**15, 1, 10**15, 10**15], []
-    queue = InferenceQueue(lambda: relieved.append(len(sizes)))
+    queue = InferenceQueue(lambda: relieved.append(len(sizes)), one_thread)
     assert len(queue.run(lambda: take(sizes.pop(0)), Deadline(PATIENCE))) == 1
     with pytest.raises((MemoryError, RuntimeError), match="llocate"):
         queue.run(lambda: take(sizes.pop(0)), Deadline(PATIENCE))
@@ -145,7 +155,7 @@ def test_what_the_second_attempt_lacks_is_not_called_memory_unless_it_is():
         raise errors.pop(0)
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        InferenceQueue(relieve=lambda: None).run(work, Deadline(PATIENCE))
+        queue_without_relief().run(work, Deadline(PATIENCE))
 
 
 @pytest.mark.parametrize("seems_full", [False, True], ids=["at once", "after it seemed full"])
@@ -162,7 +172,7 @@ def test_a_gpu_that_fails_ends_the_process_so_that_another_begins(seems_full, mo
     before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     try:
         with pytest.raises(DeviceError, match=r"failed \(CUDA error: an illegal memory access\)"):
-            InferenceQueue(relieve=lambda: None).run(work, Deadline(PATIENCE))
+            queue_without_relief().run(work, Deadline(PATIENCE))
         assert asked_to_stop.wait(PATIENCE)
     finally:
         signal.signal(signal.SIGTERM, before)
