@@ -43,6 +43,20 @@ class _Outlook:
     cancelled: JobRow | None
 
 
+@dataclass(frozen=True)
+class Prospect:
+    """What is to be said of a project's next job.
+
+    Attributes:
+        next_job: what has to happen before it starts, a sentence without its full stop; None where
+            one waits already.
+        new_samples: how many no job has learned; None where one waits already.
+    """
+
+    next_job: str | None
+    new_samples: int | None
+
+
 def reason_to_train(learning: Learning, project: str) -> str:
     """Return why another job of a project is due, "" if none is; `project` is a key."""
     settings, jobs = learning.settings, learning.jobs.of_project(project)
@@ -77,20 +91,16 @@ def ask_for_job(learning: Learning, project: str, reason: str) -> int:
     return learning.jobs.request(project, reason)
 
 
-def next_job(learning: Learning, project: str) -> str | None:
-    """Return what has to happen before another job of a project starts.
-
-    Args:
-        learning: the stores, and the settings, which say when jobs start.
-        project: its key.
-
-    Returns:
-        A sentence without its full stop; None where a job waits already.
-    """
+def next_job(learning: Learning, project: str) -> Prospect:
+    """Return when another job of a project starts; `project` is its key."""
     settings, jobs = learning.settings, learning.jobs.of_project(project)
     if jobs and jobs[0].state == "waiting":
-        return None
+        return Prospect(None, None)
     seen = _look(learning.stores.database, project, jobs)
+    return Prospect(_what_has_to_happen(settings, seen), seen.new.count)
+
+
+def _what_has_to_happen(settings: Settings, seen: _Outlook) -> str:
     if seen.failed is not None and seen.again_at is not None:
         until = " until the schedule's next time" if settings.fine_tune_schedule else ""
         return (

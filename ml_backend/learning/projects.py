@@ -23,8 +23,8 @@ class ProjectRow(Base):
 
     `reconciled_at` is when it was last compared with Label Studio, `reconcile_note` what came of
     that, `state` the `ProjectState` that it was found in; `reconcile_problem` says why what was
-    tried since failed, "" if nothing did, and `reconcile_asked_at` when somebody asked for one that
-    has not ended. `told` is what people read.
+    tried since failed, "" if nothing did, `reconcile_failed_at` when, and `reconcile_asked_at` when
+    somebody asked for one that has not ended. `told` is what people read.
     """
 
     __tablename__ = "projects"
@@ -39,6 +39,7 @@ class ProjectRow(Base):
     reconcile_note: Mapped[str] = mapped_column(default="")
     reconcile_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reconcile_problem: Mapped[str] = mapped_column(default="")
+    reconcile_failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     state: Mapped[str] = mapped_column(default="connected")
 
     @property
@@ -126,7 +127,7 @@ class Projects:
             row = session.get(ProjectRow, before.key)
             if row is not None:
                 row.reconciled_at, row.reconcile_note = now(), note
-                row.reconcile_problem, row.state = "", state
+                row.reconcile_problem, row.reconcile_failed_at, row.state = "", None, state
                 _answer(row, before)
 
     def not_reconciled(self, before: ProjectRow, problem: str, is_gone: bool = False) -> None:
@@ -141,7 +142,7 @@ class Projects:
         with self._database.write() as session:
             row = session.get(ProjectRow, before.key)
             if row is not None:
-                row.reconcile_problem = problem
+                row.reconcile_problem, row.reconcile_failed_at = problem, now()
                 if is_gone:
                     row.state = "gone"
                     _answer(row, before)

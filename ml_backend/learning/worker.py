@@ -258,7 +258,7 @@ class Worker:
         said = {"waiting": "to be continued", "finished": f"{job.result}, {job.message}"}
         sentence = said.get(job.state, job.message)
         logger.log(level, "job=%d project=%s %s: %s", job.id, job.project, job.state, sentence)
-        if job.state == "failed" and (then := next_job(self._learning, job.project)):
+        if job.state == "failed" and (then := next_job(self._learning, job.project).next_job):
             logger.warning("project=%s: %s", job.project, then)
 
     def _is_reconcile_due(self, project: ProjectRow) -> bool:

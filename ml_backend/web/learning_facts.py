@@ -69,7 +69,13 @@ def _project_facts(learning: Learning, project: ProjectRow) -> Facts:
             "failed": backlog.failed,
             "failed_problem": backlog.failed_problem,
         },
-        "reconciled": {"at": _text(project.reconciled_at), "note": project.told},
+        "reconciled": {
+            "at": _text(project.reconciled_at),
+            "note": project.told,
+            "problem": project.reconcile_problem,
+            "failed_at": _text(project.reconcile_failed_at),
+            "asked_at": _text(project.reconcile_asked_at),
+        },
     }
 
 
@@ -239,7 +245,7 @@ def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part
         "site": live_facts(learning, SITE),
         **annotations_to_look_at(learning, project),
         **_job_part(learning, project.key, jobs),
-        "next_job": next_job(learning, project.key),
+        **asdict(next_job(learning, project.key)),
         **_version_part(learning, project.key, versions),
         "moves": move_list(learning, project.key),
     }

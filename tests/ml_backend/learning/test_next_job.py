@@ -8,7 +8,7 @@ import pytest
 
 from ml_backend.learning import next_job as next_job_module
 from ml_backend.learning.fine_tune_jobs import JobRow
-from ml_backend.learning.next_job import ask_for_job, next_job
+from ml_backend.learning.next_job import Prospect, ask_for_job, next_job
 from ml_backend.learning.projects import ProjectNews
 from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
@@ -29,7 +29,7 @@ def after_a_tick(learning):
 
     def tick(**settings):
         changed = replace(learning, settings=learning.settings.model_copy(update=settings))
-        said = next_job(changed, PROJECT)
+        said = next_job(changed, PROJECT).next_job
         Worker(changed, threading.Event()).tick()
         return said, len(learning.jobs.of_project(PROJECT))
 
@@ -64,14 +64,16 @@ def test_enough_masks_wait_for_annotators_to_be_quiet(learning, after_a_tick):
     said, jobs = after_a_tick(fine_tune_quiet_minutes=10.0)
     assert "starts within a minute" in said
     assert jobs == 1
-    assert next_job(learning, PROJECT) is None
+    assert next_job(learning, PROJECT) == Prospect(None, None)
 
 
 def test_a_job_that_began_knows_what_was_accepted_before(learning):
     accept_discs(learning, 6)
     learning.jobs.request(PROJECT, "Start training")
     learning.jobs.claim("worker")
-    assert next_job(learning, PROJECT) == "New masks: 0; the next job starts after 5 more"
+    assert next_job(learning, PROJECT) == Prospect(
+        "New masks: 0; the next job starts after 5 more", new_samples=0
+    )
 
 
 def test_whoever_asks_again_while_a_job_runs_that_knows_all_asks_for_that(learning):
@@ -154,7 +156,9 @@ def test_what_is_accepted_after_the_clock_was_set_back_stays_new_when_the_hour_h
     after_a_tick()
     accept_discs(learning, 3)
     monkeypatch.setattr(next_job_module, "latest_past", lambda: now() + timedelta(hours=2))
-    assert next_job(learning, PROJECT) == "New masks: 3; the next job starts after 2 more"
+    assert next_job(learning, PROJECT) == Prospect(
+        "New masks: 3; the next job starts after 2 more", new_samples=3
+    )
 
 
 def test_a_job_that_was_cancelled_while_the_clock_was_ahead_waits_for_the_schedule_once(

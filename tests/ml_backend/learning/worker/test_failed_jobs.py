@@ -87,20 +87,23 @@ def test_after_six_tries_it_is_tried_again_no_more(learning, schedule):
     worker = Worker(changed, threading.Event())
     fail(changed, ago=0 * DAY, reason="Start training")
     for number in range(1, 7):
-        said = next_job(changed, PROJECT)
+        said = next_job(changed, PROJECT).next_job
         assert f"What job {number} was to learn is tried again after" in said
         assert "and ever more rarely, 6 times in all; to end that" in said
         move_back(learning, JobRow, finished_at=now() - DAY)
         assert reasons_after_a_tick(worker, changed) == [AGAIN]
         fail(changed, ago=timedelta(0))
     move_back(learning, JobRow, finished_at=now() - 3 * DAY)
-    assert f"Job 7 {GIVEN_UP}1; the next job starts after 1 more" in next_job(changed, PROJECT)
+    assert (
+        f"Job 7 {GIVEN_UP}1; the next job starts after 1 more"
+        in next_job(changed, PROJECT).next_job
+    )
     assert reasons_after_a_tick(worker, changed) is None
 
 
 def test_a_worker_that_was_away_for_long_tries_again(learning, worker):
     fail(learning, ago=10 * DAY, reason="20 new samples")
-    assert "What job 1 was to learn is tried again" in next_job(learning, PROJECT)
+    assert "What job 1 was to learn is tried again" in next_job(learning, PROJECT).next_job
     assert reasons_after_a_tick(worker, learning) == [AGAIN]
 
 
@@ -111,11 +114,11 @@ def test_a_failure_that_lies_ahead_does_not_wait_for_the_clock(learning, worker,
     else:
         fail(learning, ago=-5 * DAY, reason="Start training")
     before = now()
-    said = next_job(learning, PROJECT)
+    said = next_job(learning, PROJECT).next_job
     assert any(f"is tried again after {day:%Y-%m-%d}" in said for day in (before, now()))
     assert reasons_after_a_tick(worker, learning) == [AGAIN]
     fail(learning, ago=timedelta(0))
-    assert (GIVEN_UP in next_job(learning, PROJECT)) == is_given_up
+    assert (GIVEN_UP in next_job(learning, PROJECT).next_job) == is_given_up
 
 
 def test_a_mask_that_came_after_the_clock_struck_waits_for_its_next_turn(learning):
@@ -124,9 +127,9 @@ def test_a_mask_that_came_after_the_clock_struck_waits_for_its_next_turn(learnin
     this_year = now().replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
     move_back(changed, SampleRow, stored_at=this_year - 30 * DAY)
     give_up(changed, ago=now() - this_year + DAY)
-    assert "UTC, if a newer mask has come by then" in next_job(changed, PROJECT)
+    assert "UTC, if a newer mask has come by then" in next_job(changed, PROJECT).next_job
     accept(changed.samples, 1, PROJECT)
-    assert next_job(changed, PROJECT).endswith("UTC, if anything is new")
+    assert next_job(changed, PROJECT).next_job.endswith("UTC, if anything is new")
     assert reasons_after_a_tick(worker, changed) is None
     move_back(changed, SampleRow, stored_at=this_year - timedelta(minutes=1))
     assert reasons_after_a_tick(worker, changed) == ["scheduled (0 0 1 1 *)"]
@@ -134,13 +137,15 @@ def test_a_mask_that_came_after_the_clock_struck_waits_for_its_next_turn(learnin
 
 def test_masks_that_are_new_since_begin_anew(learning, worker):
     give_up(learning)
-    assert next_job(learning, PROJECT).endswith("the next job starts after 4 more")
+    assert next_job(learning, PROJECT).next_job.endswith("the next job starts after 4 more")
     for disc in range(1, 5):
         accept(learning.samples, disc, PROJECT)
-    assert "New masks: 5; the next job starts within a minute" in next_job(learning, PROJECT)
+    assert (
+        "New masks: 5; the next job starts within a minute" in next_job(learning, PROJECT).next_job
+    )
     assert reasons_after_a_tick(worker, learning) == ["5 new samples"]
     fail(learning, ago=timedelta(0))
-    assert "tried again" in next_job(learning, PROJECT)
+    assert "tried again" in next_job(learning, PROJECT).next_job
     move_back(learning, SampleRow, stored_at=now() - 30 * DAY)
     move_back(learning, JobRow, finished_at=now() - DAY)
     assert reasons_after_a_tick(worker, learning) == [AGAIN]
@@ -153,7 +158,9 @@ def test_masks_that_come_while_a_job_runs_that_fails_are_new(learning, worker):
     for disc in range(1, 5):
         accept(learning.samples, disc, PROJECT)
     move_back(learning, SampleRow, stored_at=now() - 1.5 * DAY)
-    assert "New masks: 5; the next job starts within a minute" in next_job(learning, PROJECT)
+    assert (
+        "New masks: 5; the next job starts within a minute" in next_job(learning, PROJECT).next_job
+    )
     assert reasons_after_a_tick(worker, learning) == ["5 new samples"]
 
 
@@ -168,7 +175,7 @@ def test_a_person_who_asks_begins_anew(learning, worker, while_it_waits):
 
 def test_whoever_cancels_the_next_try_ends_it(learning, worker):
     fail(learning, ago=HOUR, reason="Start training")
-    assert next_job(learning, PROJECT).endswith("; to end that, cancel the next job")
+    assert next_job(learning, PROJECT).next_job.endswith("; to end that, cancel the next job")
     assert reasons_after_a_tick(worker, learning) == [AGAIN]
     learning.jobs.cancel(2)
     assert reasons_after_a_tick(worker, learning) is None
@@ -179,7 +186,7 @@ def test_where_there_is_a_schedule_what_was_cancelled_is_learned_at_its_next_tim
     worker = Worker(changed, threading.Event())
     fail(changed, ago=HOUR, reason="Start training")
     ends = "; to end that until the schedule's next time, cancel the next job"
-    assert next_job(changed, PROJECT).endswith(ends)
+    assert next_job(changed, PROJECT).next_job.endswith(ends)
     changed.jobs.cancel(changed.jobs.request(PROJECT, AGAIN))
     with changed.stores.database.write() as session:
         session.get(JobRow, 2).finished_at = now() - 2 * timedelta(minutes=1)

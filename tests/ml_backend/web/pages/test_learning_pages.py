@@ -94,30 +94,6 @@ def test_unknown_things_are_said_to_be_unknown(client):
     assert client.post("/api/jobs/77/cancel").status_code == 404
 
 
-def test_what_is_done_over_rest_wants_a_body_as_all_is(client, learning):
-    number = learning.jobs.request("2.1", "button")
-    for path in (f"/api/jobs/{number}/cancel", "/api/projects/2/reconcile", "/api/projects/2/jobs"):
-        for body in ({"data": "no json"}, {"json": {"nonsense": 1}}, {}):
-            assert client.post(path, **body).status_code == 400, path
-    assert learning.jobs.get(number).state == "waiting"
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "words"),
-    [
-        ("projects/2/jobs", {"version": 3}, "'version' does not belong here: the body may have"),
-        ("jobs/{}/cancel", {"reason": "dark"}, "'reason' does not belong here"),
-        ("projects/2/reconcile", {"reason": 7}, "the body may have no key at all"),
-    ],
-)
-def test_what_would_be_ignored_is_refused(client, learning, path, body, words):
-    number = learning.jobs.request("2.1", "button")
-    answer = client.post(f"/api/{path.format(number)}", json=body)
-    assert (answer.status_code, words in answer.json["error"]) == (400, True)
-    assert learning.jobs.get(number).reasons == ["button"]
-    assert learning.jobs.get(number).state == "waiting"
-
-
 def test_a_job_is_shown_and_cancelled_below_its_own_project(client, learning):
     number = learning.jobs.request("3.1", "of project 3")
     assert client.get(f"/projects/2/jobs/{number}").status_code == 404
@@ -158,15 +134,6 @@ def test_people_promote_pin_and_roll_back_on_the_page(client):
     assert reasons[:4] == ["worse on dark images", "page", "page", "page"]
 
 
-def test_programs_do_the_same_over_rest(client):
-    answer = client.post("/api/projects/2/live", json={"move": "promote", "version": 2})
-    assert answer.json["live"]["version"] == 2
-    assert answer.json["moves"][0]["move"] == "promote"
-    answer = client.post("/api/projects/2/live", json={"move": "rollback"})
-    left = {"version": 1, "pinned": False, "own": False}
-    assert left.items() <= answer.json["live"].items()
-
-
 def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_it(
     client, learning
 ):
@@ -186,41 +153,6 @@ def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_
     refused, answer = decide("keep")
     assert (refused.status_code, refused.mimetype, answer) == (409, "text/html", "promoted")
     assert f"version {number} is live already" in refused.text
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "words"),
-    [
-        ({"move": "promote"}, 400, "say which version to promote"),
-        ({"move": "explode"}, 400, "is not one of"),
-        ({"move": "rollback", "version": 2}, 400, "rollback takes no version"),
-        ({"move": "pin", "version": 2}, 400, "pin takes no version"),
-        ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
-        ({"move": "promote", "version": "two"}, 400, "must be a whole number"),
-        ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
-        ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
-        ({"move": "promote", "version": True}, 400, "must be a whole number"),
-        ({"move": "pin", "stat": 7}, 400, "'stat' does not belong here: the body may have move, "),
-        ({"move": "promote", "version": 77}, 404, "there is no version 77"),
-        ({"move": "unpin"}, 409, "nothing is pinned here"),
-        ([], 400, "is a JSON list, not an object"),
-    ],
-)
-def test_what_cannot_be_done_gets_a_sentence(client, body, status, words):
-    answer = client.post("/api/projects/2/live", json=body)
-    assert (answer.status_code, words in answer.json["error"]) == (status, True)
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "words"),
-    [
-        ("{}", "text/plain", "send a JSON object, with Content-Type: application/json"),
-        ("[" * 200_000, "application/json", "the request body is not JSON"),
-    ],
-)
-def test_what_is_no_json_gets_a_sentence(client, body, kind, words):
-    answer = client.post("/api/projects/2/live", data=body, content_type=kind)
-    assert (answer.status_code, answer.json["error"]) == (400, words)
 
 
 def test_a_damaged_version_cannot_be_made_live(client, learning):
