@@ -1,5 +1,6 @@
 """The learning side over REST: the same facts as the page, and the same things to do."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -15,6 +16,7 @@ from ml_backend.learning.next_job import ask_for_job
 from ml_backend.web.learning_facts import (
     Part,
     job_facts,
+    job_list,
     live_facts,
     log_tail,
     move_list,
@@ -23,11 +25,14 @@ from ml_backend.web.learning_facts import (
     version_facts,
     version_list,
 )
-from ml_backend.web.lookups import find_job, find_version
+from ml_backend.web.lookups import find_job, find_number, find_version
 from ml_backend.web.request_body import request_body
 from ml_backend.web.same_site import refuse_other_sites
+from training.store.database import LARGEST_INTEGER
 from training.store.live_pointer import SITE, Mover
 
+_USUAL_PART, _LARGEST_PART = 100, 1000
+_LISTS = {f"learning_api.{name}" for name in ("jobs", "versions", "live", "live_of_site")}
 Answer = tuple[Response, int]
 
 
@@ -35,7 +40,9 @@ def learning_api(backend: Backend) -> Blueprint:
     """Return the routes below /api, bound to their collaborators."""
     routes = Blueprint("learning_api", __name__, url_prefix="/api")
     routes.before_request(refuse_other_sites)
+    routes.before_request(_refuse_other_parameters)
     _tell(routes, backend.learning)
+    _list(routes, backend.learning)
     _act(routes, backend.learning, backend.hints)
     return routes
 
@@ -49,10 +56,6 @@ def _tell(routes: Blueprint, learning: Learning) -> None:
     def project(name: str) -> Response:
         return jsonify(overview(learning, learning.projects.named(name), Part(50), Part(100)))
 
-    @routes.get("/projects/<name>/versions")
-    def versions(name: str) -> Response:
-        return jsonify(versions=version_list(learning, learning.projects.key_of(name)))
-
     @routes.get("/versions/<int:number>")
     def version(number: int) -> Response:
         find_version(learning, number)
@@ -62,6 +65,24 @@ def _tell(routes: Blueprint, learning: Learning) -> None:
     def job(number: int) -> Response:
         found = find_job(learning, number)
         return jsonify({**job_facts(found), "log": log_tail(learning, found)})
+
+
+def _list(routes: Blueprint, learning: Learning) -> None:
+    @routes.get("/projects/<name>/jobs")
+    def jobs(name: str) -> Response:
+        return jsonify(job_list(learning, learning.projects.key_of(name), _part()))
+
+    @routes.get("/projects/<name>/versions")
+    def versions(name: str) -> Response:
+        return jsonify(version_list(learning, learning.projects.key_of(name), _part()))
+
+    @routes.get("/projects/<name>/live")
+    def live(name: str) -> Response:
+        return _live(learning, learning.projects.key_of(name))
+
+    @routes.get("/site/live")
+    def live_of_site() -> Response:
+        return _live(learning, SITE)
 
 
 def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
@@ -102,7 +123,26 @@ def _moved(learning: Learning, project: str) -> Response:
         find_version(learning, version, project)
     mover = Mover(who(), _text(body, "reason", "REST"), saw=_number(body, "state"))
     make_move(learning.stores.versions, project, _text(body, "move"), version, mover)
-    return jsonify(live=live_facts(learning, project), moves=move_list(learning, project))
+    return _live(learning, project)
+
+
+def _live(learning: Learning, project: str) -> Response:
+    moves = move_list(learning, project, _part())
+    return jsonify(live=live_facts(learning, project), **moves)
+
+
+def _part() -> Part:
+    """Return which part of a list the address asks for."""
+    before, limit = find_number(request.args, "before"), find_number(request.args, "limit")
+    limit = _USUAL_PART if limit is None else limit
+    if not 1 <= limit <= _LARGEST_PART:
+        raise RequestError(f'"limit" must be a whole number from 1 to {_LARGEST_PART}')
+    return Part(limit, None if before is None else min(before, LARGEST_INTEGER))
+
+
+def _refuse_other_parameters() -> None:
+    known = ("before", "limit") if request.endpoint in _LISTS else ()
+    _refuse_others(request.args, known, "the address", "parameter")
 
 
 def _body(*keys: str) -> dict[str, Any]:
@@ -111,12 +151,19 @@ def _body(*keys: str) -> dict[str, Any]:
         # A form of another site cannot send this type without being asked first.
         raise RequestError("send a JSON object, with Content-Type: application/json")
     body = read_json(request_body())
-    unknown = [key for key in body if key not in keys]
-    if unknown:
-        # A misspelt "state" would let a move happen that its sender meant to guard.
-        wanted = ", ".join(keys) or "no key at all"
-        raise RequestError(f"{unknown[0][:60]!r} does not belong here: the body may have {wanted}")
+    _refuse_others(body, keys, "the body", "key")
     return body
+
+
+def _refuse_others(names: Iterable[str], known: Collection[str], where: str, noun: str) -> None:
+    """Refuse names that would be passed over.
+
+    A misspelt "state" would let a move happen that its sender meant to guard.
+    """
+    for name in names:
+        if name not in known:
+            wanted = ", ".join(known) or f"no {noun} at all"
+            raise RequestError(f"{name[:60]!r} does not belong here: {where} may have {wanted}")
 
 
 def _number(body: dict[str, Any], key: str) -> int | None:

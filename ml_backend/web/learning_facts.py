@@ -16,7 +16,6 @@ from training.store.sample_overview import noteworthy_annotations, sample_counts
 from training.store.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _LOG_BYTES = 64_000
-_MOST_MOVES = 100
 Facts = dict[str, Any]
 
 
@@ -29,6 +28,7 @@ class Part:
 
 
 _ALL = Part()
+_SHOWN_MOVES = Part(100)
 
 
 def project_list(learning: Learning) -> Facts:
@@ -164,8 +164,22 @@ def log_tail(learning: Learning, job: JobRow, lines: int = 40) -> str:
     return "\n".join(written[-lines:])
 
 
-def version_list(learning: Learning, project: str, part: Part = _ALL) -> list[Facts]:
-    """Return the versions a project may be served with, newest first; all by default."""
+def job_list(learning: Learning, project: str, part: Part) -> Facts:
+    """Return the jobs of a project, newest first, and how many older ones there are."""
+    jobs = learning.jobs.of_project(project, part.most, part.before)
+    older = learning.jobs.count(project, jobs[-1].id) if jobs else 0
+    return {"jobs": [job_facts(job) for job in jobs], "more_jobs": older}
+
+
+def version_list(learning: Learning, project: str, part: Part = _ALL) -> Facts:
+    """Return the versions a project may be served with, newest first, and how many are older."""
+    shown = _versions(learning, project, part)
+    count = learning.stores.versions.count_usable_by
+    older = count(project, shown[-1]["version"]) if shown else 0
+    return {"versions": shown, "more_versions": older}
+
+
+def _versions(learning: Learning, project: str, part: Part) -> list[Facts]:
     versions = learning.stores.versions
     live = versions.live(project)
     rows = versions.usable_by(project, part.before, part.most)
@@ -222,10 +236,14 @@ def _version_facts(row: VersionRow, answer: VersionAnswerRow | None) -> Facts:
     }
 
 
-def move_list(learning: Learning, project: str) -> list[Facts]:
-    """Return the last moves of a project's own pointer, newest first; `SITE` for the default."""
-    moves = learning.stores.versions.history(project, _MOST_MOVES)
-    return [_move_facts(move) for move in reversed(moves)]
+def move_list(learning: Learning, project: str, part: Part = _SHOWN_MOVES) -> Facts:
+    """Return moves of a project's own pointer, newest first, and how many older ones there are.
+
+    `SITE` is the project of the default.
+    """
+    moves = learning.stores.versions.history(project, part.most, part.before)
+    older = moves[0].sequence - 1 if moves else 0  # they are counted from 1
+    return {"moves": [_move_facts(move) for move in reversed(moves)], "more_moves": older}
 
 
 def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part) -> Facts:
@@ -244,15 +262,17 @@ def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part
         **facts,
         "site": live_facts(learning, SITE),
         **annotations_to_look_at(learning, project),
-        **_job_part(learning, project.key, jobs),
+        **job_list(learning, project.key, jobs),
         **asdict(next_job(learning, project.key)),
-        **_version_part(learning, project.key, versions),
-        "moves": move_list(learning, project.key),
+        **version_list(learning, project.key, versions),
+        "undecided": _undecided(learning, project.key),
+        **move_list(learning, project.key),
     }
 
 
 def _move_facts(move: LiveMoveRow) -> Facts:
     return {
+        "sequence": move.sequence,
         "move": move.move,
         "version": move.version,
         "pinned": move.pinned,
@@ -262,21 +282,9 @@ def _move_facts(move: LiveMoveRow) -> Facts:
     }
 
 
-def _job_part(learning: Learning, project: str, part: Part) -> Facts:
-    jobs = learning.jobs.of_project(project, part.most, part.before)
-    older = learning.jobs.count(project, jobs[-1].id) if jobs else 0
-    return {"jobs": [job_facts(job) for job in jobs], "more_jobs": older}
-
-
-def _version_part(learning: Learning, project: str, part: Part) -> Facts:
-    versions, shown = learning.stores.versions, version_list(learning, project, part)
-    older = versions.count_usable_by(project, shown[-1]["version"]) if shown else 0
-    waiting = versions.open_decisions(VersionRow.project == project).waiting
-    return {
-        "versions": shown,
-        "more_versions": older,
-        "undecided": sorted(waiting, reverse=True),
-    }
+def _undecided(learning: Learning, project: str) -> list[int]:
+    waiting = learning.stores.versions.open_decisions(VersionRow.project == project).waiting
+    return sorted(waiting, reverse=True)
 
 
 def _text(moment: datetime | None) -> str | None:

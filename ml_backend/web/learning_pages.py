@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from werkzeug.wrappers import Response as Answer
 
 from ml_backend.auth import who
 from ml_backend.backend import Backend
-from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
@@ -29,7 +27,7 @@ from ml_backend.web.learning_facts import (
     project_list,
     version_facts,
 )
-from ml_backend.web.lookups import find_job, find_version, find_version_to_show
+from ml_backend.web.lookups import find_job, find_number, find_version, find_version_to_show
 from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites
 from training.errors import FileStoreError, StoredFileError
@@ -125,11 +123,11 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/<name>/live")
     def move(name: str) -> Answer:
         project = learning.projects.key_of(name)
-        version = _number("version")
+        version = find_number(request.form, "version")
         if version is not None:
             find_version(learning, version, project)
         reason = read_text(request.form, "reason").strip()[:500] or "page"
-        mover = Mover(who(), reason, saw=_number("state"))
+        mover = Mover(who(), reason, saw=find_number(request.form, "state"))
         kind = request.form.get("move", "")
         make_move(learning.stores.versions, project, kind, version, mover)
         return _back_to(name, "#versions")
@@ -158,15 +156,6 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     def look_again(name: str, number: int = 0) -> Answer:
         # a refused button leaves its address in the address bar, and in bookmarks
         return _back_to(name, "")
-
-
-def _number(field: str) -> int | None:
-    """Return a field of the form that was sent; None where it has none."""
-    text = request.form.get(field)
-    # Taken for none, a state that cannot be read would let a move happen that it guards.
-    if text is not None and not re.fullmatch("[0-9]{1,18}", text):
-        raise RequestError(f'"{field}" must be a whole number')
-    return None if text is None else int(text)
 
 
 def _way_back(stored: ModelVersions, project: dict[str, Any]) -> str:

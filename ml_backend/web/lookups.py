@@ -1,11 +1,27 @@
 """Finds the job or version that an address or a request names, or says that it does not exist."""
 
-from ml_backend.errors import JobError, NotFoundError
+import re
+from collections.abc import Mapping
+
+from ml_backend.errors import JobError, NotFoundError, RequestError
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow
 from training.errors import VersionError
 from training.store.live_pointer import SITE
 from training.store.version_rows import VersionRow
+
+
+def find_number(values: Mapping[str, str], name: str) -> int | None:
+    """Return a number of a form or an address; None where it has none of this name.
+
+    Raises:
+        RequestError: if it is no whole number.
+    """
+    text = values.get(name)
+    # Taken for none, a state that cannot be read would let a move happen that it guards.
+    if text is not None and not re.fullmatch("[0-9]{1,18}", text):
+        raise RequestError(f'"{name}" must be a whole number')
+    return None if text is None else int(text)
 
 
 def find_job(learning: Learning, number: int, project: str | None = None) -> JobRow:

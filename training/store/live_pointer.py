@@ -86,9 +86,16 @@ def find_pointers(session: Session) -> Pointers:
     return Pointers({row.project: row for row in session.scalars(rows)})
 
 
-def moves_of(session: Session, project: str, newest: int | None = None) -> list[LiveMoveRow]:
-    """Return every move of a project's own pointer, or the last so many, oldest first."""
+def moves_of(
+    session: Session, project: str, newest: int | None = None, before: int | None = None
+) -> list[LiveMoveRow]:
+    """Return every move of a project's own pointer, or the last so many, oldest first.
+
+    `before` leaves out those whose `sequence` is not below it.
+    """
     rows = select(LiveMoveRow).where(LiveMoveRow.project == project)
+    if before is not None:
+        rows = rows.where(LiveMoveRow.sequence < before)
     rows = rows.order_by(LiveMoveRow.sequence.desc()).limit(newest)
     return list(reversed(session.scalars(rows).all()))
 

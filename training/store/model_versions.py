@@ -229,15 +229,18 @@ class ModelVersions:
         with self._database.read() as session:
             return find_pointers(session)
 
-    def history(self, project: str, newest: int | None = None) -> list[LiveMoveRow]:
+    def history(
+        self, project: str, newest: int | None = None, before: int | None = None
+    ) -> list[LiveMoveRow]:
         """Return the moves of a project's own pointer, oldest first; `SITE` for the default.
 
         Args:
             project: whose.
             newest: only the last so many.
+            before: only those before this one, by its `sequence`.
         """
         with self._database.read() as session:
-            return moves_of(session, project, newest)
+            return moves_of(session, project, newest, before)
 
     def rollback_target(self, project: str) -> tuple[int | None, bool]:
         """Return what would be live after a rollback, None for nothing, and whether as the site's.

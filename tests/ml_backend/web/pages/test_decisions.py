@@ -31,7 +31,7 @@ def publish(learning, project, origin, verdict, compared_with=1):
 
 
 def with_fact(learning, project, fact):
-    return {row["version"] for row in version_list(learning, project) if row[fact]}
+    return {row["version"] for row in version_list(learning, project)["versions"] if row[fact]}
 
 
 def test_a_better_version_that_was_not_promoted_waits_for_a_decision(learning):
@@ -63,7 +63,7 @@ def test_what_one_project_makes_of_a_version_that_all_share_is_no_answer_elsewhe
     body = {"move": "promote", "version": 1}
     assert client.post("/projects/14/live", data=body, headers=FORM).status_code == 303
     assert versions.live("14.1").own
-    (starter,) = version_list(learning, "15.1")
+    (starter,) = version_list(learning, "15.1")["versions"]
     assert (starter["version"], starter["answer"]) == (1, None)
     assert "somebody without a login" not in page(client, "/projects/15/versions/1")
 

@@ -131,11 +131,55 @@ def test_programs_get_a_part_as_well_and_how_much_more_there_is(client, year):
     facts = client.get("/api/projects/20").json
     assert [row["version"] for row in facts["versions"]] == year[:100]
     assert (len(facts["jobs"]), facts["more_jobs"]) == (50, JOBS - 50)
-    assert facts["more_versions"] + 100 == len(
-        client.get("/api/projects/20/versions").json["versions"]
-    )
-    assert len(facts["moves"]) == 100
+    assert facts["more_versions"] == VERSIONS + 1 - 100  # with the starter
+    assert (len(facts["moves"]), facts["more_moves"]) == (100, MOVES - 100)
     assert facts["undecided"] == year
+
+
+def parts(client, path, kind, key, limit):
+    """Return the keys of a whole list, which is asked for part by part."""
+    seen, query = [], {"limit": limit}
+    while True:
+        answer = client.get(path, query_string=query).json
+        seen += [row[key] for row in answer[kind]]
+        assert len(answer[kind]) == min(limit, len(answer[kind]) + answer[f"more_{kind}"])
+        if not answer[f"more_{kind}"]:
+            return seen
+        query["before"] = seen[-1]
+
+
+def test_programs_get_the_whole_of_each_list_part_by_part(client, year):
+    jobs = parts(client, "/api/projects/20/jobs", "jobs", "job", 300)
+    assert (len(jobs), jobs) == (JOBS, sorted(set(jobs), reverse=True))
+    versions = parts(client, "/api/projects/20/versions", "versions", "version", 150)
+    assert versions == [*year, 1]
+    moves = parts(client, "/api/projects/20/live", "moves", "sequence", 140)
+    assert moves == list(range(MOVES, 0, -1))
+    for list_of in ("jobs", "versions", "live"):
+        answer = client.get(f"/api/projects/20/{list_of}?before={10**18 - 1}").json
+        kind = "moves" if list_of == "live" else list_of
+        assert len(answer[kind]) == 100
+        assert client.get(f"/api/projects/20/{list_of}?before=0").json[kind] == []
+    site = client.get("/api/site/live").json
+    assert (site["live"]["version"], site["moves"][-1]["sequence"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("projects/20/jobs?limit=0", '"limit" must be a whole number from 1 to 1000'),
+        ("projects/20/versions?limit=1001", '"limit" must be a whole number from 1 to 1000'),
+        ("projects/20/live?before=-1", '"before" must be a whole number'),
+        ("site/live?before=", '"before" must be a whole number'),
+        ("projects/20/jobs?berfore=1", "'berfore' does not belong here: the address may have "),
+        ("projects/20?before=1", "the address may have no parameter at all"),
+        ("projects?limit=1", "the address may have no parameter at all"),
+    ],
+)
+def test_parameters_that_would_be_passed_over_are_refused(client, year, path, words):
+    answer = client.get(f"/api/{path}")
+    assert (answer.status_code, words in answer.json["error"]) == (400, True)
+    assert client.post("/api/projects/20/jobs?limit=1", json={}).status_code == 400
 
 
 @pytest.mark.parametrize("before", ["nonsense", "0", "-1", str(10**30), str(-(10**30))])
