@@ -13,6 +13,7 @@ PROGRAM = Program(
         "demo": "Label Studio and this backend, connected, with sample images",
         "work": "learn from what annotators accept, in the background",
         "fine-tune": "run a fine-tuning job here and now",
+        "projects": "list projects and what waits for a person",
         "versions": "list model versions and what is live",
         "promote": "make a version live",
         "rollback": "go back to the version that was live before",

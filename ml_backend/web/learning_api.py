@@ -11,9 +11,7 @@ from ml_backend.errors import RequestError
 from ml_backend.label_studio.protocol import read_json, read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.hints import Hints
-from ml_backend.learning.live_moves import make_move
-from ml_backend.learning.next_job import ask_for_job
-from ml_backend.web.learning_facts import (
+from ml_backend.learning.learning_facts import (
     Part,
     job_facts,
     job_list,
@@ -25,6 +23,8 @@ from ml_backend.web.learning_facts import (
     version_facts,
     version_list,
 )
+from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.next_job import ask_for_job
 from ml_backend.web.lookups import find_job, find_number, find_version
 from ml_backend.web.request_body import request_body
 from ml_backend.web.same_site import refuse_other_sites

@@ -14,11 +14,7 @@ from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.learning.hints import Hints
-from ml_backend.learning.live_moves import make_move
-from ml_backend.learning.next_job import ask_for_job
-from ml_backend.serving.pointer_follower import PointerFollower
-from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
-from ml_backend.web.learning_facts import (
+from ml_backend.learning.learning_facts import (
     Part,
     job_facts,
     live_facts,
@@ -27,6 +23,10 @@ from ml_backend.web.learning_facts import (
     project_list,
     version_facts,
 )
+from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.next_job import ask_for_job
+from ml_backend.serving.pointer_follower import PointerFollower
+from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
 from ml_backend.web.lookups import find_job, find_number, find_version, find_version_to_show
 from ml_backend.web.rendered_pages import PAGES, rendered
 from ml_backend.web.same_site import refuse_other_sites

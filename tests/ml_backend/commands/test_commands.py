@@ -2,26 +2,31 @@
 
 import argparse
 import contextlib
+import json
 import os
 import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ml_backend.__main__ import main
+from ml_backend.app import create_app
 from ml_backend.commands import demo, diagnose, latency
 from ml_backend.learning.job_folders import JobFolders
 from ml_backend.learning.projects import ProjectNews
 from tests.locking import locked_by_another_process
 from tests.lost_output import printed_into_a_broken_pipe, printed_to_a_full_disk
 from training.home_paths import given_path
+from training.store.live_pointer import Mover
 from training.store.model_versions import Candidate
 from training.store.sweep import sweep
+from training.store.version_decisions import choose, decline
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,8 +62,8 @@ def as_a_program(settings, *arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",), ("sweep",),
-        ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
+        ("projects",), ("versions",), ("promote", "1"), ("rollback",), ("pin",), ("unpin",),
+        ("sweep",), ("forget", "--project", "3"), ("fine-tune", "--project", "3"), ("reconcile",),
         ("run-job", "1", "w", "2"),
     ],
 )  # fmt: skip
@@ -227,6 +232,40 @@ def test_versions_say_of_one_that_is_as_good_that_nothing_changed(command, learn
         Candidate("job 1", versions.checkpoint(1), project="3.170000", parent=1, scores=same)
     )
     assert "5.00 to 5.00 clicks (+0.0%)" in command("versions")[1]
+
+
+@pytest.mark.usefixtures("project")
+def test_commands_tell_what_waits_for_a_decision(command, learning):
+    assert command("projects")[1].startswith("   3  点击 “masks”: 0 masks, serves ")
+    assert "nothing waits for you" in command("projects")[1]
+    versions = learning.stores.versions
+    asked = {"parent": 1, "verdict": "ask", "scores": {"compared_with": 1}}
+    for origin in ("job 1", "job 2"):
+        versions.publish(Candidate(origin, versions.checkpoint(1), project="3.170000", **asked))
+    told = command("projects")[1]
+    assert "; version 3 waits for a decision; version 2 waits for a decision\n" in told
+    assert command("versions")[1].count("; waits for a decision\n") == 2
+    mover = Mover("ann", "")
+    versions.move(partial(decline, project="3.170000", number=3, mover=mover))
+    versions.move(partial(choose, project="3.170000", number=2, mover=mover))
+    learning.projects.not_reconciled(learning.projects.named("3"), "deleted", is_gone=True)
+    job = learning.jobs.request("3.170000", "asked")
+    learning.jobs.claim("w", job)
+    learning.jobs.fail(job, "w", "the disk is full")
+    told = command("projects")[1]
+    assert "; job 1 failed: the disk is full; Label Studio has it no more" in told
+    assert "waits for a decision" not in told + command("versions")[1]
+
+
+@pytest.mark.usefixtures("project")
+def test_scripts_are_told_the_same_as_over_rest(command, settings):
+    client = create_app(settings).test_client()
+    for arguments, path in (
+        (("projects",), "/api/projects"),
+        (("versions", "--project", "3"), "/api/projects/3/versions"),
+    ):
+        status, out, _ = command(*arguments, "--json")
+        assert (status, json.loads(out)) == (0, client.get(path).json)
 
 
 @pytest.mark.usefixtures("project")

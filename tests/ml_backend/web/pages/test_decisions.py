@@ -3,8 +3,8 @@
 import re
 from functools import partial
 
+from ml_backend.learning.learning_facts import version_list
 from ml_backend.learning.projects import ProjectNews
-from ml_backend.web.learning_facts import version_list
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.errors import FileStoreError

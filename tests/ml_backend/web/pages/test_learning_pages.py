@@ -8,9 +8,9 @@ import pytest
 from ml_backend.app import create_app
 from ml_backend.learning.fine_tune_jobs import Beat
 from ml_backend.learning.job_runner import StageClock
+from ml_backend.learning.learning_facts import annotations_to_look_at, log_tail
 from ml_backend.learning.projects import ProjectNews, ProjectRow
 from ml_backend.settings import Settings
-from ml_backend.web.learning_facts import annotations_to_look_at, log_tail
 from tests.ml_backend.web.pages.reading import FORM, page
 from tests.training.disc_project import PROJECT
 from training.store.live_pointer import Mover, promote
