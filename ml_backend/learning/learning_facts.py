@@ -141,6 +141,7 @@ def job_facts(job: JobRow) -> Facts:
         "beat_at": _text(job.beat_at),
         "silent": job.is_silent,
         "cancelling": job.cancel and job.state == "running",
+        "cancelled_too_late": job.cancel and job.state == "finished",
         "stage": job.stage,
         "done": job.done,
         "total": job.total,

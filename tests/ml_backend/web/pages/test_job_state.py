@@ -47,6 +47,15 @@ def test_of_a_dead_worker_the_next_one_continues_the_job_or_ends_what_was_cancel
     assert learning.jobs.get(running).state == "cancelled", "as was said"
 
 
+def test_of_a_job_that_ended_before_it_heard_of_the_cancel_that_is_said(client, learning, running):
+    asked = client.post(f"/api/jobs/{running}/cancel", json={}).json
+    assert (asked["cancelling"], asked["cancelled_too_late"]) == (True, False)
+    learning.jobs.finish(running, "w", "promoted", "version 9 is live", 9)
+    facts = client.get(f"/api/jobs/{running}").json
+    assert (facts["state"], facts["cancelled_too_late"]) == ("finished", True)
+    assert "version 9 is live; it was cancelled too late" in told(client, running)
+
+
 def test_a_cancelled_job_is_said_to_be_cancelled_once(client, learning):
     learning.projects.remember("22.1", ProjectNews("Works"))
     number = learning.jobs.request("22.1", "button")
