@@ -77,6 +77,16 @@ def post_worker_init(worker: Any) -> None:
     catch_up(worker, _caught_up)
 
 
+def pre_request(worker: Any, request: Any) -> None:
+    """Say with the answer to a body in chunks that the connection ends.
+
+    So it does after one that is too large, of which the rest is not read; that gunicorn does not
+    say, and an application cannot.
+    """
+    if any(name == "TRANSFER-ENCODING" for name, _ in request.headers):
+        request.force_close()
+
+
 def worker_exit(server: Any, worker: Any) -> None:
     """Close the databases: SQLite's logs, which hold what was deleted, go with the last of all."""
     if worker.booted:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import resource
@@ -83,6 +84,18 @@ def program(tmp_path, port, checkpoint, label_studio):
     if started.process.poll() is None:
         started.process.kill()
         started.process.wait()
+
+
+@pytest.mark.slow
+def test_a_connection_that_ends_after_a_body_in_chunks_is_said_to_end(program):
+    program.wait_for("/health", 200)
+    with requests.Session() as session:
+        # of what is too much, as little as the client can send though nobody reads it
+        chunks = itertools.chain((bytes(1 << 20) for _ in range(64)), [bytes(1 << 18)])
+        answer = session.post(f"{program.url}/setup", data=chunks, timeout=PATIENCE)
+        assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
+        kept = session.get(f"{program.url}/health", timeout=PATIENCE)
+        assert (kept.status_code, kept.headers["Connection"]) == (200, "keep-alive")
 
 
 @pytest.mark.slow
