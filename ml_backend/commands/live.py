@@ -7,7 +7,7 @@ import sys
 
 from ml_backend.label_studio.project_keys import project_number
 from ml_backend.learning.assembly import Learning, open_kept_learning
-from ml_backend.learning.live_moves import LiveMove, make_move
+from ml_backend.learning.live_moves import LiveMove, make_move, reason_in
 from ml_backend.settings import load_settings
 from training.store.live_pointer import SITE, Mover
 from training.store.model_versions import version_name
@@ -30,11 +30,12 @@ def move(arguments: argparse.Namespace, kind: LiveMove, version: int | None = No
     """Move the pointer that the arguments name, and print what is live there now.
 
     Raises:
+        RequestError: if the reason is too long.
         VersionError: if that cannot be done.
     """
     with open_kept_learning(load_settings()) as learning:
         project = named_project(learning, arguments.project)
-        mover = Mover(_user(), arguments.reason.strip() or "command")
+        mover = Mover(_user(), reason_in(vars(arguments), "command"))
         make_move(learning.stores.versions, project, kind, version, mover)
         sys.stdout.write(f"live for {owner_name(project)}: {live_name(learning, project)}\n")
     return 0

@@ -112,8 +112,8 @@ def read_setup(body: bytes) -> SetupRequest:
     return SetupRequest(
         project=project_key(values.get("project")),
         schema=read_text(values, "schema"),
-        hostname=_short_text(values, "hostname"),
-        access_token=_short_text(values, "access_token"),
+        hostname=read_short_text(values, "hostname", _LONGEST_KEPT),
+        access_token=read_short_text(values, "access_token", _LONGEST_KEPT),
     )
 
 
@@ -172,10 +172,15 @@ def read_text(values: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _short_text(values: Mapping[str, Any], key: str) -> str:
+def read_short_text(values: Mapping[str, Any], key: str, most: int) -> str:
+    """Return a text as `read_text` does, without blanks around it.
+
+    Raises:
+        RequestError: also if it has more than `most` letters.
+    """
     text = read_text(values, key).strip()
-    if len(text) > _LONGEST_KEPT:
-        raise RequestError(f'"{key}" has more than {_LONGEST_KEPT} letters')
+    if len(text) > most:
+        raise RequestError(f'"{key}" has more than {most} letters')
     return text
 
 

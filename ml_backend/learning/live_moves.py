@@ -1,10 +1,13 @@
 """What people can do about what is live: on the page, over REST, and by command alike."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ml_backend.errors import RequestError
+from ml_backend.label_studio.protocol import read_short_text
+from ml_backend.short_text import shortened
 from training.errors import VersionError
 from training.store.live_pointer import Mover, pin, roll_back, unpin
 from training.store.model_versions import ModelVersions
@@ -13,6 +16,16 @@ from training.store.version_decisions import choose, decline
 LiveMove = Literal["promote", "keep", "rollback", "pin", "unpin"]
 MOVES = get_args(LiveMove)
 _WITHOUT_VERSION = {"rollback": roll_back, "pin": pin, "unpin": unpin}
+_LONGEST_REASON = 500
+
+
+def reason_in(values: Mapping[str, Any], default: str) -> str:
+    """Return the "reason" of a body, a form or a command; `default` where there is none.
+
+    Raises:
+        RequestError: if it is no text, or longer than pages and answers show it again and again.
+    """
+    return read_short_text(values, "reason", _LONGEST_REASON) or default
 
 
 def make_move(
@@ -42,7 +55,7 @@ def make_move(
             _check_target(versions, project, mover)
         versions.move(partial(_WITHOUT_VERSION[move], project=project, mover=mover))
     elif move not in MOVES:
-        raise RequestError(f"{move!r} is not one of {', '.join(MOVES)}")
+        raise RequestError(f"{shortened(move)!r} is not one of {', '.join(MOVES)}")
     elif version is None:
         raise RequestError(f"say which version to {move}")
     elif move == "keep":

@@ -23,7 +23,7 @@ from ml_backend.learning.learning_facts import (
     version_facts,
     version_list,
 )
-from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.live_moves import make_move, reason_in
 from ml_backend.learning.next_job import ask_for_job
 from ml_backend.web.lookups import find_job, find_number, find_version
 from ml_backend.web.request_body import request_body
@@ -89,7 +89,7 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
     @routes.post("/projects/<name>/jobs")
     def request_job(name: str) -> Answer:
         project = learning.projects.key_of(name)
-        number = ask_for_job(learning, project, _text(_body("reason"), "reason", "REST"))
+        number = ask_for_job(learning, project, reason_in(_body("reason"), "REST"))
         hints.train()
         return jsonify(job_facts(learning.jobs.get(number))), 202
 
@@ -121,8 +121,8 @@ def _moved(learning: Learning, project: str) -> Response:
     version = _number(body, "version")
     if version is not None:
         find_version(learning, version, project)
-    mover = Mover(who(), _text(body, "reason", "REST"), saw=_number(body, "state"))
-    make_move(learning.stores.versions, project, _text(body, "move"), version, mover)
+    mover = Mover(who(), reason_in(body, "REST"), saw=_number(body, "state"))
+    make_move(learning.stores.versions, project, read_text(body, "move"), version, mover)
     return _live(learning, project)
 
 
@@ -174,7 +174,3 @@ def _number(body: dict[str, Any], key: str) -> int | None:
     if not isinstance(number, int) or isinstance(number, bool):
         raise RequestError(f'"{key}" must be a whole number')
     return number
-
-
-def _text(body: dict[str, Any], key: str, default: str = "") -> str:
-    return (read_text(body, key).strip() or default)[:500]

@@ -10,7 +10,6 @@ from werkzeug.wrappers import Response as Answer
 
 from ml_backend.auth import who
 from ml_backend.backend import Backend
-from ml_backend.label_studio.protocol import read_text
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import UNFINISHED
 from ml_backend.learning.hints import Hints
@@ -23,7 +22,7 @@ from ml_backend.learning.learning_facts import (
     project_list,
     version_facts,
 )
-from ml_backend.learning.live_moves import make_move
+from ml_backend.learning.live_moves import make_move, reason_in
 from ml_backend.learning.next_job import ask_for_job
 from ml_backend.serving.pointer_follower import PointerFollower
 from ml_backend.web.charts import clicks_bar, growth_chart, lineage_mark
@@ -126,8 +125,9 @@ def _act(routes: Blueprint, learning: Learning, hints: Hints) -> None:
         version = find_number(request.form, "version")
         if version is not None:
             find_version(learning, version, project)
-        reason = read_text(request.form, "reason").strip()[:500] or "page"
-        mover = Mover(who(), reason, saw=find_number(request.form, "state"))
+        mover = Mover(
+            who(), reason_in(request.form, "page"), saw=find_number(request.form, "state")
+        )
         kind = request.form.get("move", "")
         make_move(learning.stores.versions, project, kind, version, mover)
         return _back_to(name, "#versions")

@@ -235,6 +235,17 @@ def test_versions_say_of_one_that_is_as_good_that_nothing_changed(command, learn
 
 
 @pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [(501 * "a", "has more than 500 letters"), ("\udcff", "is not valid Unicode")],
+)
+def test_a_reason_is_refused_by_command_as_over_rest(command, learning, reason, words):
+    status, out, err = command("pin", "--reason", reason)
+    assert (status, out, err) == (1, "", f'"reason" {words}\n')
+    assert not learning.stores.versions.live("").pinned
+
+
+@pytest.mark.usefixtures("project")
 def test_commands_tell_what_waits_for_a_decision(command, learning):
     assert command("projects")[1].startswith("   3  点击 “masks”: 0 masks, serves ")
     assert "nothing waits for you" in command("projects")[1]

@@ -49,6 +49,7 @@ def test_programs_do_the_same_over_rest(client):
         ({"move": "unpin", "version": 2}, 400, "unpin takes no version"),
         ({"move": "promote", "version": "two"}, 400, "must be a whole number"),
         ({"move": "pin", "reason": "\ud800"}, 400, '"reason" is not valid Unicode'),
+        ({"move": "pin", "reason": 501 * "a"}, 400, '"reason" has more than 500 letters'),
         ({"move": "pin", "reason": "\0"}, 400, '"reason" holds a NUL character'),
         ({"move": "promote", "version": True}, 400, "must be a whole number"),
         ({"move": "pin", "stat": 7}, 400, "'stat' does not belong here: the body may have move, "),
