@@ -10,6 +10,7 @@ TrainingError
 ├── LibraryError     a library that a command needs and nobody has installed
 ├── ScoreCardError   a score card that is damaged or cannot answer the question
 └── VersionError     a model version that does not exist or may not be served
+    └── OvertakenError   a decision about what is live that somebody else was faster with
 """
 
 
@@ -39,6 +40,10 @@ class FileStoreError(TrainingError):
 
 class VersionError(TrainingError):
     """A model version does not exist, or may not be served."""
+
+
+class OvertakenError(VersionError):
+    """Somebody was faster: what is live is not what the one saw who decides about it."""
 
 
 class ScoreCardError(TrainingError):

@@ -17,7 +17,7 @@ from ml_backend.auth import REALM
 from ml_backend.errors import UNFORESEEN, BackendError, LoginError
 from ml_backend.metrics import Metrics
 from ml_backend.web.rendered_pages import PAGES, rendered
-from training.errors import DatabaseError, FileStoreError, TrainingError
+from training.errors import DatabaseError, FileStoreError, OvertakenError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def answer_errors(app: Flask, metrics: Metrics) -> None:
     @app.errorhandler(ICMFormerError)
     def ours(error: Exception) -> Response:
         status = status_of(error)
-        if status not in _ANYBODYS:
+        # Of two who decide at a time, one is meant to be refused.
+        if status not in _ANYBODYS and not isinstance(error, OvertakenError):
             metrics.errors.labels(type(error).__name__).inc()
         logger.warning("%s: %s", _refused(), error)
         answer = _answer(status, str(error))

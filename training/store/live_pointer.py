@@ -11,7 +11,7 @@ from itertools import groupby
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from training.errors import VersionError
+from training.errors import OvertakenError, VersionError
 from training.moments import now
 from training.store.version_rows import LiveMoveRow, Move, VersionRow, find_version
 
@@ -104,14 +104,14 @@ def require_seen(session: Session, project: str, mover: Mover) -> None:
     """Refuse a decision about something else than what is live: somebody was faster.
 
     Raises:
-        VersionError: if the project's pointer or the site's, to which a rollback may lead, was
+        OvertakenError: if the project's pointer or the site's, to which a rollback may lead, was
             moved since the mover looked.
     """
     pointers = _pointers_of(session, project)
     live = pointers.live(project)
     if mover.saw in (None, live and live.state):
         return
-    raise VersionError(
+    raise OvertakenError(
         f"{_news(pointers.last_moves(project), live)}: look again, and ask once more if it is "
         "still wanted"
     )

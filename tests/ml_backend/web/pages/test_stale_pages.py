@@ -34,6 +34,11 @@ def form(client, button):
     raise AssertionError(f"there is no button {button!r}")
 
 
+def counted_failures(client):
+    lines = client.get("/metrics").text.splitlines()
+    return [line for line in lines if line.startswith("icmformer_errors_total")]
+
+
 def live(learning):
     return learning.stores.versions.live(PROJECT).version
 
@@ -130,7 +135,9 @@ def test_programs_may_say_what_they_saw(client, learning, third):
     seen = client.get("/api/projects/2").json["live"]["state"]
     body = {"move": "rollback", "state": seen}
     assert client.post("/api/projects/2/live", json=body).json["live"]["version"] == 2
+    failures = counted_failures(client)
     assert client.post("/api/projects/2/live", json=body).status_code == 409
+    assert counted_failures(client) == failures, "of two who decide, one is meant to be refused"
     site = client.get("/api/projects").json["site"]["state"]
     assert client.post("/api/site/live", json={"move": "pin", "state": site}).status_code == 200
     move(learning, unpin, project=SITE)
