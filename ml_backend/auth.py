@@ -43,8 +43,9 @@ def require_login(app: Flask, credentials: tuple[str, str] | None, public: froze
         g.may_know = any(known)
         if request.endpoint not in public and not g.may_know:
             raise LoginError(
-                "this backend asks for a login: choose Basic Authentication for the model in Label "
-                "Studio and give what the backend has as BASIC_AUTH_USER and BASIC_AUTH_PASS"
+                "this backend asks for a login, which it has as BASIC_AUTH_USER and "
+                "BASIC_AUTH_PASS; in Label Studio, choose Basic Authentication for the model and "
+                "give it there"
             )
 
 

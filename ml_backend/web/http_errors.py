@@ -91,7 +91,7 @@ def _answer_of_http(error: HTTPException, sentence: str) -> Response:
 
 
 def _answer(status: int, sentence: str) -> Response:
-    if f"{request.path}/".startswith(f"{PAGES}/"):
+    if request.path == "/" or f"{request.path}/".startswith(f"{PAGES}/"):
         response = rendered("refused.html", sentence=sentence)
     else:
         response = jsonify(error=sentence)

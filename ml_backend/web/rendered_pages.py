@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, render_template
 
-PAGES = "/projects"  # below it people read, and failures are pages, too
+PAGES = "/projects"  # below it, and at /, people read, and failures are pages, too
 
 
 def rendered(template: str, **facts: Any) -> Response:

@@ -300,6 +300,13 @@ def test_with_a_login_the_pages_are_for_those_who_know_it(tmp_path, checkpoint):
     for path in ("/", "/projects/", "/projects/2"):
         refused = client.get(path)
         assert (refused.status_code, refused.www_authenticate.type) == (401, "basic")
+        assert refused.mimetype == "text/html"
+        assert '<html lang="en">' in refused.text
+        assert "<title>Not done · iCMFormer backend</title>" in refused.text
+        assert "this backend asks for a login" in refused.text
+    for path in ("/versions", "/api/projects", "/metrics"):
+        refused = client.get(path)
+        assert refused.json["error"].startswith("this backend asks for a login"), path
     assert client.post("/api/site/live", json={"move": "pin"}).status_code == 401
     client.post("/api/site/live", json={"move": "pin"}, auth=("ann", "secret"))
     assert learning.stores.versions.history("")[-1].by == "ann"
