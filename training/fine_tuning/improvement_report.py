@@ -49,6 +49,8 @@ def improvement_report(
         "curves": {
             "held_out": _curves("held-out objects", held_out, threshold),
             "retention": _curves("retention set", retention, threshold),
+            "held_out_means": _mean_ious(held_out),
+            "retention_means": _mean_ious(retention),
         },
         "improved": [pair.to_dict() for pair in improved],
         "worse": [pair.to_dict() for pair in worse],
@@ -73,6 +75,14 @@ def _curves(title: str, comparison: Comparison | None, threshold: float) -> str 
         return None
     cards = {"before": comparison.live, "candidate": comparison.candidate}
     return iou_curves(title, cards, (threshold,))
+
+
+def _mean_ious(comparison: Comparison | None) -> list[list[float]] | None:
+    """Return what the curves show: after each click the mean IoU before and of the candidate."""
+    if comparison is None:
+        return None
+    both = comparison.live.mean_ious(), comparison.candidate.mean_ious()
+    return [[float(before), float(candidate)] for before, candidate in zip(*both, strict=True)]
 
 
 def _change_summary(change: Change | None) -> dict[str, Any] | None:

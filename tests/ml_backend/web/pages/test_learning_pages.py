@@ -1,5 +1,6 @@
 """The learning side over HTTP: pages for people and REST for programs, with the same effects."""
 
+import re
 from datetime import UTC, datetime
 from functools import partial
 
@@ -69,6 +70,10 @@ def test_a_version_shows_its_story_curves_and_pictures(client):
     assert "saved with clicks" not in text
     assert "held-out objects" in text.lower()
     assert "data:image/jpeg;base64," in text
+    _, _, in_numbers = text.partition("<summary>Held-out objects, in numbers</summary>")
+    cells = re.findall(r'<td class="number">(.*?)</td>', in_numbers.partition("</table>")[0])
+    assert (len(cells), cells[::3]) == (9, ["1", "2", "3"]), "clicks, mean IoU before and after"
+    assert all(0 <= float(mean) <= 1 for mean in cells[1::3] + cells[2::3])
     assert "iterative_clicks" in text
     assert "version 1" in text
 
