@@ -13,6 +13,7 @@ from ml_backend.learning.projects import ProjectRow
 from training.store.live_pointer import SITE
 from training.store.model_versions import ModelVersions, version_name
 from training.store.sample_overview import noteworthy_annotations, sample_counts, sample_growth
+from training.store.version_decisions import last_answer
 from training.store.version_rows import LiveMoveRow, VersionAnswerRow, VersionRow
 
 _LOG_BYTES = 64_000
@@ -245,6 +246,17 @@ def move_list(learning: Learning, project: str, part: Part = _SHOWN_MOVES) -> Fa
     moves = learning.stores.versions.history(project, part.most, part.before)
     older = moves[0].sequence - 1 if moves else 0  # they are counted from 1
     return {"moves": [_move_facts(move) for move in reversed(moves)], "more_moves": older}
+
+
+def last_decision(learning: Learning, project: str, moves: list[Facts]) -> Facts | None:
+    """Return what was decided last about what is live: the newest of these moves, or a keep."""
+    with learning.stores.database.read() as session:
+        answer = last_answer(session, project)
+    newest = moves[0] if moves else None
+    if answer is None or answer.answer != "kept":
+        return newest
+    kept = {"move": "keep", "version": answer.version, "by": answer.by, "at": _text(answer.at)}
+    return kept if newest is None or kept["at"] >= newest["at"] else newest
 
 
 def overview(learning: Learning, project: ProjectRow, jobs: Part, versions: Part) -> Facts:

@@ -16,6 +16,7 @@ from ml_backend.learning.hints import Hints
 from ml_backend.learning.learning_facts import (
     Part,
     job_facts,
+    last_decision,
     live_facts,
     log_tail,
     overview,
@@ -82,6 +83,7 @@ def _show(routes: Blueprint, learning: Learning, pointer: PointerFollower) -> No
             notices=[version_facts(stored, number) for number in undecided[:_MOST_NOTICES]],
             also_undecided=undecided[_MOST_NOTICES:],
             served=served,
+            decided=last_decision(learning, found.key, facts["moves"]),
             back=_way_back(stored, facts),
             versions=_rows(facts["versions"], versions.before is not None, facts["more_versions"]),
             now=now(),

@@ -104,6 +104,13 @@ def _note_answer(session: Session, number: int, answer: str, by: str) -> None:
     session.add(VersionAnswerRow(version=number, answer=answer, by=by, at=now()))
 
 
+def last_answer(session: Session, project: str) -> VersionAnswerRow | None:
+    """Return the last answer about any version made for a project, None if there is none."""
+    rows = select(VersionAnswerRow).join(VersionRow, VersionRow.number == VersionAnswerRow.version)
+    rows = rows.where(VersionRow.project == project).order_by(VersionAnswerRow.id.desc())
+    return session.scalars(rows.limit(1)).first()
+
+
 def latest_answer(session: Session, number: int) -> str | None:
     """Return what was answered last about a version, None if nothing was."""
     rows = select(VersionAnswerRow.answer).where(VersionAnswerRow.version == number)

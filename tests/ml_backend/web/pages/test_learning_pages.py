@@ -126,15 +126,21 @@ def live(client):
 
 
 def test_people_promote_pin_and_roll_back_on_the_page(client):
-    for form, version, pinned in (
-        ({"move": "promote", "version": 2}, 2, False),
-        ({"move": "pin", "reason": " "}, 2, True),
-        ({"move": "unpin"}, 2, False),
-        ({"move": "rollback", "reason": "worse on dark images"}, 1, False),
+    for form, version, pinned, told in (
+        ({"move": "promote", "version": 2}, 2, False, "version 2 was made live, "),
+        ({"move": "pin", "reason": " "}, 2, True, "version 2 was pinned, "),
+        ({"move": "unpin"}, 2, False, "unpinned, now version 2, "),
+        (
+            {"move": "rollback", "reason": "worse on dark images"},
+            *(1, False, "back to the site, now served with what the site has, "),
+        ),
     ):
         answer = client.post("/projects/2/live", data=form, headers=FORM)
         assert (answer.status_code, answer.location) == (303, "/projects/2#versions")
         assert (live(client)["version"], live(client)["pinned"]) == (version, pinned)
+        said = page(client, "/projects/2").partition('<p role="status">Last decision: ')[2]
+        assert said.startswith(told)
+        assert "UTC, by <bdi>somebody without a login</bdi>.</p>" in said
     reasons = [move["reason"] for move in client.get("/api/projects/2").json["moves"]]
     assert reasons[:4] == ["worse on dark images", "page", "page", "page"]
 
@@ -153,8 +159,12 @@ def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_
         answer = client.post("/projects/5/live", data=body, headers=FORM)
         return answer, client.get(f"/api/versions/{number}").json["answer"]["answer"]
 
+    assert "Last decision" not in page(client, "/projects/5")
     assert decide("keep")[1] == "kept"
+    kept = f"Last decision: what was live was kept instead of version {number}, "
+    assert kept in page(client, "/projects/5")
     assert decide("promote")[1] == "promoted"
+    assert f"Last decision: version {number} was made live, " in page(client, "/projects/5")
     refused, answer = decide("keep")
     assert (refused.status_code, refused.mimetype, answer) == (409, "text/html", "promoted")
     assert f"version {number} is live already" in refused.text
