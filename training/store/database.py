@@ -42,7 +42,7 @@ from sqlalchemy.types import TypeDecorator
 from training import __version__
 from training.errors import DatabaseError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _FREE_CONNECTION_SECONDS = 2
 _LOCKED_SECONDS = 10
 _LOCKED = "database is locked"  # as SQLite says it
