@@ -290,7 +290,8 @@ def _say_in_a_sentence(context: ExceptionContext) -> None:
     is_damaged = type(error) is exc.DatabaseError
     is_away = (
         is_damaged
-        or isinstance(error, OperationalError)
+        # the second is how PostgreSQL says that it may only be read, as after a failover
+        or isinstance(error, (OperationalError, exc.InternalError))
         or (error is not None and context.is_disconnect)
     )
     # of a ping that fails nobody hears: the pool connects anew

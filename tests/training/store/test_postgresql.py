@@ -12,6 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from training.errors import DatabaseError
 from training.store.database import Base, Database
 
 ADDRESS = os.environ.get("TEST_POSTGRESQL")
@@ -100,3 +101,15 @@ def test_what_a_writer_has_checked_stays_true_until_it_writes(database):
     for thread in threads:
         thread.join()
     assert count(database) == 1
+
+
+def test_one_that_may_only_be_read_is_said_in_a_sentence(database):
+    """As after a failover, or on a disk that is nearly full."""
+
+    def write():
+        with database.write() as session:
+            session.execute(text("SET TRANSACTION READ ONLY"))
+            session.add(Word(word="kept"))
+
+    with pytest.raises(DatabaseError, match="cannot be used: cannot execute INSERT in a read-only"):
+        write()
