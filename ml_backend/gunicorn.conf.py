@@ -33,6 +33,17 @@ class Worker(ThreadWorker):
         super().load_wsgi()
         self.init_signals()
 
+    def is_parent_alive(self) -> bool:
+        """Say whether gunicorn's master is there, and stop in order where it was killed.
+
+        gunicorn leaves its loop, too, but keeps connections alive as if nothing had happened: for
+        half a minute clicks go on, while /health hangs and a new start finds the port taken.
+        """
+        is_alive: bool = super().is_parent_alive()
+        if not is_alive:
+            self.alive = False
+        return is_alive
+
 
 wsgi_app = "ml_backend.wsgi:app"
 # An IPv6 address wears brackets in front of a port.
@@ -46,6 +57,8 @@ preload_app = False
 # A prefix comes from the environment. From a proxy on this machine gunicorn would take one in a
 # header, too, which the proxy may have from anybody.
 forwarder_headers = ""
+# Nothing depends on the scheme; and two proxies that contradict each other would end in 400.
+secure_scheme_headers: dict[str, str] = {}
 # The other half is for databases, images and networks: without any left, the process would end.
 _files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 worker_connections = min(1000, _files // 2) if _files != resource.RLIM_INFINITY else 1000
