@@ -40,7 +40,7 @@ YEAR_OF_MINUTES = 525_600
 _SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 _FOLDER_ADDRESS = re.compile(r"[\w.+:-]+://.+|/.*")
 _IMAGE_HOST = re.compile(r"[\w.-]+(:\d+)?|[\da-f:.]+")
-_PATH_PREFIX = re.compile(r"(/[^\s?#]*)?")
+_PATH_PREFIX = re.compile(r"(/[!-~]*)?")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\[\]]*\])(:\d*)?")
 # The second is GNU's, which PyTorch's wheels for Linux bring, and counts rounds of a loop.
 _OPENMP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
@@ -316,28 +316,28 @@ def load_settings() -> Settings:
 
 
 def path_prefix() -> str:
-    """Return the path below which a proxy has all addresses, SCRIPT_NAME; gunicorn reads it, too.
+    """Return the path below which a proxy has all addresses, SCRIPT_NAME, without a last slash.
 
     Raises:
         SettingsError: no path begins with it, so gunicorn would answer nothing, not even /health.
     """
     prefix = os.environ.get("SCRIPT_NAME", "")
-    if not _PATH_PREFIX.fullmatch(prefix):
+    if not _PATH_PREFIX.fullmatch(prefix) or {"?", "#"} & {*prefix}:
         raise SettingsError(
-            f"SCRIPT_NAME is {prefix!r}, but it must begin with a slash and hold no blanks, as the "
-            "path in the address that Label Studio connects: /icmformer"
+            f"SCRIPT_NAME is {prefix!r}, but it must begin with a slash and hold no blanks or "
+            "letters with accents, as the path in the address that Label Studio connects: "
+            "/icmformer"
         )
-    return prefix
+    return prefix.rstrip("/")
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with `extra` on top, for a program it starts.
 
-    Threads of torch that wait for each other spin for some 30 µs and then sleep, unless the
-    environment says otherwise. Spinning on beside other busy programs they wait for each other's
-    cores; sleeping at once, a click on an idle machine takes a quarter longer
-    (docs/experiments.md). OpenMP reads this when it is loaded, so a running process
-    cannot change its mind.
+    Threads of torch that wait for each other spin for a moment, in which the next piece of a pass
+    mostly comes, and then sleep, unless the environment says otherwise. Sleeping at once, a click
+    takes half as long again (docs/experiments.md). OpenMP reads this when it is loaded, so a
+    running process cannot change its mind.
     """
     return {**_OPENMP, **os.environ, **extra}
 

@@ -24,11 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # A bad setting is said once, here, and not by every worker in a loop of restarts.
     settings = load_settings()
-    path_prefix()
+    prefix = path_prefix()
     # gunicorn would try for five seconds, and not say what to do.
     advice = ports.busy_advice("ICMFORMER_PORT")
     problem = ports.refusal(settings.host, settings.port, advice)
     if problem:
         raise SettingsError(problem)
     command = [sys.executable, "-m", "gunicorn", "--config", str(GUNICORN_CONFIGURATION)]
-    os.execve(sys.executable, command, child_environment({}))
+    # gunicorn cuts it off as it is, and of an address that ends there nothing would be left
+    os.execve(sys.executable, command, child_environment({"SCRIPT_NAME": prefix}))

@@ -197,6 +197,32 @@ def test_stopping_finishes_what_is_being_answered(program):
 
 
 @pytest.mark.slow
+def test_where_the_master_was_killed_kept_connections_end_so_that_another_can_start(program):
+    program.wait_for("/ready", 200)
+    with requests.Session() as session:
+        address = f"{program.url}/health"
+        assert session.get(address, timeout=PATIENCE).headers["Connection"] == "keep-alive"
+        program.process.kill()
+        ends = []
+
+        def is_said():
+            with contextlib.suppress(requests.ConnectionError):
+                ends.append(session.get(address, timeout=PATIENCE).headers["Connection"])
+                return False
+            return True  # nobody listens there any more
+
+        wait_until(is_said, every=0.1)
+    assert ends[-1:] == ["close"]
+
+
+@pytest.mark.slow
+def test_two_proxies_that_contradict_each_other_about_the_scheme_are_answered(program):
+    program.wait_for("/health", 200)
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"}
+    assert requests.get(f"{program.url}/health", headers=headers, timeout=PATIENCE).ok
+
+
+@pytest.mark.slow
 def test_stopping_does_not_wait_until_everything_is_loaded(tmp_path, port, checkpoint):
     log_imports = {"PYTHONPROFILEIMPORTTIME": "1", "ICMFORMER_CHECKPOINT": str(checkpoint)}
     program = Program(tmp_path, port, **log_imports)
@@ -230,7 +256,9 @@ def test_an_address_where_it_cannot_listen_stops_the_start_with_one_sentence(tmp
     assert line.startswith("192.0.2.1 is no address of this machine")
 
 
-@pytest.mark.parametrize("prefix", ["icmformer", " /icmformer", "/a b", "/icmformer?", "/a#b"])
+@pytest.mark.parametrize(
+    "prefix", ["icmformer", " /icmformer", "/a b", "/icmformer?", "/a#b", "/ä"]
+)
 def test_a_prefix_that_no_path_begins_with_stops_the_start(monkeypatch, prefix):
     with socket.create_server(("127.0.0.1", 0)) as taken:  # where no server ever starts
         monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
@@ -246,6 +274,19 @@ def test_other_prefixes_do_not(monkeypatch, prefix):
         monkeypatch.setenv("SCRIPT_NAME", prefix)
         with pytest.raises(SettingsError, match="is busy"):
             run(argparse.Namespace())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", ["/tools/icmformer/", "/"])
+def test_below_a_prefix_that_ends_in_a_slash_the_page_is_shown(tmp_path, port, checkpoint, prefix):
+    checkpoint = {"ICMFORMER_CHECKPOINT": str(checkpoint)}
+    program = Program(tmp_path, port, SCRIPT_NAME=prefix, **checkpoint)
+    try:
+        program.wait_for(f"{prefix}health", 200)
+        page = requests.get(f"{program.url}{prefix}", timeout=PATIENCE, allow_redirects=False)
+        assert page.status_code == 200
+    finally:
+        program.stop()
 
 
 @pytest.mark.slow
