@@ -135,11 +135,12 @@ def _opened(file: Path) -> Huey:
 
 
 def require_reachable(queue: Huey) -> None:
-    """Raise SettingsError unless the queue answers; make its tables where it has any."""
+    """Raise SettingsError unless the queue keeps things; make its tables where it has any."""
     try:
         if isinstance(queue, PostgresHuey):
             queue.storage.initialize_schema()
-        queue.pending_count()
+        queue.storage.put_data("icmformer.kept", b"")
+        queue.storage.pop_data("icmformer.kept")
     except TypeError:  # of an option that redis-py's connections do not know
         raise SettingsError(_UNREADABLE) from None
     except Exception as error:  # each kind of queue has its own

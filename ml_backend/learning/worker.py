@@ -35,8 +35,9 @@ from ml_backend.learning.next_job import ask_for_job, next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
 from ml_backend.learning.reconcile import reconcile
 from ml_backend.settings import MEGABYTE, child_environment
-from training.errors import DatabaseError, TrainingError
+from training.errors import DatabaseError, FileStoreError, TrainingError
 from training.moments import now
+from training.store.installation import require_own_files
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class Worker:
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
         self._learning.sign_of_life.give()
+        self._say_whose_files()
         self._recover_jobs()
         self._learning.samples.correct_moments()
         self._learning.jobs.correct_moments()
@@ -130,6 +132,14 @@ class Worker:
             if reason:
                 self._learning.jobs.request(project.key, reason)
         self._learning.job_folders.tidy()
+
+    def _say_whose_files(self) -> None:
+        """Say that the stored files are not where they were: SQLite goes on in a moved folder."""
+        stores = self._learning.stores
+        try:
+            require_own_files(stores.database, stores.files)
+        except FileStoreError as error:
+            logger.warning("%s", error)
 
     def reconcile_due(self) -> None:
         """Compare the projects with Label Studio whose turn it is."""

@@ -1,9 +1,11 @@
 """What `python -m ml_backend work` says when it starts."""
 
 import argparse
+import contextlib
 import itertools
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 
 from ml_backend.commands import check_recipe, work
 from ml_backend.errors import SettingsError
+from ml_backend.learning.work_queue import open_queue
+from ml_backend.settings import Settings
 from tests.waiting import PATIENCE
 from training.errors import RecipeError
 
@@ -106,4 +110,15 @@ def test_worker_says_in_one_sentence_that_its_queue_is_down(tmp_path, monkeypatc
     monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     monkeypatch.setenv("ICMFORMER_QUEUE_URL", "redis://127.0.0.1:1/0")
     with pytest.raises(SettingsError, match=r"^the queue cannot be reached: [^\n]*$"):
+        work.run(argparse.Namespace())
+
+
+def test_worker_says_in_one_sentence_that_its_queue_cannot_be_written(tmp_path, monkeypatch):
+    settings = Settings(model_dir=tmp_path, queue_url=None)
+    open_queue(settings)
+    with contextlib.closing(sqlite3.connect(settings.state_folder.queue)) as queue:
+        refuse = "BEGIN SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
+        queue.execute(f"CREATE TRIGGER no BEFORE INSERT ON kv {refuse}")
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"^the queue cannot be [^\n]*readonly database[^\n]*$"):
         work.run(argparse.Namespace())

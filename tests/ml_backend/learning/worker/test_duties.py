@@ -283,3 +283,15 @@ def test_a_database_that_is_away_costs_no_message_its_attempts(learning, worker,
     state.close()
     worker.ingest()
     assert [job.state for job in learning.jobs.of_project(PROJECT)] == ["waiting"]
+
+
+def test_files_that_are_not_where_they_were_are_told_of_each_minute(learning, worker, caplog):
+    folder = learning.settings.state_folder.files
+    worker.tick()
+    assert "missing from the stored files" not in caplog.text
+    folder.rename(folder.with_name("elsewhere"))
+    worker.tick()
+    assert caplog.text.count("missing from the stored files") == 1
+    folder.with_name("elsewhere").rename(folder)
+    worker.tick()
+    assert caplog.text.count("missing from the stored files") == 1
