@@ -324,9 +324,9 @@ def path_prefix() -> str:
     prefix = os.environ.get("SCRIPT_NAME", "")
     if not _PATH_PREFIX.fullmatch(prefix) or {"?", "#"} & {*prefix}:
         raise SettingsError(
-            f"SCRIPT_NAME is {prefix!r}, but it must begin with a slash and hold no blanks or "
-            "letters with accents, as the path in the address that Label Studio connects: "
-            "/icmformer"
+            f"SCRIPT_NAME is {prefix!r}, but it must begin with a slash and hold neither blanks "
+            "nor ? or #, as the path in the address that Label Studio connects: /icmformer, with "
+            "%C3%A4 for ä"
         )
     return prefix.rstrip("/")
 

@@ -120,7 +120,8 @@ class Worker:
     def tick(self) -> None:
         """Do what is due: once a minute, and when the worker starts."""
         self._learning.sign_of_life.give()
-        self._say_whose_files()
+        if self._learning.settings.files_url is None:  # another store may hang for minutes
+            self._say_whose_files()
         self._recover_jobs()
         self._learning.samples.correct_moments()
         self._learning.jobs.correct_moments()
@@ -134,7 +135,7 @@ class Worker:
         self._learning.job_folders.tidy()
 
     def _say_whose_files(self) -> None:
-        """Say that the stored files are not where they were: SQLite goes on in a moved folder."""
+        """Say that MODEL_DIR is not where it was: SQLite goes on in a folder that was moved."""
         stores = self._learning.stores
         try:
             require_own_files(stores.database, stores.files)

@@ -1,5 +1,6 @@
 import contextlib
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -239,6 +240,21 @@ def test_a_database_that_hangs_is_named_when_no_connection_is_free(database, mon
             with pytest.raises(DatabaseError, match="does not answer: all connections to it wait"):
                 use()
     assert words(database) == []
+
+
+def test_one_that_may_only_be_read_is_named(database):
+    """So PostgreSQL says it, after a failover or on a disk that is nearly full."""
+
+    def refuse(cursor, statement, parameters, context):
+        raise sqlite3.InternalError("cannot execute INSERT in a read-only transaction")
+
+    event.listen(Engine, "do_execute", refuse)
+    try:
+        refused = pytest.raises(DatabaseError, match=r"state\.db cannot be used: .*read-only")
+        with refused, database.read() as session:
+            session.execute(text("SELECT 1"))
+    finally:
+        event.remove(Engine, "do_execute", refuse)
 
 
 def test_a_driver_that_is_not_installed_is_named_without_the_password(monkeypatch):
