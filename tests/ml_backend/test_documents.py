@@ -18,7 +18,7 @@ IN_WORDS = {
     "SQLite files": (None,),
     "a SQLite file": (None,),
     "a folder": (None,),
-    "torch's choice": (0,),
+    "the free cores": (0,),
     "half the cores": (0,),
 }
 
