@@ -9,7 +9,12 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from ml_backend.gunicorn_hooks import catch_up, hang_up_on_silence, say_silence_in_a_line
+from ml_backend.gunicorn_hooks import (
+    catch_up,
+    hang_up_on_silence,
+    leave,
+    say_silence_in_a_line,
+)
 from ml_backend.logs import write_logs
 from ml_backend.settings import load_settings, path_prefix
 from training import __version__
@@ -101,9 +106,9 @@ def pre_request(worker: Any, request: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Close the databases: SQLite's logs, which hold what was deleted, go with the last of all."""
+    """Leave in order, if there is anything to leave."""
     if worker.booted:
-        worker.wsgi.extensions["icmformer"].learning.close()
+        leave(worker)
 
 
 def on_exit(server: Any) -> None:

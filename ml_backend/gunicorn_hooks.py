@@ -1,6 +1,7 @@
 """What gunicorn.conf.py has done while gunicorn begins to listen, loads a worker, and logs."""
 
 import logging
+import os
 import socket
 import struct
 from multiprocessing.synchronize import Event
@@ -35,6 +36,21 @@ def catch_up(worker: Any, done: Event) -> None:
     if not done.is_set():
         worker.wsgi.extensions["icmformer"].catch_up()
         done.set()
+
+
+def leave(worker: Any) -> None:
+    """Close what a worker has open, and do not wait for a network that hangs.
+
+    SQLite's logs, which hold what was deleted, go with the last that closes a database. Python
+    waits for its threads when it ends, and gunicorn a minute more before it kills such a worker.
+
+    Args:
+        worker: one of gunicorn's, which has answered its last request.
+    """
+    backend = worker.wsgi.extensions["icmformer"]
+    backend.learning.close()
+    if backend.queue.hangs:
+        os._exit(0)
 
 
 def say_silence_in_a_line(record: logging.LogRecord) -> bool:

@@ -57,8 +57,11 @@ def _only_memory(error: Exception) -> None:
         return
     if isinstance(error, torch.AcceleratorError):
         reason = str(error).partition("\n")[0]
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise DeviceError(
-            f"the GPU failed ({reason}), so this process begins anew: click again in a moment"
-        ) from error
+        raise end_process(f"the GPU failed ({reason})") from error
     raise error
+
+
+def end_process(reason: str) -> DeviceError:
+    """Ask this process to stop, so that gunicorn begins another, and return what says so."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return DeviceError(f"{reason}, so this process begins anew: click again in a moment")

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -20,11 +21,15 @@ from typing import Any, TypeVar
 import torch
 
 from ml_backend.deadline import Deadline
-from ml_backend.serving.device_trouble import despite_trouble
+from ml_backend.serving.device_trouble import despite_trouble, end_process
 
 Result = TypeVar("Result")
 
 _NICER = 5  # than the threads that answer; a third of their share where cores are scarce
+
+# Nobody waits for a piece of work that long, and one that takes longer will not end: drivers of
+# GPUs may hang, and then every click waits for the one with which that began.
+HANGS_SECONDS = 300.0
 
 
 class InferenceQueue:
@@ -44,11 +49,18 @@ class InferenceQueue:
         )
         self._lock = threading.Lock()
         self._depth = 0
+        self._begun: float | None = None
 
     @property
     def depth(self) -> int:
         """Pieces of work that wait or run."""
         return self._depth
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the piece of work that runs will not end."""
+        begun = self._begun
+        return begun is not None and time.monotonic() - begun > HANGS_SECONDS
 
     def run(self, work: Callable[[], Result], deadline: Deadline) -> Result:
         """Run `work` when its turn comes, and return what it returns or raise what it raises.
@@ -56,7 +68,7 @@ class InferenceQueue:
         Raises:
             DeadlineError: if it is not done in time; what has not begun never will.
             DeviceMemoryError: if it does not fit into the GPU's memory.
-            DeviceError: if the GPU failed; the process is then asked to stop.
+            DeviceError: if the GPU failed or hangs; the process is then asked to stop.
         """
         deadline.check()
         future = self._executor.submit(self._unless_late, work, deadline)
@@ -66,13 +78,19 @@ class InferenceQueue:
             return future.result(timeout=deadline.remaining())
         except FutureTimeoutError:
             future.cancel()
+            if self.hangs:
+                raise end_process(f"a pass takes more than {HANGS_SECONDS:g} s") from None
             deadline.check()
             raise
 
     def _unless_late(self, work: Callable[[], Result], deadline: Deadline) -> Result:
         deadline.check()
         _take_threads(self._threads())
-        return despite_trouble(work, self._relieve)
+        self._begun = time.monotonic()
+        try:
+            return despite_trouble(work, self._relieve)
+        finally:
+            self._begun = None
 
     def _done(self, _: Future[Any]) -> None:
         self._count(-1)

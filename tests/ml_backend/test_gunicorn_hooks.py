@@ -1,12 +1,18 @@
 import logging
 import multiprocessing
+import os
 import socket
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
-from ml_backend.gunicorn_hooks import catch_up, hang_up_on_silence, say_silence_in_a_line
+from ml_backend.gunicorn_hooks import (
+    catch_up,
+    hang_up_on_silence,
+    leave,
+    say_silence_in_a_line,
+)
 from ml_backend.learning.projects import ProjectNews
 from tests.waiting import PATIENCE
 from training.errors import DatabaseError
@@ -34,6 +40,16 @@ def test_a_database_that_is_away_keeps_nobody_from_serving(app, known, monkeypat
     monkeypatch.setattr(projects, "ask_to_reconcile_all", Mock(side_effect=DatabaseError("away")))
     catch_up(SimpleNamespace(wsgi=app), multiprocessing.Event())
     assert "is found only when projects are next compared: away" in caplog.text
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nobody_waits_for_a_network_that_hangs(hangs, monkeypatch):
+    steps = []
+    learning = SimpleNamespace(close=lambda: steps.append("closed"))
+    backend = SimpleNamespace(learning=learning, queue=SimpleNamespace(hangs=hangs))
+    monkeypatch.setattr(os, "_exit", steps.append)
+    leave(SimpleNamespace(wsgi=SimpleNamespace(extensions={"icmformer": backend})))
+    assert steps == (["closed", 0] if hangs else ["closed"])
 
 
 def test_a_peer_that_falls_silent_does_not_hold_its_thread():

@@ -11,6 +11,7 @@ import torch
 
 from ml_backend.deadline import Deadline
 from ml_backend.errors import DeadlineError, DeviceError, DeviceMemoryError
+from ml_backend.serving import inference_queue
 from ml_backend.serving.inference_queue import InferenceQueue
 from tests.waiting import PATIENCE, wait_until
 
@@ -176,3 +177,23 @@ def test_a_gpu_that_fails_ends_the_process_so_that_another_begins(seems_full, mo
         assert asked_to_stop.wait(PATIENCE)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_pass_that_never_ends_ends_the_process_so_that_another_begins(monkeypatch):
+    queue = queue_without_relief()
+    release, asked_to_stop = threading.Event(), threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    try:
+        with pytest.raises(DeadlineError):
+            queue.run(release.wait, Deadline(0.05))
+        assert not queue.hangs
+        monkeypatch.setattr(inference_queue, "HANGS_SECONDS", 0.01)
+        with pytest.raises(DeviceError, match=r"a pass takes more than 0\.01 s, so this process"):
+            queue.run(release.wait, Deadline(0.05))
+        assert asked_to_stop.wait(PATIENCE)
+        assert queue.hangs
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        release.set()
+    assert queue.run(lambda: 7, Deadline(PATIENCE)) == 7
+    assert not queue.hangs
