@@ -8,6 +8,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from flask import Flask
+from jinja2 import StrictUndefined
 from PIL import ExifTags, Image
 
 from icmformer import build_model
@@ -87,6 +89,14 @@ def _patient(monkeypatch):
         "serving.pointer_follower.PATIENCE_SECONDS",
     ):
         monkeypatch.setattr(f"ml_backend.{limit}", PATIENCE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _strict_pages():
+    """To people a page without one of its facts is better than none; to a test it is a mistake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "jinja_options", {"undefined": StrictUndefined})
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,13 @@ def test_the_decision_of_a_person_is_recorded_and_what_is_live_is_not_kept_from_
     versions = learning.stores.versions
     learning.projects.remember("5.1", ProjectNews("Asks"))
     number = versions.publish(
-        Candidate("asks", versions.checkpoint(1), project="5.1", verdict="ask")
+        Candidate(
+            "asks",
+            versions.checkpoint(1),
+            project="5.1",
+            verdict="ask",
+            scores={"compared_with": 1},
+        )
     )
 
     def decide(move):
