@@ -1,8 +1,11 @@
 """What waits for a person, and whether a worker is there, for pages, REST and Prometheus."""
 
+import contextlib
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -88,14 +91,22 @@ class Lookout:
         self._looking = threading.Lock()
 
     def look(self) -> Attention:
-        """Look what waits, one thread after the other.
+        """Look what waits, in a thread that the database may keep, one after the other.
 
         Raises:
-            DatabaseError: if the database is away, or another thread waits for it.
+            DatabaseError: if the database is away or hangs.
         """
-        if not self._looking.acquire(timeout=_PATIENCE_SECONDS):
-            raise DatabaseError("the database does not answer: a look at what waits began before")
+        if self._looking.acquire(timeout=_PATIENCE_SECONDS):
+            seen = Future[Attention]()
+            threading.Thread(target=self._deliver, args=(seen,), daemon=True).start()
+            with contextlib.suppress(FutureTimeoutError):
+                return seen.result(_PATIENCE_SECONDS)
+        raise DatabaseError("the database does not answer: a look at what waits takes long")
+
+    def _deliver(self, seen: "Future[Attention]") -> None:
         try:
-            return look(self._learning)
+            seen.set_result(look(self._learning))
+        except Exception as error:
+            seen.set_exception(error)
         finally:
             self._looking.release()

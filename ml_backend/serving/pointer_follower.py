@@ -67,7 +67,8 @@ class PointerFollower:
         self._seen: dict[str, Live | None] = {}
         self._stuck: dict[str, str] = {}
         self._arriving: dict[int, tuple[float, Future[Version | None]]] = {}
-        self._look_first(SITE, versions.live(SITE))
+        self._pointers = versions.pointers()
+        self._look_first(SITE, self._pointers.live(SITE))
 
     def follow(self, prepare: Callable[[Version], object]) -> None:
         """Look for changes from now on, in a thread that ends with this object.
@@ -82,14 +83,14 @@ class PointerFollower:
         threading.Thread(target=_follow, args=arguments, name="live-pointer", daemon=True).start()
 
     def live(self, project: str) -> Version:
-        """Return the version that serves this project, from memory if it was asked for before."""
+        """Return the version that serves this project, as the last look at the database says."""
         known = self._live.get(project)
         if known is not None:
             return known
         if len(self._live) >= MOST_PROJECTS:
             return self._live.get(SITE, self._fallback)
         try:
-            return self._look_first(project, self._versions.live(project))
+            return self._look_first(project, self._pointers.live(project))
         except (SQLAlchemyError, TrainingError) as error:
             logger.error("live pointer of project=%s cannot be read: %s", project, error)
             return self._live.get(SITE, self._fallback)
@@ -134,10 +135,10 @@ class PointerFollower:
         later look finds it here.
         """
         self._wanted = set()
-        pointers = self._versions.pointers()
+        self._pointers = self._versions.pointers()
         for project in list(self._live):
             try:
-                self._look(project, pointers.live(project), self._find_soon)
+                self._look(project, self._pointers.live(project), self._find_soon)
             except Exception as error:
                 # One project's version that does not load must not keep the others from moving.
                 self._note_stuck(project, error)

@@ -14,7 +14,7 @@ from ml_backend.learning.worker import Worker
 from tests.ml_backend.learning.worker.disc_tasks import move_back
 from tests.ml_backend.web.pages.reading import page
 from tests.training.disc_project import accept
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 from training.moments import now
 from training.store.model_versions import Candidate
 from training.store.sample_rows import SampleRow
@@ -250,19 +250,18 @@ def test_a_database_that_is_away_takes_neither_the_page_nor_a_scrape_away(client
     assert "icmformer_versions_waiting" not in scrape.text
 
 
-def test_a_database_that_hangs_keeps_one_thread_and_no_more(client, app, monkeypatch):
-    monkeypatch.setattr(attention, "_PATIENCE_SECONDS", 0.01)
-    looking, answer = threading.Event(), threading.Event()
+def test_a_database_that_hangs_keeps_nobody_who_asks(client, learning, monkeypatch):
+    fail_a_job(learning)
+    assert "icmformer_projects_with_failed_job 1.0" in client.get("/metrics").text
+    monkeypatch.setattr(attention, "_PATIENCE_SECONDS", 0.1)
+    answer, look = threading.Event(), attention.look
 
     def hang(learning):
-        looking.set()
         answer.wait(PATIENCE)
+        return look(learning)
 
     monkeypatch.setattr(attention, "look", hang)
-    first = threading.Thread(target=app.extensions["icmformer"].lookout.look)
-    first.start()
-    looking.wait(PATIENCE)
+    assert "icmformer_projects_with_failed_job" not in client.get("/metrics").text
     assert "the database does not answer" in page(client, "/")
-    assert "icmformer_versions_waiting" not in client.get("/metrics").text
     answer.set()
-    first.join()
+    wait_until(lambda: "icmformer_projects_with_failed_job 1.0" in client.get("/metrics").text)

@@ -84,14 +84,28 @@ def test_looking_at_many_projects_asks_the_database_once(versions, tmp_path):
     for number in range(50):
         assert name(pointer, f"{number}.1") == "starter"
     assert name(pointer, A) == "v2"
+    asked = asked_of(versions)
+    pointer.refresh()
+    assert len([one for one in asked if one.startswith("SELECT")]) == 1, asked
+
+
+def test_the_first_click_of_a_project_does_not_wait_for_the_database(versions, tmp_path):
+    versions.register_base(checkpoint(tmp_path, "starter"))
+    pointer = PointerFollower(versions, UNTRAINED)
+    asked = asked_of(versions)
+    assert name(pointer, A) == "starter"
+    assert not asked
+
+
+def asked_of(versions):
+    """Statements that the database is asked from now on."""
     asked = []
 
     def count(connection, cursor, statement, *others):
         asked.append(statement)
 
     event.listen(versions._database._engine, "before_cursor_execute", count)
-    pointer.refresh()
-    assert len([one for one in asked if one.startswith("SELECT")]) == 1, asked
+    return asked
 
 
 def test_changes_are_seen_within_seconds_and_prepared_before(versions, tmp_path):
