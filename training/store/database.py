@@ -31,6 +31,7 @@ from sqlalchemy import (
     exc,
     func,
     inspect,
+    make_url,
     select,
     text,
 )
@@ -44,10 +45,27 @@ from training.errors import DatabaseError
 
 SCHEMA_VERSION = 5
 _FREE_CONNECTION_SECONDS = 2
+# Of a machine that vanished nobody hears, and Linux waits a quarter of an hour for it, or two hours
+# where nothing was sent: libpq's own names, seconds but for the last.
+_VANISHES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
+_LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 _LOCKED_SECONDS = 10
 _LOCKED = "database is locked"  # as SQLite says it
+_LOCK_TIMEOUT = "55P03"  # of PostgreSQL, whose own words depend on its language
 _BEGINS_WITH = "begins_with"  # in SQLite
 _WRITE_LOCK = 0x6963_6D66  # any number that other programs in the database do not use
+_IDLE_SECONDS = 60  # a writer that does nothing for so long has vanished, or was stopped
+_TAKE_WRITE_LOCK = (
+    f"SET LOCAL lock_timeout = '{_LOCKED_SECONDS}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'; "
+    f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
+)
 # 40 MB: only where nobody calls `checkpoint` does a commit have to move them, which took 0.1 s.
 _MOST_PAGES_IN_LOG = 10_000
 
@@ -211,7 +229,7 @@ class Database:
     def _begin_write(self) -> Iterator[Connection]:
         with self._in_turn(), _write_engine(self._engine).begin() as connection:
             if self._engine.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"))
+                connection.exec_driver_sql(_TAKE_WRITE_LOCK)
             yield connection
 
     def _check_schema(self) -> None:
@@ -256,7 +274,8 @@ def _engine(place: Path | str) -> Engine:
     remote = {"pool_pre_ping": True, "pool_timeout": _FREE_CONNECTION_SECONDS}
     options = {} if place.startswith("sqlite") else remote
     try:
-        return create_engine(place, hide_parameters=True, **options)
+        limits = _limits(make_url(place))
+        return create_engine(place, hide_parameters=True, connect_args=limits, **options)
     except ImportError as error:
         raise DatabaseError(
             f"a {kind} database needs the package {error.name}, which is not installed here; for "
@@ -273,6 +292,13 @@ def _engine(place: Path | str) -> Engine:
             f"{kind[:40]!r} is no kind of database that SQLAlchemy knows: write the address like "
             "postgresql+psycopg://user:password@host/name"
         ) from error
+
+
+def _limits(url: URL) -> dict[str, int]:
+    """Return when a connection counts as broken, but for what the address itself says of that."""
+    if url.get_driver_name() not in _LIBPQ_DRIVERS:
+        return {}
+    return {name: value for name, value in _VANISHES.items() if name not in url.query}
 
 
 def _leave_out_rows(context: ExceptionContext) -> None:
@@ -303,11 +329,11 @@ def _say_in_a_sentence(context: ExceptionContext) -> None:
 def _sentence(engine: Engine, problem: object, is_damaged: bool = False) -> str:
     shown = engine.url.render_as_string(hide_password=True)
     said = (str(problem).strip().splitlines() or [repr(problem)])[0]
-    if said == _LOCKED:
-        said += (
-            f" for {_LOCKED_SECONDS} seconds or more by what others write; this passes, unless the "
-            "machine has too little processor time or a process that writes was stopped in the "
-            "middle"
+    if said == _LOCKED or getattr(problem, "sqlstate", "") == _LOCK_TIMEOUT:
+        said = (
+            f"{_LOCKED} for {_LOCKED_SECONDS} seconds or more by what others write; this passes, "
+            "unless the machine has too little processor time or a process that writes was "
+            "stopped in the middle"
         )
     if is_damaged:
         said += (

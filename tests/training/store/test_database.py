@@ -15,7 +15,7 @@ from tests.waiting import PATIENCE
 from training import __version__
 from training.errors import DatabaseError
 from training.moments import now
-from training.store.database import SCHEMA_VERSION, Base, Database, UtcDateTime
+from training.store.database import SCHEMA_VERSION, Base, Database, UtcDateTime, _limits
 
 
 class Note(Base):
@@ -269,6 +269,15 @@ def test_an_address_of_no_known_kind_is_refused_with_a_sentence(address):
     with pytest.raises(DatabaseError, match="no kind of database") as error:
         Database(address)
     assert "ann:secret" not in str(error.value)
+
+
+def test_a_server_that_vanishes_is_given_up_unless_its_address_says_otherwise():
+    limits = _limits(make_url("postgresql+psycopg://ann@db/icmformer"))
+    assert limits["connect_timeout"] == 5
+    assert limits["tcp_user_timeout"] == 10_000
+    more = _limits(make_url("postgresql+psycopg://ann@db/icmformer?connect_timeout=60"))
+    assert limits.keys() - more.keys() == {"connect_timeout"}
+    assert not _limits(make_url("postgresql+pg8000://ann@db/icmformer"))
 
 
 def test_an_address_that_cannot_be_read_is_refused_with_a_sentence():

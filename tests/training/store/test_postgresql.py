@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from training.errors import DatabaseError
+from training.store import database as database_module
 from training.store.database import Base, Database
 
 ADDRESS = os.environ.get("TEST_POSTGRESQL")
@@ -100,6 +101,38 @@ def test_what_a_writer_has_checked_stays_true_until_it_writes(database):
         thread.start()
     for thread in threads:
         thread.join()
+    assert count(database) == 1
+
+
+def test_a_writer_that_does_not_end_is_waited_for_only_so_long(database, monkeypatch):
+    short = database_module._TAKE_WRITE_LOCK.replace("'10s'", "'100ms'")
+    monkeypatch.setattr(database_module, "_TAKE_WRITE_LOCK", short)
+    other = Database(ADDRESS)
+    is_refused = pytest.raises(DatabaseError, match="is locked for 10 seconds or more")
+    with database.write(), is_refused, other.write():
+        pass
+    with other.write() as session:
+        session.add(Word(word="after"))
+    other.close()
+    assert count(database) == 1
+
+
+def test_a_writer_that_was_stopped_in_the_middle_is_put_out(database, monkeypatch):
+    """As one whose machine was taken away, of which the server hears nothing for two hours."""
+    short = database_module._TAKE_WRITE_LOCK.replace("'60s'", "'100ms'")
+    monkeypatch.setattr(database_module, "_TAKE_WRITE_LOCK", short)
+    stopped = Database(ADDRESS)
+
+    def write():
+        with stopped.write() as session:
+            session.add(Word(word="never"))
+            session.flush()
+            with database.write() as other:
+                other.add(Word(word="instead"))
+
+    with pytest.raises(DatabaseError, match="cannot be used"):
+        write()
+    stopped.close()
     assert count(database) == 1
 
 
