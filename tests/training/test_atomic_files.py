@@ -108,7 +108,8 @@ def test_a_file_that_finds_no_space_is_named(tmp_path, size):
     assert {file.name for file in tmp_path.iterdir()} <= {"other"}
 
 
-def test_so_is_a_state_of_a_training(tmp_path):
+@pytest.mark.parametrize("size", [1000, 1_000_000], ids=["when it is flushed", "in the middle"])
+def test_so_is_a_state_of_a_training(tmp_path, size):
     with no_file_larger_than(1000), pytest.raises(OSError, match=r"/state-000000000016\.pt'$"):
-        save_state(tmp_path, 16, {"weights": torch.zeros(1000)}, keep=1)
+        save_state(tmp_path, 16, {"weights": torch.zeros(size)}, keep=1)
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,13 @@ def save_state(folder: Path, samples: int, state: dict[str, Any], keep: int) -> 
     # One name, so that the next state replaces what a killed process left: it may be gigabytes.
     unfinished = folder / "unfinished"
     with appearing(path, unfinished) as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch closes its archive where the disk is full, finds it too short, and says that.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
 
