@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_backend.errors import SettingsError
 from ml_backend.learning.assembly import open_learning
+from ml_backend.learning.job_process import how_it_ended
 from ml_backend.learning.queue_log import shorten_queue_log
 from ml_backend.learning.work_queue import declare_tasks, open_queue, require_reachable
 from ml_backend.learning.worker import Worker
@@ -95,8 +96,7 @@ def _require_recipe() -> None:
     )
     if checked.returncode < 0:
         raise SettingsError(
-            f"the check of ICMFORMER_FINE_TUNE_RECIPE was ended by signal {-checked.returncode}, "
-            "as the system does where memory is short; start again when more is free"
+            f"the check of ICMFORMER_FINE_TUNE_RECIPE {how_it_ended(checked.returncode)}"
         )
     if checked.returncode:
         problem = checked.stderr.strip() or f"its check ended with status {checked.returncode}"

@@ -248,11 +248,12 @@ class FineTuneJobs:
             session.expunge_all()
         return jobs
 
-    def recover(self, worker: str | None = None, alive: str = "") -> list[int]:
+    def recover(self, worker: str | None = None, cause: str = "", *, alive: str = "") -> list[int]:
         """Put the jobs of dead workers back into the queue; give up those that die where they did.
 
         Args:
             worker: is known to be dead; by default those that were silent for too long are.
+            cause: what is known of why.
             alive: a worker that is known not to be dead, however silent: the machine slept.
 
         Returns:
@@ -271,7 +272,7 @@ class FineTuneJobs:
                 if row.attempts < MOST_ATTEMPTS:
                     row.state = "waiting"
                 else:
-                    _end(row, "failed", _died(row))
+                    _end(row, "failed", _died(row, cause or "its worker died"))
             return [row.id for row in rows]
 
     def correct_moments(self) -> None:
@@ -379,8 +380,8 @@ def _end(row: JobRow, state: JobState, message: str) -> None:
     row.seconds_left = None
 
 
-def _died(row: JobRow) -> str:
+def _died(row: JobRow, cause: str) -> str:
     return (
-        f"its worker died {row.attempts} times before it got any further, the last time while "
-        f"{row.stage or 'starting'} ({row.done} of {row.total}); see the log"
+        f"it was cut off {row.attempts} times before it got any further, the last time while "
+        f"{row.stage or 'starting'} ({row.done} of {row.total}): {cause}; see the log"
     )

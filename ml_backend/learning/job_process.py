@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,6 +16,14 @@ STOP_SECONDS = 20.0
 # A cancelled job stops when it next tells how far it is: a large network may need minutes.
 _CANCEL_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
+
+
+def how_it_ended(returncode: int) -> str:
+    """Say what became of a process, as "was ended by SIGKILL …"; "" of one that ended in order."""
+    if returncode >= 0:
+        return f"ended with status {returncode}" if returncode else ""
+    hint = ", as the system does where memory is short" if -returncode == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-returncode).name}{hint}"
 
 
 def wait_for(

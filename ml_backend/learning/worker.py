@@ -29,7 +29,7 @@ from ml_backend.label_studio.protocol import Json
 from ml_backend.learning.assembly import Learning
 from ml_backend.learning.fine_tune_jobs import JobRow, worker_name
 from ml_backend.learning.ingest import Image, Ingest
-from ml_backend.learning.job_process import STOP_SECONDS, wait_for
+from ml_backend.learning.job_process import STOP_SECONDS, how_it_ended, wait_for
 from ml_backend.learning.newer_states import NewerStates
 from ml_backend.learning.next_job import ask_for_job, next_job, reason_to_train
 from ml_backend.learning.projects import ProjectRow
@@ -229,7 +229,7 @@ class Worker:
             keep_claim = partial(self._learning.jobs.keep_claim, job.id, name)
             wait_for(process, keep_claim, self._stopping)
             self._running = ""
-            self._settle(job.id, name)
+            self._settle(job.id, name, how_it_ended(process.returncode))
         self._tell(job.id)
         return True
 
@@ -245,7 +245,7 @@ class Worker:
                 start_new_session=True,  # the job lowers the priority of its session
             )
 
-    def _settle(self, job: int, name: str) -> None:
+    def _settle(self, job: int, name: str, ended: str) -> None:
         """Say what became of a job whose process ended: one that ended itself has said so.
 
         One that crashed, or was stopped before it could say anything, still looks as if it ran.
@@ -253,8 +253,10 @@ class Worker:
         if self._stopping.is_set():
             with contextlib.suppress(JobError):
                 self._learning.jobs.release(job, name)
-        else:
-            self._learning.jobs.recover(name)
+            return
+        if ended:
+            logger.warning("job=%d: its process %s", job, ended)
+        self._learning.jobs.recover(name, f"its process {ended}" if ended else "")
 
     def _tell(self, number: int) -> None:
         """Log how a job ended, or that it waits to be continued."""

@@ -86,7 +86,7 @@ def test_a_recipe_is_not_blamed_where_its_check_was_killed(written_recipe, tmp_p
     python.write_text("#!/bin/sh\nkill -9 $$\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    with pytest.raises(SettingsError, match="was ended by signal 9, as the system does"):
+    with pytest.raises(SettingsError, match="was ended by SIGKILL, as the system does"):
         work.run(argparse.Namespace())
 
 

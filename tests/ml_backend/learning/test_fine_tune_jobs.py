@@ -139,7 +139,10 @@ def test_a_job_whose_workers_keep_dying_fails_and_says_where(jobs, database):
         jobs.recover()
     row = jobs.get(job)
     assert row.state == "failed"
-    assert "died 3 times before it got any further, the last time while training (30" in row.message
+    assert row.message == (
+        "it was cut off 3 times before it got any further, the last time while training (30 of "
+        "300): its worker died; see the log"
+    )
     assert jobs.claim("w") is None
 
 

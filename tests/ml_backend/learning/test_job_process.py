@@ -9,7 +9,8 @@ import pytest
 
 from ml_backend.learning import job_process
 from ml_backend.learning.fine_tune_jobs import FineTuneJobs
-from ml_backend.learning.job_process import wait_for
+from ml_backend.learning.job_process import how_it_ended, wait_for
+from tests.waiting import PATIENCE
 from training.errors import DatabaseError
 from training.store.database import Database
 
@@ -62,6 +63,18 @@ def test_a_cancelled_job_that_hangs_is_ended(jobs, job, start):
     assert process.returncode < 0
     jobs.recover(WORKER)
     assert jobs.get(job).state == "cancelled"
+
+
+def test_what_ended_a_process_is_said(start):
+    endings = [start("print(flush=True); import os; os.kill(os.getpid(), 9)")]
+    endings += [start("print(flush=True); import os; os.kill(os.getpid(), 15)")]
+    endings += [start(f"print(flush=True); raise SystemExit({status})") for status in (3, 0)]
+    assert [how_it_ended(process.wait(PATIENCE)) for process in endings] == [
+        "was ended by SIGKILL, as the system does where memory is short",
+        "was ended by SIGTERM",
+        "ended with status 3",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -228,9 +228,25 @@ def test_a_job_that_a_dead_worker_left_is_in_the_log_of_the_next(learning, worke
         worker.tick()
     start = f"job=1 project={PROJECT}"
     assert caplog.messages[:2] == [f"{start} waiting: to be continued"] * 2
-    assert caplog.messages[2].startswith(f"{start} failed: its worker died 3 times")
+    assert caplog.messages[2].startswith(f"{start} failed: it was cut off 3 times")
     assert "What job 1 was to learn is tried again after" in caplog.messages[3]
     assert [record.levelname for record in caplog.records] == ["INFO"] * 2 + ["WARNING"] * 2
+
+
+def test_a_job_whose_process_the_system_ends_says_so(learning, worker, caplog, monkeypatch):
+    def start(job, name):
+        return subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+
+    monkeypatch.setattr(worker, "_start", start)
+    learning.projects.remember(PROJECT, ProjectNews("Discs"))
+    learning.jobs.request(PROJECT, "Start training")
+    worker.train()
+    how = "its process was ended by SIGKILL, as the system does where memory is short"
+    assert [one for one in caplog.messages if how in one][:3] == [f"job=1: {how}"] * 3
+    assert learning.jobs.get(1).message == (
+        "it was cut off 3 times before it got any further, the last time while starting (0 of "
+        f"0): {how}; see the log"
+    )
 
 
 @pytest.mark.slow
