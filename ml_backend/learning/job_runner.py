@@ -175,6 +175,7 @@ class Heart:
         self._begun_with = _kept(self._folder)
         self._beat = Beat("starting", 0, 0, None)
         self._told_at = 0.0
+        self._unrenewed = ""  # why, if the claim could not be renewed when that was last tried
         self._stop = threading.Event()
         self._told_to_stop = threading.Lock()
         self._ended = threading.Event()
@@ -246,10 +247,13 @@ class Heart:
                 if not self._stop.is_set():
                     logger.info("%s", error)
                 self._stop.set()
-        except DatabaseError as error:
-            logger.warning("the claim could not be renewed: %s", error)
-        except Exception:
-            logger.exception("the claim could not be renewed")
+        except Exception as error:
+            if self._unrenewed != repr(error):
+                trace = None if isinstance(error, DatabaseError) else error
+                logger.warning("the claim could not be renewed: %s", error, exc_info=trace)
+            self._unrenewed = repr(error)
+        else:
+            self._unrenewed = ""
 
 
 def _kept(folder: Path) -> set[str]:

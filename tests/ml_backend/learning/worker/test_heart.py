@@ -7,6 +7,7 @@ from ml_backend.learning.fine_tune_jobs import JobRow
 from ml_backend.learning.job_runner import Heart
 from ml_backend.serving.click_mark import ClickMark
 from tests.ml_backend.learning.worker.disc_tasks import PROJECT, move_back
+from training.errors import DatabaseError
 
 
 @pytest.fixture
@@ -53,3 +54,20 @@ def test_a_job_holds_still_after_a_click(learning, continued, monkeypatch):
         monkeypatch.setattr(job_runner, "time", lambda now=now: now)
         heart.tell("training", 1, 300)
     assert slept == [0, pytest.approx(0.75, abs=1e-3), 0]
+
+
+def test_an_outage_of_the_database_is_said_once(learning, continued, monkeypatch, caplog):
+    heart = Heart(learning, continued, None)
+
+    def fail(*beat):
+        raise DatabaseError("the database is away")
+
+    with monkeypatch.context() as away:
+        away.setattr(learning.jobs, "beat", fail)
+        for stage in ("training", "judging the candidate", "training"):
+            heart.tell(stage, 0, 300)
+    heart.tell("judging the candidate", 0, 9)
+    monkeypatch.setattr(learning.jobs, "beat", fail)
+    heart.tell("training", 0, 300)
+    said = [one for one in caplog.messages if "claim" in one]
+    assert said == ["the claim could not be renewed: the database is away"] * 2
