@@ -18,6 +18,7 @@ from tests.waiting import PATIENCE, wait_until
 from training import __version__
 from training.moments import now
 
+LOGIN = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
 EVERYWHERE = [
     ("get", "/"),
     ("get", "/metrics"),
@@ -31,9 +32,7 @@ EVERYWHERE = [
 
 @pytest.fixture
 def guarded(settings):
-    login = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
-    values = {**settings.model_dump(), **login}
-    return create_app(type(settings)(**values)).test_client()
+    return create_app(type(settings)(**settings.model_dump() | LOGIN)).test_client()
 
 
 def test_health_is_json_and_needs_neither_login_nor_network(guarded, client):
@@ -267,6 +266,21 @@ def test_page_says_that_nothing_is_learned_without_a_token(settings, client):
     assert sentence not in client.get("/").text
     without = settings.model_copy(update={"label_studio_api_key": None})
     assert sentence in create_app(without).test_client().get("/").text
+
+
+@pytest.mark.parametrize(
+    ("change", "is_open"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "0.0.0.0", **LOGIN}, False),
+    ],
+)
+def test_page_says_that_anybody_may_use_it_where_that_is_so(settings, change, is_open):
+    client = create_app(type(settings)(**settings.model_dump() | change)).test_client()
+    answer = client.get("/", headers={"Authorization": authorization_header(*LOGIN.values())})
+    assert answer.status_code == 200
+    assert ("everyone who reaches this address may use" in answer.text) == is_open
 
 
 def test_of_a_long_address_the_page_shows_the_beginning(settings):

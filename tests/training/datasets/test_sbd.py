@@ -64,10 +64,13 @@ def test_ragged_outlines_are_no_training_objects(tmp_path):
     instances[5:15, 5:15] = 1
     # Two specks in opposite corners cover far less than 8 % of their common box.
     instances[0, 0] = instances[39, 39] = 2
+    instances[0, 39] = instances[39, 0] = 3
+    instances[20, 20:28] = 4
+    instances[29, 29] = 4  # with 9 pixels of a box of 10 x 10 it covers more
     write_sbd(tmp_path, {"2008_1": instances}, split="train")
 
     sample = SBDImages(tmp_path)[0]
 
     assert sample.name == "2008_1"
-    assert sample.objects == ((0, 1),)
-    assert set(np.unique(sample.layers)) == {0, 1}
+    assert sample.objects == ((0, 1), (0, 4))
+    assert set(np.unique(sample.layers)) == {0, 1, 4}

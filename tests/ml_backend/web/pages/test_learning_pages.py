@@ -348,6 +348,16 @@ def test_of_a_progress_bar_the_log_shows_what_one_would_see(learning):
     log.write_bytes(before)
 
 
+def test_a_log_is_shown_from_the_middle_of_a_character_on(learning):
+    log = learning.job_folders.make(learning.jobs.get(1)) / "log.txt"
+    before = log.read_bytes()
+    log.write_bytes("ä".encode() * 32_000 + b"!")  # its last 64,000 bytes begin with half of one
+    assert (
+        log_tail(learning, learning.jobs.get(1)) == "\N{REPLACEMENT CHARACTER}" + "ä" * 31_999 + "!"
+    )
+    log.write_bytes(before)
+
+
 def test_the_time_left_of_a_continued_job_counts_what_it_did_itself(monkeypatch):
     seconds = iter([0.0, 10.0, 20.0])
     monkeypatch.setattr("ml_backend.learning.job_runner.monotonic", lambda: next(seconds))
@@ -355,3 +365,15 @@ def test_the_time_left_of_a_continued_job_counts_what_it_did_itself(monkeypatch)
     assert clock.seconds_left("training", 150, 200) is None
     assert clock.seconds_left("training", 160, 200) == 40.0
     assert clock.seconds_left("training", 170, 200) == 30.0
+
+
+def test_the_time_left_of_a_training_counts_judging_what_comes_of_it(monkeypatch):
+    seconds = iter([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0])
+    monkeypatch.setattr("ml_backend.learning.job_runner.monotonic", lambda: next(seconds))
+    clock = StageClock()
+    told = [
+        clock.seconds_left(stage, done, 10)
+        for stage in ("judging the live version", "training", "judging the candidate", "deciding")
+        for done in (0, 5)
+    ]
+    assert told == [None, None, None, 10.0 + 20.0, None, 10.0, None, None]
