@@ -8,7 +8,7 @@ from ml_backend.connection import connections as module
 from ml_backend.connection.connections import Connections
 from ml_backend.errors import LabelStudioError
 from tests.ml_backend.stand_in import LEGACY_TOKEN, PERSONAL_TOKEN
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 PROJECT = "1.1795326988"
 
@@ -85,15 +85,20 @@ def test_a_connection_that_names_no_project_asks_for_none(label_studio):
 def test_slow_label_studio_gets_the_benefit_of_the_doubt_once(label_studio, monkeypatch):
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
     connections = Connections(label_studio.url, LEGACY_TOKEN)
-    client, release = connections.label_studio(PROJECT), threading.Event()
+    client, release, asked = connections.label_studio(PROJECT), threading.Event(), []
 
     def slow(number):
+        asked.append(number)
         assert release.wait(PATIENCE)
         raise LabelStudioError("it refused in the end")
 
     client.project = slow
     connections.check(PROJECT)
     connections.check(PROJECT)
+    assert len(asked) == 1
+    monkeypatch.setattr(module, "TRUSTED_SECONDS", 0)
+    connections.check(PROJECT)  # what nobody answers for so long is asked anew
+    wait_until(lambda: len(asked) == 2)
     release.set()
     with pytest.raises(LabelStudioError, match="in the end"):
         _until_it_raises(connections)
