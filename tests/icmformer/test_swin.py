@@ -131,3 +131,15 @@ def test_linear_layers_start_small(backbone):
 
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
     assert backbone.stages[0].blocks[0].mlp.fc1.bias.abs().max() == 0
+
+
+def test_stochastic_depth_leaves_out_the_changes_of_some_samples_and_scales_up_the_others():
+    block = build_model("tiny_swin", drop_path=0.5).backbone.stages[-1].blocks[-1]
+    assert block.drop_path == 0.5
+    change = torch.ones(400, 2, 2, 3)
+
+    factors = block.train()._drop(change)[:, 0, 0, 0]
+
+    assert set(factors.tolist()) == {0.0, 2.0}
+    assert 0.35 < (factors == 0).float().mean() < 0.65
+    torch.testing.assert_close(block.eval()._drop(change), change)

@@ -25,6 +25,12 @@ def settings(tmp_path):
     return Settings(model_dir=tmp_path)
 
 
+@pytest.mark.parametrize("url", [None, UNREACHABLE])
+def test_nobody_who_can_write_to_the_queue_can_have_programs_run(settings, url):
+    queue = open_queue(settings.model_copy(update={"queue_url": url}))
+    assert isinstance(queue.serializer, HintSerializer)
+
+
 def test_the_same_hints_in_every_process(settings):
     queue = open_queue(settings)
     done = []

@@ -28,6 +28,16 @@ def test_a_correction_where_it_was_asked_for():
     assert (near, repaired, spoiled) == (1, 0, 0)
 
 
+def test_what_lies_around_the_error_is_near():
+    target = _square(20, 20, 40).astype(np.int8)
+    before = target == 1
+    before[20:30, 20:60] = False
+    after = before.copy()
+    after[18:20, 20:60] = True  # nearer than 0.15 times the square root of the object's area
+    effect = effect_of_change(target, before, after, from_row_column(25, 40, True))
+    assert effect == (1, 0, 0)
+
+
 def test_a_correction_that_breaks_something_far_away():
     target = _square(20, 20, 40).astype(np.int8)
     before = target == 1

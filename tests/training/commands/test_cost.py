@@ -67,6 +67,16 @@ def test_counting_needs_no_timing(monkeypatch, capsys):
     assert "Network only; not measured (--repeats 0)." in table
 
 
+def test_the_papers_numbers_stand_beside_its_own(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", "cost", "vit_base", "--repeats", "0"])
+
+    assert command_line.main() == 0
+
+    table = capsys.readouterr().out
+    for name in ("vit_base", "published: iCMFormer ViT-B"):
+        assert re.search(rf"^{name} +448 +124\.81 +297\.54\b", table, re.MULTILINE)
+
+
 def test_table_8_is_counted_from_its_recipes(monkeypatch, capsys):
     printed = {
         "vit_base_1": 105.90, "vit_base_6": 153.16, "swin_base_8": 121.06, "swin_base_1": 91.64
