@@ -74,6 +74,7 @@ def test_a_message_is_kept_while_the_worker_writes_also_after_one_that_was_misse
         kept.put()
         assert kept.inbox.has_waiting()
     wait_until(kept.projects.is_reconcile_asked_for)
+    assert not kept.hinted._missed  # and is asked for once
 
 
 def test_what_cannot_be_asked_for_now_is_after_the_next_message(kept, caplog):

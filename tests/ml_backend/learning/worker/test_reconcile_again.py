@@ -97,3 +97,17 @@ def test_a_project_that_is_gone_is_asked_for_once_an_hour_after_a_restart_too(
         worker.reconcile_due()
         tries.append(len(server.requests) > before)
     assert tries == [True, False, False, False, True, False]
+
+
+def test_an_annotation_that_was_unusable_and_is_deleted_ends_no_comparison(
+    learning, worker, server
+):
+    server.forbidden_files = {"upload/1/0123abcd-5.png"}
+    deliver(learning, server, 1)
+    worker.ingest()
+    found = worker.reconcile(learning.projects.find(PROJECT))
+    assert found.sentence.startswith("24 annotations compared, 0 withdrawn, 1 unusable")
+    del server.tasks[5]
+    found = worker.reconcile(learning.projects.find(PROJECT))
+    assert found.succeeded, found.sentence
+    assert found.sentence.startswith("23 annotations compared")
