@@ -142,6 +142,7 @@ def with_a_version_of_its_own(backend):
     number = learning.stores.versions.publish(candidate)
     move = functools.partial(promote, project="2.1795327560", version=number, mover=mover)
     learning.stores.versions.move(move)
+    backend.pointer.refresh()  # as each second
     return backend
 
 
