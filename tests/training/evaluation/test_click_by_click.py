@@ -50,6 +50,8 @@ def test_stops_at_the_target_iou():
     np.testing.assert_allclose(score.ious, np.arange(1, 10) / 10)
     assert score.object_share == 0.5
     assert score.seconds > 0
+    (small,) = evaluate(OneRowAClick(), [_sample(rows=2)], max_clicks=1).samples
+    assert small.object_share == 0.1
 
 
 def test_gives_up_after_the_maximum_of_clicks():
